@@ -1,0 +1,4 @@
+//! The engine of Chunker: content-defined chunking and hashing, free of the BEAM.
+
+/// The version of the engine, which is also that of the NIF and of the Hex package.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
