@@ -1,6 +1,7 @@
 defmodule Chunker.MixProject do
   use Mix.Project
 
+  # The same as in Cargo.toml; a test compares them.
   @version "0.1.0"
 
   def project do
@@ -8,9 +9,63 @@ defmodule Chunker.MixProject do
       app: :chunker,
       version: @version,
       elixir: "~> 1.14",
-      compilers: Mix.compilers() ++ [:chunker]
+      name: "Chunker",
+      description: description(),
+      package: package(),
+      docs: docs(),
+      deps: deps(Mix.env()),
+      # The crate comes last: the task that builds it is one of the modules compiled before.
+      compilers: Mix.compilers() ++ [:chunker],
+      # A dependency is compiled in the environment `prod`, where a newer Elixir's warnings must stop nobody.
+      elixirc_options: [warnings_as_errors: Mix.env() == :test],
+      erlc_paths: ["src"],
+      erlc_options: erlc_options(Mix.env()),
+      test_coverage: [ignore_modules: [Chunker.Native, Mix.Tasks.Compile.Chunker]]
     ]
   end
 
   def application, do: [extra_applications: []]
+
+  defp description do
+    "Content-defined chunking, hashing, compression and Nix archives for Elixir and Erlang, with a core in Rust."
+  end
+
+  # Compiling and testing need no Hex package. Mix asks for Hex as soon as it sees a package in the list, whatever
+  # its `:only` says, so those for documentation and benchmarks are listed in their own environments alone.
+  defp deps(:docs), do: [{:ex_doc, "~> 0.34", only: :docs, runtime: false}]
+  defp deps(:bench), do: [{:benchee, "~> 1.3", only: :bench, runtime: false}]
+  defp deps(_env), do: []
+
+  defp erlc_options(env) do
+    options = [:debug_info, :warn_unused_vars, :warn_export_vars, :warn_shadow_vars, :warn_obsolete_guard]
+    if env == :test, do: [:warnings_as_errors | options], else: options
+  end
+
+  defp package do
+    [
+      licenses: ["Apache-2.0"],
+      files: [
+        "lib",
+        "src",
+        "mix.exs",
+        ".formatter.exs",
+        "Cargo.toml",
+        "Cargo.lock",
+        "native/*/{Cargo.toml,build.rs,src}",
+        # Cargo refuses a manifest whose benchmarks are missing.
+        "native/*/benches",
+        "docs/building.md",
+        "README.md",
+        "CHANGELOG.md",
+        "LICENSE"
+      ]
+    ]
+  end
+
+  defp docs do
+    [
+      main: "Chunker",
+      extras: ["README.md", "docs/building.md", "CHANGELOG.md", "LICENSE"]
+    ]
+  end
 end

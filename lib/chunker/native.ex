@@ -3,9 +3,76 @@ defmodule Chunker.Native do
   # The only module with NIF stubs. It calls nothing of Elixir's standard library, so that it loads and runs in
   # a plain Erlang node that has only Chunker's `ebin` on its code path.
 
+  # The compiler would load the module, and with it the library, which is built after this.
+  @compile {:autoload, false}
   @on_load :load
 
-  def load, do: :erlang.load_nif(:filename.join(:code.priv_dir(:chunker), ~c"chunker_nif"), 0)
+  # What `rustler`'s feature `nif_version_2_15` asks for.
+  @nif_version "2.15"
 
-  def info, do: :erlang.nif_error(:nif_not_loaded)
+  def info, do: not_loaded()
+
+  # Succeeds even if the library does not load. A failing `@on_load` would leave its callers with an
+  # `UndefinedFunctionError` that says nothing of the cause, and keep a release in embedded mode from booting.
+  # Thus the explanation waits where every stub finds it.
+  def load do
+    path = path()
+
+    case :erlang.load_nif(path, 0) do
+      :ok ->
+        _ = :persistent_term.erase(__MODULE__)
+        :ok
+
+      {:error, {reason, text}} ->
+        :persistent_term.put(__MODULE__, explanation(path, reason, text))
+    end
+  end
+
+  # Without an extension, which `load_nif` adds.
+  defp path do
+    priv =
+      case :code.priv_dir(:chunker) do
+        {:error, :bad_name} ->
+          # The `ebin` is on the code path under a folder not named `chunker`.
+          beam = :filename.absname(:code.which(__MODULE__))
+          :filename.join(:filename.dirname(:filename.dirname(beam)), ~c"priv")
+
+        priv ->
+          priv
+      end
+
+    :filename.join(priv, ~c"chunker_nif")
+  end
+
+  defp explanation(path, reason, text) do
+    extension =
+      case :os.type() do
+        {:win32, _} -> ~c".dll"
+        _ -> ~c".so"
+      end
+
+    :unicode.characters_to_binary([
+      "The native library of Chunker could not be loaded.\n",
+      ["  library: ", path, extension, ?\n],
+      ["  here:    ", :erlang.system_info(:system_architecture)],
+      [", Erlang/OTP ", :erlang.system_info(:otp_release)],
+      [", NIF version ", :erlang.system_info(:nif_version)],
+      [" (the library needs ", @nif_version, " or a newer 2.x)\n"],
+      ["  reason:  ", :erlang.atom_to_list(reason), ": ", text, ?\n],
+      "The library is built by `mix compile`, on and for the machine that runs it; ",
+      "`mix deps.compile chunker --force` builds it anew where Chunker is a dependency."
+    ])
+  end
+
+  # A literal struct: its expansion needs no Elixir at run time, Elixir prints the message with its line breaks, and
+  # Erlang sees a map with a `message`.
+  defp not_loaded do
+    :erlang.nif_error(%RuntimeError{
+      message:
+        :persistent_term.get(
+          __MODULE__,
+          "The native library of Chunker lacks this function: it was built from another version of Chunker."
+        )
+    })
+  end
 end

@@ -1,10 +1,12 @@
 //! The NIF: decodes terms, calls the engine, encodes terms.
 
-rustler::atoms! { version }
+mod atoms {
+    rustler::atoms! { version }
+}
 
 #[rustler::nif]
 fn info() -> (rustler::Atom, &'static str) {
-    (version(), chunker::VERSION)
+    (atoms::version(), chunker::VERSION)
 }
 
 rustler::init!("Elixir.Chunker.Native");
