@@ -1,0 +1,453 @@
+defmodule Chunker.BuildTest do
+  # Builds a copy of the project in folders of its own, as somebody would who has it from Hex: the copy holds the files of
+  # the package and no others. Its Cargo target folder stays from run to run, and its code is not optimized: what
+  # is tested here is the way to the library.
+  use ExUnit.Case, async: false
+
+  @moduletag :build
+  @moduletag timeout: 600_000
+
+  @root Path.expand("..", __DIR__)
+  @area Path.join(@root, "_build/build_test")
+  @copy Path.join(@area, "chunker")
+  @consumer Path.join(@area, "consumer")
+  @target Path.join(@consumer, "_build/chunker_target")
+  @engine Path.join(@copy, "native/chunker/src/lib.rs")
+
+  # Whatever the variables are this runs under, they are not for the projects below.
+  @unset for name <- ~w(MIX_EXS MIX_BUILD_PATH MIX_BUILD_ROOT MIX_DEPS_PATH MIX_TARGET CARGO_TARGET_DIR
+                        CARGO_BUILD_TARGET_DIR CARGO_BUILD_TARGET CHUNKER_NIF_PATH RUSTFLAGS),
+             do: {name, nil}
+  @cheap [
+    {"CARGO_PROFILE_RELEASE_LTO", "off"},
+    {"CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"},
+    {"CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"}
+  ]
+
+  setup_all do
+    for path <- [@copy, Path.join(@consumer, "_build/dev"), Path.join(@consumer, "_build/prod")],
+        do: File.rm_rf!(path)
+
+    copy_package()
+    write_consumer()
+    before = files(@copy)
+    {output, status} = mix(@consumer, ["compile"])
+    assert status == 0, output
+    %{before: before, first_build: output}
+  end
+
+  # The projects.
+
+  defp copy_package do
+    for pattern <- Mix.Project.config()[:package][:files],
+        source <- Path.wildcard(Path.join(@root, pattern), match_dot: true) do
+      destination = Path.join(@copy, Path.relative_to(source, @root))
+      File.mkdir_p!(Path.dirname(destination))
+      File.cp_r!(source, destination)
+    end
+  end
+
+  defp write_consumer do
+    File.mkdir_p!(Path.join(@consumer, "lib"))
+
+    File.write!(Path.join(@consumer, "mix.exs"), """
+    defmodule Consumer.MixProject do
+      use Mix.Project
+      def project, do: [app: :consumer, version: "1.0.0", deps: [{:chunker, path: "../chunker"}]]
+      def application, do: []
+    end
+    """)
+
+    File.write!(Path.join(@consumer, "lib/consumer.ex"), """
+    defmodule Consumer do
+      def info, do: Chunker.Native.info()
+    end
+    """)
+  end
+
+  defp files(folder), do: folder |> Path.join("**") |> Path.wildcard(match_dot: true) |> Enum.sort()
+
+  # `mix` in `folder`, with both output streams in one.
+  defp mix(folder, arguments, variables \\ []) do
+    variables = @unset ++ @cheap ++ [{"MIX_ENV", "dev"}] ++ variables
+    System.cmd("mix", arguments, cd: folder, env: variables, stderr_to_stdout: true)
+  end
+
+  # `mix` in the copy itself, which shares the compiled crates with the consumer.
+  defp mix_in_copy(arguments, variables \\ []),
+    do: mix(@copy, arguments, [{"CARGO_TARGET_DIR", @target} | variables])
+
+  defp compile!(variables \\ []) do
+    {output, status} = mix_in_copy(["compile"], variables)
+    assert status == 0, output
+    output
+  end
+
+  # What the compiler returns to Mix: its status and diagnostics.
+  defp compiler_result(variables \\ [], arguments \\ []) do
+    answer = Path.join(@area, "answer")
+    File.rm(answer)
+
+    code =
+      "result = Mix.Task.run(\"compile.chunker\", #{inspect(arguments)}); " <>
+        "File.write!(#{inspect(answer)}, :erlang.term_to_binary(result))"
+
+    {output, status} = mix_in_copy(["run", "--no-compile", "--no-start", "-e", code], variables)
+    assert status == 0, output
+    {answer |> File.read!() |> :erlang.binary_to_term(), output}
+  end
+
+  defp library(env \\ "dev"), do: Path.join(@copy, "_build/#{env}/lib/chunker/priv/chunker_nif.so")
+
+  # What the library of the copy answers, in a VM of its own.
+  defp call_library do
+    mix_in_copy(["run", "--no-compile", "--no-start", "-e", "IO.inspect(Chunker.Native.info())"])
+  end
+
+  # Gives the file other contents for the time of `test` and compiles the old ones at the end.
+  defp with_contents(path, contents, test) do
+    old = File.read(path)
+
+    try do
+      File.mkdir_p!(Path.dirname(path))
+      File.write!(path, contents)
+      test.()
+    after
+      case old do
+        {:ok, bytes} -> File.write!(path, bytes)
+        {:error, :enoent} -> File.rm!(path)
+      end
+    end
+  end
+
+  # A PATH whose first `cargo` is a script. It notes that it was called.
+  defp path_with_cargo(folder, script) do
+    cargo = Path.join(folder, "cargo")
+    File.write!(cargo, "#!/bin/sh\ntouch #{folder}/called\n#{script}\n")
+    File.chmod!(cargo, 0o755)
+    {"PATH", folder <> ":" <> System.fetch_env!("PATH")}
+  end
+
+  # A PATH on which everything is but the tools of Rust.
+  defp path_without_rust(folder) do
+    for directory <- String.split(System.fetch_env!("PATH"), ":", trim: true),
+        {:ok, names} <- [File.ls(directory)],
+        name <- names,
+        not String.starts_with?(name, ["cargo", "rust"]) do
+      # The first of a name wins, as it does on a PATH.
+      File.ln_s(Path.join(directory, name), Path.join(folder, name))
+    end
+
+    {"PATH", folder}
+  end
+
+  defp inode(path), do: File.stat!(path).inode
+
+  describe "as a dependency" do
+    test "is compiled and called", %{first_build: output} do
+      assert output =~ "Compiling crate chunker_nif (release)"
+
+      {output, 0} = mix(@consumer, ["run", "-e", "IO.inspect(Consumer.info())"])
+      assert output =~ Chunker.MixProject.project()[:version]
+    end
+
+    test "writes nothing into its sources", %{before: before} do
+      {_, 0} = mix(@consumer, ["compile"])
+      written = Enum.reject(files(@copy) -- before, &String.starts_with?(&1, Path.join(@copy, "_build")))
+      assert written == []
+      assert File.dir?(Path.join(@target, "release"))
+    end
+
+    test "goes into a release" do
+      {output, status} = mix(@consumer, ["release", "--overwrite"], [{"MIX_ENV", "prod"}])
+      assert status == 0, output
+
+      # The release must not need what the project has in `_build`.
+      release = Path.join(@area, "release")
+      File.rm_rf!(release)
+      File.cp_r!(Path.join(@consumer, "_build/prod/rel/consumer"), release)
+      File.rm_rf!(Path.join(@consumer, "_build/prod"))
+
+      {output, status} =
+        System.cmd(Path.join(release, "bin/consumer"), ["eval", "IO.inspect(Consumer.info())"],
+          stderr_to_stdout: true
+        )
+
+      assert status == 0, output
+      assert output =~ Chunker.MixProject.project()[:version]
+    end
+  end
+
+  describe "an unchanged project" do
+    @describetag :tmp_dir
+
+    test "is not built again, and Cargo is not started", %{tmp_dir: tmp_dir} do
+      compile!()
+      inode = inode(library())
+      {microseconds, output} = :timer.tc(fn -> compile!([path_with_cargo(tmp_dir, "exit 1")]) end)
+
+      assert output == ""
+      refute File.exists?(Path.join(tmp_dir, "called"))
+      assert inode(library()) == inode
+      # The start of the VM is most of it: half a second on a machine that does nothing else.
+      assert microseconds < 5_000_000
+    end
+
+    test "is built once for each environment" do
+      compile!()
+      File.rm_rf!(Path.join(@copy, "_build/prod"))
+      assert compile!([{"MIX_ENV", "prod"}]) =~ "Compiling crate chunker_nif"
+      assert compile!([{"MIX_ENV", "prod"}]) == ""
+      assert compile!() == ""
+      assert File.read!(library("prod")) == File.read!(library("dev"))
+      assert inode(library("prod")) != inode(library("dev"))
+    end
+
+    test "gets its library back if that is gone or damaged" do
+      compile!()
+      whole = File.read!(library())
+
+      File.rm!(library())
+      compile!()
+      assert File.read!(library()) == whole
+
+      File.write!(library(), "damaged")
+      compile!()
+      assert File.read!(library()) == whole
+    end
+  end
+
+  describe "a change" do
+    test "of a Rust file is noticed, and the new library is another file" do
+      compile!()
+      {inode, bytes} = {inode(library()), File.read!(library())}
+
+      # An open file stands for a VM that has the library loaded.
+      {:ok, open} = File.open(library(), [:read, :binary])
+
+      with_contents(
+        @engine,
+        String.replace(File.read!(@engine), "env!(\"CARGO_PKG_VERSION\")", "\"9.8.7\""),
+        fn ->
+          assert compile!() =~ "Compiling crate chunker_nif"
+          assert {output, 0} = call_library()
+          assert output =~ "9.8.7"
+          assert inode(library()) != inode
+          assert IO.binread(open, byte_size(bytes) + 1) == bytes
+        end
+      )
+
+      assert compile!() =~ "Compiling crate chunker_nif"
+      assert {output, 0} = call_library()
+      refute output =~ "9.8.7"
+      assert compile!() == ""
+    end
+
+    test "that adds or removes a file is noticed" do
+      compile!()
+
+      with_contents(Path.join(@copy, "native/chunker/src/added.rs"), "//! New.\n", fn ->
+        assert compile!() =~ "Compiling crate chunker_nif"
+        assert compile!() == ""
+      end)
+
+      assert compile!() =~ "Compiling crate chunker_nif"
+      assert compile!() == ""
+    end
+
+    test "of Cargo's configuration or environment is noticed" do
+      compile!()
+
+      with_contents(Path.join(@copy, ".cargo/config.toml"), "[term]\nquiet = true\n", fn ->
+        assert compile!() =~ "Compiling crate chunker_nif"
+      end)
+
+      assert compile!() =~ "Compiling crate chunker_nif"
+      # This has its usual value, so that the test need not wait for crates to be compiled anew.
+      assert compile!([{"CARGO_PROFILE_RELEASE_DEBUG", "false"}]) =~ "Compiling crate chunker_nif"
+      compile!()
+    end
+
+    test "is built whole by several compilers at once" do
+      compile!()
+
+      with_contents(
+        @engine,
+        String.replace(File.read!(@engine), "env!(\"CARGO_PKG_VERSION\")", "\"6.5.4\""),
+        fn ->
+          1..4
+          |> Enum.map(fn _ -> Task.async(fn -> mix_in_copy(["compile"]) end) end)
+          |> Task.await_many(:infinity)
+          |> Enum.each(fn {output, status} -> assert status == 0, output end)
+
+          assert {output, 0} = call_library()
+          assert output =~ "6.5.4"
+          assert compile!() == ""
+        end
+      )
+
+      compile!()
+    end
+  end
+
+  test "mix clean removes the library and the manifest" do
+    compile!()
+    manifest = Path.join(@copy, "_build/dev/lib/chunker/.mix/compile.chunker")
+    assert File.exists?(manifest)
+
+    assert {_, 0} = mix_in_copy(["clean"])
+    refute File.exists?(library())
+    refute File.exists?(manifest)
+
+    compile!()
+    assert File.exists?(library())
+  end
+
+  describe "CHUNKER_NIF_PATH" do
+    @describetag :tmp_dir
+
+    test "takes a library from elsewhere without Rust, and back", %{tmp_dir: tmp_dir} do
+      compile!()
+      built = File.read!(library())
+      prebuilt = Path.join(tmp_dir, "prebuilt.so")
+      # Bytes after the end of an ELF file do not count, but tell the two apart.
+      File.write!(prebuilt, built <> "prebuilt")
+      path = path_without_rust(Path.join(tmp_dir, "bin") |> tap(&File.mkdir_p!/1))
+
+      output = compile!([{"CHUNKER_NIF_PATH", prebuilt}, path])
+      assert output =~ "Using the prebuilt library #{prebuilt}"
+      assert File.read!(library()) == built <> "prebuilt"
+      assert {_, 0} = call_library()
+      assert compile!([{"CHUNKER_NIF_PATH", prebuilt}, path]) == ""
+
+      File.write!(prebuilt, built <> "prebuilt anew")
+      assert compile!([{"CHUNKER_NIF_PATH", prebuilt}, path]) =~ "Using the prebuilt library"
+      assert File.read!(library()) == built <> "prebuilt anew"
+
+      assert compile!() =~ "Compiling crate chunker_nif"
+      assert File.read!(library()) == built
+    end
+
+    test "is refused if it names no file or is relative", %{tmp_dir: tmp_dir} do
+      compile!()
+      missing = Path.join(tmp_dir, "missing.so")
+      assert {{:error, [diagnostic]}, output} = compiler_result([{"CHUNKER_NIF_PATH", missing}])
+
+      assert %{severity: :error, message: "CHUNKER_NIF_PATH names a file that does not exist: " <> _} =
+               diagnostic
+
+      assert output =~ missing
+
+      assert {{:error, [diagnostic]}, _} = compiler_result([{"CHUNKER_NIF_PATH", "lib.so"}])
+      assert diagnostic.message =~ "must be an absolute path"
+
+      assert {_, 1} = mix_in_copy(["compile"], [{"CHUNKER_NIF_PATH", missing}])
+      # What was built before is left alone.
+      assert compile!() == ""
+    end
+  end
+
+  describe "Cargo" do
+    @describetag :tmp_dir
+
+    setup do
+      compile!()
+      [_, needed] = Regex.run(~r/^rust-version = "(.*)"/m, File.read!(Path.join(@root, "Cargo.toml")))
+      %{needed: needed}
+    end
+
+    test "that is missing is explained", %{tmp_dir: tmp_dir, needed: needed} do
+      path = path_without_rust(tmp_dir)
+      assert {{:error, [diagnostic]}, output} = compiler_result([path], ["--force"])
+      assert diagnostic.severity == :error
+      assert diagnostic.file == Path.join(@copy, "Cargo.toml")
+      assert diagnostic.message =~ "Cargo was not found"
+      assert diagnostic.message =~ "needs Rust #{needed}"
+      assert diagnostic.message =~ "https://rustup.rs"
+      assert output =~ diagnostic.message
+    end
+
+    test "that is too old is explained", %{tmp_dir: tmp_dir, needed: needed} do
+      path = path_with_cargo(tmp_dir, "echo 'cargo 1.63.0 (fd9c4297c 2022-07-01)'")
+      assert {{:error, [diagnostic]}, _} = compiler_result([path], ["--force"])
+      assert diagnostic.message =~ "Cargo 1.63.0 (#{tmp_dir}/cargo) is too old"
+      assert diagnostic.message =~ "needs Rust #{needed}"
+      assert diagnostic.message =~ "https://rustup.rs"
+    end
+
+    test "that has no toolchain is explained in its own words", %{tmp_dir: tmp_dir} do
+      path = path_with_cargo(tmp_dir, "echo 'error: no default toolchain is configured' >&2; exit 1")
+      assert {{:error, [diagnostic]}, _} = compiler_result([path], ["--force"])
+      assert diagnostic.message =~ "no default toolchain is configured"
+      assert diagnostic.message =~ "https://rustup.rs"
+    end
+
+    test "that fails without a word on the sources is quoted", %{tmp_dir: tmp_dir} do
+      script = "case $1 in --version) echo 'cargo 9.9.9';; *) echo 'killed by someone' >&2; exit 137;; esac"
+      assert {{:error, [diagnostic]}, _} = compiler_result([path_with_cargo(tmp_dir, script)], ["--force"])
+      assert diagnostic.message =~ "exit status 137"
+      assert diagnostic.message =~ "killed by someone"
+    end
+  end
+
+  describe "a diagnostic" do
+    test "tells file, line and column of an error, and stands in the output" do
+      compile!()
+      source = File.read!(@engine)
+      line = length(String.split(source, "\n"))
+
+      with_contents(@engine, source <> "const WRONG: u8 = missing;\n", fn ->
+        assert {{:error, [diagnostic]}, output} = compiler_result()
+
+        assert %{compiler_name: "chunker", severity: :error, file: @engine, position: {^line, 19}} =
+                 diagnostic
+
+        assert diagnostic.message =~ "cannot find value `missing`"
+        assert output =~ "cannot find value `missing`"
+
+        assert {_, 1} = mix_in_copy(["compile"])
+      end)
+
+      assert {{:ok, []}, _} = compiler_result([], ["--force"])
+    end
+
+    test "for a warning stays until the warning is gone" do
+      source = File.read!(@engine)
+      line = length(String.split(source, "\n"))
+
+      with_contents(@engine, source <> "const UNUSED: u8 = 0;\n", fn ->
+        assert {{:ok, [diagnostic]}, output} = compiler_result()
+        assert %{severity: :warning, file: @engine, position: {^line, 7}} = diagnostic
+        assert output =~ "never used"
+
+        assert {{:noop, [^diagnostic]}, _} = compiler_result()
+        assert {{:error, [^diagnostic]}, _} = compiler_result([], ["--warnings-as-errors"])
+      end)
+
+      assert {{:ok, []}, _} = compiler_result()
+    end
+
+    test "reports an error of Cargo itself" do
+      compile!()
+      manifest = Path.join(@copy, "native/chunker/Cargo.toml")
+
+      with_contents(manifest, File.read!(manifest) <> "\n[dependencies\n", fn ->
+        assert {{:error, [diagnostic | _]}, _} = compiler_result()
+        assert diagnostic.severity == :error
+        assert diagnostic.message =~ "Cargo.toml"
+      end)
+
+      compile!()
+    end
+  end
+
+  test "the versions in mix.exs, Cargo.toml and the library are one" do
+    version = Chunker.MixProject.project()[:version]
+
+    [_, cargo] =
+      Regex.run(~r/^\[workspace\.package\]\nversion = "(.*)"/m, File.read!(Path.join(@root, "Cargo.toml")))
+
+    assert cargo == version
+    assert inspect(Chunker.Native.info()) =~ inspect(version)
+  end
+end
