@@ -65,7 +65,8 @@ defmodule Chunker.BuildTest do
     """)
   end
 
-  defp files(folder), do: folder |> Path.join("**") |> Path.wildcard(match_dot: true) |> Enum.sort()
+  defp files(folder),
+    do: folder |> Path.join("**") |> Path.wildcard(match_dot: true) |> Enum.filter(&File.regular?/1)
 
   # `mix` in `folder`, with both output streams in one.
   defp mix(folder, arguments, variables \\ []) do
