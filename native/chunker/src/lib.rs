@@ -1,4 +1,26 @@
 //! The engine of Chunker: content-defined chunking and hashing, free of the BEAM.
+//!
+//! * [`chunking`] cuts inputs into chunks and works on them on several threads;
+//! * [`hashing`] makes digests and writes them as Nix does;
+//! * [`source`] is where bytes come from, and [`file`] reads files of any kind without ever blocking for good;
+//! * [`workers`] is the pool of threads that all of them share;
+//! * [`cpu`] tells what the CPU can do and what is made of it.
+//!
+//! Nothing here knows of Erlang: the NIF crate decodes terms, calls this one, and encodes what it gives.
+
+pub mod chunking;
+pub mod cpu;
+pub mod error;
+pub mod file;
+pub mod hashing;
+pub mod source;
+pub mod workers;
+
+pub use error::{Error, IoError, OptionsError};
 
 /// The version of the engine, which is also that of the NIF and of the Hex package.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Asked now and then by long work: whether to give up. Work that is told to ends with [`Error::Cancelled`] within a few
+/// milliseconds.
+pub type GiveUp<'a> = &'a dyn Fn() -> bool;

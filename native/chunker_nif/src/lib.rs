@@ -1,12 +1,19 @@
-//! The NIF: decodes terms, calls the engine, encodes terms.
+//! The NIF: decodes terms, calls the engine, encodes what it gives. No algorithm is at home here.
+//!
+//! Results are `{ok, Value}` or `{error, {Reason, Details}}`; `Chunker` and `chunker` make of them what their callers
+//! see. A function that may run for more than a millisecond runs on a dirty scheduler: a CPU one if it works all the
+//! time, an I/O one if it may wait for somebody else.
+
+mod chunking;
+mod failure;
+mod guard;
+mod hashing;
+mod info;
+mod options;
+mod stream;
 
 mod atoms {
-    rustler::atoms! { version }
-}
-
-#[rustler::nif]
-fn info() -> (rustler::Atom, &'static str) {
-    (atoms::version(), chunker::VERSION)
+    rustler::atoms! { ok, error, regular, special }
 }
 
 rustler::init!("Elixir.Chunker.Native");

@@ -1,0 +1,54 @@
+//! A chunk: where it is in the input, its bytes while they are there, and its digest.
+
+use crate::hashing::{Algorithm, Digest};
+
+/// A chunk of an input and its digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Chunk {
+    /// Where the chunk begins, in bytes from the start of the input.
+    pub offset: u64,
+    /// How long it is, in bytes.
+    pub length: usize,
+    /// The digest of its bytes.
+    pub hash: Digest,
+}
+
+impl Chunk {
+    /// The usual work on a chunk: hash it.
+    pub fn hashed(algorithm: Algorithm) -> impl Fn(&ChunkBytes<'_>) -> Self + Clone + Send + Sync + 'static {
+        move |chunk| Self { offset: chunk.offset, length: chunk.length, hash: chunk.hash(algorithm) }
+    }
+}
+
+/// The bytes of a chunk, as the engine holds them: in one slice or in several that follow each other.
+#[derive(Debug, Clone)]
+pub struct ChunkBytes<'a> {
+    /// Where the chunk begins, in bytes from the start of the input.
+    pub offset: u64,
+    /// How long it is, in bytes.
+    pub length: usize,
+    /// Its bytes. The slices have `length` bytes in sum.
+    pub slices: &'a [&'a [u8]],
+}
+
+impl ChunkBytes<'_> {
+    /// The digest of the bytes.
+    #[must_use]
+    pub fn hash(&self, algorithm: Algorithm) -> Digest {
+        algorithm.hash_slices(self.slices)
+    }
+
+    /// Copies the bytes to `target`.
+    ///
+    /// # Panics
+    ///
+    /// When `target` is not exactly `length` bytes long.
+    pub fn copy_to(&self, mut target: &mut [u8]) {
+        assert_eq!(target.len(), self.length, "the target must have the chunk's length");
+        for slice in self.slices {
+            let (head, rest) = target.split_at_mut(slice.len());
+            head.copy_from_slice(slice);
+            target = rest;
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Content-defined chunking: where to cut, and how to cut and hash a whole input on several threads.
+//!
+//! To chunk something, make a [`Chunking`] once and call it: [`Chunking::slice`] for bytes in memory,
+//! [`Chunking::reader`] for a file or any `Read`, [`Chunking::pieces`] for input that arrives in pieces.
+//! [`Scanner`] gives bare cut points, for those who hash and store in their own way.
+//!
+//! Cut points are those of crate `fastcdc`'s `v2020` for the same options, however the input comes and on any number
+//! of threads: the chunks that someone stored last year must be the ones that are found today.
+
+mod chunk;
+mod options;
+mod pieces;
+mod pipeline;
+mod reader;
+mod scalar;
+mod scanner;
+mod slice;
+
+pub use chunk::{Chunk, ChunkBytes};
+pub use options::{Cutter, Options};
+pub use pieces::Pieces;
+pub use reader::Reader;
+pub use scanner::{Cut, Scanner};
+
+use crate::workers::Workers;
+
+/// How to chunk: where to cut, what to do with each chunk, and on which threads.
+///
+/// `work` is called once for each chunk, on any of the threads, and what it gives is the result for that chunk;
+/// results come in the order of the chunks. [`Chunk::hashed`] makes the usual one.
+///
+/// ```
+/// use chunker::chunking::{Chunk, Chunking, Cutter, Options};
+/// use chunker::hashing::Algorithm;
+/// use chunker::workers::Workers;
+///
+/// let cutter = Cutter::new(&Options::default())?;
+/// let chunking = Chunking::new(cutter, Workers::of_this_thread(), Chunk::hashed(Algorithm::Blake3));
+/// let chunks = chunking.slice(b"hello", &|| false)?;
+/// assert_eq!((chunks[0].offset, chunks[0].length), (0, 5));
+/// # Ok::<(), chunker::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Chunking<W> {
+    cutter: Cutter,
+    workers: Workers,
+    work: W,
+}
+
+impl<W> Chunking<W> {
+    /// Puts the parts together. Costs nothing.
+    #[must_use]
+    pub const fn new(cutter: Cutter, workers: Workers, work: W) -> Self {
+        Self { cutter, workers, work }
+    }
+}
+
+/// The least that is handed to a thread at once, in bytes: handing out costs about a microsecond, and so many bytes are
+/// hashed in a hundred.
+const GROUP: usize = 256 << 10;
+
+/// The name of the scan kernel that is used.
+pub const KERNEL: &str = "scalar";

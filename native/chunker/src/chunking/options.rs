@@ -1,0 +1,156 @@
+//! What a user may choose about the cut points, and the checked form that the scanner works with.
+
+use std::borrow::Cow;
+
+use fastcdc::v2020::{
+    AVERAGE_MAX, AVERAGE_MIN, MAXIMUM_MAX, MAXIMUM_MIN, MINIMUM_MAX, MINIMUM_MIN, Normalization,
+    get_gear_with_seed, select_masks,
+};
+
+use crate::error::OptionsError;
+
+/// The sizes and the keys of content-defined chunking. Sizes are in bytes.
+///
+/// ```
+/// use chunker::chunking::{Cutter, Options};
+///
+/// let options = Options { min_size: 16 << 10, avg_size: 64 << 10, max_size: 256 << 10, ..Options::default() };
+/// assert!(Cutter::new(&options).is_ok());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// No chunk but the last is shorter, except that an odd minimum allows one byte less, as in crate `fastcdc`.
+    /// 64 to 1,048,576; 262,144 by default.
+    pub min_size: u64,
+    /// The size around which chunk sizes gather. 256 to 4,194,304; 1,048,576 by default.
+    pub avg_size: u64,
+    /// No chunk is longer. 1,024 to 16,777,216; 4,194,304 by default.
+    pub max_size: u64,
+    /// How strongly sizes gather around the average: 0 (not at all) to 3; 1 by default. Section 3.4 of the paper.
+    pub normalization: u64,
+    /// Keys the gear table, so that cut points of secret data tell nothing to those who do not know it. 0 by default,
+    /// which leaves the published table.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { min_size: 256 << 10, avg_size: 1 << 20, max_size: 4 << 20, normalization: 1, seed: 0 }
+    }
+}
+
+/// Checked [`Options`], with the masks and the gear table that follow from them.
+///
+/// Making one costs nothing with seed 0 and 2 KiB otherwise.
+#[derive(Debug, Clone)]
+pub struct Cutter {
+    /// Where the scan of a chunk begins, counted from the start of the chunk. Always even.
+    pub(super) scan_start: usize,
+    /// From here on the loose mask judges. Always even.
+    pub(super) center: usize,
+    /// Here the scan ends. Always even.
+    pub(super) scan_end: usize,
+    /// Here a chunk ends if the scan found nothing; at most one more than `scan_end`.
+    pub(super) max_size: usize,
+    pub(super) strict: u64,
+    pub(super) loose: u64,
+    pub(super) gear: Cow<'static, [u64]>,
+}
+
+impl Cutter {
+    /// Checks the options.
+    ///
+    /// # Errors
+    ///
+    /// The first option that is outside its range, `min_size <= avg_size <= max_size` included.
+    pub fn new(options: &Options) -> Result<Self, OptionsError> {
+        let Options { min_size, avg_size, max_size, normalization, seed } = *options;
+        let min_size = within("min_size", min_size, MINIMUM_MIN, MINIMUM_MAX)?;
+        let avg_size = within("avg_size", avg_size, AVERAGE_MIN, AVERAGE_MAX)?;
+        let max_size = within("max_size", max_size, MAXIMUM_MIN, MAXIMUM_MAX)?;
+        if min_size > avg_size {
+            let allowed = format!("at most avg_size, which is {avg_size}");
+            return Err(OptionsError { option: "min_size", value: min_size as u64, allowed });
+        }
+        if max_size < avg_size {
+            let allowed = format!("at least avg_size, which is {avg_size}");
+            return Err(OptionsError { option: "max_size", value: max_size as u64, allowed });
+        }
+        let level = match normalization {
+            0 => Normalization::Level0,
+            1 => Normalization::Level1,
+            2 => Normalization::Level2,
+            3 => Normalization::Level3,
+            value => {
+                return Err(OptionsError { option: "normalization", value, allowed: "0..3".into() });
+            }
+        };
+        let (strict, loose) = select_masks(avg_size, level);
+        // FastCDC v2020 judges positions in pairs, so that an odd size counts as the even one below it.
+        Ok(Self {
+            scan_start: min_size & !1,
+            center: avg_size & !1,
+            scan_end: max_size & !1,
+            max_size,
+            strict,
+            loose,
+            gear: get_gear_with_seed(seed).0,
+        })
+    }
+
+    /// The longest chunk these options can give, in bytes.
+    #[must_use]
+    pub fn max_size(&self) -> usize {
+        self.max_size
+    }
+
+    pub(super) fn gear(&self) -> &[u64; 256] {
+        self.gear.as_ref().try_into().expect("a gear table has an entry for each byte value")
+    }
+}
+
+fn within(option: &'static str, value: u64, low: usize, high: usize) -> Result<usize, OptionsError> {
+    match usize::try_from(value) {
+        Ok(size) if (low..=high).contains(&size) => Ok(size),
+        _ => Err(OptionsError { option, value, allowed: format!("{low}..{high}") }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(options: Options) -> (&'static str, u64) {
+        let error = Cutter::new(&options).expect_err("these options are out of range");
+        assert_eq!(error.code(), "invalid_options");
+        (error.option, error.value)
+    }
+
+    #[test]
+    fn the_ends_of_each_range_are_accepted_and_their_neighbours_are_not() {
+        let base = Options { min_size: 64, avg_size: 4_194_304, max_size: 16_777_216, ..Options::default() };
+        assert!(Cutter::new(&base).is_ok());
+        assert_eq!(refused(Options { min_size: 63, ..base }), ("min_size", 63));
+        assert!(Cutter::new(&Options { min_size: 1_048_576, ..base }).is_ok());
+        assert_eq!(refused(Options { min_size: 1_048_577, ..base }), ("min_size", 1_048_577));
+        assert_eq!(refused(Options { avg_size: 4_194_305, ..base }), ("avg_size", 4_194_305));
+        assert_eq!(refused(Options { max_size: 16_777_217, ..base }), ("max_size", 16_777_217));
+        let small = Options { min_size: 64, avg_size: 256, max_size: 1024, ..base };
+        assert!(Cutter::new(&small).is_ok());
+        assert_eq!(refused(Options { avg_size: 255, ..small }), ("avg_size", 255));
+        assert_eq!(refused(Options { max_size: 1023, ..small }), ("max_size", 1023));
+        for normalization in 0..=3 {
+            assert!(Cutter::new(&Options { normalization, ..base }).is_ok());
+        }
+        assert_eq!(refused(Options { normalization: 4, ..base }), ("normalization", 4));
+        assert_eq!(refused(Options { min_size: u64::MAX, ..base }), ("min_size", u64::MAX));
+    }
+
+    #[test]
+    fn sizes_must_be_in_order() {
+        let base = Options { min_size: 1024, avg_size: 1024, max_size: 1024, ..Options::default() };
+        assert!(Cutter::new(&base).is_ok());
+        assert_eq!(refused(Options { min_size: 1025, ..base }), ("min_size", 1025));
+        assert_eq!(refused(Options { avg_size: 1025, ..base }), ("max_size", 1024));
+    }
+}

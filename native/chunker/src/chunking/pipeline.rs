@@ -1,0 +1,378 @@
+//! Chunking bytes that come in one after the other: the part that [`Pieces`](super::Pieces) and
+//! [`Reader`](super::Reader) share.
+//!
+//! Bytes are put into blocks. The calling thread scans them as they come; a block that is full is shared between the
+//! jobs that work on its chunks, and when the last of them is done it is filled anew. So a byte is copied nowhere
+//! inside, memory is bounded by the number of blocks, and after the first round no page of memory is a fresh one, which
+//! would cost more than the work on it.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::GROUP;
+use super::chunk::ChunkBytes;
+use super::options::Cutter;
+use super::scanner::Scanner;
+use crate::GiveUp;
+use crate::error::Error;
+use crate::workers::Workers;
+
+/// The size of a block. Small enough that what was read is still in the cache when it is scanned, large enough that
+/// calls and locks do not count.
+const BLOCK: usize = 1 << 20;
+
+/// How long the caller sleeps before it asks again whether to give up.
+const NAP: Duration = Duration::from_millis(10);
+
+type Work<T> = Box<dyn Fn(&ChunkBytes<'_>) -> T + Send + Sync>;
+
+/// What the caller is to do next.
+pub(super) enum Next<T> {
+    /// Take these results. They follow those that came before.
+    Results(Vec<T>),
+    /// Put bytes in.
+    Feed,
+    /// Nothing: the input has ended and its results have all been given.
+    End,
+}
+
+pub(super) struct Pipeline<T> {
+    shared: Arc<Shared<T>>,
+    workers: Workers,
+    scanner: Scanner,
+    /// The block that is being filled, and how far.
+    open: Option<(Box<[u8]>, usize)>,
+    /// What is left of closed blocks: the beginning of the chunk that the scanner is in.
+    rest: VecDeque<Part>,
+    /// The lengths of the chunks that end in the open block.
+    cuts: Vec<usize>,
+    /// Where the next chunk to be handed out begins.
+    offset: u64,
+    ended: bool,
+    blocks: usize,
+    most_blocks: usize,
+    /// The bytes of chunks that may be handed out and not taken.
+    most_untaken: usize,
+}
+
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    /// Notified when a job is done.
+    done: Condvar,
+    work: Work<T>,
+}
+
+struct State<T> {
+    queue: VecDeque<Job>,
+    /// The helpers that are at work or about to be.
+    helpers: usize,
+    /// A slot a job, in the order of the input.
+    slots: VecDeque<Slot<T>>,
+    /// The number of the job that the first slot belongs to.
+    first: usize,
+    /// The bytes of all slots.
+    untaken: usize,
+    free: Vec<Box<[u8]>>,
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+struct Slot<T> {
+    bytes: usize,
+    results: Option<Vec<T>>,
+}
+
+/// A part of a block that jobs share.
+struct Part {
+    block: Arc<Box<[u8]>>,
+    range: Range<usize>,
+}
+
+/// Chunks that follow each other.
+struct Job {
+    number: usize,
+    offset: u64,
+    lengths: Vec<usize>,
+    parts: Vec<Part>,
+}
+
+impl<T: Send + 'static> Pipeline<T> {
+    pub(super) fn new(cutter: Cutter, workers: Workers, work: Work<T>) -> Self {
+        let max_size = cutter.max_size();
+        let state = State {
+            queue: VecDeque::new(),
+            helpers: 0,
+            slots: VecDeque::new(),
+            first: 0,
+            untaken: 0,
+            free: Vec::new(),
+            panic: None,
+        };
+        Self {
+            shared: Arc::new(Shared { state: Mutex::new(state), done: Condvar::new(), work }),
+            workers,
+            scanner: Scanner::new(cutter),
+            open: None,
+            rest: VecDeque::new(),
+            cuts: Vec::new(),
+            offset: 0,
+            ended: false,
+            blocks: 0,
+            // The longest chunk, which may begin and end inside a block; beyond that, two blocks for each thread.
+            most_blocks: max_size.div_ceil(BLOCK) + 1 + 2 * workers.threads(),
+            most_untaken: 2 * max_size + (4 << 20),
+        }
+    }
+
+    /// Works until the caller is needed. With `prompt`, results are given as soon as there are any; else input is
+    /// asked for first, which keeps all threads busy. Input that does `wait` for its sender is asked for last.
+    pub(super) fn next(
+        &mut self,
+        prompt: bool,
+        input_waits: bool,
+        give_up: GiveUp<'_>,
+    ) -> Result<Next<T>, Error> {
+        loop {
+            if give_up() {
+                return Err(Error::Cancelled);
+            }
+            let shared = Arc::clone(&self.shared);
+            let mut state = shared.lock();
+            if let Some(panic) = state.panic.take() {
+                drop(state);
+                resume_unwind(panic);
+            }
+            let ready = state.slots.front().is_some_and(|slot| slot.results.is_some());
+            let feed =
+                !self.ended && self.has_room(&state) && !state.comes_first(prompt, input_waits, self.workers);
+            if ready && (prompt || !feed) {
+                return Ok(Next::Results(state.take_ready()));
+            }
+            if feed {
+                return Ok(Next::Feed);
+            }
+            if self.ended && state.slots.is_empty() {
+                return Ok(Next::End);
+            }
+            match state.queue.pop_front() {
+                Some(job) => {
+                    drop(state);
+                    shared.run(job);
+                }
+                None => {
+                    drop(shared.done.wait_timeout(state, NAP));
+                }
+            }
+        }
+    }
+
+    fn has_room(&self, state: &State<T>) -> bool {
+        state.untaken < self.most_untaken
+            && (self.open.is_some() || self.blocks < self.most_blocks || !state.free.is_empty())
+    }
+
+    /// Lets `fill` put bytes into the open block; it tells how many. To be called when [`Next::Feed`] asks for it.
+    /// With `prompt`, a block in which a chunk ends is closed at once.
+    pub(super) fn feed<E>(
+        &mut self,
+        prompt: bool,
+        fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        let (mut block, filled) = self.open.take().unwrap_or_else(|| (self.block(), 0));
+        let count = match fill(&mut block[filled..]) {
+            Ok(count) => count,
+            Err(error) => {
+                self.open = Some((block, filled));
+                return Err(error);
+            }
+        };
+        let end = filled + count;
+        let mut from = filled;
+        while let Some(cut) = self.scanner.feed(&block[from..end]) {
+            from += cut.consumed;
+            self.cuts.push(cut.length);
+        }
+        self.open = Some((block, end));
+        if end == BLOCK || (prompt && !self.cuts.is_empty()) {
+            self.close();
+        }
+        Ok(count)
+    }
+
+    /// Ends the input.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
+        self.cuts.extend(self.scanner.finish());
+        self.close();
+    }
+
+    fn block(&mut self) -> Box<[u8]> {
+        self.shared.lock().free.pop().unwrap_or_else(|| {
+            self.blocks += 1;
+            vec![0; BLOCK].into_boxed_slice()
+        })
+    }
+
+    /// Closes the open block and hands out the chunks that end in it.
+    fn close(&mut self) {
+        if let Some((block, filled)) = self.open.take() {
+            self.rest.push_back(Part { block: Arc::new(block), range: 0..filled });
+        }
+        let mut lengths = Vec::new();
+        let mut bytes = 0;
+        let cuts = std::mem::take(&mut self.cuts);
+        let last = cuts.len();
+        for (i, length) in cuts.into_iter().enumerate() {
+            lengths.push(length);
+            bytes += length;
+            if bytes >= GROUP || i + 1 == last {
+                self.hand_out(std::mem::take(&mut lengths), bytes);
+                bytes = 0;
+            }
+        }
+    }
+
+    fn hand_out(&mut self, lengths: Vec<usize>, bytes: usize) {
+        let parts = self.split_off(bytes);
+        let offset = self.offset;
+        self.offset += bytes as u64;
+        let mut state = self.shared.lock();
+        let number = state.first + state.slots.len();
+        state.slots.push_back(Slot { bytes, results: None });
+        state.untaken += bytes;
+        state.queue.push_back(Job { number, offset, lengths, parts });
+        if let Some((pool, most)) = self.workers.helpers()
+            && state.helpers < most
+        {
+            state.helpers += 1;
+            drop(state);
+            let shared = Arc::clone(&self.shared);
+            pool.spawn(move || shared.help());
+        }
+    }
+
+    /// The first `bytes` bytes of the rest.
+    fn split_off(&mut self, mut bytes: usize) -> Vec<Part> {
+        let mut parts = Vec::new();
+        while bytes > 0 {
+            let part = self.rest.front_mut().expect("no more is cut than was scanned");
+            let length = part.range.len().min(bytes);
+            bytes -= length;
+            let end = part.range.start + length;
+            if end < part.range.end {
+                parts.push(Part { block: Arc::clone(&part.block), range: part.range.start..end });
+                part.range.start = end;
+            } else {
+                parts.extend(self.rest.pop_front());
+            }
+        }
+        parts
+    }
+}
+
+impl<T> Drop for Pipeline<T> {
+    /// Helpers finish the job that they are at and find no other.
+    fn drop(&mut self) {
+        self.shared.lock().queue.clear();
+    }
+}
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // The lock is never held while foreign code runs, so that a panic leaves the state as it should be.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a helper does: job after job, until there is none.
+    fn help(&self) {
+        loop {
+            let mut state = self.lock();
+            let Some(job) = state.queue.pop_front() else {
+                state.helpers -= 1;
+                return;
+            };
+            drop(state);
+            self.run(job);
+        }
+    }
+
+    fn run(&self, job: Job) {
+        let Job { number, offset, lengths, parts } = job;
+        // A panic must not end the pool's thread; it goes to the caller.
+        let results = catch_unwind(AssertUnwindSafe(|| self.work_on(offset, &lengths, &parts)));
+        let blocks: Vec<_> = parts.into_iter().filter_map(|part| Arc::into_inner(part.block)).collect();
+        let mut state = self.lock();
+        state.free.extend(blocks);
+        match results {
+            Ok(results) => {
+                let place = number - state.first;
+                state.slots[place].results = Some(results);
+            }
+            Err(panic) => state.panic = Some(panic),
+        }
+        drop(state);
+        self.done.notify_all();
+    }
+
+    fn work_on(&self, mut offset: u64, lengths: &[usize], parts: &[Part]) -> Vec<T> {
+        let mut bytes = parts.iter().map(|part| &part.block[part.range.clone()]);
+        let mut current: &[u8] = &[];
+        let mut slices = Vec::new();
+        let mut results = Vec::with_capacity(lengths.len());
+        for &length in lengths {
+            slices.clear();
+            let mut missing = length;
+            while missing > 0 {
+                if current.is_empty() {
+                    current = bytes.next().expect("a job has the bytes of its chunks");
+                }
+                let (slice, rest) = current.split_at(current.len().min(missing));
+                slices.push(slice);
+                current = rest;
+                missing -= slice.len();
+            }
+            results.push((self.work)(&ChunkBytes { offset, length, slices: &slices }));
+            offset += length as u64;
+        }
+        results
+    }
+}
+
+impl<T> State<T> {
+    /// Whether the jobs there are must be done before more input is asked for: because it would have to be waited for,
+    /// or because results are wanted and nobody but the caller would bring them about.
+    fn comes_first(&self, prompt: bool, input_waits: bool, workers: Workers) -> bool {
+        let alone = workers.helpers().is_none() && !self.queue.is_empty();
+        (input_waits && !self.slots.is_empty()) || (prompt && alone)
+    }
+
+    /// The results that can be given now: those before the first job that is not done.
+    fn take_ready(&mut self) -> Vec<T> {
+        let mut ready = Vec::new();
+        while let Some(slot) = self.slots.front_mut() {
+            let Some(mut results) = slot.results.take() else { break };
+            if ready.is_empty() {
+                ready = results;
+            } else {
+                ready.append(&mut results);
+            }
+            self.untaken -= slot.bytes;
+            self.slots.pop_front();
+            self.first += 1;
+        }
+        ready
+    }
+}
+
+impl<T> fmt::Debug for Pipeline<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline")
+            .field("offset", &self.offset)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}

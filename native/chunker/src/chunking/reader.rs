@@ -1,0 +1,96 @@
+//! Chunking a file, or whatever else bytes can be read from.
+
+use std::fmt;
+use std::io::Read;
+
+use super::Chunking;
+use super::chunk::ChunkBytes;
+use super::pipeline::{Next, Pipeline};
+use crate::GiveUp;
+use crate::error::Error;
+use crate::source::{FromRead, Source};
+
+impl<W> Chunking<W> {
+    /// Begins to chunk what `source` gives.
+    pub fn source<T, S>(self, source: S) -> Reader<T, S>
+    where
+        T: Send + 'static,
+        W: Fn(&ChunkBytes<'_>) -> T + Send + Sync + 'static,
+        S: Source,
+    {
+        let pipeline = Pipeline::new(self.cutter, self.workers, Box::new(self.work));
+        Reader { running: Some((pipeline, source)) }
+    }
+
+    /// Begins to chunk what `reader` gives. Interrupted reads are tried again.
+    pub fn reader<T, R>(self, reader: R) -> Reader<T, FromRead<R>>
+    where
+        T: Send + 'static,
+        W: Fn(&ChunkBytes<'_>) -> T + Send + Sync + 'static,
+        R: Read,
+    {
+        self.source(FromRead(reader))
+    }
+}
+
+/// An input that is read as it is chunked. Made by [`Chunking::reader`] and [`Chunking::source`].
+///
+/// While one part of the input is read and scanned, the chunks of those before are worked on. Memory stays below four
+/// times `max_size` and a few MiB for each thread. Dropping it stops the work.
+pub struct Reader<T, S> {
+    /// `None` after the end and after an error: what was read before an error must not look like a last chunk.
+    running: Option<(Pipeline<T>, S)>,
+}
+
+impl<T: Send + 'static, S: Source> Reader<T, S> {
+    /// The next results, at least one; `None` after the last.
+    ///
+    /// # Errors
+    ///
+    /// What the source fails with, and [`Error::Cancelled`] when `give_up` says so. After an error comes `None`.
+    ///
+    /// # Panics
+    ///
+    /// When the work on a chunk panics, with its message.
+    pub fn next_results(&mut self, give_up: GiveUp<'_>) -> Result<Option<Vec<T>>, Error> {
+        let Some((mut pipeline, mut source)) = self.running.take() else { return Ok(None) };
+        let live = source.is_live();
+        loop {
+            match pipeline.next(live, live && !source.is_ready(), give_up)? {
+                Next::Results(results) => {
+                    self.running = Some((pipeline, source));
+                    return Ok(Some(results));
+                }
+                Next::End => return Ok(None),
+                Next::Feed => {
+                    if pipeline.feed(live, |room| source.read(room, give_up))? == 0 {
+                        pipeline.end();
+                    }
+                }
+            }
+        }
+    }
+
+    /// All results that are left.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::next_results`]; the results before the error are dropped.
+    ///
+    /// # Panics
+    ///
+    /// When the work on a chunk panics, with its message.
+    pub fn all(mut self, give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
+        let mut all = Vec::new();
+        while let Some(results) = self.next_results(give_up)? {
+            all.extend(results);
+        }
+        Ok(all)
+    }
+}
+
+impl<T, S> fmt::Debug for Reader<T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("running", &self.running.is_some()).finish()
+    }
+}

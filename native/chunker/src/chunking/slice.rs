@@ -1,0 +1,171 @@
+//! Chunking bytes that are in memory: nothing is copied.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Mutex;
+
+use rayon::{Scope, ThreadPool};
+
+use super::chunk::ChunkBytes;
+use super::scanner::Scanner;
+use super::{Chunking, GROUP};
+use crate::GiveUp;
+use crate::error::Error;
+
+impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
+    /// Chunks `data` and gives the results in order. Time and memory are linear in `data` and in the number of chunks;
+    /// `data` itself is not copied.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`] when `give_up` says so, and nothing else.
+    ///
+    /// # Panics
+    ///
+    /// When the work on a chunk panics, with its message.
+    pub fn slice(&self, data: &[u8], give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
+        let ranges = Ranges { scanner: Scanner::new(self.cutter.clone()), data, offset: 0 };
+        match self.workers.helpers() {
+            Some((pool, helpers)) if data.len() > 2 * GROUP => self.shared(pool, helpers, ranges, give_up),
+            _ => {
+                let mut results = Vec::new();
+                for range in ranges {
+                    // Asking costs little beside a chunk of usual size, but not beside one of 64 bytes.
+                    if range.start / GROUP != range.end / GROUP && give_up() {
+                        return Err(Error::Cancelled);
+                    }
+                    results.push(self.run(data, range));
+                }
+                Ok(results)
+            }
+        }
+    }
+
+    fn run(&self, data: &[u8], range: Range<usize>) -> T {
+        (self.work)(&ChunkBytes { offset: range.start as u64, length: range.len(), slices: &[&data[range]] })
+    }
+
+    /// The calling thread scans; chunks go to the helpers in groups, and to the caller when they fall behind.
+    fn shared(
+        &self,
+        pool: &ThreadPool,
+        helpers: usize,
+        mut ranges: Ranges<'_>,
+        give_up: GiveUp<'_>,
+    ) -> Result<Vec<T>, Error> {
+        let data = ranges.data;
+        let board = Mutex::new(Board { queue: VecDeque::new(), helpers: 0, results: Vec::new() });
+        let run = |(place, group): Group| {
+            let results = group.into_iter().map(|range| self.run(data, range)).collect();
+            lock(&board).results[place] = results;
+        };
+        let finished = pool.in_place_scope(|scope| {
+            let mut group = Vec::new();
+            loop {
+                if give_up() {
+                    lock(&board).queue.clear();
+                    return false;
+                }
+                let range = ranges.next();
+                let ended = range.is_none();
+                group.extend(range);
+                let bytes =
+                    group.last().map_or(0, |last| last.end) - group.first().map_or(0, |first| first.start);
+                if bytes >= GROUP || (ended && bytes > 0) {
+                    let behind = hand_out(scope, &board, helpers, std::mem::take(&mut group), &run);
+                    if behind && let Some(group) = take_newest(&board) {
+                        run(group);
+                    }
+                }
+                if ended {
+                    break;
+                }
+            }
+            while let Some(group) = take_newest(&board) {
+                if give_up() {
+                    lock(&board).queue.clear();
+                    return false;
+                }
+                run(group);
+            }
+            true
+        });
+        if !finished {
+            return Err(Error::Cancelled);
+        }
+        let board = board.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Ok(board.results.into_iter().flatten().collect())
+    }
+}
+
+/// Chunks that are worked on together, and the place of their results.
+type Group = (usize, Vec<Range<usize>>);
+
+struct Board<T> {
+    queue: VecDeque<Group>,
+    /// The helpers that are at work or about to be.
+    helpers: usize,
+    results: Vec<Vec<T>>,
+}
+
+fn lock<T>(board: &Mutex<Board<T>>) -> std::sync::MutexGuard<'_, Board<T>> {
+    // The lock is never held while foreign code runs, so that a panic leaves the board as it should be.
+    board.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// The group that was scanned last, whose bytes this thread's cache still holds.
+fn take_newest<T>(board: &Mutex<Board<T>>) -> Option<Group> {
+    lock(board).queue.pop_back()
+}
+
+/// Queues a group and sees to it that a helper comes for it. Tells whether the helpers have fallen behind.
+fn hand_out<'scope, T: Send>(
+    scope: &Scope<'scope>,
+    board: &'scope Mutex<Board<T>>,
+    most: usize,
+    group: Vec<Range<usize>>,
+    run: &'scope (impl Fn(Group) + Sync),
+) -> bool {
+    let mut state = lock(board);
+    let place = state.results.len();
+    state.results.push(Vec::new());
+    state.queue.push_back((place, group));
+    let behind = state.queue.len() > 2 * most;
+    if state.helpers < most {
+        state.helpers += 1;
+        drop(state);
+        scope.spawn(move |_| {
+            loop {
+                let mut state = lock(board);
+                let Some(group) = state.queue.pop_front() else {
+                    state.helpers -= 1;
+                    return;
+                };
+                drop(state);
+                run(group);
+            }
+        });
+    }
+    behind
+}
+
+/// The chunks of `data`, one after the other.
+struct Ranges<'a> {
+    scanner: Scanner,
+    data: &'a [u8],
+    offset: usize,
+}
+
+impl Iterator for Ranges<'_> {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Range<usize>> {
+        let start = self.offset;
+        let length = match self.scanner.feed(&self.data[start..]) {
+            Some(cut) => cut.length,
+            None => self.scanner.finish()?,
+        };
+        self.offset += length;
+        Some(start..self.offset)
+    }
+}

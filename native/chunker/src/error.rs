@@ -1,0 +1,183 @@
+//! The errors of the engine: one type per concern, with fields instead of messages to search.
+//!
+//! Each error has a `code()`: a stable snake_case name that callers may match on. [`Error`] gathers the concerns
+//! for functions that can fail in several ways; gathering keeps the code and the fields.
+
+use std::io;
+use std::path::PathBuf;
+
+/// An option that has the right type and a value outside its range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{option} is {value}, but must be {allowed}")]
+pub struct OptionsError {
+    /// The name of the option, as in the public API.
+    pub option: &'static str,
+    /// The value that was refused.
+    pub value: u64,
+    /// What would have been accepted, for people to read: `64..1048576`, for instance.
+    pub allowed: String,
+}
+
+impl OptionsError {
+    /// The stable name of this error.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        "invalid_options"
+    }
+}
+
+/// The operating system refused to open or to read a file.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", .path.as_deref().map_or_else(|| "input".into(), |path| path.to_string_lossy()))]
+pub struct IoError {
+    /// The file, if there is one: a `Read` has no name.
+    pub path: Option<PathBuf>,
+    /// What the operating system said.
+    pub source: io::Error,
+}
+
+impl IoError {
+    /// The stable name of this error.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        "io_error"
+    }
+
+    /// The POSIX name of the failure in lower case: `enoent`, `eacces`, `eisdir` and so on; `unknown` for a number
+    /// that has no name here and for errors that did not come from the operating system.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        posix::name(&self.source)
+    }
+}
+
+/// A field of an error, for callers that pass errors on in a form of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Detail {
+    /// A name out of a small fixed set.
+    Name(&'static str),
+    /// A number.
+    Number(u64),
+    /// Text for people.
+    Text(String),
+    /// A path.
+    Path(PathBuf),
+}
+
+/// Anything that can go wrong while an input is chunked or hashed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An option is out of range.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// The input could not be opened or read.
+    #[error(transparent)]
+    Io(#[from] IoError),
+    /// A file shrank or grew while it was read, so that what was read is no state it ever had.
+    #[error("{} changed its size while it was read", .path.display())]
+    FileChanged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The caller gave the work up.
+    #[error("the work was cancelled")]
+    Cancelled,
+}
+
+impl Error {
+    /// The stable name of this error.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Options(error) => error.code(),
+            Self::Io(error) => error.code(),
+            Self::FileChanged { .. } => "file_changed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The fields of this error, by their names in the public API.
+    #[must_use]
+    pub fn details(&self) -> Vec<(&'static str, Detail)> {
+        match self {
+            Self::Options(error) => vec![
+                ("option", Detail::Name(error.option)),
+                ("value", Detail::Number(error.value)),
+                ("allowed", Detail::Text(error.allowed.clone())),
+            ],
+            Self::Io(error) => std::iter::once(("kind", Detail::Name(error.kind())))
+                .chain(error.path.clone().map(|path| ("path", Detail::Path(path))))
+                .collect(),
+            Self::FileChanged { path } => vec![("path", Detail::Path(path.clone()))],
+            Self::Cancelled => Vec::new(),
+        }
+    }
+}
+
+#[cfg(unix)]
+mod posix {
+    use rustix::io::Errno;
+    use std::io;
+
+    pub(super) fn name(error: &io::Error) -> &'static str {
+        match Errno::from_io_error(error) {
+            Some(Errno::ACCESS) => "eacces",
+            Some(Errno::AGAIN) => "eagain",
+            Some(Errno::BADF) => "ebadf",
+            Some(Errno::BUSY) => "ebusy",
+            Some(Errno::DQUOT) => "edquot",
+            Some(Errno::EXIST) => "eexist",
+            Some(Errno::FBIG) => "efbig",
+            Some(Errno::INVAL) => "einval",
+            Some(Errno::IO) => "eio",
+            Some(Errno::ISDIR) => "eisdir",
+            Some(Errno::LOOP) => "eloop",
+            Some(Errno::MFILE) => "emfile",
+            Some(Errno::MLINK) => "emlink",
+            Some(Errno::NAMETOOLONG) => "enametoolong",
+            Some(Errno::NFILE) => "enfile",
+            Some(Errno::NODEV) => "enodev",
+            Some(Errno::NOENT) => "enoent",
+            Some(Errno::NOMEM) => "enomem",
+            Some(Errno::NOSPC) => "enospc",
+            Some(Errno::NOTDIR) => "enotdir",
+            Some(Errno::NOTEMPTY) => "enotempty",
+            Some(Errno::NOTSUP) => "enotsup",
+            Some(Errno::NXIO) => "enxio",
+            Some(Errno::OVERFLOW) => "eoverflow",
+            Some(Errno::PERM) => "eperm",
+            Some(Errno::PIPE) => "epipe",
+            Some(Errno::ROFS) => "erofs",
+            Some(Errno::SPIPE) => "espipe",
+            Some(Errno::SRCH) => "esrch",
+            Some(Errno::STALE) => "estale",
+            Some(Errno::TIMEDOUT) => "etimedout",
+            Some(Errno::TXTBSY) => "etxtbsy",
+            Some(Errno::XDEV) => "exdev",
+            // The standard library refuses a path with a NUL byte itself.
+            None if error.kind() == io::ErrorKind::InvalidInput => "einval",
+            None if error.kind() == io::ErrorKind::IsADirectory => "eisdir",
+            _ => "unknown",
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod posix {
+    use std::io::{self, ErrorKind};
+
+    pub(super) fn name(error: &io::Error) -> &'static str {
+        match error.kind() {
+            ErrorKind::NotFound => "enoent",
+            ErrorKind::PermissionDenied => "eacces",
+            ErrorKind::IsADirectory => "eisdir",
+            ErrorKind::NotADirectory => "enotdir",
+            ErrorKind::AlreadyExists => "eexist",
+            ErrorKind::InvalidInput => "einval",
+            ErrorKind::StorageFull => "enospc",
+            ErrorKind::OutOfMemory => "enomem",
+            _ => "unknown",
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Files of any kind as a source of bytes.
+//!
+//! A regular file is read to its end, and it is an error if it shrinks or grows meanwhile. Anything else (a FIFO, a
+//! terminal, a device) is read until whoever feeds it closes it; waiting for it can be given up. No file is ever mapped
+//! into memory: a mapped file that another program truncates ends the whole process.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::GiveUp;
+use crate::error::{Error, IoError};
+use crate::source::Source;
+
+/// What a path leads to, as far as reading it is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file, those of `/proc` and `/sys` included: a read answers at once.
+    Regular,
+    /// Something that may keep a reader waiting: a FIFO, a socket, a device.
+    Special,
+}
+
+/// Tells what `path` leads to, without opening it: opening a FIFO has effects on whoever writes to it.
+///
+/// # Errors
+///
+/// What the operating system says; `eisdir` for a directory.
+pub fn kind(path: &Path) -> Result<Kind, IoError> {
+    std::fs::metadata(path)
+        .and_then(|metadata| kind_of(&metadata))
+        .map_err(|source| IoError { path: Some(path.into()), source })
+}
+
+fn kind_of(metadata: &Metadata) -> io::Result<Kind> {
+    if metadata.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    Ok(if metadata.is_file() { Kind::Regular } else { Kind::Special })
+}
+
+/// An open file.
+#[derive(Debug)]
+pub struct Input {
+    file: File,
+    path: PathBuf,
+    kind: Kind,
+    opened: State,
+    /// The bytes read so far.
+    read: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct State {
+    size: u64,
+    modified: Option<SystemTime>,
+}
+
+impl State {
+    fn of(metadata: &Metadata) -> Self {
+        Self { size: metadata.len(), modified: metadata.modified().ok() }
+    }
+}
+
+impl Input {
+    /// Opens `path` for reading. Never waits, not even for the writer of a FIFO.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says; `eisdir` for a directory.
+    pub fn open(path: &Path) -> Result<Self, IoError> {
+        let refused = |source| IoError { path: Some(path.into()), source };
+        let file = open_without_waiting(path).map_err(refused)?;
+        let metadata = file.metadata().map_err(refused)?;
+        let kind = kind_of(&metadata).map_err(refused)?;
+        Ok(Self { file, path: path.into(), kind, opened: State::of(&metadata), read: 0 })
+    }
+
+    /// What kind of file this is.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// A regular file has the size now that it had when it was opened, and all of it was read.
+    ///
+    /// Files of `/proc` say that they are empty and those of `/sys` that they fill a page. They differ from a file that
+    /// changed in that nothing of what they say about themselves has changed.
+    fn check_end(&self) -> Result<(), Error> {
+        if self.kind == Kind::Special {
+            return Ok(());
+        }
+        let metadata = self.file.metadata().map_err(|source| self.refused(source))?;
+        let now = State::of(&metadata);
+        let whole = self.read == self.opened.size;
+        if now.size != self.opened.size || (!whole && now != self.opened) {
+            return Err(self.changed());
+        }
+        Ok(())
+    }
+
+    fn changed(&self) -> Error {
+        Error::FileChanged { path: self.path.clone() }
+    }
+
+    fn refused(&self, source: io::Error) -> Error {
+        IoError { path: Some(self.path.clone()), source }.into()
+    }
+}
+
+impl Source for Input {
+    fn read(&mut self, buffer: &mut [u8], give_up: GiveUp<'_>) -> Result<usize, Error> {
+        loop {
+            if self.kind == Kind::Special {
+                wait_for_bytes(&self.file, give_up).map_err(|error| match error {
+                    Waiting::GivenUp => Error::Cancelled,
+                    Waiting::Refused(source) => self.refused(source),
+                })?;
+            }
+            match self.file.read(buffer) {
+                Ok(0) => {
+                    self.check_end()?;
+                    return Ok(0);
+                }
+                Ok(count) => {
+                    self.read += count as u64;
+                    // A file that grows faster than it is read has no end to wait for.
+                    if self.kind == Kind::Regular && self.opened.size > 0 && self.read > self.opened.size {
+                        return Err(self.changed());
+                    }
+                    return Ok(count);
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
+                Err(source) => return Err(self.refused(source)),
+            }
+        }
+    }
+
+    fn is_live(&self) -> bool {
+        self.kind == Kind::Special
+    }
+
+    fn is_ready(&self) -> bool {
+        self.kind == Kind::Regular || has_bytes(&self.file)
+    }
+}
+
+enum Waiting {
+    GivenUp,
+    Refused(io::Error),
+}
+
+#[cfg(unix)]
+fn open_without_waiting(path: &Path) -> io::Result<File> {
+    use rustix::fs::OFlags;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    // Without this flag, opening a FIFO waits for a writer, and nothing could call that off. NOCTTY: a terminal that
+    // is only read must not become the one whose hang-up ends the VM.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
+}
+
+#[cfg(unix)]
+fn wait_for_bytes(file: &File, give_up: GiveUp<'_>) -> Result<(), Waiting> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::io::Errno;
+
+    // How long a call that was given up may go on waiting: well below the 100 ms that the design allows.
+    let patience = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+    loop {
+        if give_up() {
+            return Err(Waiting::GivenUp);
+        }
+        match poll(&mut [PollFd::new(file, PollFlags::IN)], Some(&patience)) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(Waiting::Refused(error.into())),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn has_bytes(file: &File) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // An error makes the file ready: reading it tells which.
+    !matches!(poll(&mut [PollFd::new(file, PollFlags::IN)], Some(&at_once)), Ok(0))
+}
+
+#[cfg(not(unix))]
+fn has_bytes(_file: &File) -> bool {
+    true
+}
+
+#[cfg(not(unix))]
+fn open_without_waiting(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).open(path)
+}
+
+#[cfg(not(unix))]
+fn wait_for_bytes(_file: &File, give_up: GiveUp<'_>) -> Result<(), Waiting> {
+    if give_up() { Err(Waiting::GivenUp) } else { Ok(()) }
+}

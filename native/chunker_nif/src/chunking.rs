@@ -1,0 +1,79 @@
+//! Chunking whole inputs.
+
+use std::path::{Path, PathBuf};
+
+use chunker::chunking::Chunk;
+use chunker::file::{self, Input, Kind};
+use rustler::{Binary, Encoder, Env, NifResult, Term};
+
+use crate::atoms;
+use crate::failure::{Failure, text};
+use crate::guard::{caller_died, guard};
+use crate::options::ChunkingOptions;
+
+/// `{Offset, Length, Hash}`
+pub(crate) fn encode<'a>(env: Env<'a>, chunk: &Chunk) -> Term<'a> {
+    (chunk.offset, chunk.length, text(env, &chunk.hash.0)).encode(env)
+}
+
+fn list<'a>(env: Env<'a>, chunks: &[Chunk]) -> Term<'a> {
+    let terms: Vec<_> = chunks.iter().map(|chunk| encode(env, chunk)).collect();
+    (atoms::ok(), terms).encode(env)
+}
+
+/// For binaries so short that a plain scheduler is not held up.
+#[rustler::nif]
+fn chunk_small_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
+    guard(env, || Ok(list(env, &options.hashing()?.slice(&data, &|| false)?)))
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn chunk_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
+    guard(env, || Ok(list(env, &options.hashing()?.slice(&data, &caller_died(env))?)))
+}
+
+/// `special` for a file that may keep its reader waiting: it belongs on another scheduler.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let chunking = options.hashing()?;
+        match regular(&path)? {
+            None => Ok(atoms::special().encode(env)),
+            Some(input) => Ok(list(env, &chunking.source(input).all(&caller_died(env))?)),
+        }
+    })
+}
+
+#[rustler::nif(schedule = "DirtyIo")]
+fn chunk_special_file<'a>(
+    env: Env<'a>,
+    path: Binary<'a>,
+    options: ChunkingOptions<'a>,
+) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let input = Input::open(&to_path(&path))?;
+        Ok(list(env, &options.hashing()?.source(input).all(&caller_died(env))?))
+    })
+}
+
+/// Opens a regular file; `None` if it is another.
+pub(crate) fn regular<'a>(path: &[u8]) -> Result<Option<Input>, Failure<'a>> {
+    let path = to_path(path);
+    Ok(match file::kind(&path)? {
+        Kind::Regular => Some(Input::open(&path)?),
+        Kind::Special => None,
+    })
+}
+
+#[cfg(unix)]
+pub(crate) fn to_path(bytes: &[u8]) -> PathBuf {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    Path::new(OsStr::from_bytes(bytes)).into()
+}
+
+#[cfg(not(unix))]
+pub(crate) fn to_path(bytes: &[u8]) -> PathBuf {
+    Path::new(String::from_utf8_lossy(bytes).as_ref()).into()
+}

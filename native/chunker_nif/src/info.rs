@@ -1,0 +1,27 @@
+//! What this build is and does on this machine.
+
+use chunker::hashing::Algorithm;
+use rustler::{Encoder, Env, NifResult, Term};
+
+use crate::failure::{atom, text};
+use crate::guard::guard;
+
+/// Pairs of names and values.
+#[rustler::nif]
+fn info<'a>(env: Env<'a>) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let features: Vec<_> =
+            chunker::cpu::features().into_iter().map(|name| text(env, name.as_bytes())).collect();
+        let hashes: Vec<_> = Algorithm::ALL
+            .into_iter()
+            .map(|algorithm| (atom(env, algorithm.name()), text(env, algorithm.implementation().as_bytes())))
+            .collect();
+        Ok(vec![
+            (atom(env, "version"), text(env, chunker::VERSION.as_bytes())),
+            (atom(env, "cpu_features"), features.encode(env)),
+            (atom(env, "kernel"), text(env, chunker::chunking::KERNEL.as_bytes())),
+            (atom(env, "hashes"), hashes.encode(env)),
+        ]
+        .encode(env))
+    })
+}
