@@ -11,6 +11,28 @@ defmodule Chunker.Native do
   @nif_version "2.15"
 
   def info, do: not_loaded()
+  def panic(_message), do: not_loaded()
+
+  def chunk_small_data(_data, _options), do: not_loaded()
+  def chunk_data(_data, _options), do: not_loaded()
+  def chunk_file(_path, _options), do: not_loaded()
+  def chunk_special_file(_path, _options), do: not_loaded()
+
+  def stream_file(_path, _options), do: not_loaded()
+  def stream_pieces(_options), do: not_loaded()
+  def stream_next(_stream), do: not_loaded()
+  def stream_next_special(_stream), do: not_loaded()
+  def stream_push(_stream, _piece), do: not_loaded()
+  def stream_finish(_stream), do: not_loaded()
+  def stream_close(_stream), do: not_loaded()
+
+  def hash_small(_data, _algorithm), do: not_loaded()
+  def hash(_data, _algorithm), do: not_loaded()
+  def hash_file(_path, _algorithm), do: not_loaded()
+  def hash_special_file(_path, _algorithm), do: not_loaded()
+
+  def nix_base32_encode(_bytes), do: not_loaded()
+  def nix_base32_decode(_text), do: not_loaded()
 
   # Succeeds even if the library does not load. A failing `@on_load` would leave its callers with an
   # `UndefinedFunctionError` that says nothing of the cause, and keep a release in embedded mode from booting.

@@ -18,10 +18,7 @@ fn hash_small<'a>(env: Env<'a>, data: Binary<'a>, algorithm: Hash) -> NifResult<
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn hash<'a>(env: Env<'a>, data: Binary<'a>, algorithm: Hash) -> NifResult<Term<'a>> {
-    guard(env, || {
-        let source = chunker::source::FromRead(data.as_slice());
-        Ok(text(env, &algorithm.0.hash_source(source, &caller_died(env))?.0))
-    })
+    guard(env, || Ok(text(env, &algorithm.0.hash_or_give_up(&data, &caller_died(env))?.0)))
 }
 
 /// `special` for a file that may keep its reader waiting: it belongs on another scheduler.

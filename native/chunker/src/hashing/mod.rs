@@ -68,6 +68,22 @@ impl Algorithm {
         }
     }
 
+    /// The digest of `data`, on this thread, which can be given up meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`] when `give_up` says so, and nothing else.
+    pub fn hash_or_give_up(self, data: &[u8], give_up: GiveUp<'_>) -> Result<Digest, Error> {
+        let mut hasher = Hasher::new(self);
+        for piece in data.chunks(1 << 20) {
+            if give_up() {
+                return Err(Error::Cancelled);
+            }
+            hasher.update(piece);
+        }
+        Ok(hasher.finish())
+    }
+
     /// The digest of all that `source` gives, on this thread, in 1 MiB of memory.
     ///
     /// # Errors
@@ -202,6 +218,8 @@ mod tests {
             }
             assert_eq!(algorithm.hash_source(FromRead(&data[..]), &|| false).unwrap(), whole);
             assert_eq!(algorithm.hash_source(FromRead(&data[..]), &|| true).unwrap_err().code(), "cancelled");
+            assert_eq!(algorithm.hash_or_give_up(&data, &|| false).unwrap(), whole);
+            assert_eq!(algorithm.hash_or_give_up(&data, &|| true).unwrap_err().code(), "cancelled");
         }
     }
 

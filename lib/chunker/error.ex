@@ -1,0 +1,54 @@
+defmodule Chunker.Error do
+  @moduledoc """
+  What went wrong: a stable `:reason` to match on, `:details` to work with, and a `:message` for people.
+
+      iex> {:error, error} = Chunker.chunk_file("/no/such/file")
+      iex> error.reason
+      :io_error
+      iex> error.details
+      %{kind: :enoent, path: "/no/such/file"}
+      iex> Exception.message(error)
+      "/no/such/file: no such file or directory"
+
+  | reason | details |
+  |---|---|
+  | `:invalid_options` | `:option`, `:value`, `:allowed` (text) |
+  | `:io_error` | `:kind` (a POSIX atom: `:enoent`, `:eacces`, `:eisdir`, ...), `:path` |
+  | `:file_changed` | `:path`: the file shrank or grew while it was read |
+  | `:invalid_base32` | `:position`, counted from 0 |
+  | `:cancelled` | none: the stream was closed before, or by an earlier error |
+  """
+
+  @enforce_keys [:reason]
+  defexception [:reason, details: %{}, message: nil]
+
+  @type reason :: :invalid_options | :io_error | :file_changed | :invalid_base32 | :cancelled
+  @type t :: %__MODULE__{reason: reason(), details: map(), message: String.t()}
+
+  @doc """
+  Makes an error of a reason and its details; the message follows from them.
+  """
+  @spec new(reason(), map()) :: t()
+  def new(reason, details \\ %{}) do
+    %__MODULE__{reason: reason, details: details, message: describe(reason, details)}
+  end
+
+  @impl true
+  def exception(fields) when is_list(fields) do
+    new(Keyword.fetch!(fields, :reason), Keyword.get(fields, :details, %{}))
+  end
+
+  defp describe(:invalid_options, %{option: option, value: value, allowed: allowed}),
+    do: "option #{inspect(option)} is #{inspect(value)}, but must be #{allowed}"
+
+  defp describe(:io_error, %{kind: kind} = details),
+    do: "#{show_path(details)}: #{:file.format_error(kind)}"
+
+  defp describe(:file_changed, details), do: "#{show_path(details)}: changed its size while it was read"
+  defp describe(:invalid_base32, %{position: at}), do: "not Nix base-32 at character #{at}"
+  defp describe(:cancelled, _details), do: "the work was given up, or its stream is closed"
+
+  # Names of files need not be text.
+  defp show_path(%{path: path}), do: if(String.printable?(path), do: path, else: inspect(path))
+  defp show_path(_details), do: "input"
+end

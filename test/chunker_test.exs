@@ -1,0 +1,6 @@
+defmodule ChunkerTest do
+  use ExUnit.Case, async: true
+  doctest Chunker
+  doctest Chunker.Chunk
+  doctest Chunker.Error
+end
