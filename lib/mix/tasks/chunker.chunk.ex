@@ -1,0 +1,248 @@
+defmodule Mix.Tasks.Chunker.Chunk do
+  @shortdoc "Prints the content-defined chunks of files"
+
+  @moduledoc """
+  Prints the content-defined chunks of files.
+
+      mix chunker.chunk [OPTIONS] PATH...
+
+  For each file it prints a table of its chunks (offset and length in bytes, and digest) and a summary: bytes, chunks,
+  the mean, smallest and largest chunk, unique bytes (what a store would hold that keeps each chunk once), and
+  throughput, reading and hashing included. With several files a summary of all of them follows; its unique bytes count
+  a chunk once however many files have it.
+
+      $ mix chunker.chunk --avg-size 64K --min-size 16K --max-size 256K --hash sha256 one.tar two.tar
+
+  ## Options
+
+    * `--min-size SIZE`, `--avg-size SIZE`, `--max-size SIZE` - sizes in bytes, or with a unit: `16K`, `4M` (powers of
+      1024). Defaults: `256K`, `1M`, `4M`
+    * `--normalization N` - 0 to 3: how strongly sizes gather around the average. Default: 1
+    * `--seed N` - keys the cut points. Default: 0
+    * `--hash NAME` - `blake3` (the default) or `sha256`
+    * `--digest FORMAT` - how digests are written: `hex` (the default), `nix32` (Nix's base-32) or `base64`
+    * `--threads N` - use at most so many threads
+    * `--summary` - print no tables, only summaries
+    * `--json` - print one JSON object a line for each file, for programs:
+      `{"path", "bytes", "unique_bytes", "seconds", "hash", "chunks": [{"offset", "length", "hash"}]}`, or
+      `{"path", "error", "message"}` for a file that cannot be chunked
+    * `--help` - print this
+
+  The path `-` is standard input.
+
+  A file that cannot be chunked is reported on standard error and spoils no other. The exit status is 0 if every file
+  was chunked, and 1 if not.
+  """
+
+  use Mix.Task
+
+  @requirements ["app.config"]
+
+  @switches [
+    min_size: :string,
+    avg_size: :string,
+    max_size: :string,
+    normalization: :integer,
+    seed: :integer,
+    hash: :string,
+    digest: :string,
+    threads: :integer,
+    summary: :boolean,
+    json: :boolean,
+    help: :boolean
+  ]
+
+  # So many lines go to the terminal at once.
+  @lines 1000
+
+  @impl true
+  def run(arguments) do
+    {switches, paths, invalid} = OptionParser.parse(arguments, strict: @switches)
+
+    cond do
+      switches[:help] -> IO.puts(@moduledoc)
+      invalid != [] -> Mix.raise("#{describe(invalid)}; mix chunker.chunk --help lists the options")
+      paths == [] -> Mix.raise("which file? mix chunker.chunk [OPTIONS] PATH...")
+      true -> chunk(paths, switches)
+    end
+  end
+
+  defp describe([{switch, nil} | _]), do: "unknown option, or one that lacks its value: #{switch}"
+  defp describe([{switch, value} | _]), do: "option #{switch} cannot be #{value}"
+
+  defp chunk(paths, switches) do
+    options = options(switches)
+    digest = digest(switches[:digest] || "hex")
+
+    # Options that are out of range are a mistake of the call, not of each file.
+    with {:error, error} <- Chunker.chunk_data("", options), do: Mix.raise(Exception.message(error))
+
+    files =
+      for path <- paths do
+        {microseconds, result} = :timer.tc(fn -> chunk_path(path, options) end)
+        file = %{path: path, seconds: microseconds / 1_000_000, result: result}
+        if switches[:json], do: print_json(file, options, digest), else: print(file, switches, digest)
+        file
+      end
+
+    good = for %{result: {:ok, chunks}, seconds: seconds} <- files, do: {chunks, seconds}
+
+    if length(good) > 1 and !switches[:json] do
+      {chunks, seconds} = Enum.unzip(good)
+      IO.puts("all #{length(good)} files")
+      print_summary(Enum.concat(chunks), Enum.sum(seconds))
+    end
+
+    if length(good) < length(files), do: exit({:shutdown, 1})
+  end
+
+  # The VM owns its standard input, so that nobody else may read it.
+  defp chunk_path("-", options) do
+    {:ok, :stdio |> IO.binstream(65_536) |> Chunker.stream(options) |> Enum.map(&%{&1 | data: nil})}
+  end
+
+  defp chunk_path(path, options), do: Chunker.chunk_file(path, options)
+
+  defp options(switches) do
+    sizes = for key <- [:min_size, :avg_size, :max_size], text = switches[key], do: {key, size(key, text)}
+
+    hash =
+      case switches[:hash] do
+        nil -> []
+        "blake3" -> [hash: :blake3]
+        "sha256" -> [hash: :sha256]
+        other -> Mix.raise("option --hash must be blake3 or sha256, not #{other}")
+      end
+
+    sizes ++ hash ++ Keyword.take(switches, [:normalization, :seed, :threads])
+  end
+
+  defp size(key, text) do
+    case Regex.run(~r/^(\d+)([KM]?)(i?B)?$/i, text) do
+      [_, digits | unit] ->
+        String.to_integer(digits) * factor(String.upcase(List.first(unit, "")))
+
+      nil ->
+        option = key |> Atom.to_string() |> String.replace("_", "-")
+        Mix.raise("option --#{option} must be a size such as 65536, 64K or 4M, not #{text}")
+    end
+  end
+
+  defp factor(""), do: 1
+  defp factor("K"), do: 1024
+  defp factor("M"), do: 1_048_576
+
+  defp digest("hex"), do: &Chunker.to_hex/1
+  defp digest("nix32"), do: &Chunker.to_nix_base32/1
+  defp digest("base64"), do: &Base.encode64/1
+  defp digest(other), do: Mix.raise("option --digest must be hex, nix32 or base64, not #{other}")
+
+  defp print(%{result: {:error, error}}, _switches, _digest) do
+    IO.puts(:stderr, "chunker.chunk: #{Exception.message(error)}")
+  end
+
+  defp print(%{path: path, result: {:ok, chunks}, seconds: seconds}, switches, digest) do
+    IO.puts(show_path(path))
+    unless switches[:summary], do: print_table(chunks, digest)
+    print_summary(chunks, seconds)
+  end
+
+  defp print_table(chunks, digest) do
+    last = List.last(chunks)
+    width = max(6, digits(if last, do: last.offset, else: 0))
+    IO.puts([String.pad_leading("offset", width), "   length  hash"])
+
+    chunks
+    |> Stream.chunk_every(@lines)
+    |> Enum.each(fn some ->
+      IO.write(
+        for chunk <- some do
+          offset = String.pad_leading(Integer.to_string(chunk.offset), width)
+          length = String.pad_leading(Integer.to_string(chunk.length), 9)
+          [offset, length, "  ", digest.(chunk.hash), ?\n]
+        end
+      )
+    end)
+  end
+
+  defp digits(number), do: number |> Integer.to_string() |> byte_size()
+
+  defp print_summary(chunks, seconds) do
+    count = length(chunks)
+    bytes = bytes(chunks)
+    unique = bytes(Enum.uniq_by(chunks, & &1.hash))
+    lengths = Enum.map(chunks, & &1.length)
+
+    sizes =
+      if count > 0 do
+        "mean #{round(bytes / count)}, smallest #{Enum.min(lengths)}, largest #{Enum.max(lengths)}"
+      else
+        "empty"
+      end
+
+    IO.puts("""
+    #{bytes} bytes in #{count} #{if count == 1, do: "chunk", else: "chunks"}: #{sizes}
+    #{unique} unique bytes#{share(unique, bytes)}, #{throughput(bytes, seconds)}
+    """)
+  end
+
+  defp bytes(chunks), do: Enum.reduce(chunks, 0, &(&1.length + &2))
+
+  defp share(_unique, 0), do: ""
+  defp share(unique, bytes), do: " (#{Float.round(100 * unique / bytes, 1)}%)"
+
+  defp throughput(bytes, seconds) when seconds > 0 do
+    "#{Float.round(bytes / seconds / 1_000_000, 1)} MB/s in #{Float.round(seconds, 3)} s"
+  end
+
+  defp throughput(_bytes, _seconds), do: "at once"
+
+  defp print_json(%{path: path, result: {:error, error}}, _options, _digest) do
+    IO.puts([
+      ["{\"path\":", json(path), ",\"error\":", json(Atom.to_string(error.reason))],
+      [",\"message\":", json(Exception.message(error)), "}"]
+    ])
+  end
+
+  defp print_json(%{path: path, result: {:ok, chunks}, seconds: seconds}, options, digest) do
+    unique = bytes(Enum.uniq_by(chunks, & &1.hash))
+    hash = Atom.to_string(Keyword.get(options, :hash, :blake3))
+
+    IO.write([
+      ["{\"path\":", json(path), ",\"bytes\":", Integer.to_string(bytes(chunks))],
+      [",\"unique_bytes\":", Integer.to_string(unique)],
+      [",\"seconds\":", :erlang.float_to_binary(seconds, decimals: 6), ",\"hash\":", json(hash)],
+      ",\"chunks\":["
+    ])
+
+    chunks
+    |> Stream.map(fn chunk ->
+      [
+        ["{\"offset\":", Integer.to_string(chunk.offset), ",\"length\":", Integer.to_string(chunk.length)],
+        [",\"hash\":", json(digest.(chunk.hash)), "}"]
+      ]
+    end)
+    |> Stream.intersperse(",")
+    |> Stream.chunk_every(@lines)
+    |> Enum.each(&IO.write/1)
+
+    IO.puts("]}")
+  end
+
+  # A JSON string. JSON is Unicode, and names of files need not be: other bytes become U+FFFD, as JSON writers do.
+  defp json(text) do
+    [?", text |> show_path() |> String.to_charlist() |> Enum.map(&escape/1), ?"]
+  end
+
+  defp escape(?"), do: "\\\""
+  defp escape(?\\), do: "\\\\"
+  defp escape(c) when c < 0x20, do: ["\\u", c |> Integer.to_string(16) |> String.pad_leading(4, "0")]
+  defp escape(c), do: <<c::utf8>>
+
+  defp show_path(path) do
+    if String.valid?(path), do: path, else: for(<<byte <- path>>, into: "", do: ascii(byte))
+  end
+
+  defp ascii(byte) when byte < 128, do: <<byte>>
+  defp ascii(_byte), do: "\uFFFD"
+end
