@@ -96,9 +96,12 @@ defmodule Mix.Tasks.Chunker.Chunk do
     if length(good) < length(files), do: exit({:shutdown, 1})
   end
 
-  # The VM owns its standard input, so that nobody else may read it.
+  # The VM owns its standard input, so that nobody else may read it. It gives bytes as they are in this encoding only.
   defp chunk_path("-", options) do
+    :ok = :io.setopts(:standard_io, encoding: :latin1)
     {:ok, :stdio |> IO.binstream(65_536) |> Chunker.stream(options) |> Enum.map(&%{&1 | data: nil})}
+  after
+    :ok = :io.setopts(:standard_io, encoding: :unicode)
   end
 
   defp chunk_path(path, options), do: Chunker.chunk_file(path, options)
