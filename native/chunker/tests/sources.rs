@@ -1,0 +1,348 @@
+//! What happens when an input, or whoever asked for its chunks, does not behave.
+
+mod inputs;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use chunker::chunking::{Chunk, ChunkBytes, Chunking, Cutter, Options};
+use chunker::file::{self, Input, Kind};
+use chunker::hashing::Algorithm;
+use chunker::workers::Workers;
+use chunker::{Error, GiveUp};
+
+const NEVER: GiveUp<'static> = &|| false;
+
+fn small() -> Options {
+    Options { min_size: 1024, avg_size: 4096, max_size: 16_384, ..Options::default() }
+}
+
+fn chunking(
+    options: &Options,
+    threads: usize,
+) -> Chunking<impl Fn(&ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static> {
+    let workers = Workers::shared(threads, 3).unwrap();
+    Chunking::new(Cutter::new(options).unwrap(), workers, Chunk::hashed(Algorithm::Blake3))
+}
+
+/// A folder that goes away with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("chunker-{test}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Gives some bytes and then an error, once; after that it would give bytes again.
+struct Failing {
+    good: usize,
+    failed: bool,
+}
+
+impl Read for Failing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.good == 0 && !self.failed {
+            self.failed = true;
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        let count = if self.failed { buffer.len() } else { buffer.len().min(self.good) };
+        self.good -= count.min(self.good);
+        buffer[..count].fill(1);
+        Ok(count)
+    }
+}
+
+#[test]
+fn nothing_comes_out_after_a_read_error() {
+    for threads in [1, 3] {
+        for good in [0, 1, 100_000, 3_000_000, 20_000_000] {
+            let mut reader = chunking(&small(), threads).reader(Failing { good, failed: false });
+            let mut bytes = 0;
+            let error = loop {
+                match reader.next_results(NEVER) {
+                    Ok(Some(chunks)) => bytes += chunks.iter().map(|chunk| chunk.length).sum::<usize>(),
+                    Ok(None) => panic!("the error was lost"),
+                    Err(error) => break error,
+                }
+            };
+            assert!(bytes <= good, "{bytes} bytes came out of {good}");
+            assert_eq!(error.code(), "io_error");
+            assert!(matches!(&error, Error::Io(error) if error.kind() == "eio"), "{error:?}");
+            assert!(reader.next_results(NEVER).unwrap().is_none());
+        }
+    }
+}
+
+/// The message that `call` panics with.
+fn panic_of(call: impl FnOnce() -> Result<(), Error>) -> String {
+    let panic = catch_unwind(AssertUnwindSafe(call)).expect_err("the call panics");
+    *panic.downcast::<String>().expect("the message of an assertion")
+}
+
+#[test]
+fn a_panic_in_the_work_reaches_the_caller() {
+    let data = inputs::random(3, 8 << 20);
+    for threads in [1, 2, 3] {
+        let workers = Workers::shared(threads, 3).unwrap();
+        let work = |chunk: &ChunkBytes<'_>| {
+            assert!(chunk.offset < 4 << 20, "chunk at {} is one too many", chunk.offset);
+        };
+        let chunking = Chunking::new(Cutter::new(&small()).unwrap(), workers, work);
+        let slice = panic_of(|| chunking.slice(&data, NEVER).map(drop));
+        assert!(slice.ends_with("is one too many"), "{slice}");
+        let reader = panic_of(|| chunking.clone().reader(&data[..]).all(NEVER).map(drop));
+        assert!(reader.ends_with("is one too many"), "{reader}");
+        let pieces = panic_of(|| {
+            let mut pieces = chunking.clone().pieces();
+            pieces.push(&data, NEVER).and_then(|_| pieces.finish(NEVER)).map(drop)
+        });
+        assert!(pieces.ends_with("is one too many"), "{pieces}");
+    }
+    // The pool is as good as before.
+    assert_eq!(chunking(&small(), 3).slice(&data, NEVER).unwrap().last().unwrap().hash, {
+        let last = chunking(&small(), 1).slice(&data, NEVER).unwrap().pop().unwrap();
+        Algorithm::Blake3.hash(&data[last.offset as usize..])
+    });
+}
+
+#[test]
+fn whoever_gives_up_gets_no_results() {
+    let data = inputs::random(4, 8 << 20);
+    for threads in [1, 3] {
+        for patience in [0, 1, 5] {
+            let asked = AtomicUsize::new(0);
+            let give_up = || asked.fetch_add(1, Ordering::Relaxed) >= patience;
+            assert_eq!(chunking(&small(), threads).slice(&data, &give_up).unwrap_err().code(), "cancelled");
+            asked.store(0, Ordering::Relaxed);
+            let mut reader = chunking(&small(), threads).reader(io::repeat(0));
+            let error = loop {
+                match reader.next_results(&give_up) {
+                    Ok(chunks) => assert!(chunks.is_some()),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(error.code(), "cancelled");
+            assert!(reader.next_results(NEVER).unwrap().is_none());
+
+            let mut pieces = chunking(&small(), threads).pieces();
+            assert_eq!(pieces.push(&data, &|| true).unwrap_err().code(), "cancelled");
+            assert_eq!(pieces.finish(NEVER).unwrap_err().code(), "cancelled");
+        }
+    }
+}
+
+/// Gives zeros without end and counts what it gave.
+struct Counting(Arc<AtomicUsize>);
+
+impl Read for Counting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        buffer.fill(0);
+        self.0.fetch_add(buffer.len(), Ordering::Relaxed);
+        Ok(buffer.len())
+    }
+}
+
+#[test]
+fn no_more_is_read_ahead_than_the_bounds_allow() {
+    for (options, threads) in [(small(), 1), (small(), 3), (Options::default(), 3)] {
+        let read = Arc::new(AtomicUsize::new(0));
+        let mut reader = chunking(&options, threads).reader(Counting(Arc::clone(&read)));
+        let mut taken = 0;
+        for _ in 0..20 {
+            taken +=
+                reader.next_results(NEVER).unwrap().unwrap().iter().map(|chunk| chunk.length).sum::<usize>();
+            let ahead = read.load(Ordering::Relaxed) - taken;
+            let bound = 4 * options.max_size as usize + (threads + 6) * (1 << 20);
+            assert!(ahead <= bound, "{ahead} bytes ahead, more than {bound}");
+        }
+    }
+}
+
+#[test]
+fn offsets_beyond_32_bits() {
+    let length = 5 * (1u64 << 30) + 12_345;
+    let chunks = chunking(&Options::default(), 3).reader(io::repeat(0).take(length)).all(NEVER).unwrap();
+    let mut offset = 0;
+    for chunk in &chunks {
+        assert_eq!(chunk.offset, offset);
+        offset += chunk.length as u64;
+    }
+    assert_eq!(offset, length);
+    // Zeros have no cut point below the largest size.
+    assert!(chunks[..chunks.len() - 1].iter().all(|chunk| chunk.length == 4 << 20));
+    assert_eq!(chunks.last().unwrap().length as u64, length % (4 << 20));
+}
+
+#[test]
+fn a_file_gives_what_its_bytes_give() {
+    let folder = Folder::new("file");
+    for length in [0, 1, 1_048_575, 1_048_576, 1_048_577, 5_000_000] {
+        let data = inputs::random(length as u64, length);
+        let path = folder.file("data", &data);
+        assert_eq!(file::kind(&path).unwrap(), Kind::Regular);
+        for threads in [1, 2] {
+            let chunking = chunking(&small(), threads);
+            let chunks = chunking.clone().source(Input::open(&path).unwrap()).all(NEVER).unwrap();
+            assert_eq!(chunks, chunking.slice(&data, NEVER).unwrap());
+        }
+        let digest = Algorithm::Sha256.hash_source(Input::open(&path).unwrap(), NEVER).unwrap();
+        assert_eq!(digest, Algorithm::Sha256.hash(&data));
+    }
+}
+
+/// Opens a file of 32 MiB, takes a first chunk, changes the file, and reads on to the error.
+fn change_while_reading(test: &str, change: impl Fn(&Path)) -> Error {
+    let folder = Folder::new(test);
+    let path = folder.file("data", &inputs::random(1, 32 << 20));
+    let mut reader = chunking(&small(), 2).source(Input::open(&path).unwrap());
+    assert!(reader.next_results(NEVER).unwrap().is_some());
+    change(&path);
+    loop {
+        match reader.next_results(NEVER) {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the change went unnoticed"),
+            Err(error) => return error,
+        }
+    }
+}
+
+#[test]
+fn a_file_that_shrinks_or_grows_is_noticed() {
+    let set_size =
+        |size| move |path: &Path| File::options().write(true).open(path).unwrap().set_len(size).unwrap();
+    for (test, size) in [("shrunk", 100), ("emptied", 0), ("a-byte-shorter", (32 << 20) - 1)] {
+        assert_eq!(change_while_reading(test, set_size(size)).code(), "file_changed");
+    }
+    for (test, size) in [("a-byte-longer", (32 << 20) + 1), ("grown", 64 << 20)] {
+        assert_eq!(change_while_reading(test, set_size(size)).code(), "file_changed");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn files_that_lie_about_their_size_are_read_to_their_end() {
+    for path in ["/proc/version", "/proc/self/limits", "/sys/kernel/mm/transparent_hugepage/enabled"] {
+        let Ok(content) = std::fs::read(path) else { continue };
+        let chunks = chunking(&small(), 2).source(Input::open(Path::new(path)).unwrap()).all(NEVER).unwrap();
+        assert_eq!(chunks.len(), 1);
+        assert_eq!(chunks[0].hash, Algorithm::Blake3.hash(&content), "{path}");
+    }
+}
+
+#[test]
+fn what_cannot_be_opened_says_why() {
+    let folder = Folder::new("refused");
+    let inside_a_file = folder.file("data", b"").join("inside");
+    let too_long = folder.0.join("x".repeat(300));
+    let missing = folder.0.join("missing");
+    for (path, kind) in [
+        (&folder.0, "eisdir"),
+        (&missing, "enoent"),
+        (&inside_a_file, "enotdir"),
+        (&too_long, "enametoolong"),
+        (&PathBuf::from("nul\0inside"), "einval"),
+    ] {
+        for error in [file::kind(path).unwrap_err(), Input::open(path).unwrap_err()] {
+            assert_eq!((error.code(), error.kind()), ("io_error", kind), "{}", path.display());
+            assert_eq!(error.path.as_ref(), Some(path));
+        }
+    }
+}
+
+#[cfg(unix)]
+mod fifo {
+    use super::*;
+
+    fn make(folder: &Folder) -> PathBuf {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let path = folder.0.join("fifo");
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        path
+    }
+
+    #[test]
+    fn is_read_until_its_writer_closes_it() {
+        let folder = Folder::new("fifo-content");
+        let path = make(&folder);
+        assert_eq!(file::kind(&path).unwrap(), Kind::Special);
+        let data = inputs::random(5, 3_000_000);
+        let input = Input::open(&path).unwrap();
+        let writer = std::thread::spawn({
+            let (path, data) = (path, data.clone());
+            move || {
+                // The reader must have time to look at a FIFO that nobody writes to, and not take it for an empty file.
+                std::thread::sleep(Duration::from_millis(60));
+                let mut fifo = File::options().write(true).open(path).unwrap();
+                for piece in data.chunks(1_000_000) {
+                    fifo.write_all(piece).unwrap();
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+        });
+        let chunking = chunking(&small(), 2);
+        assert_eq!(chunking.clone().source(input).all(NEVER).unwrap(), chunking.slice(&data, NEVER).unwrap());
+        writer.join().unwrap();
+    }
+
+    #[test]
+    fn without_a_writer_is_waited_for_until_the_caller_gives_up() {
+        let folder = Folder::new("fifo-wait");
+        let path = make(&folder);
+        let given_up = Arc::new(AtomicBool::new(false));
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn({
+            let given_up = Arc::clone(&given_up);
+            move || {
+                let input = Input::open(&path).unwrap();
+                let give_up = || given_up.load(Ordering::Relaxed);
+                sender.send(chunking(&small(), 2).source(input).all(&give_up)).unwrap();
+            }
+        });
+        assert!(receiver.recv_timeout(Duration::from_millis(100)).is_err(), "it waits");
+        given_up.store(true, Ordering::Relaxed);
+        let result = receiver.recv_timeout(Duration::from_secs(10)).expect("it gives up");
+        assert_eq!(result.unwrap_err().code(), "cancelled");
+    }
+
+    #[test]
+    fn gives_chunks_before_its_writer_closes_it() {
+        let folder = Folder::new("fifo-live");
+        let path = make(&folder);
+        let input = Input::open(&path).unwrap();
+        let mut fifo = File::options().write(true).open(&path).unwrap();
+        let data = inputs::random(6, 60_000);
+        fifo.write_all(&data).unwrap();
+        let mut reader = chunking(&small(), 2).source(input);
+        let start = Instant::now();
+        let give_up = || start.elapsed() > Duration::from_secs(10);
+        let chunks = reader.next_results(&give_up).unwrap().expect("chunks of what was written so far");
+        let expected = chunking(&small(), 1).slice(&data, NEVER).unwrap();
+        assert_eq!(chunks[..], expected[..chunks.len()]);
+        drop(fifo);
+        let mut all = chunks;
+        while let Some(more) = reader.next_results(NEVER).unwrap() {
+            all.extend(more);
+        }
+        assert_eq!(all, expected);
+    }
+}
