@@ -141,6 +141,10 @@ impl Source for Input {
         self.kind == Kind::Special
     }
 
+    fn length(&self) -> Option<u64> {
+        (self.kind == Kind::Regular && self.opened.size > 0).then_some(self.opened.size)
+    }
+
     fn is_ready(&self) -> bool {
         self.kind == Kind::Regular || has_bytes(&self.file)
     }

@@ -20,6 +20,11 @@ pub trait Source {
         false
     }
 
+    /// How many bytes are to come, if that is known.
+    fn length(&self) -> Option<u64> {
+        None
+    }
+
     /// Whether a read would answer at once.
     fn is_ready(&self) -> bool {
         true

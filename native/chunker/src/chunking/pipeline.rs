@@ -4,7 +4,7 @@
 //! Bytes are put into blocks. The calling thread scans them as they come; a block that is full is shared between the
 //! jobs that work on its chunks, and when the last of them is done it is filled anew. So a byte is copied nowhere
 //! inside, memory is bounded by the number of blocks, and after the first round no page of memory is a fresh one, which
-//! would cost more than the work on it.
+//! would cost more than the work on it. For the same reason some blocks are kept for the next input.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -28,6 +28,11 @@ const BLOCK: usize = 1 << 20;
 
 /// How long the caller sleeps before it asks again whether to give up.
 const NAP: Duration = Duration::from_millis(10);
+
+/// How many blocks are kept while nothing is chunked: what one call with default options uses.
+const MOST_SPARE: usize = 10;
+
+static SPARE: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
 
 type Work<T> = Box<dyn Fn(&ChunkBytes<'_>) -> T + Send + Sync>;
 
@@ -211,10 +216,12 @@ impl<T: Send + 'static> Pipeline<T> {
     }
 
     fn block(&mut self) -> Box<[u8]> {
-        self.shared.lock().free.pop().unwrap_or_else(|| {
-            self.blocks += 1;
-            vec![0; BLOCK].into_boxed_slice()
-        })
+        if let Some(block) = self.shared.lock().free.pop() {
+            return block;
+        }
+        self.blocks += 1;
+        let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.unwrap_or_else(|| vec![0; BLOCK].into_boxed_slice())
     }
 
     /// Closes the open block and hands out the chunks that end in it.
@@ -277,7 +284,20 @@ impl<T: Send + 'static> Pipeline<T> {
 impl<T> Drop for Pipeline<T> {
     /// Helpers finish the job that they are at and find no other.
     fn drop(&mut self) {
-        self.shared.lock().queue.clear();
+        let mut state = self.shared.lock();
+        let jobs = std::mem::take(&mut state.queue);
+        let parts = jobs.into_iter().flat_map(|job| job.parts).chain(self.rest.drain(..));
+        state.free.extend(parts.filter_map(|part| Arc::into_inner(part.block)));
+        state.free.extend(self.open.take().map(|(block, _)| block));
+    }
+}
+
+impl<T> Drop for Shared<T> {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MOST_SPARE.saturating_sub(spare.len());
+        spare.extend(state.free.drain(..).take(room));
     }
 }
 

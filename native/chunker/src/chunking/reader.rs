@@ -3,12 +3,13 @@
 use std::fmt;
 use std::io::Read;
 
-use super::Chunking;
 use super::chunk::ChunkBytes;
 use super::pipeline::{Next, Pipeline};
+use super::{Chunking, GROUP};
 use crate::GiveUp;
 use crate::error::Error;
 use crate::source::{FromRead, Source};
+use crate::workers::Workers;
 
 impl<W> Chunking<W> {
     /// Begins to chunk what `source` gives.
@@ -18,7 +19,10 @@ impl<W> Chunking<W> {
         W: Fn(&ChunkBytes<'_>) -> T + Send + Sync + 'static,
         S: Source,
     {
-        let pipeline = Pipeline::new(self.cutter, self.workers, Box::new(self.work));
+        // To wake a thread takes longer than to do so little work.
+        let short = source.length().is_some_and(|length| length <= GROUP as u64);
+        let workers = if short { Workers::of_this_thread() } else { self.workers };
+        let pipeline = Pipeline::new(self.cutter, workers, Box::new(self.work));
         Reader { running: Some((pipeline, source)) }
     }
 

@@ -1,0 +1,106 @@
+//! The engine against the bare crate `fastcdc`, on data in memory and on a file.
+//!
+//! `cargo bench -p chunker --bench chunking`; a name behind `--` selects.
+
+use std::hint::black_box;
+use std::path::PathBuf;
+
+use chunker::chunking::{Chunk, ChunkBytes, Chunking, Cutter, Options, Scanner};
+use chunker::file::Input;
+use chunker::hashing::Algorithm;
+use chunker::workers::Workers;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use fastcdc::v2020::FastCDC;
+
+/// Larger than any cache of usual machines, small enough for many rounds.
+const LENGTH: usize = 256 << 20;
+
+/// Bytes that look random (SplitMix64).
+fn random() -> Vec<u8> {
+    let mut state = 1u64;
+    let mut bytes = Vec::with_capacity(LENGTH);
+    while bytes.len() < LENGTH {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bytes.extend((mixed ^ (mixed >> 31)).to_le_bytes());
+    }
+    bytes
+}
+
+/// Average sizes, with a quarter and four times of them as minimum and maximum.
+fn options(average: u64) -> Options {
+    Options { min_size: average / 4, avg_size: average, max_size: average * 4, ..Options::default() }
+}
+
+fn crate_chunks<'a>(data: &'a [u8], options: &Options) -> FastCDC<'a> {
+    let [min, avg, max] = [options.min_size, options.avg_size, options.max_size].map(|size| size as usize);
+    FastCDC::new(data, min, avg, max)
+}
+
+fn cut_points(c: &mut Criterion) {
+    let data = random();
+    let mut group = c.benchmark_group("cut_points");
+    group.throughput(Throughput::Bytes(LENGTH as u64)).sample_size(10);
+    for average in [8 << 10, 64 << 10, 1 << 20] {
+        let options = options(average);
+        let name = format!("{} KiB", average >> 10);
+        group.bench_function(BenchmarkId::new("fastcdc", &name), |b| {
+            b.iter(|| crate_chunks(&data, &options).count());
+        });
+        group.bench_function(BenchmarkId::new("chunker", &name), |b| {
+            b.iter(|| {
+                let mut scanner = Scanner::new(Cutter::new(&options).unwrap());
+                let mut rest = &data[..];
+                let mut count = 0;
+                while let Some(cut) = scanner.feed(rest) {
+                    rest = &rest[cut.consumed..];
+                    count += 1;
+                }
+                count + usize::from(scanner.finish().is_some())
+            });
+        });
+    }
+    group.finish();
+}
+
+fn chunking(
+    threads: usize,
+    algorithm: Algorithm,
+) -> Chunking<impl Fn(&ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = Workers::shared(threads, cores).unwrap();
+    Chunking::new(Cutter::new(&Options::default()).unwrap(), workers, Chunk::hashed(algorithm))
+}
+
+fn chunk_and_hash(c: &mut Criterion) {
+    let data = random();
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("chunking-bench");
+    std::fs::write(&path, &data).unwrap();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    for algorithm in Algorithm::ALL {
+        let mut group = c.benchmark_group(format!("chunk_and_hash/{}", algorithm.name()));
+        group.throughput(Throughput::Bytes(LENGTH as u64)).sample_size(10);
+        group.bench_function("fastcdc, then hash", |b| {
+            b.iter(|| {
+                for chunk in crate_chunks(&data, &Options::default()) {
+                    black_box(algorithm.hash(&data[chunk.offset..chunk.offset + chunk.length]));
+                }
+            });
+        });
+        for threads in [1, cores] {
+            let chunking = chunking(threads, algorithm);
+            group.bench_function(BenchmarkId::new("slice", threads), |b| {
+                b.iter(|| chunking.slice(&data, &|| false).unwrap());
+            });
+            group.bench_function(BenchmarkId::new("file", threads), |b| {
+                b.iter(|| chunking.clone().source(Input::open(&path).unwrap()).all(&|| false).unwrap());
+            });
+        }
+        group.finish();
+    }
+    std::fs::remove_file(&path).unwrap();
+}
+
+criterion_group!(benches, cut_points, chunk_and_hash);
+criterion_main!(benches);
