@@ -8,6 +8,7 @@
 //!
 //! Nothing here knows of Erlang: the NIF crate decodes terms, calls this one, and encodes what it gives.
 
+pub mod batch;
 pub mod chunking;
 pub mod cpu;
 pub mod error;

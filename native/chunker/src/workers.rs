@@ -2,9 +2,13 @@
 //!
 //! There is one pool a process, made when work first asks for it. A thread that calls the engine works too: it hands
 //! out what others can take, and does what they have not taken, so that `threads` counts the caller.
+//!
+//! A thread of the pool is asked for help only when it is free. So no call has to wait for help that is held up in
+//! another, perhaps much longer call: it goes on alone, and asks again when it has more to hand out.
 
 use std::error::Error as _;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use once_cell::sync::OnceCell;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -14,12 +18,19 @@ use crate::error::{Error, IoError, OptionsError};
 /// More threads than any machine of today has cores for; a larger number is a mistake.
 const MOST_THREADS: usize = 1024;
 
-static POOL: OnceCell<ThreadPool> = OnceCell::new();
+static POOL: OnceCell<Pool> = OnceCell::new();
+
+#[derive(Debug)]
+struct Pool {
+    threads: ThreadPool,
+    /// How many of them are free.
+    free: AtomicUsize,
+}
 
 /// The threads that one call may use.
 #[derive(Debug, Clone, Copy)]
 pub struct Workers {
-    pool: Option<&'static ThreadPool>,
+    pool: Option<&'static Pool>,
     helpers: usize,
 }
 
@@ -46,7 +57,7 @@ impl Workers {
             return Ok(Self::of_this_thread());
         }
         let pool = POOL.get_or_try_init(|| {
-            ThreadPoolBuilder::new()
+            let threads = ThreadPoolBuilder::new()
                 .num_threads(pool_size.clamp(1, MOST_THREADS))
                 .thread_name(|index| format!("chunker-{index}"))
                 .build()
@@ -57,9 +68,11 @@ impl Workers {
                         None => io::Error::other(error),
                     };
                     IoError { path: None, source }
-                })
+                })?;
+            let free = AtomicUsize::new(threads.current_num_threads());
+            Ok::<_, IoError>(Pool { threads, free })
         })?;
-        Ok(Self { pool: Some(pool), helpers: helpers.min(pool.current_num_threads()) })
+        Ok(Self { pool: Some(pool), helpers: helpers.min(pool.threads.current_num_threads()) })
     }
 
     /// How many threads work on a call, the calling one included.
@@ -68,11 +81,36 @@ impl Workers {
         self.helpers + 1
     }
 
-    /// The pool and how many of its threads may be used; `None` if none may.
-    pub(crate) const fn helpers(&self) -> Option<(&'static ThreadPool, usize)> {
-        match self.pool {
-            Some(pool) if self.helpers > 0 => Some((pool, self.helpers)),
-            _ => None,
-        }
+    /// How many threads of the pool may help.
+    pub(crate) const fn most_helpers(&self) -> usize {
+        self.helpers
+    }
+
+    /// The pool, if any of its threads may help.
+    pub(crate) fn pool(&self) -> Option<&'static ThreadPool> {
+        self.pool.map(|pool| &pool.threads)
+    }
+
+    /// A thread of the pool that is free; `None` if there is none. What is then given to the pool begins at once.
+    pub(crate) fn recruit(&self) -> Option<Helper> {
+        let pool = self.pool?;
+        pool.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(1)).ok()?;
+        Some(Helper(pool))
+    }
+}
+
+/// A thread of the pool that is spoken for. To be dropped when it is done.
+#[derive(Debug)]
+pub(crate) struct Helper(&'static Pool);
+
+impl Helper {
+    pub(crate) fn pool(&self) -> &'static ThreadPool {
+        &self.0.threads
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        self.0.free.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -152,8 +152,7 @@ impl<T: Send + 'static> Pipeline<T> {
                 resume_unwind(panic);
             }
             let ready = state.slots.front().is_some_and(|slot| slot.results.is_some());
-            let feed =
-                !self.ended && self.has_room(&state) && !state.comes_first(prompt, input_waits, self.workers);
+            let feed = !self.ended && self.has_room(&state) && !state.comes_first(prompt, input_waits);
             if ready && (prompt || !feed) {
                 return Ok(Next::Results(state.take_ready()));
             }
@@ -252,13 +251,16 @@ impl<T: Send + 'static> Pipeline<T> {
         state.slots.push_back(Slot { bytes, results: None });
         state.untaken += bytes;
         state.queue.push_back(Job { number, offset, lengths, parts });
-        if let Some((pool, most)) = self.workers.helpers()
-            && state.helpers < most
+        if state.helpers < self.workers.most_helpers()
+            && let Some(helper) = self.workers.recruit()
         {
             state.helpers += 1;
             drop(state);
             let shared = Arc::clone(&self.shared);
-            pool.spawn(move || shared.help());
+            helper.pool().spawn(move || {
+                shared.help();
+                drop(helper);
+            });
         }
     }
 
@@ -365,8 +367,8 @@ impl<T> Shared<T> {
 impl<T> State<T> {
     /// Whether the jobs there are must be done before more input is asked for: because it would have to be waited for,
     /// or because results are wanted and nobody but the caller would bring them about.
-    fn comes_first(&self, prompt: bool, input_waits: bool, workers: Workers) -> bool {
-        let alone = workers.helpers().is_none() && !self.queue.is_empty();
+    fn comes_first(&self, prompt: bool, input_waits: bool) -> bool {
+        let alone = self.helpers == 0 && !self.queue.is_empty();
         (input_waits && !self.slots.is_empty()) || (prompt && alone)
     }
 

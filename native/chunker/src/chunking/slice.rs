@@ -11,6 +11,7 @@ use super::scanner::Scanner;
 use super::{Chunking, GROUP};
 use crate::GiveUp;
 use crate::error::Error;
+use crate::workers::Workers;
 
 impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
     /// Chunks `data` and gives the results in order. Time and memory are linear in `data` and in the number of chunks;
@@ -25,8 +26,8 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
     /// When the work on a chunk panics, with its message.
     pub fn slice(&self, data: &[u8], give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
         let ranges = Ranges { scanner: Scanner::new(self.cutter.clone()), data, offset: 0 };
-        match self.workers.helpers() {
-            Some((pool, helpers)) if data.len() > 2 * GROUP => self.shared(pool, helpers, ranges, give_up),
+        match self.workers.pool() {
+            Some(pool) if data.len() > 2 * GROUP => self.shared(pool, ranges, give_up),
             _ => {
                 let mut results = Vec::new();
                 for range in ranges {
@@ -49,7 +50,6 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
     fn shared(
         &self,
         pool: &ThreadPool,
-        helpers: usize,
         mut ranges: Ranges<'_>,
         give_up: GiveUp<'_>,
     ) -> Result<Vec<T>, Error> {
@@ -72,7 +72,7 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
                 let bytes =
                     group.last().map_or(0, |last| last.end) - group.first().map_or(0, |first| first.start);
                 if bytes >= GROUP || (ended && bytes > 0) {
-                    let behind = hand_out(scope, &board, helpers, std::mem::take(&mut group), &run);
+                    let behind = hand_out(scope, &board, self.workers, std::mem::take(&mut group), &run);
                     if behind && let Some(group) = take_newest(&board) {
                         run(group);
                     }
@@ -122,7 +122,7 @@ fn take_newest<T>(board: &Mutex<Board<T>>) -> Option<Group> {
 fn hand_out<'scope, T: Send>(
     scope: &Scope<'scope>,
     board: &'scope Mutex<Board<T>>,
-    most: usize,
+    workers: Workers,
     group: Vec<Range<usize>>,
     run: &'scope (impl Fn(Group) + Sync),
 ) -> bool {
@@ -130,8 +130,10 @@ fn hand_out<'scope, T: Send>(
     let place = state.results.len();
     state.results.push(Vec::new());
     state.queue.push_back((place, group));
-    let behind = state.queue.len() > 2 * most;
-    if state.helpers < most {
+    let behind = state.queue.len() > 2 * state.helpers;
+    if state.helpers < workers.most_helpers()
+        && let Some(helper) = workers.recruit()
+    {
         state.helpers += 1;
         drop(state);
         scope.spawn(move |_| {
@@ -139,6 +141,7 @@ fn hand_out<'scope, T: Send>(
                 let mut state = lock(board);
                 let Some(group) = state.queue.pop_front() else {
                     state.helpers -= 1;
+                    drop(helper);
                     return;
                 };
                 drop(state);
