@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 #[cfg(feature = "zstd")]
-use super::Codec;
-use super::{CompressionError, Failure};
+use super::Failure;
+use super::{Codec, CompressionError};
 
 /// The magic of a dictionary that was trained, RFC 8878, section 5.
 const MAGIC: [u8; 4] = [0x37, 0xa4, 0x30, 0xec];
@@ -24,16 +24,19 @@ impl Dictionary {
     ///
     /// # Errors
     ///
-    /// [`CompressionError::CompressionFailed`] with [`Failure::DictionaryInvalid`] when there are no bytes. A trained
-    /// dictionary that is damaged is found out with the same reason when it is first used.
+    /// [`CompressionError::InvalidDictionary`] when there are no bytes, or when they begin like a trained dictionary and
+    /// are damaged; [`CompressionError::CodecDisabled`] when zstd was left out of the build.
     pub fn new(bytes: &[u8]) -> Result<Self, CompressionError> {
-        if bytes.is_empty() {
-            return Err(CompressionError::CompressionFailed {
-                codec: super::Codec::Zstd,
-                why: Failure::DictionaryInvalid,
-            });
+        #[cfg(feature = "zstd")]
+        if !bytes.is_empty() && super::zstd::accepts_dictionary(bytes) {
+            return Ok(Self(bytes.into()));
         }
-        Ok(Self(bytes.into()))
+        if Codec::Zstd.is_enabled() {
+            Err(CompressionError::InvalidDictionary)
+        } else {
+            let _ = bytes;
+            Err(CompressionError::CodecDisabled { codec: Codec::Zstd })
+        }
     }
 
     /// The bytes of the dictionary.

@@ -24,6 +24,9 @@ pub enum CompressionError {
         /// The codec that was asked for.
         codec: Codec,
     },
+    /// The bytes given as a dictionary are none: there are none, or a trained dictionary is damaged.
+    #[error("the dictionary is empty or damaged")]
+    InvalidDictionary,
     /// The codec could not compress.
     #[error("{codec} could not compress: {why}")]
     CompressionFailed {
@@ -65,7 +68,9 @@ impl CompressionError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::InvalidLevel { .. } | Self::DictionaryUnsupported { .. } => "invalid_options",
+            Self::InvalidLevel { .. } | Self::DictionaryUnsupported { .. } | Self::InvalidDictionary => {
+                "invalid_options"
+            }
             Self::CompressionFailed { .. } => "compression_failed",
             Self::DecompressionFailed { .. } => "decompression_failed",
             Self::SizeExceeded { .. } => "size_exceeded",
@@ -103,8 +108,6 @@ pub enum Failure {
     DictionaryMissing,
     /// The input was compressed with another dictionary than the one given.
     DictionaryWrong,
-    /// The dictionary itself is empty or damaged.
-    DictionaryInvalid,
     /// No dictionary can be made of these samples: they are too few, too small, or too large.
     SamplesUnsuitable,
     /// The codec's library refused for a reason of its own.
@@ -126,7 +129,6 @@ impl Failure {
             Self::OutOfMemory => "out_of_memory",
             Self::DictionaryMissing => "dictionary_missing",
             Self::DictionaryWrong => "dictionary_wrong",
-            Self::DictionaryInvalid => "dictionary_invalid",
             Self::SamplesUnsuitable => "samples_unsuitable",
             Self::Internal => "internal",
         }

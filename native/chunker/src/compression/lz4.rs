@@ -362,7 +362,7 @@ impl Decoder {
     }
 
     /// Reads a frame's header, which is all there.
-    fn begin_frame(&mut self, header: &[u8]) -> Result<(), CompressionError> {
+    fn begin_frame(&mut self, header: &[u8], out: &Output<'_>) -> Result<(), CompressionError> {
         self.frames += 1;
         if let Some(header) = header.first_chunk::<SKIPPABLE_HEADER>()
             && is_skippable(header)
@@ -391,6 +391,9 @@ impl Decoder {
         } else {
             None
         };
+        if let Some(size) = content_size {
+            out.allows(size)?;
+        }
         self.frame = Frame { flags, block_size: block_size(block >> 4), content_size, content_len: 0 };
         self.window.clear();
         self.checksum = XxHash32::with_seed(0);
@@ -482,7 +485,7 @@ impl Decoder {
     /// Goes on with what the phase has waited for.
     fn step(&mut self, item: &[u8], out: &mut Output<'_>) -> Result<(), CompressionError> {
         match self.phase {
-            Phase::Start => self.begin_frame(item),
+            Phase::Start => self.begin_frame(item, out),
             Phase::Skip(_) => Ok(()),
             Phase::BlockSize => self.begin_block(number(item)),
             Phase::Block { len, stored } => {

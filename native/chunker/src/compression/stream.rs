@@ -65,8 +65,7 @@ impl Encoder {
     ///
     /// # Errors
     ///
-    /// Those of [`CompressOptions::validate`], and [`CompressionError::CompressionFailed`] without memory or with a
-    /// damaged dictionary.
+    /// Those of [`CompressOptions::validate`], and [`CompressionError::CompressionFailed`] without memory.
     pub fn new(options: &CompressOptions) -> Result<Self, CompressionError> {
         let level = options.checked_level()?;
         let state = Ok(encoder(options.codec, level, options.dictionary.as_ref())?);
@@ -170,8 +169,7 @@ impl Decoder {
     ///
     /// # Errors
     ///
-    /// Those of [`DecompressOptions::validate`], and [`CompressionError::DecompressionFailed`] without memory or with a
-    /// damaged dictionary.
+    /// Those of [`DecompressOptions::validate`], and [`CompressionError::DecompressionFailed`] without memory.
     pub fn new(options: &DecompressOptions) -> Result<Self, CompressionError> {
         options.validate()?;
         let dictionary = options.dictionary.clone();

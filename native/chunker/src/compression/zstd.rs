@@ -7,7 +7,7 @@
 use std::fmt;
 
 use zstd_safe::{
-    CCtx, CParameter, DCtx, ErrorCode, InBuffer, OutBuffer, ResetDirective, compress_bound,
+    CCtx, CDict, CParameter, DCtx, DDict, ErrorCode, InBuffer, OutBuffer, ResetDirective, compress_bound,
     find_frame_compressed_size, is_error_kind, zstd_sys,
 };
 use zstd_sys::ZSTD_EndDirective::{ZSTD_e_continue, ZSTD_e_end};
@@ -85,11 +85,10 @@ fn decompression_failed(why: Failure) -> CompressionError {
 }
 
 fn failure(code: ErrorCode) -> Failure {
-    const REASONS: [(ZSTD_ErrorCode, Failure); 16] = [
+    const REASONS: [(ZSTD_ErrorCode, Failure); 15] = [
         (ZSTD_error_memory_allocation, Failure::OutOfMemory),
         (ZSTD_error_checksum_wrong, Failure::ChecksumMismatch),
         (ZSTD_error_dictionary_wrong, Failure::DictionaryWrong),
-        (ZSTD_error_dictionary_corrupted, Failure::DictionaryInvalid),
         (ZSTD_error_dictionaryCreation_failed, Failure::SamplesUnsuitable),
         (ZSTD_error_frameParameter_windowTooLarge, Failure::MemoryLimit),
         (ZSTD_error_frameParameter_unsupported, Failure::Unsupported),
@@ -114,6 +113,11 @@ pub(super) fn training_failure(code: ErrorCode) -> Failure {
         Failure::OutOfMemory => Failure::OutOfMemory,
         _ => Failure::SamplesUnsuitable,
     }
+}
+
+/// Whether the library can make its tables of a dictionary, for either direction.
+pub(super) fn accepts_dictionary(bytes: &[u8]) -> bool {
+    CDict::try_create(bytes, zstd_safe::CLEVEL_DEFAULT).is_some() && DDict::try_create(bytes).is_some()
 }
 
 /// The contexts that are kept between calls.
@@ -265,8 +269,10 @@ enum Phase {
     Start,
     /// Within a skippable frame, of which so many bytes are to come.
     Skip(u64),
-    /// Within a frame. The library holds back output if it filled the room it last had.
-    Frame { full: bool },
+    /// Within a frame. So many bytes of its content are to come, if it said how many it has: the library's stream does
+    /// not compare the two in a frame that ends with an empty block. It holds back output if it filled the room it
+    /// last had.
+    Frame { left: Option<u64>, full: bool },
 }
 
 impl Decoder {
@@ -299,8 +305,7 @@ impl Decoder {
             (Some(new), _) => self.context.load_dictionary(new.as_bytes()),
         };
         self.dictionary = dictionary.cloned();
-        // The library says only that it could not make its tables of the dictionary.
-        result.map(|_| ()).map_err(|_| decompression_failed(Failure::DictionaryInvalid))
+        result.map(|_| ()).map_err(|code| decompression_failed(failure(code)))
     }
 
     /// Refuses a frame by its header.
@@ -321,7 +326,7 @@ impl Decoder {
     }
 
     /// Decompresses the frame at the front of `input` straight into the output, if it is there as a whole and says how
-    /// much it holds. Otherwise takes nothing.
+    /// much it holds. Otherwise, and if it is damaged, takes nothing.
     fn decode_at_once(
         &mut self,
         frame: &FrameHeader,
@@ -338,10 +343,19 @@ impl Decoder {
         }
         let space = out.space(content_size).map_err(decompression_failed)?;
         let (frame, rest) = input.split_at(frame_size);
-        let written = self.context.decompress(&mut space[..content_size], frame);
-        out.advance(written.map_err(|code| decompression_failed(failure(code)))?)?;
-        *input = rest;
-        Ok(true)
+        match self.context.decompress(&mut space[..content_size], frame) {
+            Ok(written) => {
+                out.advance(written)?;
+                *input = rest;
+                Ok(true)
+            }
+            // The library is stricter here than with a stream, for example on empty blocks. What is accepted must not
+            // depend on how the input is split, so the stream decides.
+            Err(_) => {
+                let reset = self.context.reset(ResetDirective::SessionOnly);
+                reset.map(|_| false).map_err(|code| decompression_failed(failure(code)))
+            }
+        }
     }
 
     /// Reads as much of a frame's header as there is, and begins the frame if that is all of it.
@@ -373,7 +387,7 @@ impl Decoder {
                         .decompress_stream(&mut OutBuffer::around(&mut nothing[..]), &mut header)
                         .map_err(|code| decompression_failed(failure(code)))?;
                     debug_assert_eq!(header.pos(), self.header_len);
-                    self.phase = Phase::Frame { full: false };
+                    self.phase = Phase::Frame { left: frame.content_size, full: false };
                 }
             }
             self.header_len = 0;
@@ -401,8 +415,8 @@ impl Decode for Decoder {
                         }
                     }
                 }
-                Phase::Frame { full: false } if input.is_empty() => return Ok(Flow::Drained),
-                Phase::Frame { .. } => {
+                Phase::Frame { full: false, .. } if input.is_empty() => return Ok(Flow::Drained),
+                Phase::Frame { left, .. } => {
                     let space = out.step().map_err(decompression_failed)?;
                     if space.is_empty() {
                         return Ok(Flow::Full);
@@ -410,13 +424,20 @@ impl Decode for Decoder {
                     let room = space.len();
                     let mut space = OutBuffer::around(space);
                     let mut source = InBuffer::around(input);
-                    let left = self.context.decompress_stream(&mut space, &mut source);
+                    let hint = self.context.decompress_stream(&mut space, &mut source);
                     let (written, taken) = (space.pos(), source.pos());
                     out.advance(written)?;
                     *input = &input[taken..];
-                    self.phase = match left.map_err(|code| decompression_failed(failure(code)))? {
-                        0 => Phase::Start,
-                        _ => Phase::Frame { full: written == room },
+                    let hint = hint.map_err(|code| decompression_failed(failure(code)))?;
+                    let corrupt = decompression_failed(Failure::Corrupt);
+                    let left = match left {
+                        Some(left) => Some(left.checked_sub(written as u64).ok_or(corrupt.clone())?),
+                        None => None,
+                    };
+                    self.phase = match (hint, left) {
+                        (0, None | Some(0)) => Phase::Start,
+                        (0, Some(_)) => return Err(corrupt),
+                        _ => Phase::Frame { left, full: written == room },
                     };
                 }
             }
