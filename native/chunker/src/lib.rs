@@ -1,6 +1,8 @@
-//! The engine of Chunker: content-defined chunking and hashing, free of the BEAM.
+//! The engine of Chunker: content-defined chunking, hashing and compression, free of the BEAM.
 //!
 //! * [`chunking`] cuts inputs into chunks and works on them on several threads;
+//! * [`compression`] compresses and decompresses with four codecs;
+//! * [`batch`] spreads many items over the threads;
 //! * [`hashing`] makes digests and writes them as Nix does;
 //! * [`source`] is where bytes come from, and [`file`] reads files of any kind without ever blocking for good;
 //! * [`workers`] is the pool of threads that all of them share;
@@ -10,6 +12,7 @@
 
 pub mod batch;
 pub mod chunking;
+pub mod compression;
 pub mod cpu;
 pub mod error;
 pub mod file;

@@ -1,0 +1,14 @@
+//! Compression judged from outside: by the official programs, an independent decoder, damage, cuts and limits.
+
+#![cfg(all(feature = "zstd", feature = "lz4", feature = "xz", feature = "bzip2"))]
+
+mod content;
+mod damage;
+mod detection;
+mod dictionaries;
+mod limits;
+mod options;
+mod program;
+mod programs;
+mod properties;
+mod streaming;
