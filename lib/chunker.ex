@@ -51,7 +51,7 @@ defmodule Chunker do
   The module `chunker` offers the same functions to Erlang, and needs no Elixir at run time.
   """
 
-  alias Chunker.{Chunk, Error, Native}
+  alias Chunker.{Chunk, Error}
 
   @typedoc "A digest: 32 bytes."
   @type digest :: <<_::256>>
@@ -307,7 +307,7 @@ defmodule Chunker do
       "0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73"
   """
   @spec to_nix_base32(binary()) :: String.t()
-  def to_nix_base32(bytes) when is_binary(bytes), do: Native.nix_base32_encode(bytes)
+  def to_nix_base32(bytes) when is_binary(bytes), do: :chunker_engine.to_nix_base32(bytes)
 
   @doc """
   The bytes that a text in Nix's base-32 notation stands for.
@@ -319,7 +319,7 @@ defmodule Chunker do
       {:invalid_base32, %{position: 4}}
   """
   @spec from_nix_base32(String.t()) :: {:ok, binary()} | {:error, Error.t()}
-  def from_nix_base32(text) when is_binary(text), do: result(Native.nix_base32_decode(text))
+  def from_nix_base32(text) when is_binary(text), do: result(:chunker_engine.from_nix_base32(text))
 
   @doc """
   The same as `from_nix_base32/1`, but returns the bytes and raises `Chunker.Error`.

@@ -211,12 +211,12 @@ digit(D) -> $a + D - 10.
 
 %% @doc A digest, or any other binary, in the base-32 notation of Nix.
 -spec to_nix_base32(binary()) -> binary().
-to_nix_base32(Bytes) when is_binary(Bytes) -> 'Elixir.Chunker.Native':nix_base32_encode(Bytes).
+to_nix_base32(Bytes) when is_binary(Bytes) -> chunker_engine:to_nix_base32(Bytes).
 
 %% @doc The bytes that a text in Nix's base-32 notation stands for. `invalid_base32' comes with the `position' of the
 %% first character that cannot stand there.
 -spec from_nix_base32(binary()) -> {ok, binary()} | {error, error()}.
-from_nix_base32(Text) when is_binary(Text) -> 'Elixir.Chunker.Native':nix_base32_decode(Text).
+from_nix_base32(Text) when is_binary(Text) -> chunker_engine:from_nix_base32(Text).
 
 chunks({ok, Chunks}) -> {ok, [chunk(Chunk) || Chunk <- Chunks]};
 chunks(Error) -> Error.

@@ -6,6 +6,7 @@
 -module(chunker_engine).
 
 -export([chunk_data/2, chunk_file/2, hash/2, hash_file/2]).
+-export([to_nix_base32/1, from_nix_base32/1]).
 -export([open_file/2, open_pieces/1, next/1, push/2, finish/1, close/1]).
 -export_type([chunk/0, loaded/0, failure/0, stream/0]).
 
@@ -42,6 +43,17 @@ hash_file(Path, Algorithm) ->
         special -> ?NIF:hash_special_file(Path, Algorithm);
         Result -> Result
     end.
+
+%% Text takes the engine longer than a hash does: up to here it is a tenth of a millisecond.
+-define(SMALL_TEXT, 4096).
+
+-spec to_nix_base32(binary()) -> binary().
+to_nix_base32(Bytes) when byte_size(Bytes) =< ?SMALL_TEXT -> ?NIF:nix_base32_encode_small(Bytes);
+to_nix_base32(Bytes) -> ?NIF:nix_base32_encode(Bytes).
+
+-spec from_nix_base32(binary()) -> {ok, binary()} | failure().
+from_nix_base32(Text) when byte_size(Text) =< ?SMALL_TEXT -> ?NIF:nix_base32_decode_small(Text);
+from_nix_base32(Text) -> ?NIF:nix_base32_decode(Text).
 
 %% A stream of a file. To be pulled with `next/1'.
 -spec open_file(binary(), chunker_options:chunking()) -> {ok, stream()} | failure().

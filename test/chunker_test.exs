@@ -1,6 +1,524 @@
+Code.require_file("reference.exs", __DIR__)
+
 defmodule ChunkerTest do
   use ExUnit.Case, async: true
   doctest Chunker
   doctest Chunker.Chunk
   doctest Chunker.Error
+
+  import Bitwise
+  import Chunker.Random
+  alias Chunker.{Chunk, Error, Reference}
+
+  @small [min_size: 64, avg_size: 256, max_size: 1024]
+
+  defp spans(chunks), do: Enum.map(chunks, &{&1.offset, &1.length})
+  defp digest(:sha256, data), do: :crypto.hash(:sha256, data)
+
+  defp digest(:blake3, data) do
+    path = Path.join(System.tmp_dir!(), "chunker-b3sum-#{System.unique_integer([:positive])}")
+    File.write!(path, data)
+    {output, 0} = System.cmd("b3sum", ["--no-names", path])
+    File.rm!(path)
+    output |> String.trim() |> Base.decode16!(case: :lower)
+  end
+
+  # Many digests with one call of the program.
+  defp b3sums(binaries, folder) do
+    paths =
+      for {binary, i} <- Enum.with_index(binaries) do
+        path = Path.join(folder, "piece-#{i}")
+        File.write!(path, binary)
+        path
+      end
+
+    {output, 0} = System.cmd("b3sum", ["--no-names" | paths])
+    for line <- String.split(output), do: Base.decode16!(line, case: :lower)
+  end
+
+  describe "the reference that judges cut points" do
+    test "knows the first entries of the published gear table" do
+      <<first::64, _::64>> = :crypto.hash(:md5, :binary.copy(<<0>>, 64))
+      <<last::64, _::64>> = :crypto.hash(:md5, :binary.copy(<<1>>, 64))
+      assert {first, last} == {0x3B5D3C7D207E37DC, 0x784D68BA91123086}
+    end
+
+    test "cuts zeros at the maximum and keeps short input whole" do
+      assert Reference.chunks(<<0::size(2500)-unit(8)>>, @small) == [{0, 1024}, {1024, 1024}, {2048, 452}]
+      assert Reference.chunks(<<1, 2, 3>>, @small) == [{0, 3}]
+      assert Reference.chunks("", @small) == []
+    end
+  end
+
+  describe "cut points" do
+    test "are those of FastCDC v2020 for random data and options, from memory, files and streams" do
+      folder = Path.join(System.tmp_dir!(), "chunker-cuts-#{System.unique_integer([:positive])}")
+      File.mkdir_p!(folder)
+      on_exit(fn -> File.rm_rf!(folder) end)
+      path = Path.join(folder, "input")
+
+      check(150, fn _run ->
+        options = options()
+        data = data(pick([skewed(0, 200_000), skewed(0, 2000), options[:min_size], options[:max_size] + 1]))
+        expected = Reference.chunks(data, options)
+
+        chunks = Chunker.chunk_data!(data, options)
+        assert spans(chunks) == expected, inspect(options)
+        assert IO.iodata_to_binary(Enum.map(chunks, & &1.data)) == data
+
+        File.write!(path, data)
+        without_data = Enum.map(chunks, &%{&1 | data: nil})
+        assert Chunker.chunk_file!(path, options) == without_data, inspect(options)
+        assert path |> Chunker.stream(options) |> Enum.to_list() == chunks, inspect(options)
+
+        pieces = pieces(data)
+        assert pieces |> Chunker.stream(options) |> Enum.to_list() == chunks, inspect(options)
+        assert Chunker.chunk_data!(pieces, options) == chunks
+        assert pieces |> Stream.map(& &1) |> Chunker.stream(Map.new(options)) |> Enum.to_list() == chunks
+
+        in_erlang = for chunk <- chunks, do: Map.take(chunk, [:offset, :length, :hash, :data])
+        assert :chunker.chunk_data(data, options) == {:ok, in_erlang}
+        assert :chunker.chunk_file(path, options) == {:ok, Enum.map(in_erlang, &Map.delete(&1, :data))}
+        {:ok, iterator} = :chunker.stream(pieces, options)
+        assert erlang_chunks(iterator) == in_erlang
+        {:ok, iterator} = :chunker.stream({:file, path}, options)
+        assert erlang_chunks(iterator) == in_erlang
+      end)
+    end
+
+    test "are those of FastCDC v2020 around each limit" do
+      check(4, fn _run ->
+        for size <- [64, 65, 256, 257, 1023, 1024, 1025],
+            {min, average, max} <- [{64, 256, 1024}, {65, 257, 1025}, {255, 257, 1023 + 2}],
+            shift <- -2..2 do
+          options = [min_size: min, avg_size: average, max_size: max, normalization: between(0, 3)]
+          data = data(size + shift)
+          assert spans(Chunker.chunk_data!(data, options)) == Reference.chunks(data, options)
+          pieces = for <<byte <- data>>, do: <<byte>>
+          assert pieces |> Chunker.stream(options) |> spans() == Reference.chunks(data, options)
+        end
+      end)
+    end
+
+    test "are those of FastCDC v2020 with the defaults" do
+      :rand.seed(:exsss, 1)
+      data = :rand.bytes(12_000_001)
+      expected = Reference.chunks(data)
+      assert length(expected) > 5
+      assert spans(Chunker.chunk_data!(data)) == expected
+      assert data |> cut_into(65_537) |> Chunker.stream() |> spans() == expected
+    end
+
+    test "do not depend on the number of threads" do
+      :rand.seed(:exsss, 2)
+      data = :rand.bytes(3_000_000)
+      options = [min_size: 1000, avg_size: 5000, max_size: 30_000]
+      [first | others] = for threads <- 1..4, do: Chunker.chunk_data!(data, [threads: threads] ++ options)
+      assert Enum.all?(others, &(&1 == first))
+    end
+  end
+
+  defp cut_into(data, size) when byte_size(data) <= size, do: [data]
+  defp cut_into(<<piece::binary-size(65_537), rest::binary>>, size), do: [piece | cut_into(rest, size)]
+
+  defp erlang_chunks(iterator) do
+    case :chunker.next(iterator) do
+      {:ok, chunk, next} -> [chunk | erlang_chunks(next)]
+      :done -> []
+    end
+  end
+
+  describe "hashes" do
+    @tag :tmp_dir
+    test "of chunks are those that other programs compute", %{tmp_dir: folder} do
+      :rand.seed(:exsss, 3)
+      data = :rand.bytes(300_000)
+      options = [min_size: 1000, avg_size: 5000, max_size: 30_000]
+
+      for chunk <- Chunker.chunk_data!(data, [hash: :sha256] ++ options) do
+        assert chunk.hash == :crypto.hash(:sha256, chunk.data)
+      end
+
+      chunks = Chunker.chunk_data!(data, options)
+      assert Enum.map(chunks, & &1.hash) == b3sums(Enum.map(chunks, & &1.data), folder)
+    end
+
+    @tag :tmp_dir
+    test "of bytes and files are those that other programs compute", %{tmp_dir: folder} do
+      sizes = [0, 1, 63, 64, 65, 1024, 65_535, 65_536, 65_537, 1_048_576, 1_048_577, 3_333_333]
+      :rand.seed(:exsss, 4)
+      binaries = Enum.map(sizes, &:rand.bytes/1)
+
+      for {data, blake3} <- Enum.zip(binaries, b3sums(binaries, folder)) do
+        assert Chunker.hash(data, :blake3) == blake3
+        assert Chunker.hash(data, :sha256) == :crypto.hash(:sha256, data)
+        path = Path.join(folder, "file")
+        File.write!(path, data)
+        assert Chunker.hash_file(path, :blake3) == {:ok, blake3}
+        assert Chunker.hash_file!(path, :sha256) == :crypto.hash(:sha256, data)
+      end
+    end
+
+    test "take iodata, nested, improper and empty" do
+      for iodata <- [[], "", [[], [[]], ""], ["a", ["b" | "c"]], [?a, [[?b], "c" | <<0>>]]],
+          hash <- [:sha256, :blake3] do
+        assert Chunker.hash(iodata, hash) == digest(hash, IO.iodata_to_binary(iodata))
+      end
+    end
+
+    test "refuse another algorithm and what is not iodata" do
+      for wrong <- [:md5, "sha256", nil, 1, 'blake3'] do
+        message = "the algorithm must be blake3 or sha256, not #{inspect_erlang(wrong)}"
+        assert_raise ArgumentError, message, fn -> Chunker.hash("", wrong) end
+        assert_raise ArgumentError, message, fn -> Chunker.hash_file("/dev/null", wrong) end
+        assert_raise ArgumentError, message, fn -> Chunker.hash_file!("/dev/null", wrong) end
+      end
+
+      for wrong <- [:atom, 1, <<1::3>>, ["a", :b], [256], [-1], %{}, {"a"}, ["a" | 1], [<<1::1>>]] do
+        assert_raise ArgumentError, "expected iodata, got: #{inspect(wrong)}", fn ->
+          Chunker.hash(wrong, :sha256)
+        end
+
+        assert_raise ArgumentError, "expected iodata, got: #{inspect(wrong)}", fn ->
+          Chunker.chunk_data(wrong)
+        end
+      end
+    end
+  end
+
+  defp inspect_erlang(term), do: to_string(:io_lib.format("~tp", [term]))
+
+  describe "chunk_data/2" do
+    test "gives parts of the input and copies nothing" do
+      data = :rand.bytes(20_000_000)
+      before = :erlang.memory(:binary)
+      chunks = Chunker.chunk_data!(data, min_size: 1000, avg_size: 60_000, max_size: 100_000)
+      # Other tests run at the same time; a copy would be 20 MB.
+      assert :erlang.memory(:binary) - before < 15_000_000
+      assert length(chunks) > 200
+      assert Enum.all?(chunks, &(:binary.referenced_byte_size(&1.data) == 20_000_000))
+    end
+
+    test "works on a part of a binary" do
+      :rand.seed(:exsss, 5)
+      whole = :rand.bytes(400_000)
+      part = binary_part(whole, 12_345, 300_000)
+      options = [min_size: 1000, avg_size: 5000, max_size: 30_000]
+      assert Chunker.chunk_data(part, options) == Chunker.chunk_data(:binary.copy(part), options)
+      <<_::1, unaligned::binary-size(300_000), _::bitstring>> = <<0::1, part::binary, 0::7>>
+      assert Chunker.chunk_data(unaligned, options) == Chunker.chunk_data(part, options)
+    end
+
+    test "gives no chunk of nothing, and one of a byte" do
+      assert Chunker.chunk_data([]) == {:ok, []}
+      assert {:ok, [%Chunk{offset: 0, length: 1, data: "x", compressed: nil}]} = Chunker.chunk_data(["x"])
+    end
+
+    test "does not keep ordinary schedulers waiting" do
+      data = :rand.bytes(50_000_000)
+      parent = self()
+      reference = make_ref()
+
+      workers =
+        for _ <- 1..4 do
+          Task.async(fn ->
+            Chunker.chunk_data!(data)
+            send(parent, reference)
+          end)
+        end
+
+      lates = sleep_until(reference, 4, [])
+      Task.await_many(workers)
+
+      # A call on an ordinary scheduler would hold it for 30 ms at least; a busy machine lets few wakes be that late.
+      assert Enum.count(lates, &(&1 > 100)) <= 2
+    end
+  end
+
+  defp sleep_until(_reference, 0, lates), do: lates
+
+  defp sleep_until(reference, count, lates) do
+    before = System.monotonic_time(:millisecond)
+
+    receive do
+      ^reference -> sleep_until(reference, count - 1, lates)
+    after
+      1 -> sleep_until(reference, count, [System.monotonic_time(:millisecond) - before - 1 | lates])
+    end
+  end
+
+  describe "options" do
+    # All calls that take them, with input that is fine.
+    defp calls(options) do
+      [
+        fn -> Chunker.chunk_data("abc", options) end,
+        fn -> Chunker.chunk_data(:binary.copy("abc", 100_000), options) end,
+        fn -> Chunker.chunk_file(__ENV__.file, options) end,
+        fn -> Chunker.chunk_file("/dev/null", options) end,
+        fn -> collect(fn -> Chunker.stream(["abc"], options) end) end,
+        fn -> collect(fn -> Chunker.stream(__ENV__.file, options) end) end
+      ]
+    end
+
+    defp collect(stream) do
+      {:ok, Enum.to_list(stream.())}
+    rescue
+      error in Error -> {:error, error}
+    end
+
+    test "that are unknown or of a wrong type raise at once, and say what there is" do
+      for {options, message} <- [
+            {[size: 1],
+             "unknown option size; there are: min_size, avg_size, max_size, normalization, seed, hash, threads"},
+            {%{size: 1}, ~r/^unknown option size; there are: min_size/},
+            {[{"seed", 1}], ~r/^an option must be a pair of a name and a value, not \{<<"seed">>,1\}/},
+            {%{"seed" => 1}, ~r/^an option must be a pair/},
+            {[:seed], ~r/^an option must be a pair of a name and a value, not seed/},
+            {[{:seed, 1} | :rest], ~r/^options must be a proper list, which does not end with rest/},
+            {nil, ~r/^options must be a list of pairs or a map, not nil/},
+            {:seed, ~r/^options must be a list/},
+            {{:seed, 1}, ~r/^options must be a list/},
+            {%Chunk{offset: 0, length: 0, hash: ""}, ~r/^unknown option '?__struct__'?/},
+            {[min_size: "64"], ~r/^option min_size must be an integer, not <<"64">>/},
+            {[avg_size: 1024.0], ~r/^option avg_size must be an integer, not 1024.0/},
+            {[max_size: nil], ~r/^option max_size must be an integer, not nil/},
+            {[normalization: :level1], ~r/^option normalization must be an integer/},
+            {[seed: <<0::64>>], ~r/^option seed must be an integer/},
+            {[threads: 1.0], ~r/^option threads must be an integer/},
+            {[threads: :infinity], ~r/^option threads must be an integer/},
+            {[hash: "sha256"], ~r/^option hash must be an atom/}
+          ] do
+        for call <- calls(options), do: assert_raise(ArgumentError, message, call)
+        # Without running the stream.
+        assert_raise ArgumentError, message, fn -> Chunker.stream(["abc"], options) end
+        assert_raise ArgumentError, message, fn -> Chunker.stream("/no/such/file", options) end
+        assert_raise ArgumentError, message, fn -> Chunker.chunk_file("/no/such/file", options) end
+      end
+    end
+
+    test "at the ends of their ranges work" do
+      for options <- [
+            [min_size: 64],
+            [min_size: 1_048_576],
+            [min_size: 64, avg_size: 256],
+            [min_size: 1_048_576, avg_size: 4_194_304],
+            [min_size: 64, avg_size: 256, max_size: 1024],
+            [min_size: 1024, avg_size: 1024, max_size: 1024],
+            [max_size: 16_777_216],
+            [max_size: 1_048_576],
+            [normalization: 0],
+            [normalization: 3],
+            [seed: 0],
+            [seed: 0xFFFF_FFFF_FFFF_FFFF],
+            [threads: 1],
+            [threads: 1024],
+            [hash: :blake3],
+            [hash: :sha256]
+          ],
+          call <- calls(options) do
+        assert {:ok, _} = call.()
+        assert {:ok, _} = Enum.find(calls(Map.new(options)), & &1).()
+      end
+    end
+
+    test "beyond their ranges are refused, with the option, its value and what is allowed" do
+      big = 1 <<< 200
+
+      for {options, option, value, allowed} <- [
+            {[min_size: 63], :min_size, 63, "64..1048576"},
+            {[min_size: 1_048_577], :min_size, 1_048_577, "64..1048576"},
+            {[avg_size: 255], :avg_size, 255, "256..4194304"},
+            {[avg_size: 4_194_305], :avg_size, 4_194_305, "256..4194304"},
+            {[max_size: 1023], :max_size, 1023, "1024..16777216"},
+            {[max_size: 16_777_217], :max_size, 16_777_217, "1024..16777216"},
+            {[normalization: 4], :normalization, 4, "0..3"},
+            {[seed: 1 <<< 64], :seed, 1 <<< 64, "0..18446744073709551615"},
+            {[seed: -1], :seed, -1, "0..18446744073709551615"},
+            {[threads: 0], :threads, 0, "1..1024"},
+            {[threads: 1025], :threads, 1025, "1..1024"},
+            {[hash: :md5], :hash, :md5, "blake3, sha256"},
+            {[hash: nil], :hash, nil, "blake3, sha256"},
+            {[min_size: 1_048_576, avg_size: 1_048_575], :min_size, 1_048_576,
+             "at most avg_size, which is 1048575"},
+            {[min_size: 64, avg_size: 262_145, max_size: 262_144], :max_size, 262_144,
+             "at least avg_size, which is 262145"}
+            | for option <- [:min_size, :avg_size, :max_size, :normalization, :threads],
+                  value <- [-1, -big, big, 1 <<< 63, 1 <<< 64, (1 <<< 64) + 512, -(1 <<< 63)] do
+                allowed = %{
+                  min_size: "64..1048576",
+                  avg_size: "256..4194304",
+                  max_size: "1024..16777216",
+                  normalization: "0..3",
+                  threads: "1..1024"
+                }
+
+                {[{option, value}], option, value, allowed[option]}
+              end
+          ] do
+        for call <- calls(options) do
+          assert {:error, %Error{reason: :invalid_options} = error} = call.()
+          assert error.details == %{option: option, value: value, allowed: allowed}
+
+          assert Exception.message(error) ==
+                   "option #{inspect(option)} is #{inspect(value)}, but must be #{allowed}"
+        end
+
+        in_erlang = {:error, {:invalid_options, %{option: option, value: value, allowed: allowed}}}
+        assert :chunker.chunk_data("abc", options) == in_erlang
+        assert :chunker.stream([], Map.new(options)) == in_erlang
+      end
+    end
+
+    test "that come twice in a list count once: the first" do
+      data = :binary.copy(<<0>>, 10_000)
+      options = [max_size: 2048, max_size: 4096, min_size: 64, avg_size: 256]
+      assert [%{length: 2048} | _] = Chunker.chunk_data!(data, options)
+    end
+  end
+
+  describe "functions with !" do
+    test "give what the others give in :ok" do
+      assert Chunker.chunk_data!("abc") == elem(Chunker.chunk_data("abc"), 1)
+      assert Chunker.chunk_file!(__ENV__.file) == elem(Chunker.chunk_file(__ENV__.file), 1)
+      assert Chunker.hash_file!(__ENV__.file, :sha256) == elem(Chunker.hash_file(__ENV__.file, :sha256), 1)
+      assert Chunker.from_nix_base32!("7z") == <<255>>
+    end
+
+    test "raise the error of the others" do
+      missing = "/no/such/file: no such file or directory"
+      assert_raise Error, missing, fn -> Chunker.chunk_file!("/no/such/file") end
+      assert_raise Error, missing, fn -> Chunker.hash_file!("/no/such/file", :blake3) end
+      assert_raise Error, missing, fn -> Enum.to_list(Chunker.stream("/no/such/file")) end
+      message = "option :min_size is 1, but must be 64..1048576"
+      assert_raise Error, message, fn -> Chunker.chunk_data!("", min_size: 1) end
+      assert_raise Error, message, fn -> Enum.to_list(Chunker.stream([], min_size: 1)) end
+      assert_raise Error, "not Nix base-32 at character 1", fn -> Chunker.from_nix_base32!("0e") end
+      error = catch_error(Chunker.hash_file!("/no/such/file", :blake3))
+      assert error == elem(Chunker.hash_file("/no/such/file", :blake3), 1)
+    end
+  end
+
+  describe "Nix's base-32" do
+    test "is what nix-hash writes and reads" do
+      for size <- [20, 32, 64], _ <- 1..3 do
+        type = %{20 => "sha1", 32 => "sha256", 64 => "sha512"}[size]
+        digest = :rand.bytes(size)
+        arguments = ["--to-base32", "--type", type, Chunker.to_hex(digest)]
+        {output, 0} = System.cmd("nix-hash", arguments)
+        assert Chunker.to_nix_base32(digest) == String.trim(output)
+        assert Chunker.from_nix_base32(String.trim(output)) == {:ok, digest}
+      end
+    end
+
+    test "goes both ways for bytes of every length" do
+      check(300, fn run ->
+        bytes = pick([:rand.bytes(rem(run, 70)), :binary.copy(<<255>>, rem(run, 70)), :rand.bytes(2000)])
+        text = Chunker.to_nix_base32(bytes)
+        assert byte_size(text) == div(byte_size(bytes) * 8 + 4, 5)
+        assert Chunker.from_nix_base32(text) == {:ok, bytes}
+      end)
+    end
+
+    test "is refused where it is wrong" do
+      whole = Chunker.to_nix_base32(:crypto.hash(:sha256, ""))
+
+      for {text, position} <- [
+            {"e", 0},
+            {"0o", 1},
+            {"0u", 1},
+            {"0t", 1},
+            {"0A", 1},
+            {"0\0", 1},
+            {"ü0", 0},
+            {<<255>>, 0},
+            {" 0", 0},
+            {"0=", 1},
+            # No number of bytes has so many characters.
+            {"0", 1},
+            {"000", 3},
+            {"000000", 6},
+            # The first character stands for more bits than are left of a byte.
+            {"zz", 0},
+            {"80", 0},
+            {"z" <> binary_part(whole, 1, 51), 0},
+            {whole <> "00", 54},
+            {whole <> "\n", 52}
+          ] do
+        assert {:error, %Error{reason: :invalid_base32, details: details} = error} =
+                 Chunker.from_nix_base32(text)
+
+        assert {text, details} == {text, %{position: position}}
+        assert Exception.message(error) == "not Nix base-32 at character #{position}"
+        assert :chunker.from_nix_base32(text) == {:error, {:invalid_base32, %{position: position}}}
+      end
+    end
+
+    test "leaves ordinary schedulers free, however long the text is" do
+      bytes = :binary.copy(<<1, 2, 3, 4, 5>>, 2_000_000)
+      parent = self()
+      # Whoever shares the scheduler with it must not wait.
+      task =
+        Task.async(fn ->
+          send(parent, :started)
+          text = Chunker.to_nix_base32(bytes)
+          {:ok, ^bytes} = Chunker.from_nix_base32(text)
+          send(parent, :ended)
+        end)
+
+      assert_receive :started
+      lates = sleep_until(:ended, 1, [])
+      Task.await(task)
+      assert Enum.count(lates, &(&1 > 100)) <= 1
+      assert length(lates) > 20
+    end
+  end
+
+  test "to_hex/1 writes two lower-case digits a byte" do
+    bytes = for byte <- 0..255, into: "", do: <<byte>>
+    assert Chunker.to_hex(bytes) == Base.encode16(bytes, case: :lower)
+    assert Chunker.to_hex("") == ""
+    assert :chunker.to_hex(bytes) == Chunker.to_hex(bytes)
+  end
+
+  describe "Chunk" do
+    test "shows its digest as text, and of its bytes only how many there are" do
+      chunk = %Chunk{offset: 5, length: 3, hash: <<0xAB, 0::248>>}
+      hash = "ab" <> String.duplicate("0", 62)
+      assert inspect(chunk) == ~s(#Chunker.Chunk<offset: 5, length: 3, hash: "#{hash}">)
+
+      assert inspect([%{chunk | data: "abc", compressed: ""}]) ==
+               ~s([#Chunker.Chunk<offset: 5, length: 3, hash: "#{hash}", data: 3 bytes, compressed: 0 bytes>])
+    end
+
+    test "that is half made can be shown" do
+      assert inspect(%Chunk{offset: nil, length: nil, hash: nil}) =~ "offset: nil"
+    end
+
+    test "must have an offset, a length and a hash" do
+      assert_raise ArgumentError, ~r/:hash/, fn -> struct!(Chunk, offset: 0, length: 0) end
+    end
+  end
+
+  describe "Error" do
+    test "describes each reason" do
+      for {reason, details, message} <- [
+            {:io_error, %{kind: :eacces, path: "/x"}, "/x: permission denied"},
+            {:io_error, %{kind: :eisdir, path: "/x"}, "/x: illegal operation on a directory"},
+            {:io_error, %{kind: :unknown, path: "/x"}, "/x: unknown POSIX error"},
+            {:io_error, %{kind: :eio}, "input: I/O error"},
+            {:io_error, %{kind: :enoent, path: <<"a", 255>>}, "<<97, 255>>: no such file or directory"},
+            {:io_error, %{kind: :enoent, path: "a\e[2J"}, ~S("a\e[2J": no such file or directory)},
+            {:file_changed, %{path: "/x"}, "/x: changed its size while it was read"},
+            {:invalid_base32, %{position: 3}, "not Nix base-32 at character 3"},
+            {:cancelled, %{}, "the work was given up, or its stream is closed"}
+          ] do
+        error = Error.new(reason, details)
+        assert Exception.message(error) == message
+        assert %Error{reason: ^reason, details: ^details} = error
+        assert_raise Error, message, fn -> raise Error, reason: reason, details: details end
+      end
+
+      assert_raise KeyError, fn -> raise Error, details: %{} end
+    end
+  end
 end

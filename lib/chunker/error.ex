@@ -48,7 +48,10 @@ defmodule Chunker.Error do
   defp describe(:invalid_base32, %{position: at}), do: "not Nix base-32 at character #{at}"
   defp describe(:cancelled, _details), do: "the work was given up, or its stream is closed"
 
-  # Names of files need not be text.
-  defp show_path(%{path: path}), do: if(String.printable?(path), do: path, else: inspect(path))
+  # Names of files need not be text, and may hold what would move a terminal's cursor.
+  defp show_path(%{path: path}) do
+    if String.printable?(path) and not (path =~ ~r/[[:cntrl:]]/u), do: path, else: inspect(path)
+  end
+
   defp show_path(_details), do: "input"
 end

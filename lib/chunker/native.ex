@@ -31,7 +31,9 @@ defmodule Chunker.Native do
   def hash_file(_path, _algorithm), do: not_loaded()
   def hash_special_file(_path, _algorithm), do: not_loaded()
 
+  def nix_base32_encode_small(_bytes), do: not_loaded()
   def nix_base32_encode(_bytes), do: not_loaded()
+  def nix_base32_decode_small(_text), do: not_loaded()
   def nix_base32_decode(_text), do: not_loaded()
 
   # Succeeds even if the library does not load. A failing `@on_load` would leave its callers with an

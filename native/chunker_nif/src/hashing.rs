@@ -40,15 +40,33 @@ fn hash_input<'a>(env: Env<'a>, input: Input, algorithm: Hash) -> Result<Term<'a
     Ok((atoms::ok(), text(env, &digest.0)).encode(env))
 }
 
+/// For digests, and what else is so short that a plain scheduler is not held up.
 #[rustler::nif]
-fn nix_base32_encode<'a>(env: Env<'a>, bytes: Binary<'a>) -> NifResult<Term<'a>> {
-    guard(env, || Ok(text(env, nix_base32::encode(&bytes).as_bytes())))
+fn nix_base32_encode_small<'a>(env: Env<'a>, bytes: Binary<'a>) -> NifResult<Term<'a>> {
+    guard(env, || Ok(encode_nix_base32(env, &bytes)))
 }
 
+#[rustler::nif(schedule = "DirtyCpu")]
+fn nix_base32_encode<'a>(env: Env<'a>, bytes: Binary<'a>) -> NifResult<Term<'a>> {
+    guard(env, || Ok(encode_nix_base32(env, &bytes)))
+}
+
+fn encode_nix_base32<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
+    text(env, nix_base32::encode(bytes).as_bytes())
+}
+
+/// For digests, and what else is so short that a plain scheduler is not held up.
 #[rustler::nif]
+fn nix_base32_decode_small<'a>(env: Env<'a>, characters: Binary<'a>) -> NifResult<Term<'a>> {
+    guard(env, || decode_nix_base32(env, &characters))
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
 fn nix_base32_decode<'a>(env: Env<'a>, characters: Binary<'a>) -> NifResult<Term<'a>> {
-    guard(env, || {
-        let bytes = nix_base32::decode(&characters).map_err(Failure::Base32)?;
-        Ok((atoms::ok(), text(env, &bytes)).encode(env))
-    })
+    guard(env, || decode_nix_base32(env, &characters))
+}
+
+fn decode_nix_base32<'a>(env: Env<'a>, characters: &[u8]) -> Result<Term<'a>, Failure<'a>> {
+    let bytes = nix_base32::decode(characters).map_err(Failure::Base32)?;
+    Ok((atoms::ok(), text(env, &bytes)).encode(env))
 }
