@@ -1,5 +1,6 @@
 //! Many items at once: the work is spread over the threads, and each item succeeds or fails alone.
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -40,7 +41,8 @@ impl Batch<'_> {
     /// Calls `work` for each item and gives the results in the order of the items.
     ///
     /// Each thread takes the next item as soon as it is done with one, those of the largest `size` first, so that no
-    /// thread is left with a large one at the end. `prepare` makes what a thread keeps from item to item.
+    /// thread is left with a large one at the end. `prepare` makes what a thread keeps from item to item. Work on an item
+    /// that may take long is to ask what it is given last whether to give up; its result does not matter then.
     ///
     /// Time is O(n log n) in the number of items, besides the work on them.
     ///
@@ -56,7 +58,7 @@ impl Batch<'_> {
         items: &[I],
         size: impl Fn(&I) -> usize,
         prepare: impl Fn() -> S + Sync,
-        work: impl Fn(&mut S, &I) -> T + Sync,
+        work: impl Fn(&mut S, &I, GiveUp<'_>) -> T + Sync,
         give_up: GiveUp<'_>,
     ) -> Result<Vec<T>, Error> {
         let mut order: Vec<usize> = (0..items.len()).collect();
@@ -70,33 +72,37 @@ impl Batch<'_> {
             state: Mutex::new(State { results: Vec::with_capacity(items.len()), helpers: 0, panic: None }),
             left: Condvar::new(),
         };
-        let mut teller = Teller { progress: self.progress, total: items.len(), last: None };
-        teller.tell(0);
-        let pool = self.workers.pool().filter(|_| items.len() >= self.parallel_threshold.max(2));
-        let finished = match pool {
-            None => shared.take_part(&prepare, &work, &mut |done| {
-                teller.tell_now_and_then(done);
-                !give_up()
-            }),
-            Some(pool) => pool.in_place_scope(|scope| {
-                let finished = shared.take_part(&prepare, &work, &mut |done| {
-                    if let Some(helper) = shared.recruit(self.workers) {
-                        scope.spawn(|_| shared.help(helper, &prepare, &work));
-                    }
-                    teller.tell_now_and_then(done);
-                    !give_up()
-                });
-                finished && shared.wait(&mut teller, give_up)
-            }),
+        let teller = RefCell::new(Teller { progress: self.progress, total: items.len(), last: None });
+        teller.borrow_mut().tell(0);
+        // Asked often, also in the middle of an item, so that this is where progress is told.
+        let told_to_give_up = || {
+            teller.borrow_mut().tell_now_and_then(shared.done.load(Ordering::Relaxed));
+            let stop = shared.stop.load(Ordering::Relaxed) || give_up();
+            shared.stop.store(stop, Ordering::Relaxed);
+            stop
         };
+        match self.workers.pool().filter(|_| items.len() >= self.parallel_threshold.max(2)) {
+            None => shared.take_part(&prepare, &work, &told_to_give_up, &mut || ()),
+            Some(pool) => pool.in_place_scope(|scope| {
+                shared.or_stop(|| {
+                    shared.take_part(&prepare, &work, &told_to_give_up, &mut || {
+                        if let Some(helper) = shared.recruit(self.workers) {
+                            scope.spawn(|_| shared.help(helper, &prepare, &work));
+                        }
+                    });
+                });
+                shared.wait(&told_to_give_up);
+            }),
+        }
+        let stopped = shared.stop.into_inner();
         let state = shared.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(panic) = state.panic {
             resume_unwind(panic);
         }
-        if !finished {
+        if stopped {
             return Err(Error::Cancelled);
         }
-        teller.tell(items.len());
+        teller.into_inner().tell(items.len());
         let mut results = state.results;
         results.sort_unstable_by_key(|&(index, _)| index);
         Ok(results.into_iter().map(|(_, result)| result).collect())
@@ -129,28 +135,23 @@ impl<I: Sync, T: Send> Shared<'_, I, T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Works on items until there are none. `go_on` is told how many are done, and says whether to.
+    /// Works on items until there are none, or until it is told to give up.
     fn take_part<S>(
         &self,
         prepare: &impl Fn() -> S,
-        work: &impl Fn(&mut S, &I) -> T,
-        go_on: &mut impl FnMut(usize) -> bool,
-    ) -> bool {
+        work: &impl Fn(&mut S, &I, GiveUp<'_>) -> T,
+        give_up: GiveUp<'_>,
+        before_each: &mut dyn FnMut(),
+    ) {
         let mut results = Vec::new();
         let mut scratch = None;
-        let finished = loop {
-            if !go_on(self.done.load(Ordering::Relaxed)) {
-                self.stop.store(true, Ordering::Relaxed);
-            }
-            if self.stop.load(Ordering::Relaxed) {
-                break false;
-            }
-            let Some(&index) = self.order.get(self.next.fetch_add(1, Ordering::Relaxed)) else { break true };
-            results.push((index, work(scratch.get_or_insert_with(prepare), &self.items[index])));
+        while !give_up() {
+            before_each();
+            let Some(&index) = self.order.get(self.next.fetch_add(1, Ordering::Relaxed)) else { break };
+            results.push((index, work(scratch.get_or_insert_with(prepare), &self.items[index], give_up)));
             self.done.fetch_add(1, Ordering::Relaxed);
-        };
+        }
         self.lock().results.append(&mut results);
-        finished
     }
 
     /// Another helper, if there is one and two items are left: for the caller and for it.
@@ -167,36 +168,32 @@ impl<I: Sync, T: Send> Shared<'_, I, T> {
         Some(helper)
     }
 
-    fn help<S>(&self, helper: Helper, prepare: &impl Fn() -> S, work: &impl Fn(&mut S, &I) -> T) {
-        let result = catch_unwind(AssertUnwindSafe(|| self.take_part(prepare, work, &mut |_| true)));
-        let mut state = self.lock();
-        state.helpers -= 1;
-        if let Err(panic) = result {
-            self.stop.store(true, Ordering::Relaxed);
-            state.panic = Some(panic);
-        }
-        drop(state);
+    fn help<S>(&self, helper: Helper, prepare: &impl Fn() -> S, work: &impl Fn(&mut S, &I, GiveUp<'_>) -> T) {
+        let stop = || self.stop.load(Ordering::Relaxed);
+        self.or_stop(|| self.take_part(prepare, work, &stop, &mut || ()));
         drop(helper);
+        self.lock().helpers -= 1;
         self.left.notify_all();
     }
 
-    /// Waits for the helpers, each of which is at its last item.
-    fn wait(&self, teller: &mut Teller<'_>, give_up: GiveUp<'_>) -> bool {
-        let mut state = self.lock();
-        while state.helpers > 0 {
-            state = self
-                .left
-                .wait_timeout(state, NAP)
-                .map_or_else(|error| error.into_inner().0, |(state, _)| state);
-            drop(state);
-            teller.tell_now_and_then(self.done.load(Ordering::Relaxed));
-            if give_up() {
-                self.stop.store(true, Ordering::Relaxed);
-                return false;
-            }
-            state = self.lock();
+    /// Keeps a panic for the end, when nobody uses any more what the caller has lent, and stops the others.
+    fn or_stop(&self, part: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(part)) {
+            self.stop.store(true, Ordering::Relaxed);
+            self.lock().panic = Some(panic);
         }
-        true
+    }
+
+    /// Waits for the helpers, each of which is at its last item.
+    fn wait(&self, give_up: GiveUp<'_>) {
+        while self.lock().helpers > 0 {
+            // Giving up stops the helpers, which are then waited for as well: they use what the caller has lent.
+            give_up();
+            let state = self.lock();
+            if state.helpers > 0 {
+                drop(self.left.wait_timeout(state, NAP));
+            }
+        }
     }
 }
 
@@ -229,14 +226,13 @@ impl Teller<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::RefCell;
 
     fn batch(threads: usize) -> Batch<'static> {
         Batch { workers: Workers::shared(threads, 3).unwrap(), parallel_threshold: 4, progress: None }
     }
 
     fn double(batch: &Batch<'_>, items: &[usize]) -> Result<Vec<usize>, Error> {
-        batch.run(items, |&item| item, || (), |(), &item| item * 2, &|| false)
+        batch.run(items, |&item| item, || (), |(), &item, _| item * 2, &|| false)
     }
 
     #[test]
@@ -271,7 +267,7 @@ mod tests {
     fn a_few_items_stay_on_the_calling_thread() {
         let here = std::thread::current().id();
         let seen =
-            batch(3).run(&[1; 3], |_| 1, || (), |(), _| std::thread::current().id(), &|| false).unwrap();
+            batch(3).run(&[1; 3], |_| 1, || (), |(), _, _| std::thread::current().id(), &|| false).unwrap();
         assert!(seen.iter().all(|id| *id == here));
     }
 
@@ -279,7 +275,7 @@ mod tests {
     fn each_thread_prepares_once() {
         let prepared = AtomicUsize::new(0);
         let prepare = || prepared.fetch_add(1, Ordering::Relaxed);
-        batch(3).run(&[1; 10_000], |_| 1, prepare, |_, _| (), &|| false).unwrap();
+        batch(3).run(&[1; 10_000], |_| 1, prepare, |_, _, _| (), &|| false).unwrap();
         assert!((1..=3).contains(&prepared.load(Ordering::Relaxed)));
     }
 
@@ -287,7 +283,7 @@ mod tests {
     fn a_panic_reaches_the_caller_and_leaves_the_pool_alive() {
         for threads in [1, 3] {
             let items: Vec<usize> = (0..1000).collect();
-            let call = || batch(threads).run(&items, |_| 1, || (), |(), &i| assert_ne!(i, 777), &|| false);
+            let call = || batch(threads).run(&items, |_| 1, || (), |(), &i, _| assert_ne!(i, 777), &|| false);
             let panic = catch_unwind(AssertUnwindSafe(call)).map(drop).expect_err("item 777 panics");
             assert!(panic.downcast::<String>().unwrap().contains("777"));
             assert_eq!(double(&batch(threads), &items).unwrap()[999], 1998);
@@ -300,7 +296,7 @@ mod tests {
             let asked = AtomicUsize::new(0);
             let give_up = || asked.fetch_add(1, Ordering::Relaxed) > 5;
             let worked = AtomicUsize::new(0);
-            let work = |(): &mut (), _: &usize| {
+            let work = |(): &mut (), _: &usize, _: GiveUp<'_>| {
                 worked.fetch_add(1, Ordering::Relaxed);
                 std::thread::sleep(Duration::from_millis(1));
             };

@@ -8,6 +8,7 @@
 //! of threads: the chunks that someone stored last year must be the ones that are found today.
 
 mod chunk;
+mod files;
 mod options;
 mod pieces;
 mod pipeline;
@@ -17,6 +18,7 @@ mod scanner;
 mod slice;
 
 pub use chunk::{Chunk, ChunkBytes};
+pub use files::FileChunks;
 pub use options::{Cutter, Options};
 pub use pieces::Pieces;
 pub use reader::Reader;
