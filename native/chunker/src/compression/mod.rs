@@ -34,6 +34,8 @@
 mod detect;
 mod dictionary;
 mod error;
+// Which parts of it are used depends on the codecs that are built in.
+#[cfg_attr(not(all(feature = "zstd", feature = "lz4", feature = "xz", feature = "bzip2")), allow(dead_code))]
 mod limit;
 mod scratch;
 mod strategy;
