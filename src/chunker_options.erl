@@ -5,44 +5,86 @@
 %% raises in its own way. Ranges are the engine's business.
 -module(chunker_options).
 
--export([chunking/1, algorithm/1, threads/0]).
--export_type([options/0, chunking/0]).
+-export([chunking/1, files/1, hash_batch/1, algorithm/1, threads/0]).
+-export([compression/1, decompression/1, compression_batch/1, decompression_batch/1, dictionary/1]).
+-export_type([options/0, chunking/0, batch/0, compression/0, decompression/0, checked/1]).
 
 -type options() :: [{atom(), term()}] | #{atom() => term()}.
+
+-type checked(Form) :: {ok, Form} | {error, {invalid_options, map()}} | {badarg, binary()}.
 
 -type chunking() :: {
     {MinSize :: integer(), AvgSize :: integer(), MaxSize :: integer(), Normalization :: integer(), Seed :: integer()},
     chunker:algorithm(),
-    {Threads :: integer(), PoolSize :: pos_integer()}
+    threads_and_pool()
 }.
 
+-type threads_and_pool() :: {Threads :: integer(), PoolSize :: pos_integer()}.
+
+%% Who is told how far a batch is.
+-type progress() :: nil | pid() | {pid(), reference()} | fun((non_neg_integer(), non_neg_integer()) -> term()).
+
+-type batch() :: {threads_and_pool(), ParallelThreshold :: integer(), progress()}.
+-type compression() :: {chunker:codec(), Level :: nil | integer(), Dictionary :: nil | binary()}.
+-type decompression() :: {chunker:codec() | auto, MaxOutputSize :: integer(), Dictionary :: nil | binary()}.
+
 %% Each option with its default and the type of its value.
--define(CHUNKING, [
+-define(THREADS, [{threads, configured, integer}]).
+-define(HASH, [{hash, blake3, atom}]).
+-define(SIZES, [
     {min_size, 262_144, integer},
     {avg_size, 1_048_576, integer},
     {max_size, 4_194_304, integer},
     {normalization, 1, integer},
-    {seed, 0, integer},
-    {hash, blake3, atom},
-    {threads, configured, integer}
+    {seed, 0, integer}
+]).
+-define(BATCH, [{parallel_threshold, 4, integer}, {progress, nil, progress}] ++ ?THREADS).
+-define(COMPRESSION, [
+    {codec, nil, atom},
+    {strategy, nil, atom},
+    {level, nil, integer},
+    {dictionary, nil, binary}
+]).
+-define(DECOMPRESSION, [
+    {codec, auto, atom},
+    {max_output_size, 1_073_741_824, integer},
+    {dictionary, nil, binary}
 ]).
 
--spec chunking(term()) -> {ok, chunking()} | {error, {invalid_options, map()}} | {badarg, binary()}.
+-spec chunking(term()) -> checked(chunking()).
 chunking(Options) ->
-    case values(Options, ?CHUNKING) of
-        {ok, [Min, Avg, Max, Normalization, Seed, Hash, Threads]} ->
-            case lists:member(Hash, algorithms()) of
-                true ->
-                    Pool = threads(),
-                    Wanted = resolve(Threads, Pool),
-                    {ok, {{Min, Avg, Max, Normalization, Seed}, Hash, {Wanted, Pool}}};
-                false ->
-                    Details = #{option => hash, value => Hash, allowed => <<"blake3, sha256">>},
-                    {error, {invalid_options, Details}}
-            end;
-        {badarg, Message} ->
-            {badarg, Message}
-    end.
+    with(Options, ?SIZES ++ ?HASH ++ ?THREADS, [fun chunking_form/1]).
+
+%% For many files.
+-spec files(term()) -> checked({chunking(), batch()}).
+files(Options) ->
+    with(Options, ?SIZES ++ ?HASH ++ ?BATCH, [fun chunking_form/1, fun batch_form/1]).
+
+-spec hash_batch(term()) -> checked({chunker:algorithm(), batch()}).
+hash_batch(Options) ->
+    with(Options, ?HASH ++ ?BATCH, [fun hash_form/1, fun batch_form/1]).
+
+%% With `fallback', what the fastest codec takes.
+-spec compression(term()) -> checked({compression(), Fallback :: boolean()}).
+compression(Options) ->
+    with(Options, ?COMPRESSION ++ [{fallback, false, boolean}], [fun compression_form/1, fun fallback_form/1]).
+
+-spec decompression(term()) -> checked(decompression()).
+decompression(Options) ->
+    with(Options, ?DECOMPRESSION, [fun decompression_form/1]).
+
+-spec compression_batch(term()) -> checked({compression(), batch()}).
+compression_batch(Options) ->
+    with(Options, ?COMPRESSION ++ ?BATCH, [fun compression_form/1, fun batch_form/1]).
+
+-spec decompression_batch(term()) -> checked({decompression(), batch()}).
+decompression_batch(Options) ->
+    with(Options, ?DECOMPRESSION ++ ?BATCH, [fun decompression_form/1, fun batch_form/1]).
+
+%% For the training of a dictionary. 110 KiB is what the `zstd' program makes.
+-spec dictionary(term()) -> checked(MaxSize :: integer()).
+dictionary(Options) ->
+    with(Options, [{max_size, 112_640, integer}], [fun(#{max_size := Size}) -> {ok, Size} end]).
 
 -spec algorithm(term()) -> ok | {badarg, binary()}.
 algorithm(Algorithm) ->
@@ -61,16 +103,83 @@ threads() ->
     end.
 
 algorithms() -> [blake3, sha256].
+codecs() -> [zstd, lz4, xz, bzip2].
 
-resolve(configured, Threads) -> Threads;
-resolve(Threads, _) -> Threads.
+%% What a strategy stands for.
+strategies() -> [{fastest, {lz4, nil}}, {balanced, {zstd, 3}}, {smallest, {xz, 6}}].
 
-%% The values of the known options in their order.
+chunking_form(#{min_size := Min, avg_size := Avg, max_size := Max} = Values) ->
+    #{normalization := Normalization, seed := Seed} = Values,
+    case hash_form(Values) of
+        {ok, Hash} -> {ok, {{Min, Avg, Max, Normalization, Seed}, Hash, threads_form(Values)}};
+        Error -> Error
+    end.
+
+hash_form(#{hash := Hash}) -> one_of(hash, Hash, algorithms()).
+
+batch_form(#{parallel_threshold := Threshold, progress := Progress} = Values) ->
+    {ok, {threads_form(Values), Threshold, Progress}}.
+
+threads_form(#{threads := configured}) ->
+    Threads = threads(),
+    {Threads, Threads};
+threads_form(#{threads := Threads}) ->
+    {Threads, threads()}.
+
+compression_form(#{strategy := nil, codec := Codec, level := Level, dictionary := Dictionary}) ->
+    case Codec of
+        nil -> {ok, {zstd, Level, Dictionary}};
+        _ -> form(one_of(codec, Codec, codecs()), fun(_) -> {Codec, Level, Dictionary} end)
+    end;
+compression_form(#{strategy := Strategy, codec := nil, level := nil, dictionary := Dictionary}) ->
+    Names = [Name || {Name, _} <- strategies()],
+    form(one_of(strategy, Strategy, Names), fun(_) ->
+        {_, {Codec, Level}} = lists:keyfind(Strategy, 1, strategies()),
+        {Codec, Level, Dictionary}
+    end);
+compression_form(_) ->
+    badarg("option strategy stands for a codec and a level; give it or them", []).
+
+fallback_form(#{fallback := Fallback}) -> {ok, Fallback}.
+
+decompression_form(#{codec := Codec, max_output_size := Most, dictionary := Dictionary}) ->
+    form(one_of(codec, Codec, [auto | codecs()]), fun(_) -> {Codec, Most, Dictionary} end).
+
+form({ok, Value}, Fun) -> {ok, Fun(Value)};
+form(Error, _) -> Error.
+
+one_of(Option, Value, Allowed) ->
+    case lists:member(Value, Allowed) of
+        true ->
+            {ok, Value};
+        false ->
+            Names = iolist_to_binary(lists:join(", ", [atom_to_list(Name) || Name <- Allowed])),
+            {error, {invalid_options, #{option => Option, value => Value, allowed => Names}}}
+    end.
+
+%% Checks the options against those that are known, and gives each form that is made of them: one as it is, several as
+%% a tuple.
+with(Options, Known, Forms) ->
+    case values(Options, Known) of
+        {ok, Values} -> forms(Forms, Values, []);
+        {badarg, Message} -> {badarg, Message}
+    end.
+
+forms([], _, [Form]) ->
+    {ok, Form};
+forms([], _, Forms) ->
+    {ok, list_to_tuple(lists:reverse(Forms))};
+forms([Fun | Rest], Values, Forms) ->
+    case Fun(Values) of
+        {ok, Form} -> forms(Rest, Values, [Form | Forms]);
+        Error -> Error
+    end.
+
 values(Options, Known) when is_map(Options) ->
     values(maps:to_list(Options), Known);
 values(Options, Known) when is_list(Options) ->
     case unknown(Options, Known) of
-        none -> values(Known, Options, []);
+        none -> values(Known, Options, #{});
         {badarg, Message} -> {badarg, Message}
     end;
 values(Options, _) ->
@@ -94,18 +203,30 @@ unknown(Tail, _) ->
 values([{Name, Default, Type} | Known], Options, Values) ->
     case lists:keyfind(Name, 1, Options) of
         false ->
-            values(Known, Options, [Default | Values]);
+            values(Known, Options, Values#{Name => Default});
+        {_, None} when Default =:= nil, None =:= nil orelse None =:= undefined ->
+            values(Known, Options, Values#{Name => nil});
         {_, Value} ->
             case is(Type, Value) of
-                true -> values(Known, Options, [Value | Values]);
-                false -> badarg("option ~ts must be an ~ts, not ~tp", [Name, Type, Value])
+                true -> values(Known, Options, Values#{Name => Value});
+                false -> badarg("option ~ts must be ~ts, not ~tp", [Name, a(Type), Value])
             end
     end;
 values([], _, Values) ->
-    {ok, lists:reverse(Values)}.
+    {ok, Values}.
 
 is(integer, Value) -> is_integer(Value);
-is(atom, Value) -> is_atom(Value).
+is(atom, Value) -> is_atom(Value);
+is(boolean, Value) -> is_boolean(Value);
+is(binary, Value) -> is_binary(Value);
+is(progress, {Pid, Ref}) -> is_pid(Pid) andalso is_reference(Ref);
+is(progress, Value) -> is_pid(Value) orelse is_function(Value, 2).
+
+a(integer) -> "an integer";
+a(atom) -> "an atom";
+a(boolean) -> "true or false";
+a(binary) -> "a binary";
+a(progress) -> "a pid, a pid and a reference, or a function of two arguments".
 
 badarg(Format, Arguments) ->
     {badarg, unicode:characters_to_binary(io_lib:format(Format, Arguments))}.

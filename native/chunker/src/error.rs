@@ -6,6 +6,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::compression::CompressionError;
+
 /// An option that has the right type and a value outside its range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{option} is {value}, but must be {allowed}")]
@@ -58,6 +60,10 @@ pub enum Detail {
     Name(&'static str),
     /// A number.
     Number(u64),
+    /// A number that may be negative.
+    Signed(i64),
+    /// Bytes.
+    Bytes(Vec<u8>),
     /// Text for people.
     Text(String),
     /// A path.
@@ -80,6 +86,9 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A codec failed.
+    #[error(transparent)]
+    Compression(#[from] CompressionError),
     /// The caller gave the work up.
     #[error("the work was cancelled")]
     Cancelled,
@@ -93,6 +102,7 @@ impl Error {
             Self::Options(error) => error.code(),
             Self::Io(error) => error.code(),
             Self::FileChanged { .. } => "file_changed",
+            Self::Compression(error) => error.code(),
             Self::Cancelled => "cancelled",
         }
     }
@@ -110,6 +120,7 @@ impl Error {
                 .chain(error.path.clone().map(|path| ("path", Detail::Path(path))))
                 .collect(),
             Self::FileChanged { path } => vec![("path", Detail::Path(path.clone()))],
+            Self::Compression(error) => error.details(),
             Self::Cancelled => Vec::new(),
         }
     }

@@ -16,7 +16,7 @@ pub(crate) fn encode<'a>(env: Env<'a>, chunk: &Chunk) -> Term<'a> {
     (chunk.offset, chunk.length, text(env, &chunk.hash.0)).encode(env)
 }
 
-fn list<'a>(env: Env<'a>, chunks: &[Chunk]) -> Term<'a> {
+pub(crate) fn list<'a>(env: Env<'a>, chunks: &[Chunk]) -> Term<'a> {
     let terms: Vec<_> = chunks.iter().map(|chunk| encode(env, chunk)).collect();
     (atoms::ok(), terms).encode(env)
 }

@@ -53,6 +53,8 @@ fn encode<'a>(env: Env<'a>, detail: Detail) -> Term<'a> {
     match detail {
         Detail::Name(name) => atom(env, name),
         Detail::Number(number) => number.encode(env),
+        Detail::Signed(number) => number.encode(env),
+        Detail::Bytes(bytes) => text(env, &bytes),
         Detail::Text(value) => text(env, value.as_bytes()),
         Detail::Path(path) => text(env, path.as_os_str().as_encoded_bytes()),
     }

@@ -1,5 +1,6 @@
 //! What this build is and does on this machine.
 
+use chunker::compression::Codec;
 use chunker::hashing::Algorithm;
 use rustler::{Encoder, Env, NifResult, Term};
 
@@ -16,11 +17,17 @@ fn info<'a>(env: Env<'a>) -> NifResult<Term<'a>> {
             .into_iter()
             .map(|algorithm| (atom(env, algorithm.name()), text(env, algorithm.implementation().as_bytes())))
             .collect();
+        let codecs: Vec<_> = Codec::ALL
+            .into_iter()
+            .filter(|codec| codec.is_enabled())
+            .map(|codec| atom(env, codec.name()))
+            .collect();
         Ok(vec![
             (atom(env, "version"), text(env, chunker::VERSION.as_bytes())),
             (atom(env, "cpu_features"), features.encode(env)),
             (atom(env, "kernel"), text(env, chunker::chunking::KERNEL.as_bytes())),
             (atom(env, "hashes"), hashes.encode(env)),
+            (atom(env, "codecs"), codecs.encode(env)),
         ]
         .encode(env))
     })

@@ -4,7 +4,11 @@
 //! see. A function that may run for more than a millisecond runs on a dirty scheduler: a CPU one if it works all the
 //! time, an I/O one if it may wait for somebody else.
 
+mod batch;
+mod blob;
 mod chunking;
+mod codec_stream;
+mod compression;
 mod failure;
 mod guard;
 mod hashing;
@@ -13,7 +17,7 @@ mod options;
 mod stream;
 
 mod atoms {
-    rustler::atoms! { ok, error, regular, special }
+    rustler::atoms! { ok, error, regular, special, more, done, chunker_progress }
 }
 
 rustler::init!("Elixir.Chunker.Native");

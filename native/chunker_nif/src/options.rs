@@ -2,9 +2,10 @@
 
 use chunker::OptionsError;
 use chunker::chunking::{Chunk, Chunking, Cutter, Options};
+use chunker::compression::{Codec, CompressOptions, DecompressOptions, Dictionary};
 use chunker::hashing::Algorithm;
 use chunker::workers::Workers;
-use rustler::{Decoder, NifResult, NifTuple, Term};
+use rustler::{Binary, Decoder, LocalPid, NifResult, NifTuple, Reference, Term};
 
 use crate::failure::Failure;
 
@@ -34,6 +35,125 @@ struct Threads<'a> {
     pool_size: usize,
 }
 
+impl<'a> Threads<'a> {
+    fn workers(&self) -> Result<Workers, Failure<'a>> {
+        let Self { threads, pool_size } = *self;
+        let wanted = usize::try_from(number(threads)).unwrap_or(usize::MAX);
+        Workers::shared(wanted, pool_size).map_err(|error| match error {
+            chunker::Error::Options(OptionsError { option, allowed, .. }) => {
+                Failure::OutOfRange { option, value: threads, allowed }
+            }
+            error => error.into(),
+        })
+    }
+}
+
+/// `{{Threads, PoolSize}, ParallelThreshold, nil | {Pid, Ref}}`
+#[derive(NifTuple)]
+#[rustler(decode)]
+pub(crate) struct BatchOptions<'a> {
+    threads: Threads<'a>,
+    parallel_threshold: Term<'a>,
+    progress: Term<'a>,
+}
+
+/// Who is told how far a batch is.
+pub(crate) enum Progress<'a> {
+    None,
+    To(LocalPid, Reference<'a>),
+}
+
+impl<'a> BatchOptions<'a> {
+    pub(crate) fn workers(&self) -> Result<Workers, Failure<'a>> {
+        self.threads.workers()
+    }
+
+    pub(crate) fn parallel_threshold(&self) -> Result<usize, Failure<'a>> {
+        let value = self.parallel_threshold;
+        let allowed = || format!("0..{}", usize::MAX);
+        value.decode().map_err(|_| Failure::OutOfRange {
+            option: "parallel_threshold",
+            value,
+            allowed: allowed(),
+        })
+    }
+
+    pub(crate) fn progress(&self) -> Progress<'a> {
+        match self.progress.decode() {
+            Ok((pid, reference)) => Progress::To(pid, reference),
+            Err(_) => Progress::None,
+        }
+    }
+}
+
+/// `{Codec, Level | nil, Dictionary | nil}`
+#[derive(NifTuple)]
+#[rustler(decode)]
+pub(crate) struct Compression<'a> {
+    codec: CodecName,
+    level: Term<'a>,
+    dictionary: Option<Binary<'a>>,
+}
+
+impl<'a> Compression<'a> {
+    pub(crate) fn checked(&self) -> Result<CompressOptions, Failure<'a>> {
+        let codec = self.codec.0;
+        let level: Option<i32> = match self.level.decode() {
+            Ok(level) => level,
+            Err(_) => {
+                let levels = codec.levels();
+                let allowed = format!("{}..{}", levels.start(), levels.end());
+                return Err(Failure::OutOfRange { option: "level", value: self.level, allowed });
+            }
+        };
+        let options = CompressOptions::new(codec).level(level).dictionary(dictionary(self.dictionary)?);
+        options.validate().map_err(chunker::Error::from)?;
+        Ok(options)
+    }
+}
+
+/// `{Codec | auto, MaxOutputSize, Dictionary | nil}`
+#[derive(NifTuple)]
+#[rustler(decode)]
+pub(crate) struct Decompression<'a> {
+    codec: Term<'a>,
+    max_output_size: Term<'a>,
+    dictionary: Option<Binary<'a>>,
+}
+
+impl<'a> Decompression<'a> {
+    pub(crate) fn checked(&self) -> Result<DecompressOptions, Failure<'a>> {
+        let value = self.max_output_size;
+        let Ok(limit) = value.decode() else {
+            let allowed = format!("0..{}", u64::MAX);
+            return Err(Failure::OutOfRange { option: "max_output_size", value, allowed });
+        };
+        // Any other atom than a codec is `auto`.
+        let codec: Option<CodecName> = self.codec.decode().ok();
+        let options = DecompressOptions::new()
+            .codec(codec.map(|codec| codec.0))
+            .limit(limit)
+            .dictionary(dictionary(self.dictionary)?);
+        options.validate().map_err(chunker::Error::from)?;
+        Ok(options)
+    }
+}
+
+fn dictionary<'a>(bytes: Option<Binary<'a>>) -> Result<Option<Dictionary>, Failure<'a>> {
+    Ok(bytes.map(|bytes| Dictionary::new(&bytes)).transpose().map_err(chunker::Error::from)?)
+}
+
+/// A codec by its name, an atom.
+#[derive(Clone, Copy)]
+struct CodecName(Codec);
+
+impl<'a> Decoder<'a> for CodecName {
+    fn decode(term: Term<'a>) -> NifResult<Self> {
+        let name = term.atom_to_string()?;
+        Codec::ALL.into_iter().find(|codec| codec.name() == name).map(Self).ok_or(rustler::Error::BadArg)
+    }
+}
+
 /// A hash function by its name, an atom.
 #[derive(Clone, Copy)]
 pub(crate) struct Hash(pub(crate) Algorithm);
@@ -51,14 +171,7 @@ impl<'a> ChunkingOptions<'a> {
     }
 
     pub(crate) fn workers(&self) -> Result<Workers, Failure<'a>> {
-        let Threads { threads, pool_size } = self.threads;
-        let wanted = usize::try_from(number(threads)).unwrap_or(usize::MAX);
-        Workers::shared(wanted, pool_size).map_err(|error| match error {
-            chunker::Error::Options(OptionsError { option, allowed, .. }) => {
-                Failure::OutOfRange { option, value: threads, allowed }
-            }
-            error => error.into(),
-        })
+        self.threads.workers()
     }
 
     pub(crate) fn cutter(&self) -> Result<Cutter, Failure<'a>> {

@@ -1,6 +1,7 @@
 //! What can go wrong while compressing and decompressing.
 
 use super::Codec;
+use crate::error::Detail;
 
 /// An error of a codec. It carries fields, not a message to be searched, and is never folded into an I/O error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,7 +67,7 @@ pub enum CompressionError {
 impl CompressionError {
     /// The stable snake_case code of the error; several variants may share one.
     #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub const fn code(&self) -> &'static str {
         match self {
             Self::InvalidLevel { .. } | Self::DictionaryUnsupported { .. } | Self::InvalidDictionary => {
                 "invalid_options"
@@ -76,6 +77,31 @@ impl CompressionError {
             Self::SizeExceeded { .. } => "size_exceeded",
             Self::UnknownFormat { .. } => "unknown_format",
             Self::CodecDisabled { .. } => "codec_disabled",
+        }
+    }
+
+    /// The fields of the error, by their names in the public API.
+    #[must_use]
+    pub fn details(&self) -> Vec<(&'static str, Detail)> {
+        let options = |option, value, allowed| {
+            vec![("option", Detail::Name(option)), ("value", value), ("allowed", Detail::Text(allowed))]
+        };
+        match self {
+            Self::InvalidLevel { codec: _, level, min, max } => {
+                options("level", Detail::Signed(i64::from(*level)), format!("{min}..{max}"))
+            }
+            Self::DictionaryUnsupported { codec } => {
+                options("codec", Detail::Name(codec.name()), "zstd, if a dictionary is given".into())
+            }
+            Self::InvalidDictionary => {
+                options("dictionary", Detail::Text("empty or damaged".into()), "a dictionary of zstd".into())
+            }
+            Self::CompressionFailed { codec, why } | Self::DecompressionFailed { codec, why } => {
+                vec![("codec", Detail::Name(codec.name())), ("why", Detail::Name(why.as_str()))]
+            }
+            Self::SizeExceeded { limit } => vec![("limit", Detail::Number(*limit))],
+            Self::UnknownFormat { magic } => vec![("magic", Detail::Bytes(magic.clone()))],
+            Self::CodecDisabled { codec } => vec![("codec", Detail::Name(codec.name()))],
         }
     }
 }

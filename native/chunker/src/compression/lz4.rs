@@ -216,11 +216,14 @@ pub(super) struct Encoder {
     held: Vec<u8>,
     checksum: XxHash32,
     begun: bool,
+    /// The size of the content, if it is known.
+    size: Option<usize>,
 }
 
 impl Encoder {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(size: Option<usize>) -> Self {
         Self {
+            size,
             compressor: Compressor::default(),
             held: Vec::new(),
             checksum: XxHash32::with_seed(0),
@@ -230,7 +233,7 @@ impl Encoder {
 
     fn begin(&mut self, out: &mut Output<'_>) -> Result<(), CompressionError> {
         if !self.begun {
-            begin_frame(None, out)?;
+            begin_frame(self.size, out)?;
             self.begun = true;
         }
         Ok(())

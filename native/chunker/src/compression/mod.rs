@@ -34,6 +34,7 @@
 mod detect;
 mod dictionary;
 mod error;
+mod give_up;
 // Which parts of it are used depends on the codecs that are built in.
 #[cfg_attr(not(all(feature = "zstd", feature = "lz4", feature = "xz", feature = "bzip2")), allow(dead_code))]
 mod limit;
@@ -60,6 +61,7 @@ pub use dictionary::Dictionary;
 #[cfg(feature = "zstd")]
 pub use dictionary::train_dictionary;
 pub use error::{CompressionError, Failure};
+pub use give_up::{compress_or_give_up, decompress_or_give_up};
 pub use limit::{DEFAULT_LIMIT, MAX_WINDOW};
 #[cfg(feature = "lz4")]
 pub use lz4::{compress_lz4, compress_lz4_into, decompress_lz4, decompress_lz4_into};
@@ -297,7 +299,7 @@ pub fn compress_into(
         Codec::Lz4 => scratch.lz4.compress(data, out),
         codec => {
             let _ = &scratch;
-            let mut encoder = whole_encoder(codec, level, data.len())?;
+            let mut encoder = encoder(codec, level, None, Some(data.len()))?;
             let mut budget = Budget::unlimited();
             let mut output = Output::replace(out, &mut budget);
             let result = encoder.update(data, &mut output).and_then(|()| encoder.finish(&mut output));
@@ -352,32 +354,21 @@ pub fn decompress_into(
     output.finish(result)
 }
 
-/// An encoder for a content of known size, for the codecs that keep nothing in a scratch.
-fn whole_encoder(codec: Codec, level: i32, size: usize) -> Result<Box<dyn Encode>, CompressionError> {
-    match codec {
-        #[cfg(feature = "xz")]
-        Codec::Xz => Ok(Box::new(xz::Encoder::for_size(level, size)?)),
-        codec => {
-            let _ = size;
-            encoder(codec, level, None)
-        }
-    }
-}
-
-/// An encoder for a content of unknown size.
+/// An encoder for a content, of known size or not.
 fn encoder(
     codec: Codec,
     level: i32,
     dictionary: Option<&Dictionary>,
+    size: Option<usize>,
 ) -> Result<Box<dyn Encode>, CompressionError> {
-    let _ = (level, dictionary);
+    let _ = (level, dictionary, size);
     match codec {
         #[cfg(feature = "zstd")]
-        Codec::Zstd => Ok(Box::new(zstd::Encoder::new(level, dictionary)?)),
+        Codec::Zstd => Ok(Box::new(zstd::Encoder::new(level, dictionary, size)?)),
         #[cfg(feature = "lz4")]
-        Codec::Lz4 => Ok(Box::new(lz4::Encoder::new())),
+        Codec::Lz4 => Ok(Box::new(lz4::Encoder::new(size))),
         #[cfg(feature = "xz")]
-        Codec::Xz => Ok(Box::new(xz::Encoder::new(level)?)),
+        Codec::Xz => Ok(Box::new(xz::Encoder::new(level, size)?)),
         #[cfg(feature = "bzip2")]
         Codec::Bzip2 => Ok(Box::new(bzip2::Encoder::new(level))),
         #[allow(unreachable_patterns)]

@@ -67,8 +67,23 @@ impl Encoder {
     ///
     /// Those of [`CompressOptions::validate`], and [`CompressionError::CompressionFailed`] without memory.
     pub fn new(options: &CompressOptions) -> Result<Self, CompressionError> {
+        Self::of_size(options, None)
+    }
+
+    /// Starts a stream of exactly `size` bytes, which go into the output where the format has a place for them, and let
+    /// a codec get along with less memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new). To give it more or fewer bytes than `size` is a mistake, which zstd reports and others do
+    /// not.
+    pub fn sized(options: &CompressOptions, size: usize) -> Result<Self, CompressionError> {
+        Self::of_size(options, Some(size))
+    }
+
+    fn of_size(options: &CompressOptions, size: Option<usize>) -> Result<Self, CompressionError> {
         let level = options.checked_level()?;
-        let state = Ok(encoder(options.codec, level, options.dictionary.as_ref())?);
+        let state = Ok(encoder(options.codec, level, options.dictionary.as_ref(), size)?);
         Ok(Self { codec: options.codec, state })
     }
 

@@ -76,17 +76,10 @@ fn failure(error: Error) -> Failure {
 pub(super) struct Encoder(Stream);
 
 impl Encoder {
-    pub(super) fn new(level: i32) -> Result<Self, CompressionError> {
-        Self::with_dictionary(level, u32::MAX)
-    }
-
-    /// An encoder for a content whose size is known. A dictionary larger than the content finds nothing more, while
-    /// the tables for it are made and cleared for each content: 94 MiB of them at level 6.
-    pub(super) fn for_size(level: i32, size: usize) -> Result<Self, CompressionError> {
-        Self::with_dictionary(level, u32::try_from(size).unwrap_or(u32::MAX).max(MIN_DICTIONARY))
-    }
-
-    fn with_dictionary(level: i32, most: u32) -> Result<Self, CompressionError> {
+    /// A dictionary larger than the content finds nothing more, while the tables for it are made and cleared for each
+    /// content: 94 MiB of them at level 6. So a known size limits it.
+    pub(super) fn new(level: i32, size: Option<usize>) -> Result<Self, CompressionError> {
+        let most = size.map_or(u32::MAX, |size| u32::try_from(size).unwrap_or(u32::MAX).max(MIN_DICTIONARY));
         // The dictionary sizes of the presets 0 to 9, in MiB but for the first, as xz(1) lists them.
         const DICTIONARIES: [u32; 10] =
             [256 << 10, 1 << 20, 2 << 20, 4 << 20, 4 << 20, 8 << 20, 8 << 20, 16 << 20, 32 << 20, 64 << 20];

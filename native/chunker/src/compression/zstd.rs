@@ -218,9 +218,15 @@ impl Compressor {
 pub(super) struct Encoder(Compressor);
 
 impl Encoder {
-    pub(super) fn new(level: i32, dictionary: Option<&Dictionary>) -> Result<Self, CompressionError> {
+    pub(super) fn new(
+        level: i32,
+        dictionary: Option<&Dictionary>,
+        size: Option<usize>,
+    ) -> Result<Self, CompressionError> {
         let mut compressor = Compressor::new()?;
         compressor.configure(level, dictionary)?;
+        let pledged = size.map(|size| size as u64);
+        compressor.context.set_pledged_src_size(pledged).map_err(|code| compression_failed(failure(code)))?;
         Ok(Self(compressor))
     }
 

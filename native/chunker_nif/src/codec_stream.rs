@@ -1,0 +1,128 @@
+//! Compression and decompression bit by bit.
+//!
+//! A coder is a resource: when no process holds it any more, its memory is freed.
+
+use std::sync::Mutex;
+
+use chunker::compression::{Decoder, Encoder as Compressor};
+use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
+
+use crate::atoms;
+use crate::blob::binary;
+use crate::failure::Failure;
+use crate::guard::guard;
+use crate::options::{Compression, Decompression};
+
+/// The most that a decoder gives at a time, in bytes: what it is given may unpack to a thousand times as much.
+const PIECE: usize = 1 << 20;
+
+pub(crate) struct Coder(Mutex<Option<State>>);
+
+enum State {
+    Compressor(Compressor),
+    Decompressor(Decoder),
+}
+
+#[rustler::resource_impl]
+impl Resource for Coder {}
+
+impl Coder {
+    fn holding(state: State) -> ResourceArc<Self> {
+        ResourceArc::new(Self(Mutex::new(Some(state))))
+    }
+
+    /// Takes the state out for the time of a call; an error or a panic in it leaves the coder closed. It is also closed
+    /// for a second process that calls meanwhile.
+    fn take(&self) -> Option<State> {
+        self.0.try_lock().ok().and_then(|mut state| state.take())
+    }
+
+    fn put(&self, state: State) {
+        if let Ok(mut place) = self.0.lock() {
+            *place = Some(state);
+        }
+    }
+}
+
+fn closed<'a>() -> Failure<'a> {
+    chunker::Error::Cancelled.into()
+}
+
+/// `{ok, Coder}`
+#[rustler::nif(schedule = "DirtyCpu")]
+fn compressor_new<'a>(env: Env<'a>, options: Compression<'a>) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let compressor = Compressor::new(&options.checked()?).map_err(chunker::Error::from)?;
+        Ok((atoms::ok(), Coder::holding(State::Compressor(compressor))).encode(env))
+    })
+}
+
+/// `{ok, Output}`, which may be empty.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn compressor_update<'a>(env: Env<'a>, coder: ResourceArc<Coder>, piece: Binary<'a>) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let Some(State::Compressor(mut compressor)) = coder.take() else { return Err(closed()) };
+        let mut out = Vec::new();
+        compressor.update(&piece, &mut out).map_err(chunker::Error::from)?;
+        coder.put(State::Compressor(compressor));
+        Ok((atoms::ok(), binary(env, out)).encode(env))
+    })
+}
+
+/// `{ok, Output}`
+#[rustler::nif(schedule = "DirtyCpu")]
+fn compressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Coder>) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let Some(State::Compressor(compressor)) = coder.take() else { return Err(closed()) };
+        let mut out = Vec::new();
+        compressor.finish(&mut out).map_err(chunker::Error::from)?;
+        Ok((atoms::ok(), binary(env, out)).encode(env))
+    })
+}
+
+/// `{ok, Coder}`
+#[rustler::nif(schedule = "DirtyCpu")]
+fn decompressor_new<'a>(env: Env<'a>, options: Decompression<'a>) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let decompressor = Decoder::new(&options.checked()?).map_err(chunker::Error::from)?;
+        Ok((atoms::ok(), Coder::holding(State::Decompressor(decompressor))).encode(env))
+    })
+}
+
+/// `{ok, Output, Consumed, more | done}`. With `more`, there is output left that the bytes after `Consumed` lead to, be
+/// there none.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn decompressor_update<'a>(
+    env: Env<'a>,
+    coder: ResourceArc<Coder>,
+    piece: Binary<'a>,
+) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let Some(State::Decompressor(mut decompressor)) = coder.take() else { return Err(closed()) };
+        let mut out = Vec::new();
+        let progress = decompressor.update_some(&piece, PIECE, &mut out).map_err(chunker::Error::from)?;
+        coder.put(State::Decompressor(decompressor));
+        let state = if progress.pending { atoms::more() } else { atoms::done() };
+        Ok((atoms::ok(), binary(env, out), progress.consumed, state).encode(env))
+    })
+}
+
+/// `{ok, Output}`
+#[rustler::nif(schedule = "DirtyCpu")]
+fn decompressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Coder>) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let Some(State::Decompressor(decompressor)) = coder.take() else { return Err(closed()) };
+        let mut out = Vec::new();
+        decompressor.finish(&mut out).map_err(chunker::Error::from)?;
+        Ok((atoms::ok(), binary(env, out)).encode(env))
+    })
+}
+
+/// Frees what a coder holds, at once.
+#[rustler::nif]
+fn coder_close<'a>(env: Env<'a>, coder: ResourceArc<Coder>) -> NifResult<Term<'a>> {
+    guard(env, || {
+        drop(coder.take());
+        Ok(atoms::ok().encode(env))
+    })
+}

@@ -1,0 +1,66 @@
+//! Compression and decompression of whole binaries.
+
+use chunker::compression::{CompressionScratch, compress_or_give_up, decompress_or_give_up, detect_format};
+use rustler::{Binary, Encoder, Env, NifResult, Term};
+
+use crate::atoms;
+use crate::blob::binary;
+use crate::failure::{Failure, atom};
+use crate::guard::{caller_died, guard};
+use crate::options::{Compression, Decompression};
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn compress<'a>(env: Env<'a>, data: Binary<'a>, options: Compression<'a>) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let (options, mut out) = (options.checked()?, Vec::new());
+        compress_or_give_up(&data, &options, &mut CompressionScratch::new(), &mut out, &caller_died(env))?;
+        Ok((atoms::ok(), binary(env, out)).encode(env))
+    })
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn decompress<'a>(env: Env<'a>, data: Binary<'a>, options: Decompression<'a>) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let (options, mut out) = (options.checked()?, Vec::new());
+        decompress_or_give_up(&data, &options, &mut CompressionScratch::new(), &mut out, &caller_died(env))?;
+        Ok((atoms::ok(), binary(env, out)).encode(env))
+    })
+}
+
+#[rustler::nif]
+fn detect_codec<'a>(env: Env<'a>, data: Binary<'a>) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let codec = detect_format(&data).map_err(chunker::Error::from)?;
+        Ok((atoms::ok(), atom(env, codec.name())).encode(env))
+    })
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn train_dictionary<'a>(env: Env<'a>, samples: Vec<Binary<'a>>, size: Term<'a>) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let samples: Vec<&[u8]> = samples.iter().map(Binary::as_slice).collect();
+        let dictionary = train(&samples, size)?;
+        Ok((atoms::ok(), binary(env, dictionary)).encode(env))
+    })
+}
+
+#[cfg(feature = "zstd")]
+fn train<'a>(samples: &[&[u8]], size: Term<'a>) -> Result<Vec<u8>, Failure<'a>> {
+    // 100 MiB is far more than any dictionary is good for.
+    let most = 100 << 20;
+    match size.decode() {
+        Ok(size) if (256..=most).contains(&size) => {
+            let dictionary =
+                chunker::compression::train_dictionary(samples, size).map_err(chunker::Error::from)?;
+            Ok(dictionary.as_bytes().to_vec())
+        }
+        _ => Err(Failure::OutOfRange { option: "max_size", value: size, allowed: format!("256..{most}") }),
+    }
+}
+
+#[cfg(not(feature = "zstd"))]
+fn train<'a>(_samples: &[&[u8]], _size: Term<'a>) -> Result<Vec<u8>, Failure<'a>> {
+    use chunker::compression::{Codec, CompressionError};
+
+    Err(chunker::Error::from(CompressionError::CodecDisabled { codec: Codec::Zstd }).into())
+}
