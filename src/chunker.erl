@@ -32,6 +32,9 @@
 -export([format_error/2]).
 -export_type([algorithm/0, chunk/0, digest/0, error/0, iterator/0, options/0, source/0]).
 
+%% A long piece goes to the engine in slices, so that its chunks do not all come at once.
+-define(SLICE, 4_194_304).
+
 -type algorithm() :: blake3 | sha256.
 -type digest() :: <<_:256>>.
 -type chunk() :: #{offset := non_neg_integer(), length := pos_integer(), hash := digest(), data => binary()}.
@@ -147,23 +150,39 @@ next(Iterator) ->
                 Error -> Error
             end;
         {[], Source, Stream} ->
-            case piece(Source) of
+            case piece(Source, Iterator) of
                 done ->
                     case chunker_engine:finish(Stream) of
                         {ok, Chunks} -> next({Chunks, done});
                         Error -> Error
                     end;
                 {Piece, Rest} ->
-                    case chunker_engine:push(Stream, binary(Piece, [Iterator])) of
+                    case chunker_engine:push(Stream, Piece) of
                         {ok, Chunks} -> next({Chunks, Rest, Stream});
                         Error -> Error
                     end
             end
     end.
 
-piece([]) -> done;
-piece([Piece | Rest]) -> {Piece, Rest};
-piece(Fun) -> Fun().
+%% The next piece as a binary of at most ?SLICE bytes, and the source after it.
+piece([], _) -> done;
+piece([Piece | Rest], Iterator) -> slice(Piece, Rest, Iterator);
+piece(Fun, Iterator) when is_function(Fun, 0) ->
+    case Fun() of
+        done -> done;
+        {Piece, Next} -> slice(Piece, Next, Iterator);
+        _ -> badarg([Iterator], 1, <<"its source must be a fun that gives {Piece, NextFun} or done">>)
+    end;
+piece(_, Iterator) ->
+    badarg([Iterator], 1, <<"its source must go on with a list or a fun">>).
+
+slice(Piece, Rest, Iterator) ->
+    try iolist_to_binary(Piece) of
+        <<Slice:?SLICE/binary, More/binary>> -> {Slice, fun() -> {More, Rest} end};
+        Binary -> {Binary, Rest}
+    catch
+        error:badarg -> badarg([Iterator], 1, <<"its source must give iodata">>)
+    end.
 
 %% @doc Frees what a stream holds, before its end.
 -spec close(iterator()) -> ok.

@@ -99,7 +99,7 @@ threads() ->
     case application:get_env(chunker, threads) of
         undefined -> erlang:system_info(dirty_cpu_schedulers_online);
         {ok, Threads} when is_integer(Threads), Threads >= 1, Threads =< 1024 -> Threads;
-        {ok, Other} -> error({bad_config, {chunker, threads, Other, "must be an integer from 1 to 1024"}})
+        {ok, Other} -> error({bad_config, {chunker, threads, Other, <<"must be an integer from 1 to 1024">>}})
     end.
 
 algorithms() -> [blake3, sha256].

@@ -190,7 +190,7 @@ defmodule ChunkerTest do
 
   describe "chunk_data/2" do
     test "gives parts of the input and copies nothing" do
-      data = :rand.bytes(20_000_000)
+      data = :crypto.strong_rand_bytes(20_000_000)
       before = :erlang.memory(:binary)
       chunks = Chunker.chunk_data!(data, min_size: 1000, avg_size: 60_000, max_size: 100_000)
       # Other tests run at the same time; a copy would be 20 MB.
@@ -215,7 +215,7 @@ defmodule ChunkerTest do
     end
 
     test "does not keep ordinary schedulers waiting" do
-      data = :rand.bytes(50_000_000)
+      data = :crypto.strong_rand_bytes(50_000_000)
       parent = self()
       reference = make_ref()
 

@@ -26,7 +26,7 @@ defmodule Mix.Tasks.Chunker.Chunk do
     * `--json` - print one JSON object a line for each file, for programs:
       `{"path", "bytes", "unique_bytes", "seconds", "hash", "chunks": [{"offset", "length", "hash"}]}`, or
       `{"path", "error", "message"}` for a file that cannot be chunked
-    * `--help` - print this
+    * `--help`, `-h` - print this
 
   The path `-` is standard input.
 
@@ -57,7 +57,7 @@ defmodule Mix.Tasks.Chunker.Chunk do
 
   @impl true
   def run(arguments) do
-    {switches, paths, invalid} = OptionParser.parse(arguments, strict: @switches)
+    {switches, paths, invalid} = OptionParser.parse(arguments, strict: @switches, aliases: [h: :help])
 
     cond do
       switches[:help] -> IO.puts(@moduledoc)
@@ -65,6 +65,10 @@ defmodule Mix.Tasks.Chunker.Chunk do
       paths == [] -> Mix.raise("which file? mix chunker.chunk [OPTIONS] PATH...")
       true -> chunk(paths, switches)
     end
+  rescue
+    # Whoever reads the output has seen enough: `mix chunker.chunk big.tar | head`.
+    error in ErlangError ->
+      if error.original == :terminated, do: exit({:shutdown, 1}), else: reraise(error, __STACKTRACE__)
   end
 
   defp describe([{switch, nil} | _]), do: "unknown option, or one that lacks its value: #{switch}"
@@ -75,7 +79,7 @@ defmodule Mix.Tasks.Chunker.Chunk do
     digest = digest(switches[:digest] || "hex")
 
     # Options that are out of range are a mistake of the call, not of each file.
-    with {:error, error} <- Chunker.chunk_data("", options), do: Mix.raise(Exception.message(error))
+    with {:error, error} <- Chunker.chunk_data("", options), do: Mix.raise(out_of_range(error))
 
     files =
       for path <- paths do
@@ -121,14 +125,21 @@ defmodule Mix.Tasks.Chunker.Chunk do
   end
 
   defp size(key, text) do
-    case Regex.run(~r/^(\d+)([KM]?)(i?B)?$/i, text) do
+    case Regex.run(~r/\A(\d+)([KM]?)(i?B)?\z/i, text) do
       [_, digits | unit] ->
         String.to_integer(digits) * factor(String.upcase(List.first(unit, "")))
 
       nil ->
-        option = key |> Atom.to_string() |> String.replace("_", "-")
-        Mix.raise("option --#{option} must be a size such as 65536, 64K or 4M, not #{text}")
+        Mix.raise("option #{switch(key)} must be a size such as 65536, 64K or 4M, not #{text}")
     end
+  end
+
+  defp switch(key), do: "--" <> String.replace(to_string(key), "_", "-")
+
+  defp out_of_range(%{details: %{option: option, value: value, allowed: allowed}}) do
+    # What is allowed may name another option.
+    allowed = Regex.replace(~r/[a-z]+_size/, allowed, &switch/1)
+    "option #{switch(option)} is #{value}, but must be #{allowed}"
   end
 
   defp factor(""), do: 1
@@ -145,7 +156,7 @@ defmodule Mix.Tasks.Chunker.Chunk do
   end
 
   defp print(%{path: path, result: {:ok, chunks}, seconds: seconds}, switches, digest) do
-    IO.puts(show_path(path))
+    IO.puts(show_name(path))
     unless switches[:summary], do: print_table(chunks, digest)
     print_summary(chunks, seconds)
   end
@@ -241,6 +252,11 @@ defmodule Mix.Tasks.Chunker.Chunk do
   defp escape(?\\), do: "\\\\"
   defp escape(c) when c < 0x20, do: ["\\u", c |> Integer.to_string(16) |> String.pad_leading(4, "0")]
   defp escape(c), do: <<c::utf8>>
+
+  # A name for people, who must see where it ends and whose terminal it must not control.
+  defp show_name(path) do
+    if String.valid?(path) and path =~ ~r/[[:cntrl:]]/u, do: inspect(path), else: show_path(path)
+  end
 
   defp show_path(path) do
     if String.valid?(path), do: path, else: for(<<byte <- path>>, into: "", do: ascii(byte))

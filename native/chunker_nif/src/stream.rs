@@ -3,6 +3,7 @@
 //! A stream is a resource: when no process holds it any more, its file is closed and its work stops.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chunker::chunking::{Chunk, ChunkBytes, Chunking, Pieces, Reader};
 use chunker::file::{Input, Kind};
@@ -14,7 +15,11 @@ use crate::failure::{Failure, text};
 use crate::guard::{caller_died, guard};
 use crate::options::ChunkingOptions;
 
-pub(crate) struct Stream(Mutex<State>);
+pub(crate) struct Stream {
+    state: Mutex<State>,
+    /// Set for good by whoever closes the stream, also while another process is inside a call.
+    closed: AtomicBool,
+}
 
 enum State {
     File(Reader<Loaded, Input>),
@@ -32,18 +37,39 @@ struct Loaded {
 impl Resource for Stream {}
 
 impl Stream {
+    fn new(state: State) -> Self {
+        Self { state: Mutex::new(state), closed: AtomicBool::new(false) }
+    }
+
+    /// Whether the caller has died or the stream was closed.
+    fn given_up(&self, env: Env<'_>) -> impl Fn() -> bool {
+        let died = caller_died(env);
+        move || self.closed.load(Ordering::Acquire) || died()
+    }
+
     /// Takes the state out for the time of a call, so that a panic in between leaves the stream closed. It is also
     /// closed for a second process that calls meanwhile.
     fn take(&self) -> State {
-        match self.0.try_lock() {
+        match self.state.try_lock() {
             Ok(mut state) => std::mem::replace(&mut state, State::Closed),
             Err(_) => State::Closed,
         }
     }
 
+    /// Frees the state; if a call has it, that call gives up.
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        // The lock is held for moments only.
+        let state = self.state.lock().map(|mut state| std::mem::replace(&mut *state, State::Closed));
+        drop(state);
+    }
+
     fn put(&self, state: State) {
-        if let Ok(mut place) = self.0.lock() {
-            *place = state;
+        if let Ok(mut place) = self.state.lock() {
+            // Under the lock, so that a `close` meanwhile either shows here or finds the state in its place.
+            if !self.closed.load(Ordering::Acquire) {
+                *place = state;
+            }
         }
     }
 }
@@ -79,7 +105,7 @@ fn stream_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>)
             Kind::Regular => atoms::regular(),
             Kind::Special => atoms::special(),
         };
-        let stream = Stream(Mutex::new(State::File(chunking.source(input))));
+        let stream = Stream::new(State::File(chunking.source(input)));
         Ok((atoms::ok(), ResourceArc::new(stream), kind).encode(env))
     })
 }
@@ -89,7 +115,7 @@ fn stream_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>)
 fn stream_pieces<'a>(env: Env<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
         let chunking = Chunking::new(options.cutter()?, options.workers()?, loading(&options));
-        let stream = Stream(Mutex::new(State::Pieces(chunking.pieces())));
+        let stream = Stream::new(State::Pieces(chunking.pieces()));
         Ok((atoms::ok(), ResourceArc::new(stream)).encode(env))
     })
 }
@@ -107,7 +133,7 @@ fn stream_next_special<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResu
 /// `{ok, Chunks}`; no chunks at the end.
 fn next<'a>(env: Env<'a>, stream: &Stream) -> Result<Term<'a>, Failure<'a>> {
     let State::File(mut reader) = stream.take() else { return Err(chunker::Error::Cancelled.into()) };
-    let chunks = reader.next_results(&caller_died(env))?.unwrap_or_default();
+    let chunks = reader.next_results(&stream.given_up(env))?.unwrap_or_default();
     stream.put(State::File(reader));
     Ok(list(env, chunks))
 }
@@ -117,7 +143,7 @@ fn next<'a>(env: Env<'a>, stream: &Stream) -> Result<Term<'a>, Failure<'a>> {
 fn stream_push<'a>(env: Env<'a>, stream: ResourceArc<Stream>, piece: Binary<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
         let State::Pieces(mut pieces) = stream.take() else { return Err(chunker::Error::Cancelled.into()) };
-        let chunks = pieces.push(&piece, &caller_died(env))?;
+        let chunks = pieces.push(&piece, &stream.given_up(env))?;
         stream.put(State::Pieces(pieces));
         Ok(list(env, chunks))
     })
@@ -128,7 +154,7 @@ fn stream_push<'a>(env: Env<'a>, stream: ResourceArc<Stream>, piece: Binary<'a>)
 fn stream_finish<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Term<'a>> {
     guard(env, || {
         let State::Pieces(mut pieces) = stream.take() else { return Err(chunker::Error::Cancelled.into()) };
-        Ok(list(env, pieces.finish(&caller_died(env))?))
+        Ok(list(env, pieces.finish(&stream.given_up(env))?))
     })
 }
 
@@ -136,7 +162,7 @@ fn stream_finish<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Ter
 #[rustler::nif]
 fn stream_close<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Term<'a>> {
     guard(env, || {
-        drop(stream.take());
+        stream.close();
         Ok(atoms::ok().encode(env))
     })
 }

@@ -1,0 +1,281 @@
+%% Drives the Erlang face, in a node that has no Elixir: `erlang_test.exs' compiles and runs it.
+-module(chunker_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-define(SMALL, #{min_size => 64, avg_size => 256, max_size => 1024}).
+
+data(Size) ->
+    _ = rand:seed(exsss, 7),
+    rand:bytes(Size).
+
+with_file(Content, Test) ->
+    Path = filename:join(os:getenv("TMPDIR", "/tmp"), "chunker-eunit-" ++ os:getpid()),
+    ok = file:write_file(Path, Content),
+    try Test(Path)
+    after ok = file:delete(Path)
+    end.
+
+chunks(Iterator) ->
+    case chunker:next(Iterator) of
+        {ok, Chunk, Next} -> [Chunk | chunks(Next)];
+        done -> [];
+        Error -> [Error]
+    end.
+
+stream(Source, Options) ->
+    {ok, Iterator} = chunker:stream(Source, Options),
+    chunks(Iterator).
+
+%% The text that the shell prints of a badarg, by argument.
+explained(Fun) ->
+    try Fun() of
+        Value -> {returned, Value}
+    catch
+        error:badarg:Stack ->
+            [{Module, _, _, Info} | _] = Stack,
+            #{cause := _} = proplists:get_value(error_info, Info),
+            Module:format_error(badarg, Stack)
+    end.
+
+no_elixir_test() ->
+    ?assertEqual(non_existing, code:which('Elixir.Kernel')),
+    ?assertEqual(non_existing, code:which(elixir)).
+
+chunk_data_test() ->
+    ?assertEqual({ok, []}, chunker:chunk_data(<<>>)),
+    ?assertEqual({ok, []}, chunker:chunk_data([[], <<>>], [])),
+    Hash = chunker:hash(<<"hello">>, blake3),
+    ?assertEqual(
+        {ok, [#{offset => 0, length => 5, hash => Hash, data => <<"hello">>}]},
+        chunker:chunk_data(["he", [$l | <<"lo">>]])
+    ),
+    Data = data(100_000),
+    {ok, Chunks} = chunker:chunk_data(Data, ?SMALL#{hash => sha256}),
+    ?assert(length(Chunks) > 100),
+    ?assertEqual(Data, iolist_to_binary([D || #{data := D} <- Chunks])),
+    lists:foldl(
+        fun(#{offset := Offset, length := Length, hash := H, data := D} = Chunk, Expected) ->
+            ?assertEqual([data, hash, length, offset], lists:sort(maps:keys(Chunk))),
+            ?assertEqual(Expected, Offset),
+            ?assertEqual(Length, byte_size(D)),
+            ?assert(Length =< 1024),
+            ?assertEqual(crypto:hash(sha256, D), H),
+            %% A part of the input, not a copy; up to 64 bytes the VM itself prefers to copy.
+            ?assert(Length =< 64 orelse binary:referenced_byte_size(D) =:= 100_000),
+            Offset + Length
+        end,
+        0,
+        Chunks
+    ).
+
+chunk_file_test() ->
+    Data = data(100_000),
+    {ok, InMemory} = chunker:chunk_data(Data, ?SMALL),
+    Expected = [maps:remove(data, Chunk) || Chunk <- InMemory],
+    with_file(Data, fun(Path) ->
+        ?assertEqual({ok, Expected}, chunker:chunk_file(Path, ?SMALL)),
+        ?assertEqual({ok, Expected}, chunker:chunk_file(list_to_binary(Path), maps:to_list(?SMALL))),
+        ?assertEqual({ok, Expected}, chunker:chunk_file(list_to_atom(Path), ?SMALL)),
+        ?assertEqual({ok, Expected}, chunker:chunk_file([filename:dirname(Path), $/, [filename:basename(Path)]], ?SMALL)),
+        {ok, [#{offset := 0, length := 100_000}]} = chunker:chunk_file(Path)
+    end).
+
+names_of_files_test() ->
+    Folder = filename:join(os:getenv("TMPDIR", "/tmp"), "chunker-eunit-names-" ++ os:getpid()),
+    ok = file:make_dir(Folder),
+    Names = [filename:join(Folder, [16#20AC, $\s, 228]), <<(list_to_binary(Folder))/binary, "/raw", 255>>],
+    lists:foreach(
+        fun(Name) ->
+            ok = file:write_file(Name, <<"abc">>),
+            ?assertEqual({ok, crypto:hash(sha256, <<"abc">>)}, chunker:hash_file(Name, sha256)),
+            {ok, [_]} = chunker:chunk_file(Name),
+            [_] = stream({file, Name}, []),
+            ok = file:delete(Name)
+        end,
+        Names
+    ),
+    ok = file:del_dir(Folder).
+
+stream_test() ->
+    Data = data(300_000),
+    {ok, Expected} = chunker:chunk_data(Data, ?SMALL),
+    ?assertEqual(Expected, stream([Data], ?SMALL)),
+    ?assertEqual(Expected, stream([[B] || <<B>> <= Data], ?SMALL)),
+    ?assertEqual(Expected, stream([<<>>, [], [[Data]], ""], maps:to_list(?SMALL))),
+    ?assertEqual(Expected, stream(slices(Data, 1000), ?SMALL)),
+    ?assertEqual(Expected, stream(fun() -> {Data, []} end, ?SMALL)),
+    with_file(Data, fun(Path) ->
+        ?assertEqual(Expected, stream({file, Path}, ?SMALL)),
+        ?assertEqual(Expected, stream({file, list_to_binary(Path)}, ?SMALL))
+    end),
+    ?assertEqual([], stream([], [])),
+    ?assertEqual([], stream(fun() -> done end, [])),
+    {ok, Iterator} = chunker:stream([<<"abc">>]),
+    {ok, #{data := <<"abc">>}, Last} = chunker:next(Iterator),
+    ?assertEqual(done, chunker:next(Last)),
+    ?assertEqual(done, chunker:next(Last)).
+
+slices(Data, Size) ->
+    fun() ->
+        case Data of
+            <<>> -> done;
+            <<Slice:Size/binary, Rest/binary>> -> {Slice, slices(Rest, Size)};
+            Rest -> {Rest, slices(<<>>, Size)}
+        end
+    end.
+
+%% Pieces longer than what the engine takes at a time are no other input.
+long_pieces_test() ->
+    Data = data(9_000_001),
+    {ok, Expected} = chunker:chunk_data(Data),
+    ?assertEqual(Expected, stream([Data], [])),
+    ?assertEqual(Expected, stream([binary:part(Data, 0, 4_194_304), binary:part(Data, 4_194_304, 4_805_697)], [])),
+    ?assertEqual(Expected, stream(slices(Data, 4_194_305), [])).
+
+stream_is_lazy_test() ->
+    Self = self(),
+    Endless = fun Endless() -> Self ! piece, {<<0:8_000>>, Endless} end,
+    {ok, Iterator} = chunker:stream(Endless, ?SMALL),
+    receive piece -> error(early) after 0 -> ok end,
+    {ok, #{length := 1024}, Next} = chunker:next(Iterator),
+    {ok, #{offset := 1024}, Other} = chunker:next(Next),
+    ok = chunker:close(Other),
+    ok = chunker:close(Other),
+    %% 1,000 bytes a piece.
+    Pieces = fun Count() -> receive piece -> 1 + Count() after 0 -> 0 end end(),
+    ?assert(Pieces < 10),
+    ?assertEqual({error, {cancelled, #{}}}, chunker:next(Other)).
+
+close_test() ->
+    with_file(data(3_000_000), fun(Path) ->
+        {ok, Iterator} = chunker:stream({file, Path}, ?SMALL),
+        {ok, _, Next} = chunker:next(Iterator),
+        ok = chunker:close(Next),
+        %% The chunks that were there already may still come.
+        ?assertEqual({error, {cancelled, #{}}}, lists:last(chunks(Next)))
+    end),
+    {ok, Ended} = chunker:stream([]),
+    done = chunker:next(Ended),
+    ?assertEqual(ok, chunker:close(Ended)).
+
+hash_test() ->
+    ?assertEqual(crypto:hash(sha256, <<"abc">>), chunker:hash(["a", $b, <<"c">>], sha256)),
+    Long = data(200_000),
+    ?assertEqual(crypto:hash(sha256, Long), chunker:hash(Long, sha256)),
+    %% From the test vectors of BLAKE3.
+    ?assertEqual(
+        <<"af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262">>,
+        chunker:to_hex(chunker:hash([], blake3))
+    ),
+    with_file(Long, fun(Path) ->
+        ?assertEqual({ok, crypto:hash(sha256, Long)}, chunker:hash_file(Path, sha256)),
+        ?assertEqual({ok, chunker:hash(Long, blake3)}, chunker:hash_file(list_to_binary(Path), blake3))
+    end).
+
+notation_test() ->
+    ?assertEqual(<<"00abff">>, chunker:to_hex(<<0, 171, 255>>)),
+    Empty = chunker:hash(<<>>, sha256),
+    Text = <<"0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73">>,
+    ?assertEqual(Text, chunker:to_nix_base32(Empty)),
+    ?assertEqual({ok, Empty}, chunker:from_nix_base32(Text)),
+    Long = data(100_000),
+    ?assertEqual({ok, Long}, chunker:from_nix_base32(chunker:to_nix_base32(Long))),
+    ?assertEqual({error, {invalid_base32, #{position => 4}}}, chunker:from_nix_base32(<<"0mdqe">>)),
+    ?assertEqual({error, {invalid_base32, #{position => 99_999}}},
+                 chunker:from_nix_base32(<<(binary:copy(<<"0">>, 99_999))/binary, "e">>)).
+
+info_test() ->
+    Info = chunker:info(),
+    #{version := Version, cpu_features := Features, kernels := #{scan := Scan}, threads := Threads} = Info,
+    #{hashes := #{blake3 := Blake3, sha256 := Sha256}} = Info,
+    ?assert(lists:all(fun is_binary/1, [Version, Scan, Blake3, Sha256 | Features])),
+    ?assertEqual(erlang:system_info(dirty_cpu_schedulers_online), Threads).
+
+options_test() ->
+    Data = data(50_000),
+    Map = ?SMALL#{normalization => 3, seed => 16#FFFFFFFFFFFFFFFF, hash => sha256, threads => 2},
+    Result = {ok, _} = chunker:chunk_data(Data, Map),
+    ?assertEqual(Result, chunker:chunk_data(Data, maps:to_list(Map))),
+    ?assertNotEqual(Result, chunker:chunk_data(Data, Map#{seed := 0})).
+
+errors_test() ->
+    Path = <<"/no/such/file">>,
+    Missing = {error, {io_error, #{kind => enoent, path => Path}}},
+    ?assertEqual(Missing, chunker:chunk_file(Path)),
+    ?assertEqual(Missing, chunker:chunk_file("/no/such/file", [])),
+    ?assertEqual(Missing, chunker:hash_file(Path, blake3)),
+    ?assertEqual(Missing, chunker:stream({file, Path})),
+    ?assertEqual({error, {io_error, #{kind => eisdir, path => <<"/">>}}}, chunker:chunk_file("/")),
+    ?assertEqual({error, {io_error, #{kind => einval, path => <<"a", 0>>}}}, chunker:chunk_file(<<"a", 0>>)),
+    Range = {error, {invalid_options, #{option => min_size, value => 1, allowed => <<"64..1048576">>}}},
+    [?assertEqual(Range, Call) || Call <- [
+        chunker:chunk_file("/", [{min_size, 1}]),
+        chunker:chunk_data(<<>>, #{min_size => 1}),
+        chunker:stream([], #{min_size => 1}),
+        chunker:stream({file, "/no/such/file"}, [{min_size, 1}])
+    ]],
+    Hash = {error, {invalid_options, #{option => hash, value => md5, allowed => <<"blake3, sha256">>}}},
+    ?assertEqual(Hash, chunker:chunk_data(<<>>, [{hash, md5}])).
+
+badarg_test_() ->
+    Options = <<"unknown option colour; there are: min_size, avg_size, max_size, normalization, seed, hash, threads">>,
+    Sources = <<"must be {file, Path}, a list of iodata, or a fun that gives {Piece, NextFun} or done">>,
+    {ok, Odd} = chunker:stream([<<"a">>, odd]),
+    {ok, Improper} = chunker:stream([<<"a">> | <<"b">>]),
+    {ok, Wrong} = chunker:stream(fun() -> <<"a">> end),
+    {ok, End} = chunker:stream(fun() -> {<<"a">>, the_end} end),
+    [
+        ?_assertEqual(#{Position => Text}, explained(Fun))
+     || {Position, Text, Fun} <- [
+            {2, Options, fun() -> chunker:chunk_data(<<>>, [{colour, red}]) end},
+            {2, Options, fun() -> chunker:chunk_file("/", #{colour => red}) end},
+            {2, Options, fun() -> chunker:stream([], [{colour, red}]) end},
+            {2, <<"option seed must be an integer, not \"1\"">>, fun() -> chunker:chunk_data(<<>>, [{seed, "1"}]) end},
+            {2, <<"options must be a list of pairs or a map, not none">>, fun() -> chunker:chunk_data(<<>>, none) end},
+            {2, <<"an option must be a pair of a name and a value, not seed">>,
+             fun() -> chunker:chunk_data(<<>>, [seed]) end},
+            {2, <<"the algorithm must be blake3 or sha256, not md5">>, fun() -> chunker:hash(<<>>, md5) end},
+            {2, <<"the algorithm must be blake3 or sha256, not md5">>, fun() -> chunker:hash_file("/", md5) end},
+            {1, <<"must be iodata">>, fun() -> chunker:chunk_data(atom) end},
+            {1, <<"must be iodata">>, fun() -> chunker:chunk_data([<<1:1>>], []) end},
+            {1, <<"must be iodata">>, fun() -> chunker:hash({}, sha256) end},
+            {1, <<"must be the name of a file">>, fun() -> chunker:chunk_file(1) end},
+            {1, <<"must be the name of a file">>, fun() -> chunker:chunk_file([-1]) end},
+            {1, <<"must be the name of a file">>, fun() -> chunker:hash_file({file, "/"}, sha256) end},
+            {1, <<"must be the name of a file">>, fun() -> chunker:stream({file, 1}) end},
+            {1, Sources, fun() -> chunker:stream(<<"/no/such/file">>) end},
+            {1, Sources, fun() -> chunker:stream(fun(_) -> done end) end},
+            {1, <<"its source must give iodata">>, fun() -> chunker:next(Odd) end},
+            {1, <<"its source must go on with a list or a fun">>, fun() -> chunks(Improper) end},
+            {1, <<"its source must be a fun that gives {Piece, NextFun} or done">>, fun() -> chunks(Wrong) end},
+            {1, <<"its source must go on with a list or a fun">>, fun() -> chunks(End) end}
+        ]
+    ].
+
+%% What the shell prints, from the outermost formatter of OTP.
+explanation_in_the_shell_test() ->
+    try chunker:chunk_data(<<>>, [{colour, red}])
+    catch
+        error:badarg:Stack ->
+            Text = unicode:characters_to_list(erl_error:format_exception(error, badarg, Stack)),
+            ?assertNotEqual(nomatch, string:find(Text, "*** argument 2: unknown option colour"))
+    end.
+
+wrong_types_of_notation_test() ->
+    [?assertError(function_clause, Call()) || Call <- [
+        fun() -> chunker:to_hex("abc") end,
+        fun() -> chunker:to_nix_base32("abc") end,
+        fun() -> chunker:from_nix_base32("abc") end
+    ]].
+
+panic_test() ->
+    ?assertError(#{message := <<"boom">>}, 'Elixir.Chunker.Native':panic(<<"boom">>)),
+    {ok, [_]} = chunker:chunk_data(<<"the node lives">>).
+
+processes_test() ->
+    Data = data(200_000),
+    {ok, Expected} = chunker:chunk_data(Data, ?SMALL),
+    Self = self(),
+    Workers = [spawn_link(fun() -> Self ! {self(), stream([Data], ?SMALL)} end) || _ <- lists:seq(1, 10)],
+    [receive {Worker, Chunks} -> ?assertEqual(Expected, Chunks) end || Worker <- Workers].

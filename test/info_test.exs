@@ -1,0 +1,106 @@
+defmodule Chunker.InfoTest do
+  # Not async: it changes the configuration of the application.
+  use ExUnit.Case, async: false
+
+  import Bitwise
+
+  setup do
+    before = Application.fetch_env(:chunker, :threads)
+
+    on_exit(fn ->
+      case before do
+        {:ok, threads} -> Application.put_env(:chunker, :threads, threads)
+        :error -> Application.delete_env(:chunker, :threads)
+      end
+    end)
+
+    Application.delete_env(:chunker, :threads)
+  end
+
+  test "info/0 tells the version, and the same in Erlang" do
+    info = Chunker.info()
+    assert info.version == to_string(Application.spec(:chunker, :vsn))
+    assert info == :chunker.info()
+    assert Enum.sort(Map.keys(info)) == [:cpu_features, :hashes, :kernels, :threads, :version]
+    assert %{blake3: blake3, sha256: sha256} = info.hashes
+    assert is_binary(blake3) and is_binary(sha256)
+    assert is_binary(info.kernels.scan)
+  end
+
+  test "info/0 lists the CPU features that the kernel lists too" do
+    info = Chunker.info()
+    flags = flags()
+    # How the kernel calls what Rust calls otherwise.
+    kernel = %{"sha" => "sha_ni", "neon" => "asimd", "sse4.1" => "sse4_1", "sse4.2" => "sse4_2"}
+    kernel = Map.merge(kernel, %{"sse3" => "pni", "lzcnt" => "abm", "bmi" => "bmi1"})
+
+    for feature <- info.cpu_features do
+      assert Map.get(kernel, feature, feature) in flags, feature
+    end
+
+    assert info.cpu_features == Enum.uniq(info.cpu_features)
+
+    # And those that matter are not left out.
+    for {feature, flag} <- [{"avx2", "avx2"}, {"sha", "sha_ni"}, {"sse4.1", "sse4_1"}, {"avx512f", "avx512f"}],
+        flag in flags do
+      assert feature in info.cpu_features
+    end
+  end
+
+  defp flags do
+    [_, flags] = Regex.run(~r/^(?:flags|Features)\s*: (.*)$/m, File.read!("/proc/cpuinfo"))
+    String.split(flags)
+  end
+
+  test "threads are those of the configuration, by default one for each dirty CPU scheduler" do
+    assert Chunker.info().threads == :erlang.system_info(:dirty_cpu_schedulers_online)
+
+    for threads <- [1, 3, 1024] do
+      Application.put_env(:chunker, :threads, threads)
+      assert Chunker.info().threads == threads
+      assert {:ok, [_]} = Chunker.chunk_data("abc")
+      assert {:ok, [_ | _]} = Chunker.chunk_file(__ENV__.file)
+    end
+  end
+
+  test "a configuration that makes no sense is explained wherever it matters" do
+    for wrong <- [0, -1, 1025, 1 <<< 70, :two, "2", nil, 2.0] do
+      Application.put_env(:chunker, :threads, wrong)
+
+      for call <- [
+            &Chunker.info/0,
+            fn -> Chunker.chunk_data("abc") end,
+            fn -> Chunker.chunk_file(__ENV__.file) end,
+            fn -> Chunker.stream(["abc"]) end
+          ] do
+        message = Exception.message(Exception.normalize(:error, catch_error(call.())))
+        assert message =~ "threads"
+        assert message =~ "must be an integer from 1 to 1024"
+      end
+    end
+  end
+
+  test "the engine's threads are as many as configured, and named" do
+    code = """
+    Application.put_env(:chunker, :threads, 3)
+    Chunker.chunk_data!(:crypto.strong_rand_bytes(10_000_000))
+    names = for task <- File.ls!("/proc/self/task"), do: File.read!("/proc/self/task/\#{task}/comm")
+    IO.puts(Enum.count(names, &String.starts_with?(&1, "chunker-")))
+    """
+
+    ebin = Path.join(Mix.Project.app_path(), "ebin")
+    assert {"3\n", 0} = System.cmd("elixir", ["-pa", ebin, "-e", code], stderr_to_stdout: true)
+  end
+
+  test "no thread of the engine is made for a call that may use its caller's only" do
+    code = """
+    Chunker.chunk_data!(:crypto.strong_rand_bytes(3_000_000), threads: 1)
+    Chunker.hash(:crypto.strong_rand_bytes(3_000_000), :blake3)
+    names = for task <- File.ls!("/proc/self/task"), do: File.read!("/proc/self/task/\#{task}/comm")
+    IO.puts(Enum.count(names, &String.starts_with?(&1, "chunker-")))
+    """
+
+    ebin = Path.join(Mix.Project.app_path(), "ebin")
+    assert {"0\n", 0} = System.cmd("elixir", ["-pa", ebin, "-e", code], stderr_to_stdout: true)
+  end
+end

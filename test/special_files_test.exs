@@ -1,0 +1,452 @@
+Code.require_file("reference.exs", __DIR__)
+
+defmodule Chunker.SpecialFilesTest do
+  # Whatever a path can lead to, through each function that takes a path.
+  use ExUnit.Case, async: true
+
+  alias Chunker.Error
+
+  @moduletag :tmp_dir
+  @small [min_size: 64, avg_size: 256, max_size: 1024]
+  @mib 1_048_576
+
+  # What each function makes of a file: its length and digest, or the error.
+  defp readers do
+    [
+      chunk_file: fn path ->
+        with {:ok, chunks} <- Chunker.chunk_file(path, @small), do: {:ok, {size(chunks), nil}}
+      end,
+      stream: fn path ->
+        try do
+          chunks = path |> Chunker.stream(@small) |> Enum.to_list()
+          data = IO.iodata_to_binary(Enum.map(chunks, & &1.data))
+          {:ok, {size(chunks), :crypto.hash(:sha256, data)}}
+        rescue
+          error in Error -> {:error, error}
+        end
+      end,
+      hash_file: fn path ->
+        with {:ok, digest} <- Chunker.hash_file(path, :sha256), do: {:ok, {nil, digest}}
+      end,
+      erlang: fn path ->
+        case :chunker.hash_file(path, :sha256) do
+          {:ok, digest} -> {:ok, {nil, digest}}
+          {:error, {reason, details}} -> {:error, Error.new(reason, details)}
+        end
+      end
+    ]
+  end
+
+  defp size(chunks), do: chunks |> Enum.map(& &1.length) |> Enum.sum()
+
+  defp assert_reads(path, content) do
+    for {name, read} <- readers() do
+      assert {:ok, {size, digest}} = read.(path)
+      assert {name, size || byte_size(content)} == {name, byte_size(content)}
+      assert {name, digest || :crypto.hash(:sha256, content)} == {name, :crypto.hash(:sha256, content)}
+    end
+  end
+
+  defp assert_refuses(path, kind) do
+    for {name, read} <- readers() do
+      assert {^name, {:error, %Error{reason: :io_error, details: details} = error}} = {name, read.(path)}
+      assert {name, details} == {name, %{kind: kind, path: path}}
+      assert Exception.message(error) =~ to_string(:file.format_error(kind))
+    end
+  end
+
+  # Files of this VM that are open, by the path that they were opened by.
+  defp open?(path), do: open_count(path) > 0
+
+  defp open_count(path) do
+    Enum.count(File.ls!("/proc/self/fd"), &(File.read_link("/proc/self/fd/#{&1}") == {:ok, path}))
+  end
+
+  defp eventually(condition, patience \\ 5_000) do
+    cond do
+      condition.() ->
+        true
+
+      patience <= 0 ->
+        false
+
+      true ->
+        Process.sleep(10)
+        eventually(condition, patience - 10)
+    end
+  end
+
+  defp fifo(folder, name \\ "fifo") do
+    path = Path.join(folder, name)
+    {_, 0} = System.cmd("mkfifo", [path])
+    path
+  end
+
+  defp shell(script), do: Task.async(fn -> System.cmd("sh", ["-c", script], stderr_to_stdout: true) end)
+
+  defp truncate(path, size), do: {_, 0} = System.cmd("truncate", ["-s", "#{size}", path])
+
+  describe "a path that leads nowhere" do
+    test "is refused", %{tmp_dir: folder} do
+      assert_refuses(Path.join(folder, "missing"), :enoent)
+      assert_refuses("", :enoent)
+      assert_refuses(folder, :eisdir)
+      assert_refuses("/", :eisdir)
+      assert_refuses(Path.join(__ENV__.file, "below"), :enotdir)
+      assert_refuses(Path.join(folder, String.duplicate("a", 256)), :enametoolong)
+      assert_refuses(Path.join(folder, String.duplicate("a/", 4096)), :enametoolong)
+      assert_refuses(Path.join(folder, "nul\0byte"), :einval)
+      assert_refuses("\0", :einval)
+      assert_refuses(Path.join(folder, <<"not text ", 255>>), :enoent)
+    end
+
+    test "through symbolic links is refused", %{tmp_dir: folder} do
+      [loop, dangling, to_folder] = for name <- ["loop", "dangling", "folder"], do: Path.join(folder, name)
+      File.ln_s!(loop, loop)
+      File.ln_s!("missing", dangling)
+      File.ln_s!(folder, to_folder)
+      assert_refuses(loop, :eloop)
+      assert_refuses(dangling, :enoent)
+      assert_refuses(to_folder, :eisdir)
+    end
+
+    test "to a socket is refused" do
+      # Names of sockets must be short.
+      path = Path.join(System.tmp_dir!(), "chunker-#{System.unique_integer([:positive])}.sock")
+      on_exit(fn -> File.rm(path) end)
+      {:ok, socket} = :gen_tcp.listen(0, ifaddr: {:local, path})
+      assert_refuses(path, :enxio)
+      :gen_tcp.close(socket)
+    end
+
+    test "that is not a name at all raises" do
+      for wrong <- [nil, :path, 1, {:file, "x"}] do
+        assert_raise FunctionClauseError, fn -> Chunker.chunk_file(wrong) end
+        assert_raise FunctionClauseError, fn -> Chunker.hash_file(wrong, :sha256) end
+      end
+
+      for wrong <- [["a", :b], [-1], [0x110000]] do
+        assert catch_error(Chunker.chunk_file(wrong))
+        assert catch_error(Chunker.hash_file(wrong, :sha256))
+      end
+    end
+  end
+
+  test "a file that may not be read is refused" do
+    # A user who may do everything becomes one who may not.
+    folder = Path.join(System.tmp_dir!(), "chunker-secret-#{System.unique_integer([:positive])}")
+    on_exit(fn -> File.rm_rf!(folder) end)
+    File.mkdir_p!(Path.join(folder, "app"))
+    secret = Path.join(folder, "secret")
+    File.write!(secret, "secret")
+
+    for part <- ["ebin", "priv"] do
+      # The build may be a folder of links.
+      {_, 0} = System.cmd("cp", ["-rL", Path.join(Mix.Project.app_path(), part), Path.join(folder, "app")])
+    end
+
+    {_, 0} = System.cmd("chmod", ["-R", "a+rX", folder])
+    File.chmod!(secret, 0)
+
+    code = ~s"""
+    Path = "#{secret}",
+    {error, {io_error, \#{kind := eacces, path := <<"#{secret}">>}}} = chunker:chunk_file(Path),
+    {error, {io_error, \#{kind := eacces}}} = chunker:stream({file, Path}),
+    {error, {io_error, \#{kind := eacces}}} = chunker:hash_file(Path, sha256),
+    io:format("refused"), halt().
+    """
+
+    erl = [
+      System.find_executable("erl"),
+      "-noshell",
+      "-noinput",
+      "-pa",
+      Path.join(folder, "app/ebin"),
+      "-eval",
+      code
+    ]
+
+    {id, 0} = System.cmd("id", ["-u"])
+
+    [program | arguments] =
+      if id == "0\n", do: ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups" | erl], else: erl
+
+    assert {"refused", 0} =
+             System.cmd(program, arguments, stderr_to_stdout: true, cd: "/", env: [{"HOME", folder}])
+  end
+
+  describe "an ordinary file" do
+    test "may be empty", %{tmp_dir: folder} do
+      path = Path.join(folder, "empty")
+      File.write!(path, "")
+      assert_reads(path, "")
+      assert Chunker.chunk_file(path) == {:ok, []}
+      assert path |> Chunker.stream() |> Enum.to_list() == []
+    end
+
+    test "may have any name, and be behind a link", %{tmp_dir: folder} do
+      content = :rand.bytes(10_000)
+
+      for name <- [<<"not text ", 255, 254>>, "blank and\nnewline", "ü€😀", "-", "--help", "a\"b'c\\d"] do
+        path = folder <> "/" <> name
+        File.write!(path, content)
+        assert_reads(path, content)
+        link = folder <> "/link"
+        File.ln_s!(path, link)
+        assert_reads(link, content)
+        File.rm!(link)
+      end
+    end
+
+    test "may be named by a list of characters", %{tmp_dir: folder} do
+      path = Path.join(folder, "ü€")
+      File.write!(path, "content")
+      {:ok, [%{hash: hash}]} = Chunker.chunk_file(path)
+
+      for name <- [String.to_charlist(path), [folder, ?/, 'ü', "€"]] do
+        assert {:ok, [%{hash: ^hash}]} = Chunker.chunk_file(name)
+        assert {:ok, ^hash} = Chunker.hash_file(name, :blake3)
+      end
+
+      missing = String.to_charlist(path <> "missing")
+      assert {:error, %Error{details: %{path: path_told}}} = Chunker.chunk_file(missing)
+      assert path_told == path <> "missing"
+    end
+
+    test "may be named relative to the current folder" do
+      assert Chunker.chunk_file("mix.exs") == Chunker.chunk_file(Path.expand("mix.exs"))
+    end
+
+    test "may say that it is empty or a page long and have other content" do
+      version = File.read!("/proc/version")
+      assert File.stat!("/proc/version").size == 0
+      assert_reads("/proc/version", version)
+
+      online = "/sys/devices/system/cpu/online"
+      assert File.stat!(online).size == 4096
+      {content, 0} = System.cmd("cat", [online])
+      assert byte_size(content) < 4096
+      assert_reads(online, content)
+    end
+  end
+
+  describe "a file that changes while it is streamed" do
+    # Longer than what the engine reads ahead.
+    @length 200 * @mib
+
+    setup %{tmp_dir: folder} do
+      path = Path.join(folder, "changing")
+      File.write!(path, "")
+      truncate(path, @length)
+      on_exit(fn -> File.rm(path) end)
+      %{path: path}
+    end
+
+    # Streams the file and calls `change` after the first chunk.
+    defp stream_while(path, change) do
+      path
+      |> Chunker.stream()
+      |> Stream.with_index()
+      |> Stream.each(fn {_chunk, index} -> if index == 0, do: change.() end)
+      |> Enum.map(fn {chunk, _index} -> chunk.length end)
+    end
+
+    for {name, size} <- [
+          "shrinks to nothing": 0,
+          "shrinks by a byte": -1,
+          "grows by a byte": 1,
+          doubles: @length
+        ] do
+      @size size
+      test "and #{name} is an error", %{path: path} do
+        size = if @size == 0, do: 0, else: @length + @size
+        error = catch_error(stream_while(path, fn -> truncate(path, size) end))
+        assert %Error{reason: :file_changed, details: %{path: ^path}} = error
+        assert Exception.message(error) == path <> ": changed its size while it was read"
+        refute open?(path)
+      end
+
+      test "and #{name} is an error in Erlang", %{path: path} do
+        size = if @size == 0, do: 0, else: @length + @size
+        {:ok, iterator} = :chunker.stream({:file, path})
+        {:ok, _chunk, next} = :chunker.next(iterator)
+        truncate(path, size)
+        assert {{:error, {:file_changed, %{path: ^path}}}, last} = last(next)
+        refute open?(path)
+        assert {:error, {:cancelled, %{}}} = :chunker.next(last)
+        assert :ok = :chunker.close(last)
+      end
+    end
+
+    defp last(iterator) do
+      case :chunker.next(iterator) do
+        {:ok, _chunk, next} -> last(next)
+        other -> {other, iterator}
+      end
+    end
+
+    test "and keeps its size is no error", %{path: path} do
+      assert Enum.sum(stream_while(path, fn -> System.cmd("touch", [path]) end)) == @length
+    end
+
+    test "and loses its name is no error", %{path: path} do
+      assert Enum.sum(stream_while(path, fn -> File.rm!(path) end)) == @length
+    end
+  end
+
+  test "a file that shrinks while it is chunked or hashed is an error", %{tmp_dir: folder} do
+    path = Path.join(folder, "shrinking")
+
+    for call <- [&Chunker.chunk_file/1, &Chunker.hash_file(&1, :sha256)] do
+      File.write!(path, "")
+      # It takes many seconds to read that much.
+      truncate(path, 60 * 1024 * @mib)
+      task = Task.async(fn -> call.(path) end)
+      assert eventually(fn -> open?(path) end)
+      truncate(path, 1)
+      assert {:error, %Error{reason: :file_changed, details: %{path: ^path}}} = Task.await(task)
+      refute open?(path)
+    end
+  end
+
+  test "a file that is empty when it is opened and grows is an error", %{tmp_dir: folder} do
+    path = Path.join(folder, "growing")
+    File.write!(path, "")
+    {:ok, iterator} = :chunker.stream({:file, path})
+    File.write!(path, "more")
+    assert {:error, {:file_changed, %{path: ^path}}} = :chunker.next(iterator)
+  end
+
+  describe "/dev" do
+    test "null is empty" do
+      assert_reads("/dev/null", "")
+    end
+
+    test "zero has no end, and the work ends with the caller" do
+      before = open_count("/dev/zero")
+
+      for call <- [
+            &Chunker.chunk_file/1,
+            &Chunker.hash_file(&1, :blake3),
+            &Enum.each(Chunker.stream(&1), fn _ -> :ok end)
+          ] do
+        {pid, monitor} = spawn_monitor(fn -> call.("/dev/zero") end)
+        assert eventually(fn -> open_count("/dev/zero") == before + 1 end)
+        Process.exit(pid, :kill)
+        assert_receive {:DOWN, ^monitor, _, _, :killed}
+        assert eventually(fn -> open_count("/dev/zero") == before end, 2_000)
+      end
+
+      assert [%{length: 1024}, %{offset: 1024}] = "/dev/zero" |> Chunker.stream(@small) |> Enum.take(2)
+      assert open_count("/dev/zero") == before
+    end
+  end
+
+  describe "a FIFO" do
+    test "is read until its writer closes it", %{tmp_dir: folder} do
+      path = fifo(folder)
+      content = :rand.bytes(700_000)
+      source = Path.join(folder, "source")
+      File.write!(source, content)
+
+      for {name, read} <- readers() do
+        # In two parts, with a pause in which nothing comes.
+        writer = shell("exec > #{path}; head -c 300000 #{source}; sleep 0.2; tail -c +300001 #{source}")
+        assert {^name, {:ok, {size, digest}}} = {name, read.(path)}
+        assert (size || 700_000) == 700_000
+        assert (digest || :crypto.hash(:sha256, content)) == :crypto.hash(:sha256, content)
+        assert {_, 0} = Task.await(writer)
+      end
+
+      writer = shell("cat #{source} > #{path}")
+      chunks = Chunker.chunk_file!(path, @small)
+      assert Enum.map(chunks, &{&1.offset, &1.length}) == Chunker.Reference.chunks(content, @small)
+      Task.await(writer)
+    end
+
+    test "whose writer writes nothing is empty", %{tmp_dir: folder} do
+      path = fifo(folder)
+
+      for {_name, read} <- readers() do
+        writer = shell(": > #{path}")
+        assert {:ok, {size, digest}} = read.(path)
+        assert size in [nil, 0]
+        assert digest in [nil, :crypto.hash(:sha256, "")]
+        Task.await(writer)
+      end
+    end
+
+    test "gives its chunks as soon as they are there", %{tmp_dir: folder} do
+      path = fifo(folder)
+      # The writer stays until its own input, which is the port's, ends.
+      script = "exec 3> #{path}; head -c 60000 /dev/urandom >&3; cat"
+      writer = Port.open({:spawn_executable, System.find_executable("sh")}, args: ["-c", script])
+      task = Task.async(fn -> path |> Chunker.stream(@small) |> Enum.take(50) end)
+      assert {:ok, chunks} = Task.yield(task, 10_000)
+      assert length(chunks) == 50
+      Port.close(writer)
+    end
+
+    test "without a writer keeps its caller waiting and nobody else, until the caller is killed", %{
+      tmp_dir: folder
+    } do
+      for {{name, read}, i} <- Enum.with_index(readers()) do
+        path = fifo(folder, "lonely-#{i}")
+        {pid, monitor} = spawn_monitor(fn -> read.(path) end)
+        assert eventually(fn -> open?(path) end), inspect(name)
+        refute_receive {:DOWN, ^monitor, _, _, _}, 100
+
+        assert {:ok, [_ | _]} = Chunker.chunk_file(__ENV__.file)
+        assert {:ok, _} = Chunker.hash_file(__ENV__.file, :sha256)
+        assert [_ | _] = __ENV__.file |> Chunker.stream() |> Enum.to_list()
+
+        Process.exit(pid, :kill)
+        assert_receive {:DOWN, ^monitor, _, _, :killed}
+        assert eventually(fn -> not open?(path) end, 2_000), inspect(name)
+      end
+    end
+
+    test "waits beside others without holding up the VM", %{tmp_dir: folder} do
+      paths = for i <- 1..4, do: fifo(folder, "waiting-#{i}")
+      tasks = for path <- paths, do: Task.async(fn -> Chunker.chunk_file!(path) end)
+      assert eventually(fn -> Enum.all?(paths, &open?/1) end)
+
+      assert {:ok, [_ | _]} = Chunker.chunk_file(__ENV__.file)
+      late = for _ <- 1..50, do: elem(:timer.tc(fn -> Process.sleep(1) end), 0)
+      assert Enum.count(late, &(&1 > 100_000)) <= 2
+
+      for path <- paths, do: Task.await(shell("printf hello > #{path}"))
+      for [chunk] <- Task.await_many(tasks), do: assert(chunk.hash == Chunker.hash("hello", :blake3))
+    end
+
+    test "tells its writer at once that the reader is gone", %{tmp_dir: folder} do
+      for {halt, i} <- Enum.with_index([:take, :raise, :kill]) do
+        path = fifo(folder, "broken-#{i}")
+        # What the VM starts ignores SIGPIPE, so that `cat` sees the error.
+        writer = shell("LC_ALL=C cat /dev/zero > #{path}")
+
+        {pid, monitor} =
+          spawn_monitor(fn ->
+            path
+            |> Chunker.stream(@small)
+            |> Stream.with_index()
+            |> Enum.find(fn {_, index} -> index == 5 and halt(halt) end)
+          end)
+
+        if halt == :kill do
+          assert eventually(fn -> open?(path) end)
+          Process.exit(pid, :kill)
+        end
+
+        assert_receive {:DOWN, ^monitor, _, _, _}, 5_000
+        assert {output, 1} = Task.await(writer)
+        assert output =~ "Broken pipe"
+        refute open?(path)
+      end
+    end
+
+    defp halt(:take), do: true
+    defp halt(:raise), do: exit(:shutdown)
+    defp halt(:kill), do: Process.sleep(:infinity)
+  end
+end
