@@ -23,21 +23,43 @@
 %% <li>`threads': 1 to 1,024; at most so many threads work on the call. By default as many as the application's
 %%     environment says under `threads', else as many as there are dirty CPU schedulers online.</li>
 %% </ul>
+%%
+%% {@link stream/2} also takes `compress', a list or map of `codec', `strategy', `level' and `dictionary' as
+%% {@link compress/2} takes them, and fills `compressed' in each chunk.
+%%
+%% Functions for many items also take `parallel_threshold', the number of items from which on several threads work (4 by
+%% default), and `progress': a pid, or a pid and a reference of yours, that is sent
+%% `{chunker_progress, Ref, Done, Total}', or a fun of `Done' and `Total' that is called in a process of its own. It is
+%% told 0 first, the total last, and at most ten times a second in between.
 -module(chunker).
 
 -export([chunk_file/1, chunk_file/2, chunk_data/1, chunk_data/2]).
 -export([stream/1, stream/2, next/1, close/1]).
--export([hash/2, hash_file/2, info/0]).
+-export([chunk_files/1, chunk_files/2, hash/2, hash_file/2, hash_batch/1, hash_batch/2, info/0]).
+-export([compress/1, compress/2, decompress/1, decompress/2, detect_format/1]).
+-export([compress_batch/1, compress_batch/2, decompress_batch/1, decompress_batch/2]).
+-export([train_dictionary/1, train_dictionary/2]).
+-export([compressor/0, compressor/1, compressor_update/2, compressor_finish/1]).
+-export([decompressor/0, decompressor/1, decompressor_update/2, decompressor_finish/1]).
 -export([to_hex/1, to_nix_base32/1, from_nix_base32/1]).
 -export([format_error/2]).
--export_type([algorithm/0, chunk/0, digest/0, error/0, iterator/0, options/0, source/0]).
+-export_type([algorithm/0, chunk/0, codec/0, compressor/0, decompressor/0, digest/0, error/0, iterator/0, options/0, source/0]).
 
 %% A long piece goes to the engine in slices, so that its chunks do not all come at once.
 -define(SLICE, 4_194_304).
 
 -type algorithm() :: blake3 | sha256.
+-type codec() :: zstd | lz4 | xz | bzip2.
 -type digest() :: <<_:256>>.
--type chunk() :: #{offset := non_neg_integer(), length := pos_integer(), hash := digest(), data => binary()}.
+-type chunk() :: #{
+    offset := non_neg_integer(),
+    length := pos_integer(),
+    hash := digest(),
+    data => binary(),
+    compressed => binary()
+}.
+-opaque compressor() :: chunker_engine:coder().
+-opaque decompressor() :: chunker_engine:coder().
 -type options() :: chunker_options:options().
 -type error() :: {Reason :: atom(), Details :: map()}.
 
@@ -113,7 +135,7 @@ stream(Source) -> stream(Source, []).
 %% {@link close/1}, or when no process holds it any more.
 -spec stream(source(), options()) -> {ok, iterator()} | {error, error()}.
 stream(Source, Options) ->
-    case options(Options, [Source, Options]) of
+    case checked(chunker_options:stream(Options), [Source, Options]) of
         {ok, Checked} -> open(Source, Checked, [Source, Options]);
         Error -> Error
     end.
@@ -137,10 +159,10 @@ open(_, _, Arguments) ->
 -spec next(iterator()) -> {ok, chunk(), iterator()} | done | {error, error()}.
 next(Iterator) ->
     case Iterator of
-        {[{Offset, Length, Hash, Data} | Rest], done} ->
-            {ok, #{offset => Offset, length => Length, hash => Hash, data => Data}, {Rest, done}};
-        {[{Offset, Length, Hash, Data} | Rest], Source, Stream} ->
-            {ok, #{offset => Offset, length => Length, hash => Hash, data => Data}, {Rest, Source, Stream}};
+        {[Loaded | Rest], done} ->
+            {ok, loaded(Loaded), {Rest, done}};
+        {[Loaded | Rest], Source, Stream} ->
+            {ok, loaded(Loaded), {Rest, Source, Stream}};
         {[], done} ->
             done;
         {[], file, Stream} ->
@@ -163,6 +185,11 @@ next(Iterator) ->
                     end
             end
     end.
+
+loaded({Offset, Length, Hash, Data, nil}) ->
+    #{offset => Offset, length => Length, hash => Hash, data => Data};
+loaded({Offset, Length, Hash, Data, Compressed}) ->
+    (loaded({Offset, Length, Hash, Data, nil}))#{compressed => Compressed}.
 
 %% The next piece as a binary of at most ?SLICE bytes, and the source after it.
 piece([], _) -> done;
@@ -201,6 +228,188 @@ hash_file(Path, Algorithm) ->
     algorithm(Algorithm, [Path, Algorithm]),
     chunker_engine:hash_file(path(Path, [Path, Algorithm]), Algorithm).
 
+%% @equiv chunk_files(Paths, [])
+-spec chunk_files([file:name_all()]) -> [{ok, [chunk()]} | {error, error()}] | {error, error()}.
+chunk_files(Paths) -> chunk_files(Paths, []).
+
+%% @doc The chunks of many files: a result for each path, in their order, as {@link chunk_file/2} gives it. One bad file
+%% spoils no other. Only options that are out of range give one error for all.
+-spec chunk_files([file:name_all()], options()) -> [{ok, [chunk()]} | {error, error()}] | {error, error()}.
+chunk_files(Paths, Options) ->
+    Arguments = [Paths, Options],
+    Names = [path(Path, Arguments) || Path <- items(Paths, Arguments)],
+    case checked(chunker_options:files(Options), Arguments) of
+        {ok, {Chunking, Batch}} ->
+            case chunker_engine:chunk_files(Names, Chunking, Batch) of
+                {ok, Results} -> [chunks(Result) || Result <- Results];
+                Error -> Error
+            end;
+        Error ->
+            Error
+    end.
+
+%% @equiv hash_batch(Items, [])
+-spec hash_batch([iodata()]) -> [digest()] | {error, error()}.
+hash_batch(Items) -> hash_batch(Items, []).
+
+%% @doc The digests of many items, in their order, with `hash' as the algorithm.
+-spec hash_batch([iodata()], options()) -> [digest()] | {error, error()}.
+hash_batch(Items, Options) ->
+    Arguments = [Items, Options],
+    Binaries = binaries(Items, Arguments),
+    case checked(chunker_options:hash_batch(Options), Arguments) of
+        {ok, {Algorithm, Batch}} -> unwrap(chunker_engine:hash_batch(Binaries, Algorithm, Batch));
+        Error -> Error
+    end.
+
+%% @equiv compress(Data, [])
+-spec compress(iodata()) -> {ok, binary()} | {error, error()}.
+compress(Data) -> compress(Data, []).
+
+%% @doc Compresses data into the format of its codec's official program.
+%%
+%% <ul>
+%% <li>`codec': `zstd' (the default), `lz4', `xz' or `bzip2'.</li>
+%% <li>`level': zstd -131072 to 22 (3 by default), xz 0 to 9 (6), bzip2 1 to 9 (6), lz4 only 1.</li>
+%% <li>`strategy', in place of these: `fastest' (lz4), `balanced' (zstd 3), `smallest' (xz 6).</li>
+%% <li>`dictionary': of {@link train_dictionary/2}; zstd only.</li>
+%% <li>`fallback': `true' to have lz4 compress where the codec fails or is not built in; the result is then
+%%     `{ok, {Codec, Compressed}}'.</li>
+%% </ul>
+-spec compress(iodata(), options()) -> {ok, binary()} | {ok, {codec(), binary()}} | {error, error()}.
+compress(Data, Options) ->
+    Binary = binary(Data, [Data, Options]),
+    case checked(chunker_options:compression(Options), [Data, Options]) of
+        {ok, {Compression, Fallback}} -> chunker_engine:compress(Binary, Compression, Fallback);
+        Error -> Error
+    end.
+
+%% @equiv decompress(Data, [])
+-spec decompress(iodata()) -> {ok, binary()} | {error, error()}.
+decompress(Data) -> decompress(Data, []).
+
+%% @doc Decompresses all of the data: several streams or frames are one content. Data that is cut short, damaged or
+%% followed by anything else is an error.
+%%
+%% <ul>
+%% <li>`codec': `auto' (the default: told by the first bytes), `zstd', `lz4', `xz' or `bzip2'.</li>
+%% <li>`max_output_size': bytes; exactly so many pass, one more is `size_exceeded'. 1 GiB by default.</li>
+%% <li>`dictionary': the one that the data was compressed with; zstd only.</li>
+%% </ul>
+-spec decompress(iodata(), options()) -> {ok, binary()} | {error, error()}.
+decompress(Data, Options) ->
+    Binary = binary(Data, [Data, Options]),
+    case checked(chunker_options:decompression(Options), [Data, Options]) of
+        {ok, Decompression} -> chunker_engine:decompress(Binary, Decompression);
+        Error -> Error
+    end.
+
+%% @doc The codec whose format the data begins with. `unknown_format' comes with the first bytes there are.
+-spec detect_format(iodata()) -> {ok, codec()} | {error, error()}.
+detect_format(Data) -> chunker_engine:detect_format(binary(Data, [Data])).
+
+%% @equiv compress_batch(Items, [])
+-spec compress_batch([iodata()]) -> [{ok, binary()} | {error, error()}] | {error, error()}.
+compress_batch(Items) -> compress_batch(Items, []).
+
+%% @doc Compresses many items; a result for each, in their order. Options are those of {@link compress/2}, without
+%% `fallback', and those for many items.
+-spec compress_batch([iodata()], options()) -> [{ok, binary()} | {error, error()}] | {error, error()}.
+compress_batch(Items, Options) ->
+    Arguments = [Items, Options],
+    Binaries = binaries(Items, Arguments),
+    case checked(chunker_options:compression_batch(Options), Arguments) of
+        {ok, {Compression, Batch}} -> unwrap(chunker_engine:compress_batch(Binaries, Compression, Batch));
+        Error -> Error
+    end.
+
+%% @equiv decompress_batch(Items, [])
+-spec decompress_batch([iodata()]) -> [{ok, binary()} | {error, error()}] | {error, error()}.
+decompress_batch(Items) -> decompress_batch(Items, []).
+
+%% @doc Decompresses many items; a result for each, in their order. Options are those of {@link decompress/2} and those
+%% for many items; `max_output_size' holds for each item.
+-spec decompress_batch([iodata()], options()) -> [{ok, binary()} | {error, error()}] | {error, error()}.
+decompress_batch(Items, Options) ->
+    Arguments = [Items, Options],
+    Binaries = binaries(Items, Arguments),
+    case checked(chunker_options:decompression_batch(Options), Arguments) of
+        {ok, {Decompression, Batch}} -> unwrap(chunker_engine:decompress_batch(Binaries, Decompression, Batch));
+        Error -> Error
+    end.
+
+%% @equiv train_dictionary(Samples, [])
+-spec train_dictionary([iodata()]) -> {ok, binary()} | {error, error()}.
+train_dictionary(Samples) -> train_dictionary(Samples, []).
+
+%% @doc Makes a zstd dictionary of samples of what will be compressed with it: many small ones, a hundred times the
+%% dictionary in sum. `max_size' is in bytes, 112,640 by default.
+-spec train_dictionary([iodata()], options()) -> {ok, binary()} | {error, error()}.
+train_dictionary(Samples, Options) ->
+    Arguments = [Samples, Options],
+    Binaries = binaries(Samples, Arguments),
+    case checked(chunker_options:dictionary(Options), Arguments) of
+        {ok, MaxSize} -> chunker_engine:train_dictionary(Binaries, MaxSize);
+        Error -> Error
+    end.
+
+%% @equiv compressor([])
+-spec compressor() -> {ok, compressor()} | {error, error()}.
+compressor() -> compressor([]).
+
+%% @doc Begins to compress what comes in pieces. Options are those of {@link compress/2} without `fallback'.
+%%
+%% ```
+%% {ok, C} = chunker:compressor([{codec, xz}]),
+%% {ok, A} = chunker:compressor_update(C, <<"some ">>),
+%% {ok, B} = chunker:compressor_update(C, <<"bytes">>),
+%% {ok, D} = chunker:compressor_finish(C),
+%% file:write_file("bytes.xz", [A, B, D]).
+%% '''
+-spec compressor(options()) -> {ok, compressor()} | {error, error()}.
+compressor(Options) ->
+    case checked(chunker_options:compressor(Options), [Options], 1) of
+        {ok, Compression} -> chunker_engine:open_compressor(Compression);
+        Error -> Error
+    end.
+
+%% @doc Takes the next bytes and gives what they lead to, which may be nothing.
+-spec compressor_update(compressor(), iodata()) -> {ok, iodata()} | {error, error()}.
+compressor_update(Compressor, Data) ->
+    chunker_engine:compress_update(Compressor, binary(Data, [Compressor, Data], 2)).
+
+%% @doc Ends the content and gives what is left. The compressor is then closed.
+-spec compressor_finish(compressor()) -> {ok, iodata()} | {error, error()}.
+compressor_finish(Compressor) -> chunker_engine:compress_finish(Compressor).
+
+%% @equiv decompressor([])
+-spec decompressor() -> {ok, decompressor()} | {error, error()}.
+decompressor() -> decompressor([]).
+
+%% @doc Begins to decompress what comes in pieces. Options are those of {@link decompress/2}.
+-spec decompressor(options()) -> {ok, decompressor()} | {error, error()}.
+decompressor(Options) ->
+    case checked(chunker_options:decompression(Options), [Options], 1) of
+        {ok, Decompression} -> chunker_engine:open_decompressor(Decompression);
+        Error -> Error
+    end.
+
+%% @doc Takes the next bytes and gives all that they lead to, which may be nothing. It can be a thousand times as much.
+-spec decompressor_update(decompressor(), iodata()) -> {ok, iodata()} | {error, error()}.
+decompressor_update(Decompressor, Data) ->
+    decompress_all(Decompressor, binary(Data, [Decompressor, Data], 2), []).
+
+decompress_all(Decompressor, Input, Outputs) ->
+    case chunker_engine:decompress_update(Decompressor, Input) of
+        {ok, Output, {more, Rest}} -> decompress_all(Decompressor, Rest, [Output | Outputs]);
+        {ok, Output, done} -> {ok, lists:reverse([Output | Outputs])};
+        Error -> Error
+    end.
+
+%% @doc Ends the input, which must have been whole. The decompressor is then closed.
+-spec decompressor_finish(decompressor()) -> {ok, iodata()} | {error, error()}.
+decompressor_finish(Decompressor) -> chunker_engine:decompress_finish(Decompressor).
+
 %% @doc What this build of Chunker is, and what it uses of this machine.
 -spec info() ->
     #{
@@ -208,16 +417,18 @@ hash_file(Path, Algorithm) ->
         cpu_features := [binary()],
         kernels := #{scan := binary()},
         hashes := #{algorithm() => binary()},
+        codecs := [codec()],
         threads := pos_integer()
     }.
 info() ->
     Info = maps:from_list('Elixir.Chunker.Native':info()),
-    #{version := Version, cpu_features := Features, kernel := Kernel, hashes := Hashes} = Info,
+    #{version := Version, cpu_features := Features, kernel := Kernel, hashes := Hashes, codecs := Codecs} = Info,
     #{
         version => Version,
         cpu_features => Features,
         kernels => #{scan => Kernel},
         hashes => maps:from_list(Hashes),
+        codecs => Codecs,
         threads => chunker_options:threads()
     }.
 
@@ -244,11 +455,15 @@ chunk({Offset, Length, Hash}) -> #{offset => Offset, length => Length, hash => H
 
 part(Binary, {Offset, Length, _}) -> binary:part(Binary, Offset, Length).
 
-options(Options, Arguments) ->
-    case chunker_options:chunking(Options) of
-        {badarg, Message} -> badarg(Arguments, 2, Message);
-        Result -> Result
-    end.
+options(Options, Arguments) -> checked(chunker_options:chunking(Options), Arguments).
+
+checked(Result, Arguments) -> checked(Result, Arguments, 2).
+
+checked({badarg, Message}, Arguments, Position) -> badarg(Arguments, Position, Message);
+checked(Result, _, _) -> Result.
+
+unwrap({ok, Value}) -> Value;
+unwrap(Error) -> Error.
 
 algorithm(Algorithm, Arguments) ->
     case chunker_options:algorithm(Algorithm) of
@@ -256,12 +471,23 @@ algorithm(Algorithm, Arguments) ->
         {badarg, Message} -> badarg(Arguments, 2, Message)
     end.
 
-binary(Data, _) when is_binary(Data) -> Data;
-binary(Data, Arguments) ->
+binary(Data, Arguments) -> binary(Data, Arguments, 1).
+
+binary(Data, _, _) when is_binary(Data) -> Data;
+binary(Data, Arguments, Position) ->
     try
         iolist_to_binary(Data)
     catch
-        error:badarg -> badarg(Arguments, 1, <<"must be iodata">>)
+        error:badarg -> badarg(Arguments, Position, <<"must be iodata">>)
+    end.
+
+binaries(Items, Arguments) -> [binary(Item, Arguments) || Item <- items(Items, Arguments)].
+
+items(Items, Arguments) ->
+    try length(Items) of
+        _ -> Items
+    catch
+        error:badarg -> badarg(Arguments, 1, <<"must be a list">>)
     end.
 
 path(Path, _) when is_binary(Path) -> Path;

@@ -7,12 +7,19 @@
 
 -export([chunk_data/2, chunk_file/2, hash/2, hash_file/2]).
 -export([to_nix_base32/1, from_nix_base32/1]).
+-export([chunk_files/3, hash_batch/3]).
+-export([compress/3, decompress/2, compress_batch/3, decompress_batch/3, detect_format/1, train_dictionary/2]).
+-export([open_compressor/1, compress_update/2, compress_finish/1]).
+-export([open_decompressor/1, decompress_update/2, decompress_finish/1, close_coder/1]).
 -export([open_file/2, open_pieces/1, next/1, push/2, finish/1, close/1]).
--export_type([chunk/0, loaded/0, failure/0, stream/0]).
+-export_type([chunk/0, loaded/0, failure/0, stream/0, coder/0]).
 
 -type chunk() :: {Offset :: non_neg_integer(), Length :: pos_integer(), Hash :: <<_:256>>}.
--type loaded() :: {Offset :: non_neg_integer(), Length :: pos_integer(), Hash :: <<_:256>>, Data :: binary()}.
+-type loaded() ::
+    {Offset :: non_neg_integer(), Length :: pos_integer(), Hash :: <<_:256>>, Data :: binary(),
+        Compressed :: nil | binary()}.
 -type failure() :: {error, {Reason :: atom(), Details :: map()}}.
+-opaque coder() :: reference().
 -opaque stream() :: {regular | special | pieces, reference()}.
 
 -define(NIF, 'Elixir.Chunker.Native').
@@ -32,6 +39,114 @@ chunk_file(Path, Options) ->
         special -> ?NIF:chunk_special_file(Path, Options);
         Result -> Result
     end.
+
+%% A result for each path. Those that may keep their reader waiting come after the others, each on its own.
+-spec chunk_files([binary()], chunker_options:chunking(), chunker_options:batch()) ->
+    {ok, [{ok, [chunk()]} | failure()]} | failure().
+chunk_files(Paths, Chunking, Batch) ->
+    case batch(Batch, fun(Native) -> ?NIF:chunk_files(Paths, Chunking, Native) end) of
+        {ok, Results} -> {ok, lists:zipwith(fun(P, R) -> unless_special(P, R, Chunking) end, Paths, Results)};
+        Failure -> Failure
+    end.
+
+unless_special(Path, special, Chunking) -> ?NIF:chunk_special_file(Path, Chunking);
+unless_special(_, Result, _) -> Result.
+
+%% Runs a call with the batch's options in the NIF's form.
+batch({Threads, Threshold, Progress}, Run) ->
+    chunker_progress:with(Progress, fun(To) -> Run({Threads, Threshold, To}) end).
+
+-spec hash_batch([binary()], chunker:algorithm(), chunker_options:batch()) -> {ok, [<<_:256>>]} | failure().
+hash_batch(Items, Algorithm, Batch) ->
+    batch(Batch, fun(Native) -> ?NIF:hash_batch(Items, Algorithm, Native) end).
+
+%% With a fallback, the codec that was used comes with the result.
+-spec compress(binary(), chunker_options:compression(), Fallback :: boolean()) ->
+    {ok, binary()} | {ok, {chunker:codec(), binary()}} | failure().
+compress(Data, Options, false) ->
+    ?NIF:compress(Data, Options);
+compress(Data, {Codec, _, _} = Options, true) ->
+    case ?NIF:compress(Data, Options) of
+        {ok, Compressed} -> {ok, {Codec, Compressed}};
+        {error, {Reason, _}} = Failure when Reason =:= compression_failed; Reason =:= codec_disabled ->
+            case ?NIF:compress(Data, {lz4, nil, nil}) of
+                {ok, Compressed} -> {ok, {lz4, Compressed}};
+                {error, _} -> Failure
+            end;
+        Failure ->
+            Failure
+    end.
+
+-spec decompress(binary(), chunker_options:decompression()) -> {ok, binary()} | failure().
+decompress(Data, Options) -> ?NIF:decompress(Data, Options).
+
+-spec compress_batch([binary()], chunker_options:compression(), chunker_options:batch()) ->
+    {ok, [{ok, binary()} | failure()]} | failure().
+compress_batch(Items, Options, Batch) ->
+    batch(Batch, fun(Native) -> ?NIF:compress_batch(Items, Options, Native) end).
+
+-spec decompress_batch([binary()], chunker_options:decompression(), chunker_options:batch()) ->
+    {ok, [{ok, binary()} | failure()]} | failure().
+decompress_batch(Items, Options, Batch) ->
+    batch(Batch, fun(Native) -> ?NIF:decompress_batch(Items, Options, Native) end).
+
+-spec detect_format(binary()) -> {ok, chunker:codec()} | failure().
+detect_format(Data) -> ?NIF:detect_codec(Data).
+
+-spec train_dictionary([binary()], MaxSize :: integer()) -> {ok, binary()} | failure().
+train_dictionary(Samples, MaxSize) -> ?NIF:train_dictionary(Samples, MaxSize).
+
+-spec open_compressor(chunker_options:compression()) -> {ok, coder()} | failure().
+open_compressor(Options) -> ?NIF:compressor_new(Options).
+
+%% So much goes to a coder at a time: the slowest of them takes a tenth of a second for it, within which a caller that
+%% died is noticed.
+-define(CODER_PIECE, 131_072).
+
+-spec compress_update(coder(), binary()) -> {ok, [binary()]} | failure().
+compress_update(Coder, <<Piece:?CODER_PIECE/binary, Rest/binary>>) when Rest =/= <<>> ->
+    case ?NIF:compressor_update(Coder, Piece) of
+        {ok, Output} ->
+            case compress_update(Coder, Rest) of
+                {ok, More} -> {ok, [Output | More]};
+                Failure -> Failure
+            end;
+        Failure ->
+            Failure
+    end;
+compress_update(Coder, Piece) ->
+    case ?NIF:compressor_update(Coder, Piece) of
+        {ok, Output} -> {ok, [Output]};
+        Failure -> Failure
+    end.
+
+-spec compress_finish(coder()) -> {ok, binary()} | failure().
+compress_finish(Coder) -> ?NIF:compressor_finish(Coder).
+
+-spec open_decompressor(chunker_options:decompression()) -> {ok, coder()} | failure().
+open_decompressor(Options) -> ?NIF:decompressor_new(Options).
+
+%% At most 1 MiB of output, and what is to be given next: `done' if all was taken.
+-spec decompress_update(coder(), binary()) -> {ok, binary(), {more, binary()} | done} | failure().
+decompress_update(Coder, Input) ->
+    Piece = binary:part(Input, 0, min(byte_size(Input), ?CODER_PIECE)),
+    case ?NIF:decompressor_update(Coder, Piece) of
+        {ok, Output, Consumed, State} ->
+            <<_:Consumed/binary, Rest/binary>> = Input,
+            case {Rest, State} of
+                {<<>>, done} -> {ok, Output, done};
+                _ -> {ok, Output, {more, Rest}}
+            end;
+        Failure ->
+            Failure
+    end.
+
+-spec decompress_finish(coder()) -> {ok, binary()} | failure().
+decompress_finish(Coder) -> ?NIF:decompressor_finish(Coder).
+
+%% Frees what a coder holds. It is also freed when no process holds the coder any more.
+-spec close_coder(coder()) -> ok.
+close_coder(Coder) -> ?NIF:coder_close(Coder).
 
 -spec hash(binary(), chunker:algorithm()) -> <<_:256>> | failure().
 hash(Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:hash_small(Data, Algorithm);
@@ -56,17 +171,18 @@ from_nix_base32(Text) when byte_size(Text) =< ?SMALL_TEXT -> ?NIF:nix_base32_dec
 from_nix_base32(Text) -> ?NIF:nix_base32_decode(Text).
 
 %% A stream of a file. To be pulled with `next/1'.
--spec open_file(binary(), chunker_options:chunking()) -> {ok, stream()} | failure().
-open_file(Path, Options) ->
-    case ?NIF:stream_file(Path, Options) of
+-spec open_file(binary(), {chunker_options:chunking(), nil | chunker_options:compression()}) ->
+    {ok, stream()} | failure().
+open_file(Path, {Chunking, Compression}) ->
+    case ?NIF:stream_file(Path, Chunking, Compression) of
         {ok, Stream, Kind} -> {ok, {Kind, Stream}};
         Failure -> Failure
     end.
 
 %% A stream of what is pushed with `push/2', until `finish/1'.
--spec open_pieces(chunker_options:chunking()) -> {ok, stream()} | failure().
-open_pieces(Options) ->
-    case ?NIF:stream_pieces(Options) of
+-spec open_pieces({chunker_options:chunking(), nil | chunker_options:compression()}) -> {ok, stream()} | failure().
+open_pieces({Chunking, Compression}) ->
+    case ?NIF:stream_pieces(Chunking, Compression) of
         {ok, Stream} -> {ok, {pieces, Stream}};
         Failure -> Failure
     end.

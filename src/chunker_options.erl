@@ -5,9 +5,9 @@
 %% raises in its own way. Ranges are the engine's business.
 -module(chunker_options).
 
--export([chunking/1, files/1, hash_batch/1, algorithm/1, threads/0]).
--export([compression/1, decompression/1, compression_batch/1, decompression_batch/1, dictionary/1]).
--export_type([options/0, chunking/0, batch/0, compression/0, decompression/0, checked/1]).
+-export([chunking/1, stream/1, files/1, hash_batch/1, algorithm/1, threads/0]).
+-export([compression/1, compressor/1, decompression/1, compression_batch/1, decompression_batch/1, dictionary/1]).
+-export_type([options/0, chunking/0, batch/0, progress/0, compression/0, decompression/0, checked/1]).
 
 -type options() :: [{atom(), term()}] | #{atom() => term()}.
 
@@ -55,6 +55,13 @@
 chunking(Options) ->
     with(Options, ?SIZES ++ ?HASH ++ ?THREADS, [fun chunking_form/1]).
 
+%% For a stream, which may compress in the same pass.
+-spec stream(term()) -> checked({chunking(), nil | compression()}).
+stream(Options) ->
+    with(Options, ?SIZES ++ ?HASH ++ ?THREADS ++ [{compress, nil, options}], [
+        fun chunking_form/1, fun compress_form/1
+    ]).
+
 %% For many files.
 -spec files(term()) -> checked({chunking(), batch()}).
 files(Options) ->
@@ -64,10 +71,14 @@ files(Options) ->
 hash_batch(Options) ->
     with(Options, ?HASH ++ ?BATCH, [fun hash_form/1, fun batch_form/1]).
 
-%% With `fallback', what the fastest codec takes.
+%% With whether to fall back on the fastest codec.
 -spec compression(term()) -> checked({compression(), Fallback :: boolean()}).
 compression(Options) ->
     with(Options, ?COMPRESSION ++ [{fallback, false, boolean}], [fun compression_form/1, fun fallback_form/1]).
+
+-spec compressor(term()) -> checked(compression()).
+compressor(Options) ->
+    with(Options, ?COMPRESSION, [fun compression_form/1]).
 
 -spec decompression(term()) -> checked(decompression()).
 decompression(Options) ->
@@ -139,6 +150,9 @@ compression_form(#{strategy := Strategy, codec := nil, level := nil, dictionary 
     end);
 compression_form(_) ->
     badarg("option strategy stands for a codec and a level; give it or them", []).
+
+compress_form(#{compress := nil}) -> {ok, nil};
+compress_form(#{compress := Options}) -> compressor(Options).
 
 fallback_form(#{fallback := Fallback}) -> {ok, Fallback}.
 
@@ -219,6 +233,7 @@ is(integer, Value) -> is_integer(Value);
 is(atom, Value) -> is_atom(Value);
 is(boolean, Value) -> is_boolean(Value);
 is(binary, Value) -> is_binary(Value);
+is(options, Value) -> is_list(Value) orelse is_map(Value);
 is(progress, {Pid, Ref}) -> is_pid(Pid) andalso is_reference(Ref);
 is(progress, Value) -> is_pid(Value) orelse is_function(Value, 2).
 
@@ -226,6 +241,7 @@ a(integer) -> "an integer";
 a(atom) -> "an atom";
 a(boolean) -> "true or false";
 a(binary) -> "a binary";
+a(options) -> "a list of options or a map";
 a(progress) -> "a pid, a pid and a reference, or a function of two arguments".
 
 badarg(Format, Arguments) ->

@@ -18,8 +18,26 @@ defmodule Chunker.Native do
   def chunk_file(_path, _options), do: not_loaded()
   def chunk_special_file(_path, _options), do: not_loaded()
 
-  def stream_file(_path, _options), do: not_loaded()
-  def stream_pieces(_options), do: not_loaded()
+  def chunk_files(_paths, _options, _batch), do: not_loaded()
+  def hash_batch(_items, _algorithm, _batch), do: not_loaded()
+  def compress_batch(_items, _options, _batch), do: not_loaded()
+  def decompress_batch(_items, _options, _batch), do: not_loaded()
+
+  def compress(_data, _options), do: not_loaded()
+  def decompress(_data, _options), do: not_loaded()
+  def detect_codec(_data), do: not_loaded()
+  def train_dictionary(_samples, _size), do: not_loaded()
+
+  def compressor_new(_options), do: not_loaded()
+  def compressor_update(_coder, _piece), do: not_loaded()
+  def compressor_finish(_coder), do: not_loaded()
+  def decompressor_new(_options), do: not_loaded()
+  def decompressor_update(_coder, _piece), do: not_loaded()
+  def decompressor_finish(_coder), do: not_loaded()
+  def coder_close(_coder), do: not_loaded()
+
+  def stream_file(_path, _options, _compression), do: not_loaded()
+  def stream_pieces(_options, _compression), do: not_loaded()
   def stream_next(_stream), do: not_loaded()
   def stream_next_special(_stream), do: not_loaded()
   def stream_push(_stream, _piece), do: not_loaded()

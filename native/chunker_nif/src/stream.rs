@@ -2,18 +2,21 @@
 //!
 //! A stream is a resource: when no process holds it any more, its file is closed and its work stops.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use chunker::GiveUp;
 use chunker::chunking::{Chunk, ChunkBytes, Chunking, Pieces, Reader};
+use chunker::compression::{CompressOptions, CompressionScratch, compress_or_give_up};
 use chunker::file::{Input, Kind};
 use rustler::{Binary, Encoder, Env, NifResult, OwnedBinary, Resource, ResourceArc, Term};
 
 use crate::atoms;
+use crate::blob::binary;
 use crate::chunking::to_path;
 use crate::failure::{Failure, text};
 use crate::guard::{caller_died, guard};
-use crate::options::ChunkingOptions;
+use crate::options::{ChunkingOptions, Compression};
 
 pub(crate) struct Stream {
     state: Mutex<State>,
@@ -22,16 +25,19 @@ pub(crate) struct Stream {
 }
 
 enum State {
-    File(Reader<Loaded, Input>),
-    Pieces(Pieces<Loaded>),
+    File(Reader<Load, Input>),
+    Pieces(Pieces<Load>),
     Closed,
 }
 
-/// A chunk with its bytes, in a binary that the VM takes over as it is.
+/// A chunk with its bytes, in a binary that the VM takes over as it is, and with them compressed if that was asked for.
 struct Loaded {
     chunk: Chunk,
     data: OwnedBinary,
+    compressed: Option<Vec<u8>>,
 }
+
+type Load = Result<Loaded, chunker::Error>;
 
 #[rustler::resource_impl]
 impl Resource for Stream {}
@@ -74,32 +80,66 @@ impl Stream {
     }
 }
 
-fn loading(
-    options: &ChunkingOptions<'_>,
-) -> impl Fn(&ChunkBytes<'_>) -> Loaded + Clone + Send + Sync + 'static {
+/// The work on a chunk: to copy, hash and perhaps compress it.
+fn loading<'a>(
+    options: &ChunkingOptions<'a>,
+    compression: Option<Compression<'a>>,
+) -> Result<impl Fn(&ChunkBytes<'_>) -> Load + Clone + Send + Sync + 'static, Failure<'a>> {
     let hashed = Chunk::hashed(options.algorithm());
-    move |bytes| {
+    let compressor = match compression {
+        None => None,
+        Some(compression) => Some(Arc::new((compression.checked()?, Mutex::new(Vec::new())))),
+    };
+    Ok(move |bytes: &ChunkBytes<'_>| {
         let mut data = OwnedBinary::new(bytes.length);
         bytes.copy_to(data.as_mut_slice());
-        Loaded { chunk: hashed(bytes), data }
-    }
+        let compressed = match compressor.as_deref() {
+            None => None,
+            Some((compression, scratches)) => Some(compress(&data, compression, scratches, bytes.give_up)?),
+        };
+        Ok(Loaded { chunk: hashed(bytes), data, compressed })
+    })
 }
 
-/// `{Offset, Length, Hash, Data}`
-fn encode<'a>(env: Env<'a>, Loaded { chunk, data }: Loaded) -> Term<'a> {
-    (chunk.offset, chunk.length, text(env, &chunk.hash.0), data.release(env)).encode(env)
+/// Compresses with a scratch that is at hand; there come to be as many as there are threads.
+fn compress(
+    data: &[u8],
+    options: &CompressOptions,
+    scratches: &Mutex<Vec<CompressionScratch>>,
+    give_up: GiveUp<'_>,
+) -> Result<Vec<u8>, chunker::Error> {
+    let lock = || scratches.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut scratch = lock().pop().unwrap_or_default();
+    let mut out = Vec::new();
+    let result = compress_or_give_up(data, options, &mut scratch, &mut out, give_up);
+    lock().push(scratch);
+    result.map(|()| out)
 }
 
-fn list<'a>(env: Env<'a>, chunks: Vec<Loaded>) -> Term<'a> {
-    let terms: Vec<_> = chunks.into_iter().map(|chunk| encode(env, chunk)).collect();
-    (atoms::ok(), terms).encode(env)
+/// `{Offset, Length, Hash, Data, Compressed | nil}`
+fn encode<'a>(env: Env<'a>, Loaded { chunk, data, compressed }: Loaded) -> Term<'a> {
+    let compressed = compressed.map(|bytes| binary(env, bytes));
+    (chunk.offset, chunk.length, text(env, &chunk.hash.0), data.release(env), compressed).encode(env)
+}
+
+fn list<'a>(env: Env<'a>, chunks: Vec<Load>) -> Result<Term<'a>, Failure<'a>> {
+    let terms = chunks
+        .into_iter()
+        .map(|chunk| Ok(encode(env, chunk?)))
+        .collect::<Result<Vec<_>, chunker::Error>>()?;
+    Ok((atoms::ok(), terms).encode(env))
 }
 
 /// `{ok, Stream, regular | special}`
 #[rustler::nif(schedule = "DirtyIo")]
-fn stream_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
+fn stream_file<'a>(
+    env: Env<'a>,
+    path: Binary<'a>,
+    options: ChunkingOptions<'a>,
+    compression: Option<Compression<'a>>,
+) -> NifResult<Term<'a>> {
     guard(env, || {
-        let chunking = Chunking::new(options.cutter()?, options.workers()?, loading(&options));
+        let chunking = Chunking::new(options.cutter()?, options.workers()?, loading(&options, compression)?);
         let input = Input::open(&to_path(&path))?;
         let kind = match input.kind() {
             Kind::Regular => atoms::regular(),
@@ -112,9 +152,13 @@ fn stream_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>)
 
 /// `{ok, Stream}`
 #[rustler::nif]
-fn stream_pieces<'a>(env: Env<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
+fn stream_pieces<'a>(
+    env: Env<'a>,
+    options: ChunkingOptions<'a>,
+    compression: Option<Compression<'a>>,
+) -> NifResult<Term<'a>> {
     guard(env, || {
-        let chunking = Chunking::new(options.cutter()?, options.workers()?, loading(&options));
+        let chunking = Chunking::new(options.cutter()?, options.workers()?, loading(&options, compression)?);
         let stream = Stream::new(State::Pieces(chunking.pieces()));
         Ok((atoms::ok(), ResourceArc::new(stream)).encode(env))
     })
@@ -135,7 +179,7 @@ fn next<'a>(env: Env<'a>, stream: &Stream) -> Result<Term<'a>, Failure<'a>> {
     let State::File(mut reader) = stream.take() else { return Err(chunker::Error::Cancelled.into()) };
     let chunks = reader.next_results(&stream.given_up(env))?.unwrap_or_default();
     stream.put(State::File(reader));
-    Ok(list(env, chunks))
+    list(env, chunks)
 }
 
 /// `{ok, Chunks}`: those that have become known, be it none.
@@ -145,7 +189,7 @@ fn stream_push<'a>(env: Env<'a>, stream: ResourceArc<Stream>, piece: Binary<'a>)
         let State::Pieces(mut pieces) = stream.take() else { return Err(chunker::Error::Cancelled.into()) };
         let chunks = pieces.push(&piece, &stream.given_up(env))?;
         stream.put(State::Pieces(pieces));
-        Ok(list(env, chunks))
+        list(env, chunks)
     })
 }
 
@@ -154,7 +198,7 @@ fn stream_push<'a>(env: Env<'a>, stream: ResourceArc<Stream>, piece: Binary<'a>)
 fn stream_finish<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Term<'a>> {
     guard(env, || {
         let State::Pieces(mut pieces) = stream.take() else { return Err(chunker::Error::Cancelled.into()) };
-        Ok(list(env, pieces.finish(&stream.given_up(env))?))
+        list(env, pieces.finish(&stream.given_up(env))?)
     })
 }
 

@@ -1,5 +1,8 @@
 //! A chunk: where it is in the input, its bytes while they are there, and its digest.
 
+use std::fmt;
+
+use crate::GiveUp;
 use crate::hashing::{Algorithm, Digest};
 
 /// A chunk of an input and its digest.
@@ -21,7 +24,7 @@ impl Chunk {
 }
 
 /// The bytes of a chunk, as the engine holds them: in one slice or in several that follow each other.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ChunkBytes<'a> {
     /// Where the chunk begins, in bytes from the start of the input.
     pub offset: u64,
@@ -29,6 +32,17 @@ pub struct ChunkBytes<'a> {
     pub length: usize,
     /// Its bytes. The slices have `length` bytes in sum.
     pub slices: &'a [&'a [u8]],
+    /// For work that may take long: whether to give up. The result does not matter then.
+    pub give_up: GiveUp<'a>,
+}
+
+impl fmt::Debug for ChunkBytes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChunkBytes")
+            .field("offset", &self.offset)
+            .field("length", &self.length)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ChunkBytes<'_> {

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -69,6 +70,8 @@ struct Shared<T> {
     state: Mutex<State<T>>,
     /// Notified when a job is done.
     done: Condvar,
+    /// The pipeline is gone; nobody wants results any more.
+    abandoned: AtomicBool,
     work: Work<T>,
 }
 
@@ -118,7 +121,12 @@ impl<T: Send + 'static> Pipeline<T> {
             panic: None,
         };
         Self {
-            shared: Arc::new(Shared { state: Mutex::new(state), done: Condvar::new(), work }),
+            shared: Arc::new(Shared {
+                state: Mutex::new(state),
+                done: Condvar::new(),
+                abandoned: AtomicBool::new(false),
+                work,
+            }),
             workers,
             scanner: Scanner::new(cutter),
             open: None,
@@ -165,7 +173,7 @@ impl<T: Send + 'static> Pipeline<T> {
             match state.queue.pop_front() {
                 Some(job) => {
                     drop(state);
-                    shared.run(job);
+                    shared.run(job, give_up);
                 }
                 None => {
                     drop(shared.done.wait_timeout(state, NAP));
@@ -284,8 +292,9 @@ impl<T: Send + 'static> Pipeline<T> {
 }
 
 impl<T> Drop for Pipeline<T> {
-    /// Helpers finish the job that they are at and find no other.
+    /// Helpers give up the job that they are at, if it lasts, and find no other.
     fn drop(&mut self) {
+        self.shared.abandoned.store(true, Ordering::Relaxed);
         let mut state = self.shared.lock();
         let jobs = std::mem::take(&mut state.queue);
         let parts = jobs.into_iter().flat_map(|job| job.parts).chain(self.rest.drain(..));
@@ -318,14 +327,14 @@ impl<T> Shared<T> {
                 return;
             };
             drop(state);
-            self.run(job);
+            self.run(job, &|| self.abandoned.load(Ordering::Relaxed));
         }
     }
 
-    fn run(&self, job: Job) {
+    fn run(&self, job: Job, give_up: GiveUp<'_>) {
         let Job { number, offset, lengths, parts } = job;
         // A panic must not end the pool's thread; it goes to the caller.
-        let results = catch_unwind(AssertUnwindSafe(|| self.work_on(offset, &lengths, &parts)));
+        let results = catch_unwind(AssertUnwindSafe(|| self.work_on(offset, &lengths, &parts, give_up)));
         let blocks: Vec<_> = parts.into_iter().filter_map(|part| Arc::into_inner(part.block)).collect();
         let mut state = self.lock();
         state.free.extend(blocks);
@@ -340,7 +349,7 @@ impl<T> Shared<T> {
         self.done.notify_all();
     }
 
-    fn work_on(&self, mut offset: u64, lengths: &[usize], parts: &[Part]) -> Vec<T> {
+    fn work_on(&self, mut offset: u64, lengths: &[usize], parts: &[Part], give_up: GiveUp<'_>) -> Vec<T> {
         let mut bytes = parts.iter().map(|part| &part.block[part.range.clone()]);
         let mut current: &[u8] = &[];
         let mut slices = Vec::new();
@@ -357,7 +366,7 @@ impl<T> Shared<T> {
                 current = rest;
                 missing -= slice.len();
             }
-            results.push((self.work)(&ChunkBytes { offset, length, slices: &slices }));
+            results.push((self.work)(&ChunkBytes { offset, length, slices: &slices, give_up }));
             offset += length as u64;
         }
         results

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::{Scope, ThreadPool};
 
@@ -35,15 +36,20 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
                     if range.start / GROUP != range.end / GROUP && give_up() {
                         return Err(Error::Cancelled);
                     }
-                    results.push(self.run(data, range));
+                    results.push(self.run(data, range, give_up));
                 }
                 Ok(results)
             }
         }
     }
 
-    fn run(&self, data: &[u8], range: Range<usize>) -> T {
-        (self.work)(&ChunkBytes { offset: range.start as u64, length: range.len(), slices: &[&data[range]] })
+    fn run(&self, data: &[u8], range: Range<usize>, give_up: GiveUp<'_>) -> T {
+        (self.work)(&ChunkBytes {
+            offset: range.start as u64,
+            length: range.len(),
+            slices: &[&data[range]],
+            give_up,
+        })
     }
 
     /// The calling thread scans; chunks go to the helpers in groups, and to the caller when they fall behind.
@@ -55,16 +61,23 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
     ) -> Result<Vec<T>, Error> {
         let data = ranges.data;
         let board = Mutex::new(Board { queue: VecDeque::new(), helpers: 0, results: Vec::new() });
-        let run = |(place, group): Group| {
-            let results = group.into_iter().map(|range| self.run(data, range)).collect();
+        // What helpers ask, who may not ask the caller's own question.
+        let stopped = AtomicBool::new(false);
+        let run = |(place, group): Group, give_up: GiveUp<'_>| {
+            let results = group.into_iter().map(|range| self.run(data, range, give_up)).collect();
             lock(&board).results[place] = results;
+        };
+        let help = |group| run(group, &|| stopped.load(Ordering::Relaxed));
+        let stop = || {
+            stopped.store(true, Ordering::Relaxed);
+            lock(&board).queue.clear();
+            false
         };
         let finished = pool.in_place_scope(|scope| {
             let mut group = Vec::new();
             loop {
                 if give_up() {
-                    lock(&board).queue.clear();
-                    return false;
+                    return stop();
                 }
                 let range = ranges.next();
                 let ended = range.is_none();
@@ -72,9 +85,9 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
                 let bytes =
                     group.last().map_or(0, |last| last.end) - group.first().map_or(0, |first| first.start);
                 if bytes >= GROUP || (ended && bytes > 0) {
-                    let behind = hand_out(scope, &board, self.workers, std::mem::take(&mut group), &run);
+                    let behind = hand_out(scope, &board, self.workers, std::mem::take(&mut group), &help);
                     if behind && let Some(group) = take_newest(&board) {
-                        run(group);
+                        run(group, give_up);
                     }
                 }
                 if ended {
@@ -83,10 +96,9 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
             }
             while let Some(group) = take_newest(&board) {
                 if give_up() {
-                    lock(&board).queue.clear();
-                    return false;
+                    return stop();
                 }
-                run(group);
+                run(group, give_up);
             }
             true
         });
@@ -124,7 +136,7 @@ fn hand_out<'scope, T: Send>(
     board: &'scope Mutex<Board<T>>,
     workers: Workers,
     group: Vec<Range<usize>>,
-    run: &'scope (impl Fn(Group) + Sync),
+    help: &'scope (impl Fn(Group) + Sync),
 ) -> bool {
     let mut state = lock(board);
     let place = state.results.len();
@@ -145,7 +157,7 @@ fn hand_out<'scope, T: Send>(
                     return;
                 };
                 drop(state);
-                run(group);
+                help(group);
             }
         });
     }
