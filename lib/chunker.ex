@@ -19,7 +19,11 @@ defmodule Chunker do
     * `chunk_file/2` tells the chunks of a file, without their bytes: to compare, to index, to find out what is new.
     * `stream/2` gives chunks with their bytes, one after the other, in bounded memory: to store them.
     * `chunk_data/2` does it for bytes that are in memory, and copies none of them.
-    * `hash/2` and `hash_file/2` are the digests alone.
+    * `chunk_files/2` does it for many files in one call.
+    * `hash/2`, `hash_file/2` and `hash_batch/2` are the digests alone.
+    * `compress/2` and `decompress/2` are for one binary, `compress_batch/2` and `decompress_batch/2` for many,
+      `compress_stream/2` and `decompress_stream/2` for what is larger than memory; `stream/2` compresses chunks in the
+      same pass with its option `:compress`. `Chunker.Compressor` and `Chunker.Decompressor` are what they are made of.
 
   ## Cut points last
 
@@ -43,6 +47,14 @@ defmodule Chunker do
       application's `config :chunker, threads: n`, else the number of dirty CPU schedulers online. It is also the size
       of the pool of threads that all calls share, which the first call makes.
 
+  Functions for many items also take these:
+
+    * `:parallel_threshold` - with fewer items than this, one thread does all. Default: 4.
+    * `:progress` - who is told how many items are done: a pid, or a pid and a reference of yours, is sent
+      `{:chunker_progress, reference, done, total}`; a function of `done` and `total` is called in a process of its own,
+      and when it raises, so does the call in the end. It is told 0 first, the total last, and at most ten times a
+      second in between.
+
   An option that is unknown, or whose value has the wrong type, raises `ArgumentError`. A value that is out of range
   gives `{:error, %Chunker.Error{reason: :invalid_options}}`.
 
@@ -58,6 +70,32 @@ defmodule Chunker do
 
   @typedoc "A hash function."
   @type algorithm :: :blake3 | :sha256
+
+  @typedoc "A compression codec."
+  @type codec :: :zstd | :lz4 | :xz | :bzip2
+
+  @typedoc "Who is told how far a call is; see the module's documentation."
+  @type progress ::
+          pid() | {pid(), reference()} | (done :: non_neg_integer(), total :: non_neg_integer() -> term())
+
+  @typedoc "An option of a function for many items; see the module's documentation."
+  @type batch_option ::
+          {:threads, pos_integer()}
+          | {:parallel_threshold, non_neg_integer()}
+          | {:progress, nil | progress()}
+
+  @typedoc "An option of `compress/2`."
+  @type compression_option ::
+          {:codec, codec()}
+          | {:strategy, :fastest | :balanced | :smallest}
+          | {:level, integer()}
+          | {:dictionary, nil | binary()}
+
+  @typedoc "An option of `decompress/2`."
+  @type decompression_option ::
+          {:codec, :auto | codec()}
+          | {:max_output_size, non_neg_integer()}
+          | {:dictionary, nil | binary()}
 
   @typedoc "An option of a function that chunks; see the module's documentation."
   @type option ::
@@ -110,7 +148,7 @@ defmodule Chunker do
 
     with {:ok, options} <- options(options),
          {:ok, chunks} <- result(:chunker_engine.chunk_file(path, options)) do
-      {:ok, for({offset, length, hash} <- chunks, do: %Chunk{offset: offset, length: length, hash: hash})}
+      {:ok, bare(chunks)}
     end
   end
 
@@ -119,6 +157,43 @@ defmodule Chunker do
   """
   @spec chunk_file!(Path.t(), options()) :: [Chunk.t()]
   def chunk_file!(path, options \\ []), do: bang!(chunk_file(path, options))
+
+  @doc """
+  The chunks of many files: a result for each path, in their order, as `chunk_file/2` gives it.
+
+  One bad file spoils no other. From `:parallel_threshold` files on, each is chunked by one thread, the largest first, and
+  no more files are open than there are threads; fewer files are chunked one after the other by all threads. FIFOs and
+  devices come last, one after the other.
+
+  Only options that are out of range give one `{:error, error}` for all.
+
+  ## Examples
+
+      iex> path = Path.join(System.tmp_dir!(), "chunker-doc-chunk-files")
+      iex> File.write!(path, "content")
+      iex> [{:ok, [chunk]}, {:error, error}] = Chunker.chunk_files([path, "/no/such/file"])
+      iex> {chunk.length, error.details.kind}
+      {7, :enoent}
+      iex> File.rm!(path)
+      :ok
+
+  """
+  @spec chunk_files([Path.t()], [option() | batch_option()] | map()) ::
+          [{:ok, [Chunk.t()]} | {:error, Error.t()}] | {:error, Error.t()}
+  def chunk_files(paths, options \\ []) when is_list(paths) do
+    paths = Enum.map(paths, &path!/1)
+
+    with {:ok, {chunking, batch}} <- checked(:chunker_options.files(options)),
+         {:ok, results} <- result(:chunker_engine.chunk_files(paths, chunking, batch)) do
+      Enum.map(results, &with({:ok, chunks} <- result(&1), do: {:ok, bare(chunks)}))
+    end
+  end
+
+  @doc """
+  The chunks of many files, as `chunk_files/2`, but raises the first `Chunker.Error`.
+  """
+  @spec chunk_files!([Path.t()], [option() | batch_option()] | map()) :: [[Chunk.t()]]
+  def chunk_files!(paths, options \\ []), do: all!(chunk_files(paths, options))
 
   @doc """
   The chunks of bytes that are in memory, with their bytes.
@@ -171,6 +246,9 @@ defmodule Chunker do
   thread, plus what the consumer keeps. The engine works ahead within these bounds while the consumer works. When the
   consumer stops, or dies, the file is closed and the work ends.
 
+  With `compress: options`, a keyword list of `:codec`, `:strategy`, `:level` and `:dictionary` as `compress/2` takes
+  them, each chunk has its `:compressed` filled, by the threads that hash it.
+
   Pieces are gathered up to 64 KiB, or `:avg_size` if that is less, before the engine sees them; so that much of a slow
   source can wait until a chunk comes out.
 
@@ -188,20 +266,25 @@ defmodule Chunker do
       ...> |> Enum.take(2)
       [4_194_304, 4_194_304]
 
+      iex> [chunk] = ["hello"] |> Chunker.stream(compress: [codec: :zstd]) |> Enum.to_list()
+      iex> Chunker.decompress(chunk.compressed)
+      {:ok, "hello"}
+
   Store the chunks of a file that are not there yet:
 
       "/var/backups/db.tar"
-      |> Chunker.stream(hash: :sha256)
+      |> Chunker.stream(hash: :sha256, compress: [level: 3])
       |> Stream.reject(&Store.has?(&1.hash))
-      |> Enum.each(&Store.put(&1.hash, &1.data))
+      |> Enum.each(&Store.put(&1.hash, &1.compressed))
 
   """
-  @spec stream(Path.t() | Enumerable.t(), options()) :: Enumerable.t()
+  @spec stream(Path.t() | Enumerable.t(), [option() | {:compress, nil | [compression_option()]}] | map()) ::
+          Enumerable.t()
   def stream(path_or_enumerable, options \\ [])
 
   def stream(path, options) when is_binary(path) do
     # Mistakes of the programmer show at once; what depends on the world, when the stream runs.
-    options = options(options)
+    options = checked(:chunker_options.stream(options))
 
     Stream.resource(
       fn -> bang!(with {:ok, options} <- options, do: result(:chunker_engine.open_file(path, options))) end,
@@ -216,7 +299,7 @@ defmodule Chunker do
   end
 
   def stream(enumerable, options) do
-    checked = options(options)
+    checked = checked(:chunker_options.stream(options))
     gather = gather(options)
 
     enumerable
@@ -271,12 +354,351 @@ defmodule Chunker do
   def hash_file!(path, algorithm), do: bang!(hash_file(path, algorithm))
 
   @doc """
+  The digests of many items, in their order: one call, on several threads.
+
+  `:hash` chooses the algorithm. Only options that are out of range give `{:error, error}`.
+
+  ## Examples
+
+      iex> Chunker.hash_batch(["a", ["b", "c"]], hash: :sha256) == Enum.map(["a", "bc"], &:crypto.hash(:sha256, &1))
+      true
+
+  """
+  @spec hash_batch([iodata()], [{:hash, algorithm()} | batch_option()] | map()) ::
+          [digest()] | {:error, Error.t()}
+  def hash_batch(items, options \\ []) when is_list(items) do
+    items = Enum.map(items, &binary!/1)
+
+    with {:ok, {algorithm, batch}} <- checked(:chunker_options.hash_batch(options)),
+         {:ok, digests} <- result(:chunker_engine.hash_batch(items, algorithm, batch)) do
+      digests
+    end
+  end
+
+  @doc """
+  The same as `hash_batch/2`, but raises `Chunker.Error`.
+  """
+  @spec hash_batch!([iodata()], [{:hash, algorithm()} | batch_option()] | map()) :: [digest()]
+  def hash_batch!(items, options \\ []) do
+    with {:error, error} <- hash_batch(items, options), do: raise(error)
+  end
+
+  @doc """
+  Compresses data into the format of its codec's official program.
+
+  ## Options
+
+    * `:codec` - `:zstd` (the default), `:lz4`, `:xz` or `:bzip2`
+    * `:level` - for zstd -131,072 to 22 (default 3), for xz 0 to 9 (default 6), for bzip2 1 to 9 (default 6); lz4 has
+      the level 1 alone
+    * `:strategy` - in place of these: `:fastest` (lz4), `:balanced` (zstd 3) or `:smallest` (xz 6)
+    * `:dictionary` - one of `train_dictionary/2`; zstd only
+    * `:fallback` - `true` to have lz4 compress where the codec fails or is not built in. The result then says which
+      codec it was: `{:ok, {codec, compressed}}`
+
+  Checksums are written with every codec. Killing the calling process ends the work within 100 ms, or little more with
+  the slowest levels.
+
+  ## Errors
+
+    * `:invalid_options` - a level that the codec does not have, or a dictionary for a codec that takes none
+    * `:codec_disabled` - the codec was left out when Chunker was built; `:codec`
+    * `:compression_failed` - in practice, no memory; `:codec`, `:why`
+
+  ## Examples
+
+      iex> {:ok, compressed} = Chunker.compress("content")
+      iex> Chunker.decompress(compressed)
+      {:ok, "content"}
+      iex> {:ok, {codec, _compressed}} = Chunker.compress("content", codec: :xz, fallback: true)
+      iex> codec
+      :xz
+      iex> {:error, error} = Chunker.compress("content", codec: :xz, level: 10)
+      iex> Exception.message(error)
+      "option :level is 10, but must be 0..9"
+
+  """
+  @spec compress(iodata(), [compression_option() | {:fallback, boolean()}] | map()) ::
+          {:ok, binary()} | {:ok, {codec(), binary()}} | {:error, Error.t()}
+  def compress(data, options \\ []) do
+    data = binary!(data)
+
+    with {:ok, {compression, fallback}} <- checked(:chunker_options.compression(options)) do
+      result(:chunker_engine.compress(data, compression, fallback))
+    end
+  end
+
+  @doc """
+  The same as `compress/2`, but returns what was compressed and raises `Chunker.Error`.
+  """
+  @spec compress!(iodata(), [compression_option() | {:fallback, boolean()}] | map()) ::
+          binary() | {codec(), binary()}
+  def compress!(data, options \\ []), do: bang!(compress(data, options))
+
+  @doc """
+  Decompresses data, all of it: several streams or frames, one after the other, are one content.
+
+  ## Options
+
+    * `:codec` - `:auto` (the default: told by the first bytes), `:zstd`, `:lz4`, `:xz` or `:bzip2`
+    * `:max_output_size` - in bytes: exactly so many pass, one more is `:size_exceeded`. Default: 1 GiB. Memory stays
+      within it too, whatever a header promises
+    * `:dictionary` - the one that the data was compressed with; zstd only
+
+  ## Errors
+
+    * `:decompression_failed` - `:codec`, and `:why`: `:truncated`, `:corrupt`, `:checksum_mismatch`, `:trailing_data`,
+      `:bad_magic`, `:memory_limit` (a window above 128 MiB), `:dictionary_missing`, `:dictionary_wrong`, ...
+    * `:size_exceeded` - `:limit`
+    * `:unknown_format` - `:magic`, the first bytes there are
+    * `:codec_disabled`, `:invalid_options`
+
+  ## Examples
+
+      iex> "content" |> Chunker.compress!(codec: :bzip2) |> Chunker.decompress()
+      {:ok, "content"}
+      iex> {:error, error} = Chunker.decompress("what is this?")
+      iex> {error.reason, error.details}
+      {:unknown_format, %{magic: "what"}}
+      iex> {:error, error} = "content" |> Chunker.compress!() |> Chunker.decompress(max_output_size: 6)
+      iex> {error.reason, error.details}
+      {:size_exceeded, %{limit: 6}}
+
+  """
+  @spec decompress(iodata(), [decompression_option()] | map()) :: {:ok, binary()} | {:error, Error.t()}
+  def decompress(data, options \\ []) do
+    data = binary!(data)
+
+    with {:ok, decompression} <- checked(:chunker_options.decompression(options)) do
+      result(:chunker_engine.decompress(data, decompression))
+    end
+  end
+
+  @doc """
+  The same as `decompress/2`, but returns the content and raises `Chunker.Error`.
+  """
+  @spec decompress!(iodata(), [decompression_option()] | map()) :: binary()
+  def decompress!(data, options \\ []), do: bang!(decompress(data, options))
+
+  @doc """
+  Compresses many items in one call, on several threads: a result for each, in their order.
+
+  Takes the options of `compress/2`, except `:fallback`, and those for many items. Only options that are out of range give
+  one `{:error, error}` for all.
+
+  ## Examples
+
+      iex> [{:ok, one}, {:ok, _two}] = Chunker.compress_batch(["one", "two"], codec: :lz4)
+      iex> Chunker.detect_format(one)
+      {:ok, :lz4}
+
+  """
+  @spec compress_batch([iodata()], [compression_option() | batch_option()] | map()) ::
+          [{:ok, binary()} | {:error, Error.t()}] | {:error, Error.t()}
+  def compress_batch(items, options \\ []) when is_list(items) do
+    items = Enum.map(items, &binary!/1)
+
+    with {:ok, {compression, batch}} <- checked(:chunker_options.compression_batch(options)),
+         {:ok, results} <- result(:chunker_engine.compress_batch(items, compression, batch)) do
+      Enum.map(results, &result/1)
+    end
+  end
+
+  @doc """
+  The same as `compress_batch/2`, but returns what was compressed and raises the first `Chunker.Error`.
+  """
+  @spec compress_batch!([iodata()], [compression_option() | batch_option()] | map()) :: [binary()]
+  def compress_batch!(items, options \\ []), do: all!(compress_batch(items, options))
+
+  @doc """
+  Decompresses many items in one call, on several threads: a result for each, in their order.
+
+  Takes the options of `decompress/2`, of which `:max_output_size` holds for each item, and those for many items. Only
+  options that are out of range give one `{:error, error}` for all.
+
+  ## Examples
+
+      iex> [good, bad] = Chunker.decompress_batch([Chunker.compress!("content"), "nonsense"])
+      iex> good
+      {:ok, "content"}
+      iex> {:error, error} = bad
+      iex> error.reason
+      :unknown_format
+
+  """
+  @spec decompress_batch([iodata()], [decompression_option() | batch_option()] | map()) ::
+          [{:ok, binary()} | {:error, Error.t()}] | {:error, Error.t()}
+  def decompress_batch(items, options \\ []) when is_list(items) do
+    items = Enum.map(items, &binary!/1)
+
+    with {:ok, {decompression, batch}} <- checked(:chunker_options.decompression_batch(options)),
+         {:ok, results} <- result(:chunker_engine.decompress_batch(items, decompression, batch)) do
+      Enum.map(results, &result/1)
+    end
+  end
+
+  @doc """
+  The same as `decompress_batch/2`, but returns the contents and raises the first `Chunker.Error`.
+  """
+  @spec decompress_batch!([iodata()], [decompression_option() | batch_option()] | map()) :: [binary()]
+  def decompress_batch!(items, options \\ []), do: all!(decompress_batch(items, options))
+
+  @doc """
+  Compresses an enumerable of iodata, lazily and in bounded memory; a stream of binaries, none of them empty.
+
+  Takes the options of `compress/2`, except `:fallback`. Raises `Chunker.Error` while it is enumerated. What the codec
+  holds is freed when the consumer stops.
+
+  ## Examples
+
+      iex> ["some ", ["con", "tent"]] |> Chunker.compress_stream() |> Enum.join() |> Chunker.decompress()
+      {:ok, "some content"}
+
+  Compress a file into another:
+
+      "db.tar"
+      |> File.stream!([], 65_536)
+      |> Chunker.compress_stream(codec: :xz)
+      |> Stream.into(File.stream!("db.tar.xz"))
+      |> Stream.run()
+
+  """
+  @spec compress_stream(Enumerable.t(), [compression_option()] | map()) :: Enumerable.t()
+  def compress_stream(enumerable, options \\ []) do
+    compression = checked(:chunker_options.compressor(options))
+
+    enumerable
+    |> pieces(@gather)
+    |> Stream.transform(
+      fn ->
+        bang!(
+          with {:ok, compression} <- compression, do: result(:chunker_engine.open_compressor(compression))
+        )
+      end,
+      fn piece, coder -> {filled(bang!(result(:chunker_engine.compress_update(coder, piece)))), coder} end,
+      fn coder -> {filled([bang!(result(:chunker_engine.compress_finish(coder)))]), coder} end,
+      &:chunker_engine.close_coder/1
+    )
+  end
+
+  @doc """
+  Decompresses an enumerable of iodata, lazily and in bounded memory; a stream of binaries of at most 1 MiB, none of
+  them empty.
+
+  Takes the options of `decompress/2`; `:max_output_size` holds for the content as a whole. Raises `Chunker.Error` while
+  it is enumerated, at the end if the input was cut short. What the codec holds is freed when the consumer stops.
+
+  ## Examples
+
+      iex> compressed = Chunker.compress!("some content", codec: :lz4)
+      iex> for(<<byte <- compressed>>, do: <<byte>>) |> Chunker.decompress_stream() |> Enum.join()
+      "some content"
+
+  """
+  @spec decompress_stream(Enumerable.t(), [decompression_option()] | map()) :: Enumerable.t()
+  def decompress_stream(enumerable, options \\ []) do
+    decompression = checked(:chunker_options.decompression(options))
+
+    enumerable
+    |> pieces(@gather)
+    |> Stream.transform(
+      fn ->
+        bang!(
+          with {:ok, decompression} <- decompression,
+               do: result(:chunker_engine.open_decompressor(decompression))
+        )
+      end,
+      fn piece, coder -> {outputs(coder, piece), coder} end,
+      fn coder -> {filled([bang!(result(:chunker_engine.decompress_finish(coder)))]), coder} end,
+      &:chunker_engine.close_coder/1
+    )
+  end
+
+  # A small piece may give a great deal, so that its output comes bit by bit.
+  defp outputs(coder, piece) do
+    {:more, piece}
+    |> Stream.unfold(fn
+      :done ->
+        nil
+
+      {:more, input} ->
+        case :chunker_engine.decompress_update(coder, input) do
+          {:ok, output, next} -> {output, next}
+          failure -> bang!(result(failure))
+        end
+    end)
+    |> Stream.reject(&(&1 == ""))
+  end
+
+  defp filled(outputs), do: Enum.reject(outputs, &(&1 == ""))
+
+  @doc """
+  The codec whose format the data begins with.
+
+  ## Examples
+
+      iex> "content" |> Chunker.compress!(codec: :xz) |> Chunker.detect_format()
+      {:ok, :xz}
+      iex> {:error, error} = Chunker.detect_format("")
+      iex> {error.reason, error.details}
+      {:unknown_format, %{magic: ""}}
+
+  """
+  @spec detect_format(iodata()) :: {:ok, codec()} | {:error, Error.t()}
+  def detect_format(data), do: result(:chunker_engine.detect_format(binary!(data)))
+
+  @doc """
+  The same as `detect_format/1`, but returns the codec and raises `Chunker.Error`.
+  """
+  @spec detect_format!(iodata()) :: codec()
+  def detect_format!(data), do: bang!(detect_format(data))
+
+  @doc """
+  Makes a zstd dictionary of samples of what will be compressed with it.
+
+  A dictionary pays where many small items resemble each other. The samples should be many and small, and a hundred times
+  the dictionary in sum. `:max_size` is the size of the dictionary in bytes, 256 to 104,857,600, by default 112,640.
+
+  Gives `:compression_failed` with `:why` being `:samples_unsuitable` if nothing can be made of the samples.
+
+  ## Examples
+
+      iex> samples = for i <- 1..2000, do: ~s({"id": \#{i}, "name": "user \#{rem(i * 7919, 1000)}", "active": true})
+      iex> {:ok, dictionary} = Chunker.train_dictionary(samples, max_size: 4096)
+      iex> {:ok, small} = Chunker.compress(hd(samples), dictionary: dictionary)
+      iex> byte_size(small) < byte_size(Chunker.compress!(hd(samples)))
+      true
+      iex> Chunker.decompress!(small, dictionary: dictionary) == hd(samples)
+      true
+      iex> {:error, error} = Chunker.decompress(small)
+      iex> error.details
+      %{codec: :zstd, why: :dictionary_missing}
+
+  """
+  @spec train_dictionary([iodata()], [{:max_size, pos_integer()}] | map()) ::
+          {:ok, binary()} | {:error, Error.t()}
+  def train_dictionary(samples, options \\ []) when is_list(samples) do
+    samples = Enum.map(samples, &binary!/1)
+
+    with {:ok, max_size} <- checked(:chunker_options.dictionary(options)) do
+      result(:chunker_engine.train_dictionary(samples, max_size))
+    end
+  end
+
+  @doc """
+  The same as `train_dictionary/2`, but returns the dictionary and raises `Chunker.Error`.
+  """
+  @spec train_dictionary!([iodata()], [{:max_size, pos_integer()}] | map()) :: binary()
+  def train_dictionary!(samples, options \\ []), do: bang!(train_dictionary(samples, options))
+
+  @doc """
   What this build of Chunker is, and what it uses of this machine.
 
     * `:version` - of the library that is loaded
     * `:cpu_features` - the instruction-set extensions of this CPU that matter here
     * `:kernels` - what is used of them: `:scan` finds cut points
     * `:hashes` - for each hash function the instructions it is computed with here
+    * `:codecs` - those that were built in
     * `:threads` - how many threads a call uses by default
 
   """
@@ -285,6 +707,7 @@ defmodule Chunker do
           cpu_features: [String.t()],
           kernels: %{scan: String.t()},
           hashes: %{algorithm() => String.t()},
+          codecs: [codec()],
           threads: pos_integer()
         }
   defdelegate info, to: :chunker
@@ -328,9 +751,13 @@ defmodule Chunker do
   def from_nix_base32!(text), do: bang!(from_nix_base32(text))
 
   defp shape(chunks) do
-    for {offset, length, hash, data} <- chunks do
-      %Chunk{offset: offset, length: length, hash: hash, data: data}
+    for {offset, length, hash, data, compressed} <- chunks do
+      %Chunk{offset: offset, length: length, hash: hash, data: data, compressed: compressed}
     end
+  end
+
+  defp bare(chunks) do
+    for {offset, length, hash} <- chunks, do: %Chunk{offset: offset, length: length, hash: hash}
   end
 
   # Binaries of at least `gather` bytes (but for the last one) and at most `@slice`.
@@ -369,12 +796,10 @@ defmodule Chunker do
     end
   end
 
-  defp options(options) do
-    case :chunker_options.chunking(options) do
-      {:badarg, message} -> raise ArgumentError, message
-      result -> result(result)
-    end
-  end
+  defp options(options), do: checked(:chunker_options.chunking(options))
+
+  defp checked({:badarg, message}), do: raise(ArgumentError, message)
+  defp checked(checked), do: result(checked)
 
   defp algorithm!(algorithm) do
     with {:badarg, message} <- :chunker_options.algorithm(algorithm), do: raise(ArgumentError, message)
@@ -401,6 +826,9 @@ defmodule Chunker do
 
   defp result({:ok, value}), do: {:ok, value}
   defp result({:error, {reason, details}}), do: {:error, Error.new(reason, details)}
+
+  defp all!({:error, error}), do: raise(error)
+  defp all!(results), do: Enum.map(results, &bang!/1)
 
   defp bang!({:ok, value}), do: value
   defp bang!({:error, error}), do: raise(error)

@@ -43,9 +43,12 @@
 -export([decompressor/0, decompressor/1, decompressor_update/2, decompressor_finish/1]).
 -export([to_hex/1, to_nix_base32/1, from_nix_base32/1]).
 -export([format_error/2]).
--export_type([algorithm/0, chunk/0, codec/0, compressor/0, decompressor/0, digest/0, error/0, iterator/0, options/0, source/0]).
+-export_type([algorithm/0, chunk/0, codec/0, compressor/0, decompressor/0]).
+-export_type([digest/0, error/0, iterator/0, options/0, source/0]).
 
-%% A long piece goes to the engine in slices, so that its chunks do not all come at once.
+%% Pieces are gathered up to the first of these sizes, since a call of the engine costs some microseconds, and cut down
+%% to the second, so that the chunks of a long piece do not all come at once.
+-define(GATHER, 65_536).
 -define(SLICE, 4_194_304).
 
 -type algorithm() :: blake3 | sha256.
@@ -70,7 +73,7 @@
 
 -opaque iterator() ::
     {[chunker_engine:loaded()], file, chunker_engine:stream()}
-    | {[chunker_engine:loaded()], source(), chunker_engine:stream()}
+    | {[chunker_engine:loaded()], {Gather :: pos_integer(), [iodata()] | pieces()}, chunker_engine:stream()}
     | {[chunker_engine:loaded()], done}.
 
 %% @equiv chunk_file(Path, [])
@@ -131,6 +134,8 @@ stream(Source) -> stream(Source, []).
 %% Store(Chunks).
 %% '''
 %%
+%% Pieces are gathered up to 64 KiB, or `avg_size' if that is less, before the engine sees them.
+%%
 %% An iterator is good for one {@link next/1}, which gives the one after it. What it holds is freed at the end, by
 %% {@link close/1}, or when no process holds it any more.
 -spec stream(source(), options()) -> {ok, iterator()} | {error, error()}.
@@ -147,7 +152,10 @@ open({file, Path}, Options, Arguments) ->
     end;
 open(Pieces, Options, _) when is_list(Pieces); is_function(Pieces, 0) ->
     case chunker_engine:open_pieces(Options) of
-        {ok, Stream} -> {ok, {[], Pieces, Stream}};
+        {ok, Stream} ->
+            %% Chunks smaller than usual are for somebody who does not want to wait for much input.
+            {{{_, AvgSize, _, _, _}, _, _}, _} = Options,
+            {ok, {[], {min(AvgSize, ?GATHER), Pieces}, Stream}};
         Error -> Error
     end;
 open(_, _, Arguments) ->
@@ -172,7 +180,8 @@ next(Iterator) ->
                 Error -> Error
             end;
         {[], Source, Stream} ->
-            case piece(Source, Iterator) of
+            {Gather, Pieces} = Source,
+            case gather(Pieces, Gather, [], 0, Iterator) of
                 done ->
                     case chunker_engine:finish(Stream) of
                         {ok, Chunks} -> next({Chunks, done});
@@ -180,7 +189,7 @@ next(Iterator) ->
                     end;
                 {Piece, Rest} ->
                     case chunker_engine:push(Stream, Piece) of
-                        {ok, Chunks} -> next({Chunks, Rest, Stream});
+                        {ok, Chunks} -> next({Chunks, {Gather, Rest}, Stream});
                         Error -> Error
                     end
             end
@@ -191,22 +200,38 @@ loaded({Offset, Length, Hash, Data, nil}) ->
 loaded({Offset, Length, Hash, Data, Compressed}) ->
     (loaded({Offset, Length, Hash, Data, nil}))#{compressed => Compressed}.
 
-%% The next piece as a binary of at most ?SLICE bytes, and the source after it.
+%% The next bytes for the engine, at least `Gather' of them if there are so many, and the source after them.
+gather(Pieces, Gather, Gathered, Size, Iterator) ->
+    case piece(Pieces, Iterator) of
+        done when Size =:= 0 ->
+            done;
+        done ->
+            {iolist_to_binary(Gathered), []};
+        {Piece, Rest} ->
+            case Size + size_of(Piece, Iterator) of
+                NewSize when NewSize < Gather -> gather(Rest, Gather, [Gathered | Piece], NewSize, Iterator);
+                _ when Size =:= 0 -> slice(iolist_to_binary(Piece), Rest);
+                _ -> slice(iolist_to_binary([Gathered | Piece]), Rest)
+            end
+    end.
+
+slice(<<Slice:?SLICE/binary, More/binary>>, Rest) when More =/= <<>> -> {Slice, fun() -> {More, Rest} end};
+slice(Binary, Rest) -> {Binary, Rest}.
+
 piece([], _) -> done;
-piece([Piece | Rest], Iterator) -> slice(Piece, Rest, Iterator);
+piece([Piece | Rest], _) -> {Piece, Rest};
 piece(Fun, Iterator) when is_function(Fun, 0) ->
     case Fun() of
         done -> done;
-        {Piece, Next} -> slice(Piece, Next, Iterator);
+        {_, _} = Next -> Next;
         _ -> badarg([Iterator], 1, <<"its source must be a fun that gives {Piece, NextFun} or done">>)
     end;
 piece(_, Iterator) ->
     badarg([Iterator], 1, <<"its source must go on with a list or a fun">>).
 
-slice(Piece, Rest, Iterator) ->
-    try iolist_to_binary(Piece) of
-        <<Slice:?SLICE/binary, More/binary>> -> {Slice, fun() -> {More, Rest} end};
-        Binary -> {Binary, Rest}
+size_of(Piece, Iterator) ->
+    try
+        iolist_size(Piece)
     catch
         error:badarg -> badarg([Iterator], 1, <<"its source must give iodata">>)
     end.

@@ -145,7 +145,8 @@ stream_is_lazy_test() ->
     %% 1,000 bytes a piece.
     Pieces = fun Count() -> receive piece -> 1 + Count() after 0 -> 0 end end(),
     ?assert(Pieces < 10),
-    ?assertEqual({error, {cancelled, #{}}}, chunker:next(Other)).
+    %% A chunk that was there already may still come.
+    ?assertEqual({error, {cancelled, #{}}}, lists:last(chunks(Other))).
 
 close_test() ->
     with_file(data(3_000_000), fun(Path) ->
