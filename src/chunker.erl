@@ -39,8 +39,8 @@
 -export([compress/1, compress/2, decompress/1, decompress/2, detect_format/1]).
 -export([compress_batch/1, compress_batch/2, decompress_batch/1, decompress_batch/2]).
 -export([train_dictionary/1, train_dictionary/2]).
--export([compressor/0, compressor/1, compressor_update/2, compressor_finish/1]).
--export([decompressor/0, decompressor/1, decompressor_update/2, decompressor_finish/1]).
+-export([compressor/0, compressor/1, compressor_update/2, compressor_finish/1, compressor_close/1]).
+-export([decompressor/0, decompressor/1, decompressor_update/2, decompressor_finish/1, decompressor_close/1]).
 -export([to_hex/1, to_nix_base32/1, from_nix_base32/1]).
 -export([format_error/2]).
 -export_type([algorithm/0, chunk/0, codec/0, compressor/0, decompressor/0]).
@@ -407,6 +407,10 @@ compressor_update(Compressor, Data) ->
 -spec compressor_finish(compressor()) -> {ok, iodata()} | {error, error()}.
 compressor_finish(Compressor) -> chunker_engine:compress_finish(Compressor).
 
+%% @doc Frees what a compressor holds, before its end.
+-spec compressor_close(compressor()) -> ok.
+compressor_close(Compressor) -> chunker_engine:close_coder(Compressor).
+
 %% @equiv decompressor([])
 -spec decompressor() -> {ok, decompressor()} | {error, error()}.
 decompressor() -> decompressor([]).
@@ -434,6 +438,10 @@ decompress_all(Decompressor, Input, Outputs) ->
 %% @doc Ends the input, which must have been whole. The decompressor is then closed.
 -spec decompressor_finish(decompressor()) -> {ok, iodata()} | {error, error()}.
 decompressor_finish(Decompressor) -> chunker_engine:decompress_finish(Decompressor).
+
+%% @doc Frees what a decompressor holds, before its end.
+-spec decompressor_close(decompressor()) -> ok.
+decompressor_close(Decompressor) -> chunker_engine:close_coder(Decompressor).
 
 %% @doc What this build of Chunker is, and what it uses of this machine.
 -spec info() ->

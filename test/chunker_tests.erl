@@ -231,7 +231,7 @@ badarg_test_() ->
      || {Position, Text, Fun} <- [
             {2, Options, fun() -> chunker:chunk_data(<<>>, [{colour, red}]) end},
             {2, Options, fun() -> chunker:chunk_file("/", #{colour => red}) end},
-            {2, Options, fun() -> chunker:stream([], [{colour, red}]) end},
+            {2, <<Options/binary, ", compress">>, fun() -> chunker:stream([], [{colour, red}]) end},
             {2, <<"option seed must be an integer, not \"1\"">>, fun() -> chunker:chunk_data(<<>>, [{seed, "1"}]) end},
             {2, <<"options must be a list of pairs or a map, not none">>, fun() -> chunker:chunk_data(<<>>, none) end},
             {2, <<"an option must be a pair of a name and a value, not seed">>,

@@ -21,7 +21,7 @@ defmodule Chunker.InfoTest do
     info = Chunker.info()
     assert info.version == to_string(Application.spec(:chunker, :vsn))
     assert info == :chunker.info()
-    assert Enum.sort(Map.keys(info)) == [:cpu_features, :hashes, :kernels, :threads, :version]
+    assert Enum.sort(Map.keys(info)) == [:codecs, :cpu_features, :hashes, :kernels, :threads, :version]
     assert %{blake3: blake3, sha256: sha256} = info.hashes
     assert is_binary(blake3) and is_binary(sha256)
     assert is_binary(info.kernels.scan)

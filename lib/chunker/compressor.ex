@@ -18,13 +18,34 @@ defmodule Chunker.Compressor do
   @enforce_keys [:coder]
   defstruct [:coder]
 
-  @opaque t :: %__MODULE__{coder: reference()}
+  @opaque t :: %__MODULE__{coder: :chunker.compressor()}
 
   @doc """
-  Begins a content. Takes the options of `Chunker.compress/2`, except `:fallback`.
+  Begins a content. Takes the options of `Chunker.compress/2`, except `:fallback`, and fails as that does.
   """
   @spec new([Chunker.compression_option()] | map()) :: {:ok, t()} | {:error, Error.t()}
   def new(options \\ []) do
-    with {:badarg, message} <- :chunker.compressor(options) |> shape(), do: raise(ArgumentError, message)
+    with {:ok, coder} <- result(:chunker.compressor(options)), do: {:ok, %__MODULE__{coder: coder}}
   end
+
+  @doc """
+  Takes the next bytes and gives all that they lead to, which may be nothing.
+  """
+  @spec update(t(), iodata()) :: {:ok, iodata()} | {:error, Error.t()}
+  def update(%__MODULE__{coder: coder}, data), do: result(:chunker.compressor_update(coder, data))
+
+  @doc """
+  Ends the content and gives what is left. The compressor is then closed.
+  """
+  @spec finish(t()) :: {:ok, iodata()} | {:error, Error.t()}
+  def finish(%__MODULE__{coder: coder}), do: result(:chunker.compressor_finish(coder))
+
+  @doc """
+  Frees what the compressor holds, before its end.
+  """
+  @spec close(t()) :: :ok
+  def close(%__MODULE__{coder: coder}), do: :chunker.compressor_close(coder)
+
+  defp result({:ok, value}), do: {:ok, value}
+  defp result({:error, {reason, details}}), do: {:error, Error.new(reason, details)}
 end

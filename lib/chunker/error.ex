@@ -15,6 +15,11 @@ defmodule Chunker.Error do
   | `:invalid_options` | `:option`, `:value`, `:allowed` (text) |
   | `:io_error` | `:kind` (a POSIX atom: `:enoent`, `:eacces`, `:eisdir`, ...), `:path` |
   | `:file_changed` | `:path`: the file shrank or grew while it was read |
+  | `:compression_failed` | `:codec`, `:why` (an atom such as `:out_of_memory`) |
+  | `:decompression_failed` | `:codec`, `:why` (an atom such as `:truncated` or `:corrupt`) |
+  | `:size_exceeded` | `:limit`, in bytes |
+  | `:unknown_format` | `:magic`: the first bytes there are, at most 4 |
+  | `:codec_disabled` | `:codec` |
   | `:invalid_base32` | `:position`, counted from 0 |
   | `:cancelled` | none: the stream was closed before, or by an earlier error |
   """
@@ -22,7 +27,17 @@ defmodule Chunker.Error do
   @enforce_keys [:reason]
   defexception [:reason, details: %{}, message: nil]
 
-  @type reason :: :invalid_options | :io_error | :file_changed | :invalid_base32 | :cancelled
+  @type reason ::
+          :invalid_options
+          | :io_error
+          | :file_changed
+          | :compression_failed
+          | :decompression_failed
+          | :size_exceeded
+          | :unknown_format
+          | :codec_disabled
+          | :invalid_base32
+          | :cancelled
   @type t :: %__MODULE__{reason: reason(), details: map(), message: String.t()}
 
   @doc """
@@ -45,8 +60,23 @@ defmodule Chunker.Error do
     do: "#{show_path(details)}: #{:file.format_error(kind)}"
 
   defp describe(:file_changed, details), do: "#{show_path(details)}: changed its size while it was read"
+
+  defp describe(:compression_failed, %{codec: codec, why: why}),
+    do: "#{codec} could not compress: #{words(why)}"
+
+  defp describe(:decompression_failed, %{codec: codec, why: why}),
+    do: "#{codec} could not decompress: #{words(why)}"
+
+  defp describe(:size_exceeded, %{limit: limit}), do: "the content is larger than #{limit} bytes"
+
+  defp describe(:unknown_format, %{magic: magic}),
+    do: "the data is in no format that is known here; it begins with #{inspect(magic, base: :hex)}"
+
+  defp describe(:codec_disabled, %{codec: codec}), do: "#{codec} was left out when Chunker was built"
   defp describe(:invalid_base32, %{position: at}), do: "not Nix base-32 at character #{at}"
   defp describe(:cancelled, _details), do: "the work was given up, or its stream is closed"
+
+  defp words(why), do: why |> Atom.to_string() |> String.replace("_", " ")
 
   # Names of files need not be text, and may hold what would move a terminal's cursor.
   defp show_path(%{path: path}) do
