@@ -819,6 +819,7 @@ defmodule Chunker do
     ArgumentError -> not_iodata!(data)
   end
 
+  @spec not_iodata!(term()) :: no_return()
   defp not_iodata!(data), do: raise(ArgumentError, "expected iodata, got: " <> inspect(data, limit: 5))
 
   defp path!(path) when is_binary(path), do: path
