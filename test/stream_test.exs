@@ -406,7 +406,7 @@ defmodule Chunker.StreamTest do
       assert Native.stream_finish(file) == cancelled
       {:ok, pieces} = Native.stream_pieces(@native, nil)
       assert {:ok, []} = Native.stream_push(pieces, "a")
-      assert {:ok, [{0, 1, _, "a"}]} = Native.stream_finish(pieces)
+      assert {:ok, [{0, 1, _, "a", nil}]} = Native.stream_finish(pieces)
       assert Native.stream_finish(pieces) == cancelled
       assert Native.stream_push(pieces, "a") == cancelled
       assert Native.stream_close(pieces) == :ok
