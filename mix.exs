@@ -52,9 +52,9 @@ defmodule Chunker.MixProject do
         "Cargo.toml",
         "Cargo.lock",
         "native/*/{Cargo.toml,build.rs,src}",
-        # Cargo refuses a manifest whose benchmarks are missing.
-        "native/*/benches",
-        "docs/building.md",
+        # Cargo refuses a manifest whose benchmarks and examples are missing.
+        "native/*/{benches,examples}",
+        "docs/{building,features}.md",
         "README.md",
         "CHANGELOG.md",
         "LICENSE"
@@ -65,7 +65,7 @@ defmodule Chunker.MixProject do
   defp docs do
     [
       main: "Chunker",
-      extras: ["README.md", "docs/building.md", "CHANGELOG.md", "LICENSE"]
+      extras: ["README.md", "docs/building.md", "docs/features.md", "CHANGELOG.md", "LICENSE"]
     ]
   end
 end

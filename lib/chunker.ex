@@ -315,7 +315,8 @@ defmodule Chunker do
   @doc """
   The digest of bytes in memory: 32 bytes.
 
-  Up to 64 KiB are hashed on the scheduler of the caller, more on a dirty one.
+  Up to 64 KiB are hashed on the scheduler of the caller, more on a dirty one. Raises `Chunker.Error` if the algorithm was
+  left out when Chunker was built.
 
   ## Examples
 
@@ -328,7 +329,11 @@ defmodule Chunker do
   @spec hash(iodata(), algorithm()) :: digest()
   def hash(data, algorithm) do
     algorithm!(algorithm)
-    <<_::256>> = :chunker_engine.hash(binary!(data), algorithm)
+
+    case :chunker_engine.hash(binary!(data), algorithm) do
+      <<_::256>> = digest -> digest
+      failure -> bang!(result(failure))
+    end
   end
 
   @doc """

@@ -241,11 +241,15 @@ size_of(Piece, Iterator) ->
 close({_, done}) -> ok;
 close({_, _, Stream}) -> chunker_engine:close(Stream).
 
-%% @doc The digest of a binary or an iolist: 32 bytes.
+%% @doc The digest of a binary or an iolist: 32 bytes. Raises `{codec_disabled, Details}' if the algorithm was left out
+%% when Chunker was built.
 -spec hash(iodata(), algorithm()) -> digest().
 hash(Data, Algorithm) ->
     algorithm(Algorithm, [Data, Algorithm]),
-    <<_:256>> = chunker_engine:hash(binary(Data, [Data, Algorithm]), Algorithm).
+    case chunker_engine:hash(binary(Data, [Data, Algorithm]), Algorithm) of
+        <<_:256>> = Digest -> Digest;
+        {error, Reason} -> error(Reason)
+    end.
 
 %% @doc The digest of a file, in 1 MiB of memory. Errors are those of {@link chunk_file/2}.
 -spec hash_file(file:name_all(), algorithm()) -> {ok, digest()} | {error, error()}.

@@ -442,6 +442,37 @@ defmodule Chunker.BuildTest do
     end
   end
 
+  test "CHUNKER_FEATURES leaves out what it does not name, and a call for that says so" do
+    compile!([{"CHUNKER_FEATURES", "minimal"}])
+
+    code = """
+    {:error, %{reason: :codec_disabled, details: %{codec: :blake3}}} = Chunker.chunk_data("a")
+    {:ok, [_]} = Chunker.chunk_data("a", hash: :sha256)
+    {:error, %{reason: :codec_disabled}} = Chunker.hash_file("/dev/null", :blake3)
+    %Chunker.Error{reason: :codec_disabled} = try(do: Chunker.hash("a", :blake3), rescue: (error -> error))
+    {:error, %{reason: :codec_disabled, details: %{codec: :blake3}}} = Chunker.hash_batch(["a"])
+    for codec <- [:zstd, :lz4, :xz, :bzip2] do
+      {:error, %{reason: :codec_disabled, details: %{codec: ^codec}}} = Chunker.compress("a", codec: codec)
+      {:error, %{reason: :codec_disabled, details: %{codec: ^codec}}} = Chunker.decompress("a", codec: codec)
+      {:error, %{reason: :codec_disabled}} = Chunker.compress("a", codec: codec, fallback: true)
+    end
+    {:error, %{reason: :codec_disabled}} = Chunker.train_dictionary(["a"])
+    {:error, {:codec_disabled, %{codec: :zstd}}} = :chunker.compress("a")
+    {:error, {:codec_disabled, %{codec: :blake3}}} = :chunker.chunk_data("a")
+    %{hashes: %{sha256: _} = hashes, codecs: []} = Chunker.info()
+    1 = map_size(hashes)
+    IO.puts("all as it should be")
+    """
+
+    {output, status} = mix_in_copy(["run", "--no-compile", "--no-start", "-e", code])
+    assert {status, output =~ "all as it should be"} == {0, true}, output
+
+    {{:error, _diagnostics}, output} = compiler_result([{"CHUNKER_FEATURES", "nonsense"}])
+    assert output =~ "nonsense"
+  after
+    compile!()
+  end
+
   test "the versions in mix.exs, Cargo.toml and the library are one" do
     version = Chunker.MixProject.project()[:version]
 

@@ -9,6 +9,8 @@ defmodule Mix.Tasks.Compile.Chunker do
   ## Environment variables
 
     * `CHUNKER_NIF_PATH` - the absolute path of a library built elsewhere. It is copied, and Rust is not needed.
+    * `CHUNKER_FEATURES` - what is built in: Cargo features, separated by commas or spaces, such as `minimal` or
+      `sha256,zstd`. By default everything; see [features](features.html).
     * `CARGO_TARGET_DIR` - where Cargo builds. By default that is `target/` when Chunker is compiled in its own
       folder, and `_build/chunker_target` of the depending project when it is a dependency.
     * `RUSTFLAGS`, `CARGO_PROFILE_RELEASE_*`, `CARGO_BUILD_TARGET` and Cargo's other variables for compiler, flags and
@@ -39,7 +41,7 @@ defmodule Mix.Tasks.Compile.Chunker do
     "native/*/src/**/*"
   ]
 
-  @tracked_variables ~w(RUSTC RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER RUSTFLAGS RUSTUP_TOOLCHAIN
+  @tracked_variables ~w(CHUNKER_FEATURES RUSTC RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER RUSTFLAGS RUSTUP_TOOLCHAIN
                         CARGO_ENCODED_RUSTFLAGS CC CFLAGS AR)
   @tracked_prefixes ~w(CARGO_BUILD_ CARGO_PROFILE_RELEASE_ CARGO_TARGET_)
 
@@ -181,10 +183,18 @@ defmodule Mix.Tasks.Compile.Chunker do
 
   defp cargo_arguments do
     ~w(build --release --locked -p chunker_nif --color never --message-format json-render-diagnostics) ++
+      features(System.get_env("CHUNKER_FEATURES", "")) ++
       case target_directory() do
         nil -> []
         path -> ["--target-dir", path]
       end
+  end
+
+  defp features(chosen) do
+    case String.split(chosen, [",", " "], trim: true) do
+      [] -> []
+      features -> ["--no-default-features", "--features", Enum.join(features, ",")]
+    end
   end
 
   # `nil` leaves the choice to Cargo.

@@ -78,7 +78,7 @@ fn chunk_and_hash(c: &mut Criterion) {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("chunking-bench");
     std::fs::write(&path, &data).unwrap();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    for algorithm in Algorithm::ALL {
+    for &algorithm in Algorithm::ALL {
         let mut group = c.benchmark_group(format!("chunk_and_hash/{}", algorithm.name()));
         group.throughput(Throughput::Bytes(LENGTH as u64)).sample_size(10);
         group.bench_function("fastcdc, then hash", |b| {

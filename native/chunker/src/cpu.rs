@@ -17,6 +17,7 @@ pub fn features() -> Vec<&'static str> {
 }
 
 /// What crate `blake3` dispatches to: its own detection tells.
+#[cfg(feature = "blake3")]
 pub(crate) fn blake3_implementation() -> &'static str {
     // By name, because which variants there are depends on how the crate was built.
     match format!("{:?}", blake3::platform::Platform::detect()).as_str() {
@@ -30,6 +31,7 @@ pub(crate) fn blake3_implementation() -> &'static str {
 }
 
 /// What crate `sha2` dispatches to: the same condition as in its own detection, which it does not show.
+#[cfg(feature = "sha256")]
 pub(crate) fn sha256_implementation() -> &'static str {
     let has = |wanted: &[&str]| wanted.iter().all(|name| features().contains(name));
     if cfg!(any(target_arch = "x86", target_arch = "x86_64")) && has(&["sha", "sse4.1"]) {

@@ -89,6 +89,12 @@ pub enum Error {
     /// A codec failed.
     #[error(transparent)]
     Compression(#[from] CompressionError),
+    /// A hash function was left out when the library was built.
+    #[error("{name} was left out when the library was built")]
+    HashDisabled {
+        /// Its name.
+        name: &'static str,
+    },
     /// The caller gave the work up.
     #[error("the work was cancelled")]
     Cancelled,
@@ -103,6 +109,7 @@ impl Error {
             Self::Io(error) => error.code(),
             Self::FileChanged { .. } => "file_changed",
             Self::Compression(error) => error.code(),
+            Self::HashDisabled { .. } => "codec_disabled",
             Self::Cancelled => "cancelled",
         }
     }
@@ -121,6 +128,7 @@ impl Error {
                 .collect(),
             Self::FileChanged { path } => vec![("path", Detail::Path(path.clone()))],
             Self::Compression(error) => error.details(),
+            Self::HashDisabled { name } => vec![("codec", Detail::Name(name))],
             Self::Cancelled => Vec::new(),
         }
     }

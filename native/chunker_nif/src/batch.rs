@@ -60,7 +60,7 @@ fn hash_batch<'a>(
 ) -> NifResult<Term<'a>> {
     guard(env, || {
         let items: Vec<&[u8]> = items.iter().map(Binary::as_slice).collect();
-        let algorithm = algorithm.0;
+        let algorithm = algorithm.algorithm()?;
         let digests = with_batch(env, &options, |batch, give_up| {
             let work =
                 |(): &mut (), item: &&[u8], give_up: GiveUp<'_>| algorithm.hash_or_give_up(item, give_up);

@@ -13,12 +13,12 @@ use crate::options::Hash;
 /// For binaries so short that a plain scheduler is not held up.
 #[rustler::nif]
 fn hash_small<'a>(env: Env<'a>, data: Binary<'a>, algorithm: Hash) -> NifResult<Term<'a>> {
-    guard(env, || Ok(text(env, &algorithm.0.hash(&data).0)))
+    guard(env, || Ok(text(env, &algorithm.algorithm()?.hash(&data).0)))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn hash<'a>(env: Env<'a>, data: Binary<'a>, algorithm: Hash) -> NifResult<Term<'a>> {
-    guard(env, || Ok(text(env, &algorithm.0.hash_or_give_up(&data, &caller_died(env))?.0)))
+    guard(env, || Ok(text(env, &algorithm.algorithm()?.hash_or_give_up(&data, &caller_died(env))?.0)))
 }
 
 /// `special` for a file that may keep its reader waiting: it belongs on another scheduler.
@@ -36,7 +36,7 @@ fn hash_special_file<'a>(env: Env<'a>, path: Binary<'a>, algorithm: Hash) -> Nif
 }
 
 fn hash_input<'a>(env: Env<'a>, input: Input, algorithm: Hash) -> Result<Term<'a>, Failure<'a>> {
-    let digest = algorithm.0.hash_source(input, &caller_died(env))?;
+    let digest = algorithm.algorithm()?.hash_source(input, &caller_died(env))?;
     Ok((atoms::ok(), text(env, &digest.0)).encode(env))
 }
 

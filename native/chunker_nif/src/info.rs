@@ -14,7 +14,7 @@ fn info<'a>(env: Env<'a>) -> NifResult<Term<'a>> {
         let features: Vec<_> =
             chunker::cpu::features().into_iter().map(|name| text(env, name.as_bytes())).collect();
         let hashes: Vec<_> = Algorithm::ALL
-            .into_iter()
+            .iter()
             .map(|algorithm| (atom(env, algorithm.name()), text(env, algorithm.implementation().as_bytes())))
             .collect();
         let codecs: Vec<_> = Codec::ALL

@@ -155,19 +155,27 @@ impl<'a> Decoder<'a> for CodecName {
 }
 
 /// A hash function by its name, an atom.
-#[derive(Clone, Copy)]
-pub(crate) struct Hash(pub(crate) Algorithm);
+#[derive(Clone)]
+pub(crate) struct Hash(String);
+
+impl Hash {
+    /// The algorithm, if it is built in. `chunker_options` lets no other names through.
+    pub(crate) fn algorithm<'a>(&self) -> Result<Algorithm, Failure<'a>> {
+        let algorithm = Algorithm::from_name(&self.0)?;
+        let unknown = || chunker::OptionsError { option: "hash", value: 0, allowed: "blake3, sha256".into() };
+        Ok(algorithm.ok_or_else(unknown)?)
+    }
+}
 
 impl<'a> Decoder<'a> for Hash {
     fn decode(term: Term<'a>) -> NifResult<Self> {
-        let name = term.atom_to_string()?;
-        Algorithm::from_name(&name).map(Self).ok_or(rustler::Error::BadArg)
+        Ok(Self(term.atom_to_string()?))
     }
 }
 
 impl<'a> ChunkingOptions<'a> {
-    pub(crate) fn algorithm(&self) -> Algorithm {
-        self.hash.0
+    pub(crate) fn algorithm(&self) -> Result<Algorithm, Failure<'a>> {
+        self.hash.algorithm()
     }
 
     pub(crate) fn workers(&self) -> Result<Workers, Failure<'a>> {
@@ -205,7 +213,7 @@ impl<'a> ChunkingOptions<'a> {
         Chunking<impl Fn(&chunker::chunking::ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static>,
         Failure<'a>,
     > {
-        Ok(Chunking::new(self.cutter()?, self.workers()?, Chunk::hashed(self.algorithm())))
+        Ok(Chunking::new(self.cutter()?, self.workers()?, Chunk::hashed(self.algorithm()?)))
     }
 }
 

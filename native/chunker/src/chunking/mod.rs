@@ -37,7 +37,7 @@ use crate::workers::Workers;
 /// use chunker::workers::Workers;
 ///
 /// let cutter = Cutter::new(&Options::default())?;
-/// let chunking = Chunking::new(cutter, Workers::of_this_thread(), Chunk::hashed(Algorithm::Blake3));
+/// let chunking = Chunking::new(cutter, Workers::of_this_thread(), Chunk::hashed(Algorithm::ALL[0]));
 /// let chunks = chunking.slice(b"hello", &|| false)?;
 /// assert_eq!((chunks[0].offset, chunks[0].length), (0, 5));
 /// # Ok::<(), chunker::Error>(())

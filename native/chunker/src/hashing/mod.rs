@@ -4,12 +4,16 @@ pub mod nix_base32;
 
 use std::fmt;
 
+#[cfg(feature = "sha256")]
 use sha2::Digest as _;
 
 use crate::GiveUp;
 use crate::cpu;
 use crate::error::Error;
 use crate::source::Source;
+
+#[cfg(not(any(feature = "blake3", feature = "sha256")))]
+compile_error!("a hash function is needed: turn on the feature blake3 or sha256");
 
 /// A digest of 32 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,32 +25,51 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// A hash function.
+/// A hash function that is built in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Algorithm {
     /// BLAKE3 without a key: fast everywhere.
+    #[cfg(feature = "blake3")]
     Blake3,
     /// SHA-256: what Nix, OCI and Git (in its newer object format) name their content by.
+    #[cfg(feature = "sha256")]
     Sha256,
 }
 
 impl Algorithm {
-    /// Each algorithm there is.
-    pub const ALL: [Self; 2] = [Self::Blake3, Self::Sha256];
+    /// Each algorithm that is built in.
+    pub const ALL: &[Self] = &[
+        #[cfg(feature = "blake3")]
+        Self::Blake3,
+        #[cfg(feature = "sha256")]
+        Self::Sha256,
+    ];
+
+    /// The names of all algorithms, built in or not.
+    const NAMES: [&str; 2] = ["blake3", "sha256"];
 
     /// The name in the public API.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            #[cfg(feature = "blake3")]
             Self::Blake3 => "blake3",
+            #[cfg(feature = "sha256")]
             Self::Sha256 => "sha256",
         }
     }
 
-    /// The algorithm of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    /// The algorithm of that name; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::HashDisabled`] if it was left out when the library was built.
+    pub fn from_name(name: &str) -> Result<Option<Self>, Error> {
+        let algorithm = Self::ALL.iter().copied().find(|algorithm| algorithm.name() == name);
+        match Self::NAMES.into_iter().find(|known| *known == name) {
+            Some(name) if algorithm.is_none() => Err(Error::HashDisabled { name }),
+            _ => Ok(algorithm),
+        }
     }
 
     /// The digest of `data`, on this thread.
@@ -59,6 +82,8 @@ impl Algorithm {
     #[must_use]
     pub fn hash_slices(self, slices: &[&[u8]]) -> Digest {
         match (self, slices) {
+            // In one piece: that saves making a hasher, which counts for small inputs.
+            #[cfg(feature = "blake3")]
             (Self::Blake3, [data]) => Digest(blake3::hash(data).into()),
             _ => {
                 let mut hasher = Hasher::new(self);
@@ -107,7 +132,9 @@ impl Algorithm {
     #[must_use]
     pub fn implementation(self) -> &'static str {
         match self {
+            #[cfg(feature = "blake3")]
             Self::Blake3 => cpu::blake3_implementation(),
+            #[cfg(feature = "sha256")]
             Self::Sha256 => cpu::sha256_implementation(),
         }
     }
@@ -120,7 +147,9 @@ pub struct Hasher(State);
 #[derive(Clone)]
 enum State {
     // BLAKE3's state is twenty times as large as SHA-256's.
+    #[cfg(feature = "blake3")]
     Blake3(Box<blake3::Hasher>),
+    #[cfg(feature = "sha256")]
     Sha256(sha2::Sha256),
 }
 
@@ -129,7 +158,9 @@ impl Hasher {
     #[must_use]
     pub fn new(algorithm: Algorithm) -> Self {
         Self(match algorithm {
+            #[cfg(feature = "blake3")]
             Algorithm::Blake3 => State::Blake3(Box::default()),
+            #[cfg(feature = "sha256")]
             Algorithm::Sha256 => State::Sha256(sha2::Sha256::new()),
         })
     }
@@ -137,9 +168,11 @@ impl Hasher {
     /// Takes in the next bytes.
     pub fn update(&mut self, data: &[u8]) {
         match &mut self.0 {
+            #[cfg(feature = "blake3")]
             State::Blake3(hasher) => {
                 hasher.update(data);
             }
+            #[cfg(feature = "sha256")]
             State::Sha256(hasher) => hasher.update(data),
         }
     }
@@ -148,7 +181,9 @@ impl Hasher {
     #[must_use]
     pub fn finish(self) -> Digest {
         Digest(match self.0 {
+            #[cfg(feature = "blake3")]
             State::Blake3(hasher) => hasher.finalize().into(),
+            #[cfg(feature = "sha256")]
             State::Sha256(hasher) => hasher.finalize().into(),
         })
     }
@@ -157,7 +192,9 @@ impl Hasher {
 impl fmt::Debug for Hasher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
+            #[cfg(feature = "blake3")]
             State::Blake3(_) => "Hasher(blake3)",
+            #[cfg(feature = "sha256")]
             State::Sha256(_) => "Hasher(sha256)",
         })
     }
@@ -172,6 +209,7 @@ mod tests {
         format!("{digest:?}")
     }
 
+    #[cfg(feature = "sha256")]
     #[test]
     fn sha256_gives_the_vectors_of_fips_180_4() {
         let cases: [(&[u8], &str); 3] = [
@@ -192,6 +230,7 @@ mod tests {
         (0..=250).cycle().take(length).collect()
     }
 
+    #[cfg(feature = "blake3")]
     #[test]
     fn blake3_gives_the_published_vectors() {
         let cases = [
@@ -210,7 +249,7 @@ mod tests {
     #[test]
     fn pieces_and_a_reader_give_what_the_whole_gives() {
         let data = counting(3_000_001);
-        for algorithm in Algorithm::ALL {
+        for &algorithm in Algorithm::ALL {
             let whole = algorithm.hash(&data);
             for size in [1000, 65_537, 1 << 20] {
                 let slices: Vec<&[u8]> = data.chunks(size).collect();
@@ -225,9 +264,17 @@ mod tests {
 
     #[test]
     fn names_lead_back_to_their_algorithm() {
-        for algorithm in Algorithm::ALL {
-            assert_eq!(Algorithm::from_name(algorithm.name()), Some(algorithm));
+        for &algorithm in Algorithm::ALL {
+            assert_eq!(Algorithm::from_name(algorithm.name()).unwrap(), Some(algorithm));
         }
-        assert_eq!(Algorithm::from_name("md5"), None);
+        assert_eq!(Algorithm::from_name("md5").unwrap(), None);
+        for name in Algorithm::NAMES {
+            let built_in = Algorithm::ALL.iter().any(|algorithm| algorithm.name() == name);
+            let found = Algorithm::from_name(name).map_err(|error| error.code());
+            assert_eq!(
+                found.map(|algorithm| algorithm.is_some()),
+                if built_in { Ok(true) } else { Err("codec_disabled") }
+            );
+        }
     }
 }
