@@ -137,28 +137,6 @@ defmodule Chunker.StreamTest do
         :chunker.close(next)
       end
     end
-
-    test "a huge element comes out bit by bit" do
-      data = :crypto.strong_rand_bytes(64 * @mib)
-      owner = self()
-      before = :erlang.memory(:binary)
-
-      [data]
-      |> Chunker.stream(threads: 2)
-      |> Stream.each(fn _ -> send(owner, {:memory, :erlang.memory(:binary) - before}) end)
-      |> Stream.take(5)
-      |> Stream.run()
-
-      # Other tests run at the same time; all chunks at once would be 64 MiB.
-      assert_received {:memory, grown}
-      assert grown < 48 * @mib
-
-      {:ok, iterator} = :chunker.stream([data], threads: 2)
-      before = :erlang.memory(:binary)
-      {:ok, _, next} = :chunker.next(iterator)
-      assert :erlang.memory(:binary) - before < 48 * @mib
-      assert :ok = :chunker.close(next)
-    end
   end
 
   describe "the file is closed" do
@@ -434,18 +412,6 @@ defmodule Chunker.StreamTest do
       assert :chunker.close(iterator) == :ok
       assert Task.yield(task, 2_000) == {:ok, {:error, {:cancelled, %{}}}}
       refute open?(path)
-    end
-
-    test "gives its memory back when it is collected" do
-      before = :erlang.memory(:binary)
-
-      for _ <- 1..30 do
-        {:ok, pieces} = Native.stream_pieces(put_elem(@native, 0, {262_144, 1_048_576, 4_194_304, 1, 0}))
-        {:ok, _} = Native.stream_push(pieces, :crypto.strong_rand_bytes(3 * @mib))
-      end
-
-      :erlang.garbage_collect()
-      assert eventually(fn -> :erlang.memory(:binary) - before < 30 * @mib end)
     end
   end
 end
