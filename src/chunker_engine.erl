@@ -36,8 +36,22 @@ chunk_data(Data, Options) -> ?NIF:chunk_data(Data, Options).
 -spec chunk_file(binary(), chunker_options:chunking()) -> {ok, [chunk()]} | failure().
 chunk_file(Path, Options) ->
     case ?NIF:chunk_file(Path, Options) of
-        special -> ?NIF:chunk_special_file(Path, Options);
+        special -> chunk_special_file(Path, Options);
         Result -> Result
+    end.
+
+%% A FIFO, a terminal or a device: what it gives bit by bit, and between the bits no scheduler waits for it.
+chunk_special_file(Path, Options) ->
+    case open_file(Path, {Options, nil}) of
+        {ok, Stream} -> chunks_of(Stream, []);
+        Failure -> Failure
+    end.
+
+chunks_of(Stream, Chunks) ->
+    case next(Stream) of
+        {ok, []} -> {ok, lists:append(lists:reverse(Chunks))};
+        {ok, Loaded} -> chunks_of(Stream, [[{O, L, H} || {O, L, H, _, _} <- Loaded] | Chunks]);
+        Failure -> Failure
     end.
 
 %% A result for each path. Those that may keep their reader waiting come after the others, each on its own.
@@ -49,7 +63,7 @@ chunk_files(Paths, Chunking, Batch) ->
         Failure -> Failure
     end.
 
-unless_special(Path, special, Chunking) -> ?NIF:chunk_special_file(Path, Chunking);
+unless_special(Path, special, Chunking) -> chunk_special_file(Path, Chunking);
 unless_special(_, Result, _) -> Result.
 
 %% Runs a call with the batch's options in the NIF's form.
@@ -155,8 +169,25 @@ hash(Data, Algorithm) -> ?NIF:hash(Data, Algorithm).
 -spec hash_file(binary(), chunker:algorithm()) -> {ok, <<_:256>>} | failure().
 hash_file(Path, Algorithm) ->
     case ?NIF:hash_file(Path, Algorithm) of
-        special -> ?NIF:hash_special_file(Path, Algorithm);
+        special -> hash_special_file(Path, Algorithm);
         Result -> Result
+    end.
+
+hash_special_file(Path, Algorithm) ->
+    case ?NIF:hash_special_open(Path, Algorithm) of
+        {ok, Stream} -> again_and_again(fun() -> ?NIF:hash_special_next(Stream) end, 1);
+        Failure -> Failure
+    end.
+
+%% Calls until there is something else to do than to wait. The pauses, in milliseconds, grow up to 20.
+again_and_again(Call, Pause) ->
+    case Call() of
+        wait ->
+            receive
+            after Pause -> again_and_again(Call, min(2 * Pause, 20))
+            end;
+        Result ->
+            Result
     end.
 
 %% Text takes the engine longer than a hash does: up to here it is a tenth of a millisecond.
@@ -190,7 +221,7 @@ open_pieces({Chunking, Compression}) ->
 %% The next chunks; none at the end.
 -spec next(stream()) -> {ok, [loaded()]} | failure().
 next({regular, Stream}) -> ?NIF:stream_next(Stream);
-next({special, Stream}) -> ?NIF:stream_next_special(Stream).
+next({special, Stream}) -> again_and_again(fun() -> ?NIF:stream_next_special(Stream) end, 1).
 
 %% The chunks that have become known, be it none.
 -spec push(stream(), binary()) -> {ok, [loaded()]} | failure().

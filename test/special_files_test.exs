@@ -407,7 +407,9 @@ defmodule Chunker.SpecialFilesTest do
     end
 
     test "waits beside others without holding up the VM", %{tmp_dir: folder} do
-      paths = for i <- 1..4, do: fifo(folder, "waiting-#{i}")
+      # More than there are schedulers of either dirty kind, which a wait must not take.
+      count = 2 + max(:erlang.system_info(:dirty_io_schedulers), :erlang.system_info(:dirty_cpu_schedulers))
+      paths = for i <- 1..count, do: fifo(folder, "waiting-#{i}")
       tasks = for path <- paths, do: Task.async(fn -> Chunker.chunk_file!(path) end)
       assert eventually(fn -> Enum.all?(paths, &open?/1) end)
 
@@ -420,6 +422,8 @@ defmodule Chunker.SpecialFilesTest do
     end
 
     test "tells its writer at once that the reader is gone", %{tmp_dir: folder} do
+      test = self()
+
       for {halt, i} <- Enum.with_index([:take, :raise, :kill]) do
         path = fifo(folder, "broken-#{i}")
         # What the VM starts ignores SIGPIPE, so that `cat` sees the error.
@@ -430,11 +434,12 @@ defmodule Chunker.SpecialFilesTest do
             path
             |> Chunker.stream(@small)
             |> Stream.with_index()
-            |> Enum.find(fn {_, index} -> index == 5 and halt(halt) end)
+            |> Enum.find(fn {_, index} -> index == 5 and halt(halt, test) end)
           end)
 
         if halt == :kill do
-          assert eventually(fn -> open?(path) end)
+          # Not before the writer has opened the FIFO too: it would wait for another reader.
+          assert_receive {:reading, ^pid}, 5_000
           Process.exit(pid, :kill)
         end
 
@@ -445,8 +450,12 @@ defmodule Chunker.SpecialFilesTest do
       end
     end
 
-    defp halt(:take), do: true
-    defp halt(:raise), do: exit(:shutdown)
-    defp halt(:kill), do: Process.sleep(:infinity)
+    defp halt(:take, _test), do: true
+    defp halt(:raise, _test), do: exit(:shutdown)
+
+    defp halt(:kill, test) do
+      send(test, {:reading, self()})
+      Process.sleep(:infinity)
+    end
   end
 end

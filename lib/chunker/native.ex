@@ -16,7 +16,6 @@ defmodule Chunker.Native do
   def chunk_small_data(_data, _options), do: not_loaded()
   def chunk_data(_data, _options), do: not_loaded()
   def chunk_file(_path, _options), do: not_loaded()
-  def chunk_special_file(_path, _options), do: not_loaded()
 
   def chunk_files(_paths, _options, _batch), do: not_loaded()
   def hash_batch(_items, _algorithm, _batch), do: not_loaded()
@@ -47,7 +46,8 @@ defmodule Chunker.Native do
   def hash_small(_data, _algorithm), do: not_loaded()
   def hash(_data, _algorithm), do: not_loaded()
   def hash_file(_path, _algorithm), do: not_loaded()
-  def hash_special_file(_path, _algorithm), do: not_loaded()
+  def hash_special_open(_path, _algorithm), do: not_loaded()
+  def hash_special_next(_stream), do: not_loaded()
 
   def nix_base32_encode_small(_bytes), do: not_loaded()
   def nix_base32_encode(_bytes), do: not_loaded()

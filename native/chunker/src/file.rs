@@ -1,15 +1,14 @@
 //! Files of any kind as a source of bytes.
 //!
 //! A regular file is read to its end, and it is an error if it shrinks or grows meanwhile. Anything else (a FIFO, a
-//! terminal, a device) is read until whoever feeds it closes it; waiting for it can be given up. No file is ever mapped
-//! into memory: a mapped file that another program truncates ends the whole process.
+//! terminal, a device) is read until whoever feeds it closes it, and never waited for without being asked to. No file is
+//! ever mapped into memory: a mapped file that another program truncates ends the whole process.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use crate::GiveUp;
 use crate::error::{Error, IoError};
 use crate::source::Source;
 
@@ -100,6 +99,16 @@ impl Input {
         Ok(())
     }
 
+    /// A file that grows faster than it is read has no end to wait for.
+    fn check_growth(&self) -> Result<(), Error> {
+        if self.kind == Kind::Special || self.read <= self.opened.size {
+            return Ok(());
+        }
+        // Files of `/proc` say all the time that they are empty.
+        let metadata = self.file.metadata().map_err(|source| self.refused(source))?;
+        if metadata.len() == self.opened.size && self.opened.size == 0 { Ok(()) } else { Err(self.changed()) }
+    }
+
     fn changed(&self) -> Error {
         Error::FileChanged { path: self.path.clone() }
     }
@@ -110,28 +119,24 @@ impl Input {
 }
 
 impl Source for Input {
-    fn read(&mut self, buffer: &mut [u8], give_up: GiveUp<'_>) -> Result<usize, Error> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error> {
+        // The end of a FIFO that nobody has opened to write is none.
+        if self.kind == Kind::Special && !self.wait(Duration::ZERO) {
+            return Ok(None);
+        }
         loop {
-            if self.kind == Kind::Special {
-                wait_for_bytes(&self.file, give_up).map_err(|error| match error {
-                    Waiting::GivenUp => Error::Cancelled,
-                    Waiting::Refused(source) => self.refused(source),
-                })?;
-            }
             match self.file.read(buffer) {
                 Ok(0) => {
                     self.check_end()?;
-                    return Ok(0);
+                    return Ok(Some(0));
                 }
                 Ok(count) => {
                     self.read += count as u64;
-                    // A file that grows faster than it is read has no end to wait for.
-                    if self.kind == Kind::Regular && self.opened.size > 0 && self.read > self.opened.size {
-                        return Err(self.changed());
-                    }
-                    return Ok(count);
+                    self.check_growth()?;
+                    return Ok(Some(count));
                 }
-                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                 Err(source) => return Err(self.refused(source)),
             }
         }
@@ -145,14 +150,9 @@ impl Source for Input {
         (self.kind == Kind::Regular && self.opened.size > 0).then_some(self.opened.size)
     }
 
-    fn is_ready(&self) -> bool {
-        self.kind == Kind::Regular || has_bytes(&self.file)
+    fn wait(&self, patience: Duration) -> bool {
+        self.kind == Kind::Regular || has_bytes(&self.file, patience)
     }
-}
-
-enum Waiting {
-    GivenUp,
-    Refused(io::Error),
 }
 
 #[cfg(unix)]
@@ -166,37 +166,14 @@ fn open_without_waiting(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
+/// An error makes a file ready too: reading it tells which.
 #[cfg(unix)]
-fn wait_for_bytes(file: &File, give_up: GiveUp<'_>) -> Result<(), Waiting> {
+fn has_bytes(file: &File, patience: Duration) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::io::Errno;
 
-    // How long a call that was given up may go on waiting: well below the 100 ms that the design allows.
-    let patience = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
-    loop {
-        if give_up() {
-            return Err(Waiting::GivenUp);
-        }
-        match poll(&mut [PollFd::new(file, PollFlags::IN)], Some(&patience)) {
-            Ok(0) | Err(Errno::INTR) => {}
-            Ok(_) => return Ok(()),
-            Err(error) => return Err(Waiting::Refused(error.into())),
-        }
-    }
-}
-
-#[cfg(unix)]
-fn has_bytes(file: &File) -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
-    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    // An error makes the file ready: reading it tells which.
-    !matches!(poll(&mut [PollFd::new(file, PollFlags::IN)], Some(&at_once)), Ok(0))
-}
-
-#[cfg(not(unix))]
-fn has_bytes(_file: &File) -> bool {
-    true
+    let patience = Timespec::try_from(patience).ok();
+    !matches!(poll(&mut [PollFd::new(file, PollFlags::IN)], patience.as_ref()), Ok(0) | Err(Errno::INTR))
 }
 
 #[cfg(not(unix))]
@@ -205,6 +182,6 @@ fn open_without_waiting(path: &Path) -> io::Result<File> {
 }
 
 #[cfg(not(unix))]
-fn wait_for_bytes(_file: &File, give_up: GiveUp<'_>) -> Result<(), Waiting> {
-    if give_up() { Err(Waiting::GivenUp) } else { Ok(()) }
+fn has_bytes(_file: &File, _patience: Duration) -> bool {
+    true
 }

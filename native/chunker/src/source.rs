@@ -1,19 +1,19 @@
 //! Where bytes come from.
 
 use std::io::{ErrorKind, Read};
+use std::time::Duration;
 
-use crate::GiveUp;
 use crate::error::{Error, IoError};
 
-/// Something to read bytes from, which can be told to give up.
+/// Something to read bytes from.
 pub trait Source {
-    /// Reads bytes to the front of `buffer` and gives their number, 0 at the end of the input only.
+    /// Reads bytes to the front of `buffer` and gives their number, 0 at the end of the input only; `None` if there are
+    /// none yet. Does not wait for whoever sends them.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `give_up` says so while nothing comes, and whatever reading fails with. After an error
-    /// the source is not read again.
-    fn read(&mut self, buffer: &mut [u8], give_up: GiveUp<'_>) -> Result<usize, Error>;
+    /// Whatever reading fails with. After an error the source is not read again.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error>;
 
     /// Whether bytes come when somebody else sends them, so that what there is should be passed on at once.
     fn is_live(&self) -> bool {
@@ -25,8 +25,8 @@ pub trait Source {
         None
     }
 
-    /// Whether a read would answer at once.
-    fn is_ready(&self) -> bool {
+    /// Waits until there is something to read, but no longer than `patience`, and tells whether there is.
+    fn wait(&self, _patience: Duration) -> bool {
         true
     }
 }
@@ -36,10 +36,10 @@ pub trait Source {
 pub struct FromRead<R>(pub R);
 
 impl<R: Read> Source for FromRead<R> {
-    fn read(&mut self, buffer: &mut [u8], _give_up: GiveUp<'_>) -> Result<usize, Error> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error> {
         loop {
             match self.0.read(buffer) {
-                Ok(count) => return Ok(count),
+                Ok(count) => return Ok(Some(count)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(source) => return Err(IoError { path: None, source }.into()),
             }

@@ -41,6 +41,19 @@ impl Workers {
         Self { pool: None, helpers: 0 }
     }
 
+    /// Whether `threads` is a number of threads that can be asked for: 1 to 1,024.
+    ///
+    /// # Errors
+    ///
+    /// [`OptionsError`] if not.
+    pub fn check(threads: usize) -> Result<(), OptionsError> {
+        if (1..=MOST_THREADS).contains(&threads) {
+            return Ok(());
+        }
+        let allowed = format!("1..{MOST_THREADS}");
+        Err(OptionsError { option: "threads", value: threads as u64, allowed })
+    }
+
     /// The thread that calls and as many of the pool's that there are `threads` in all. The first call that needs the
     /// pool makes it, with `pool_size` threads; it keeps that size.
     ///
@@ -48,10 +61,7 @@ impl Workers {
     ///
     /// [`Error::Options`] unless `threads` is 1 to 1,024; [`Error::Io`] when the operating system refuses the threads.
     pub fn shared(threads: usize, pool_size: usize) -> Result<Self, Error> {
-        if !(1..=MOST_THREADS).contains(&threads) {
-            let allowed = format!("1..{MOST_THREADS}");
-            return Err(OptionsError { option: "threads", value: threads as u64, allowed }.into());
-        }
+        Self::check(threads)?;
         let helpers = threads - 1;
         if helpers == 0 {
             return Ok(Self::of_this_thread());

@@ -24,7 +24,7 @@ pub(crate) fn list<'a>(env: Env<'a>, chunks: &[Chunk]) -> Term<'a> {
 /// For binaries so short that a plain scheduler is not held up.
 #[rustler::nif]
 fn chunk_small_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
-    guard(env, || Ok(list(env, &options.hashing()?.slice(&data, &|| false)?)))
+    guard(env, || Ok(list(env, &options.hashing_alone()?.slice(&data, &|| false)?)))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
@@ -32,7 +32,7 @@ fn chunk_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'a>) 
     guard(env, || Ok(list(env, &options.hashing()?.slice(&data, &caller_died(env))?)))
 }
 
-/// `special` for a file that may keep its reader waiting: it belongs on another scheduler.
+/// `special` for a file that may keep its reader waiting, which is chunked as a stream.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
@@ -41,18 +41,6 @@ fn chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) 
             None => Ok(atoms::special().encode(env)),
             Some(input) => Ok(list(env, &chunking.source(input).all(&caller_died(env))?)),
         }
-    })
-}
-
-#[rustler::nif(schedule = "DirtyIo")]
-fn chunk_special_file<'a>(
-    env: Env<'a>,
-    path: Binary<'a>,
-    options: ChunkingOptions<'a>,
-) -> NifResult<Term<'a>> {
-    guard(env, || {
-        let input = Input::open(&to_path(&path))?;
-        Ok(list(env, &options.hashing()?.source(input).all(&caller_died(env))?))
     })
 }
 

@@ -44,7 +44,6 @@ fn train_dictionary<'a>(env: Env<'a>, samples: Vec<Binary<'a>>, size: Term<'a>) 
     })
 }
 
-#[cfg(feature = "zstd")]
 fn train<'a>(samples: &[&[u8]], size: Term<'a>) -> Result<Vec<u8>, Failure<'a>> {
     // 100 MiB is far more than any dictionary is good for.
     let most = 100 << 20;
@@ -56,11 +55,4 @@ fn train<'a>(samples: &[&[u8]], size: Term<'a>) -> Result<Vec<u8>, Failure<'a>> 
         }
         _ => Err(Failure::OutOfRange { option: "max_size", value: size, allowed: format!("256..{most}") }),
     }
-}
-
-#[cfg(not(feature = "zstd"))]
-fn train<'a>(_samples: &[&[u8]], _size: Term<'a>) -> Result<Vec<u8>, Failure<'a>> {
-    use chunker::compression::{Codec, CompressionError};
-
-    Err(chunker::Error::from(CompressionError::CodecDisabled { codec: Codec::Zstd }).into())
 }

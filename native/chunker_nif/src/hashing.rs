@@ -1,8 +1,11 @@
 //! Digests of whole inputs, and their notation.
 
+use std::sync::Mutex;
+
 use chunker::file::Input;
-use chunker::hashing::nix_base32;
-use rustler::{Binary, Encoder, Env, NifResult, Term};
+use chunker::hashing::{Hasher, nix_base32};
+use chunker::source::Source;
+use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::chunking::{regular, to_path};
@@ -21,7 +24,7 @@ fn hash<'a>(env: Env<'a>, data: Binary<'a>, algorithm: Hash) -> NifResult<Term<'
     guard(env, || Ok(text(env, &algorithm.algorithm()?.hash_or_give_up(&data, &caller_died(env))?.0)))
 }
 
-/// `special` for a file that may keep its reader waiting: it belongs on another scheduler.
+/// `special` for a file that may keep its reader waiting, which is hashed bit by bit.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn hash_file<'a>(env: Env<'a>, path: Binary<'a>, algorithm: Hash) -> NifResult<Term<'a>> {
     guard(env, || match regular(&path)? {
@@ -30,9 +33,44 @@ fn hash_file<'a>(env: Env<'a>, path: Binary<'a>, algorithm: Hash) -> NifResult<T
     })
 }
 
+/// A special file, and the digest of what it gave so far.
+struct HashStream(Mutex<Option<(Input, Hasher)>>);
+
+#[rustler::resource_impl]
+impl Resource for HashStream {}
+
+/// `{ok, Stream}`
 #[rustler::nif(schedule = "DirtyIo")]
-fn hash_special_file<'a>(env: Env<'a>, path: Binary<'a>, algorithm: Hash) -> NifResult<Term<'a>> {
-    guard(env, || hash_input(env, Input::open(&to_path(&path))?, algorithm))
+fn hash_special_open<'a>(env: Env<'a>, path: Binary<'a>, algorithm: Hash) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let hasher = Hasher::new(algorithm.algorithm()?);
+        let stream = HashStream(Mutex::new(Some((Input::open(&to_path(&path))?, hasher))));
+        Ok((atoms::ok(), ResourceArc::new(stream)).encode(env))
+    })
+}
+
+/// `{ok, Digest}` at the end of the file, or `wait` if somebody has to send more of it.
+#[rustler::nif(schedule = "DirtyIo")]
+fn hash_special_next<'a>(env: Env<'a>, stream: ResourceArc<HashStream>) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let taken = stream.0.lock().ok().and_then(|mut state| state.take());
+        let Some((mut input, mut hasher)) = taken else { return Err(chunker::Error::Cancelled.into()) };
+        let died = caller_died(env);
+        let mut buffer = vec![0; 1 << 16];
+        while let Some(count) = input.read(&mut buffer)? {
+            if count == 0 {
+                return Ok((atoms::ok(), text(env, &hasher.finish().0)).encode(env));
+            }
+            hasher.update(&buffer[..count]);
+            if died() {
+                return Err(chunker::Error::Cancelled.into());
+            }
+        }
+        if let Ok(mut state) = stream.0.lock() {
+            *state = Some((input, hasher));
+        }
+        Ok(atoms::wait().encode(env))
+    })
 }
 
 fn hash_input<'a>(env: Env<'a>, input: Input, algorithm: Hash) -> Result<Term<'a>, Failure<'a>> {

@@ -17,7 +17,7 @@ mod options;
 mod stream;
 
 mod atoms {
-    rustler::atoms! { ok, error, regular, special, more, done, chunker_progress }
+    rustler::atoms! { ok, error, regular, special, more, done, wait, chunker_progress }
 }
 
 rustler::init!("Elixir.Chunker.Native");

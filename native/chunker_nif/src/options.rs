@@ -36,15 +36,19 @@ struct Threads<'a> {
 }
 
 impl<'a> Threads<'a> {
+    /// How many threads are wanted, if that is in range.
+    fn wanted(&self) -> Result<usize, Failure<'a>> {
+        let threads = usize::try_from(number(self.threads)).unwrap_or(usize::MAX);
+        Workers::check(threads).map_err(|OptionsError { option, allowed, .. }| Failure::OutOfRange {
+            option,
+            value: self.threads,
+            allowed,
+        })?;
+        Ok(threads)
+    }
+
     fn workers(&self) -> Result<Workers, Failure<'a>> {
-        let Self { threads, pool_size } = *self;
-        let wanted = usize::try_from(number(threads)).unwrap_or(usize::MAX);
-        Workers::shared(wanted, pool_size).map_err(|error| match error {
-            chunker::Error::Options(OptionsError { option, allowed, .. }) => {
-                Failure::OutOfRange { option, value: threads, allowed }
-            }
-            error => error.into(),
-        })
+        Ok(Workers::shared(self.wanted()?, self.pool_size)?)
     }
 }
 
@@ -204,6 +208,17 @@ impl<'a> ChunkingOptions<'a> {
             };
             Failure::OutOfRange { option, value, allowed }
         })
+    }
+
+    /// The same on the thread of the caller, however many are allowed; the pool is not even made.
+    pub(crate) fn hashing_alone(
+        &self,
+    ) -> Result<
+        Chunking<impl Fn(&chunker::chunking::ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static>,
+        Failure<'a>,
+    > {
+        self.threads.wanted()?;
+        Ok(Chunking::new(self.cutter()?, Workers::of_this_thread(), Chunk::hashed(self.algorithm()?)))
     }
 
     /// Chunking that hashes each chunk and keeps none of its bytes.

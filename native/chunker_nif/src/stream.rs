@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chunker::GiveUp;
-use chunker::chunking::{Chunk, ChunkBytes, Chunking, Pieces, Reader};
+use chunker::chunking::{Chunk, ChunkBytes, Chunking, Pieces, Reader, Step};
 use chunker::compression::{CompressOptions, CompressionScratch, compress_or_give_up};
 use chunker::file::{Input, Kind};
 use rustler::{Binary, Encoder, Env, NifResult, OwnedBinary, Resource, ResourceArc, Term};
@@ -151,7 +151,7 @@ fn stream_file<'a>(
 }
 
 /// `{ok, Stream}`
-#[rustler::nif]
+#[rustler::nif(schedule = "DirtyCpu")]
 fn stream_pieces<'a>(
     env: Env<'a>,
     options: ChunkingOptions<'a>,
@@ -174,12 +174,17 @@ fn stream_next_special<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResu
     guard(env, || next(env, &stream))
 }
 
-/// `{ok, Chunks}`; no chunks at the end.
+/// `{ok, Chunks}`, with no chunks at the end, or `wait` if somebody has to send more before there can be any: a scheduler
+/// that waited for a FIFO would be missing to all others.
 fn next<'a>(env: Env<'a>, stream: &Stream) -> Result<Term<'a>, Failure<'a>> {
     let State::File(mut reader) = stream.take() else { return Err(chunker::Error::Cancelled.into()) };
-    let chunks = reader.next_results(&stream.given_up(env))?.unwrap_or_default();
+    let step = reader.step(&stream.given_up(env))?;
     stream.put(State::File(reader));
-    list(env, chunks)
+    match step {
+        Step::Results(chunks) => list(env, chunks),
+        Step::End => list(env, Vec::new()),
+        Step::Waiting => Ok(atoms::wait().encode(env)),
+    }
 }
 
 /// `{ok, Chunks}`: those that have become known, be it none.

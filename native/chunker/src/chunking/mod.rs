@@ -21,7 +21,8 @@ pub use chunk::{Chunk, ChunkBytes};
 pub use files::FileChunks;
 pub use options::{Cutter, Options};
 pub use pieces::Pieces;
-pub use reader::Reader;
+pub(crate) use reader::PATIENCE;
+pub use reader::{Reader, Step};
 pub use scanner::{Cut, Scanner};
 
 use crate::workers::Workers;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Read;
+use std::time::Duration;
 
 use super::chunk::ChunkBytes;
 use super::pipeline::{Next, Pipeline};
@@ -37,6 +38,9 @@ impl<W> Chunking<W> {
     }
 }
 
+/// How long a call that was given up may go on waiting for input: well below the 100 ms that the design allows.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(20);
+
 /// An input that is read as it is chunked. Made by [`Chunking::reader`] and [`Chunking::source`].
 ///
 /// While one part of the input is read and scanned, the chunks of those before are worked on. Memory stays below four
@@ -46,31 +50,79 @@ pub struct Reader<T, S> {
     running: Option<(Pipeline<T>, S)>,
 }
 
+/// What [`Reader::step`] came to.
+#[derive(Debug)]
+pub enum Step<T> {
+    /// The next results, at least one.
+    Results(Vec<T>),
+    /// There is nothing to do until somebody sends more of the input; [`Reader::wait`] waits for that.
+    Waiting,
+    /// All results have been given.
+    End,
+}
+
 impl<T: Send + 'static, S: Source> Reader<T, S> {
-    /// The next results, at least one; `None` after the last.
+    /// The next results, if they can be had without waiting for whoever sends the input.
     ///
     /// # Errors
     ///
-    /// What the source fails with, and [`Error::Cancelled`] when `give_up` says so. After an error comes `None`.
+    /// What the source fails with, and [`Error::Cancelled`] when `give_up` says so. After an error comes
+    /// [`Step::End`].
+    ///
+    /// # Panics
+    ///
+    /// When the work on a chunk panics, with its message.
+    pub fn step(&mut self, give_up: GiveUp<'_>) -> Result<Step<T>, Error> {
+        let Some((mut pipeline, mut source)) = self.running.take() else { return Ok(Step::End) };
+        let live = source.is_live();
+        loop {
+            match pipeline.next(live, live && !source.wait(Duration::ZERO), give_up)? {
+                Next::Results(results) => {
+                    self.running = Some((pipeline, source));
+                    return Ok(Step::Results(results));
+                }
+                Next::End => return Ok(Step::End),
+                Next::Feed => {
+                    let mut read = None;
+                    pipeline.feed(live, |room| {
+                        read = source.read(room)?;
+                        Ok::<_, Error>(read.unwrap_or(0))
+                    })?;
+                    match read {
+                        Some(0) => pipeline.end(),
+                        Some(_) => {}
+                        None => {
+                            self.running = Some((pipeline, source));
+                            return Ok(Step::Waiting);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until there is more of the input, but no longer than `patience`.
+    pub fn wait(&self, patience: Duration) {
+        if let Some((_, source)) = &self.running {
+            source.wait(patience);
+        }
+    }
+
+    /// The next results, at least one; `None` after the last. Waits for whoever sends the input.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::step`]; after an error comes `None`.
     ///
     /// # Panics
     ///
     /// When the work on a chunk panics, with its message.
     pub fn next_results(&mut self, give_up: GiveUp<'_>) -> Result<Option<Vec<T>>, Error> {
-        let Some((mut pipeline, mut source)) = self.running.take() else { return Ok(None) };
-        let live = source.is_live();
         loop {
-            match pipeline.next(live, live && !source.is_ready(), give_up)? {
-                Next::Results(results) => {
-                    self.running = Some((pipeline, source));
-                    return Ok(Some(results));
-                }
-                Next::End => return Ok(None),
-                Next::Feed => {
-                    if pipeline.feed(live, |room| source.read(room, give_up))? == 0 {
-                        pipeline.end();
-                    }
-                }
+            match self.step(give_up)? {
+                Step::Results(results) => return Ok(Some(results)),
+                Step::End => return Ok(None),
+                Step::Waiting => self.wait(PATIENCE),
             }
         }
     }

@@ -70,12 +70,23 @@ impl Dictionary {
 /// # Errors
 ///
 /// [`CompressionError::CompressionFailed`] with [`Failure::SamplesUnsuitable`] when no dictionary can be made of the
-/// samples, or none as small as `max_size`, of which the least is 256 bytes; [`Failure::OutOfMemory`] without memory.
-#[cfg(feature = "zstd")]
+/// samples, or none as small as `max_size`, of which the least is 256 bytes; [`Failure::OutOfMemory`] without memory;
+/// [`CompressionError::CodecDisabled`] when zstd was left out of the build.
 pub fn train_dictionary<S: AsRef<[u8]>>(
     samples: &[S],
     max_size: usize,
 ) -> Result<Dictionary, CompressionError> {
+    #[cfg(feature = "zstd")]
+    return train(samples, max_size);
+    #[cfg(not(feature = "zstd"))]
+    {
+        let _ = (samples, max_size);
+        Err(CompressionError::CodecDisabled { codec: Codec::Zstd })
+    }
+}
+
+#[cfg(feature = "zstd")]
+fn train<S: AsRef<[u8]>>(samples: &[S], max_size: usize) -> Result<Dictionary, CompressionError> {
     let failed = |why| CompressionError::CompressionFailed { codec: Codec::Zstd, why };
     let sizes: Vec<usize> = samples.iter().map(|sample| sample.as_ref().len()).collect();
     // The library's interface: all samples in one buffer, at most 4 GiB of them, and their number in 32 bits.

@@ -8,6 +8,7 @@ use std::fmt;
 use sha2::Digest as _;
 
 use crate::GiveUp;
+use crate::chunking::PATIENCE;
 use crate::cpu;
 use crate::error::Error;
 use crate::source::Source;
@@ -121,9 +122,12 @@ impl Algorithm {
             if give_up() {
                 return Err(Error::Cancelled);
             }
-            match source.read(&mut buffer, give_up)? {
-                0 => return Ok(hasher.finish()),
-                count => hasher.update(&buffer[..count]),
+            match source.read(&mut buffer)? {
+                Some(0) => return Ok(hasher.finish()),
+                Some(count) => hasher.update(&buffer[..count]),
+                None => {
+                    source.wait(PATIENCE);
+                }
             }
         }
     }
