@@ -1,0 +1,90 @@
+# Each codec at its default level, compressing and decompressing one file, beside the official programs on the same file.
+#
+#     ERL_LIBS=/path/to/libs MIX_ENV=prod mix run bench/compression.exs [FILE] [SECONDS]
+#
+# Needs Benchee (see bench/chunking.exs) and the programs zstd, lz4, xz and bzip2. FILE is read as a whole; without it,
+# 32 MiB of this machine's libraries are taken. Programs read and write through pipes to nothing, one thread each; their
+# figures include the start of a process, about a millisecond.
+
+{file, seconds} =
+  case System.argv() do
+    [file, seconds] -> {file, String.to_integer(seconds)}
+    [file] -> {file, 5}
+    [] -> {nil, 5}
+  end
+
+folder = Path.join(System.tmp_dir!(), "chunker-compression-#{System.pid()}")
+File.mkdir_p!(folder)
+
+data =
+  if file do
+    File.read!(file)
+  else
+    "/usr/lib/**/*.so*"
+    |> Path.wildcard()
+    |> Stream.filter(&File.regular?/1)
+    |> Enum.reduce_while(<<>>, fn path, data ->
+      data = data <> File.read!(path)
+      if byte_size(data) < 33_554_432, do: {:cont, data}, else: {:halt, binary_part(data, 0, 33_554_432)}
+    end)
+  end
+
+plain = Path.join(folder, "data")
+File.write!(plain, data)
+
+codecs = [
+  {:zstd, "zstd", ["-3", "-q", "--single-thread", "-c"]},
+  {:lz4, "lz4", ["-1", "-q", "-c"]},
+  {:xz, "xz", ["-6", "-T1", "-c"]},
+  {:bzip2, "bzip2", ["-6", "-c"]}
+]
+
+shell = fn program, arguments, input ->
+  {_, 0} = System.cmd("sh", ["-c", "exec #{program} #{Enum.join(arguments, " ")} < #{input} > /dev/null"])
+end
+
+inputs =
+  for {codec, program, arguments} <- codecs, into: %{} do
+    compressed = Chunker.compress!(data, codec: codec)
+    path = Path.join(folder, "data.#{codec}")
+    File.write!(path, compressed)
+    {output, 0} = System.cmd("sh", ["-c", "#{program} #{Enum.join(arguments, " ")} < #{plain} | wc -c"])
+    theirs = output |> String.trim() |> String.to_integer()
+
+    IO.puts(
+      "#{codec}: #{byte_size(data)} bytes to #{byte_size(compressed)}, the program to #{theirs} " <>
+        "(ours is #{Float.round(byte_size(compressed) / theirs, 4)} of it)"
+    )
+
+    {"#{codec}", %{codec: codec, program: program, arguments: arguments, compressed: compressed, path: path}}
+  end
+
+throughput = fn suite ->
+  for {input, scenarios} <- Enum.group_by(suite.scenarios, & &1.input_name) do
+    IO.puts("\n##### #{input}, MB/s of content, median")
+
+    for scenario <- Enum.sort_by(scenarios, & &1.name) do
+      # Benchee counts in nanoseconds.
+      rate = byte_size(data) * 1000 / scenario.run_time_data.statistics.median
+      IO.puts("#{String.pad_trailing(scenario.name, 24)} #{:erlang.float_to_binary(rate, decimals: 1)}")
+    end
+  end
+end
+
+try do
+  Benchee.run(
+    %{
+      "compress" => &Chunker.compress!(data, codec: &1.codec),
+      "compress, program" => &shell.(&1.program, &1.arguments, plain),
+      "decompress" => &Chunker.decompress!(&1.compressed),
+      "decompress, program" => &shell.(&1.program, ["-dc"], &1.path)
+    },
+    inputs: inputs,
+    time: seconds,
+    warmup: 0,
+    print: [fast_warning: false],
+    formatters: [Benchee.Formatters.Console, throughput]
+  )
+after
+  File.rm_rf!(folder)
+end
