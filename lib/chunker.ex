@@ -396,7 +396,8 @@ defmodule Chunker do
     * `:codec` - `:zstd` (the default), `:lz4`, `:xz` or `:bzip2`
     * `:level` - for zstd -131,072 to 22 (default 3), for xz 0 to 9 (default 6), for bzip2 1 to 9 (default 6); lz4 has
       the level 1 alone
-    * `:strategy` - in place of these: `:fastest` (lz4), `:balanced` (zstd 3) or `:smallest` (xz 6)
+    * `:strategy` - in place of these: `:fastest` (lz4), `:balanced` (zstd 3) or `:smallest` (xz 6, which is the smallest
+      on programs and archives; on a short plain text bzip2 can be smaller, on a few hundred bytes all of them)
     * `:dictionary` - one of `train_dictionary/2`; zstd only
     * `:fallback` - `true` to have lz4 compress where the codec fails or is not built in. The result then says which
       codec it was: `{:ok, {codec, compressed}}`

@@ -9,7 +9,8 @@ pub enum Strategy {
     Fastest,
     /// zstd 3: the best size that still costs little time.
     Balanced,
-    /// xz 6: the smallest output, slow to make.
+    /// xz 6: the smallest output, slow to make. Others are smaller now and then: bzip2 on a short plain text, and each
+    /// of them on a few hundred bytes, of which xz adds 60.
     Smallest,
 }
 

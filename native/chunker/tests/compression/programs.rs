@@ -2,7 +2,7 @@
 
 use chunker::compression::*;
 
-use crate::content::{all, machine_code, noise, text};
+use crate::content::{all, machine_code, noise, sources, text};
 use crate::program::{run, try_run};
 
 const LIMIT: u64 = 1 << 30;
@@ -228,15 +228,20 @@ fn xz_writes_one_block_with_crc64() {
 }
 
 #[test]
-fn the_smallest_strategy_is_the_smallest_on_programs() {
-    let content = machine_code(2_000_000);
-    let size = |options: CompressOptions| compress(&content, &options).expect("the options are good").len();
-    let smallest = size(Strategy::Smallest.options());
-    for codec in Codec::ALL {
-        let other = size(CompressOptions::new(codec));
-        assert!(smallest <= other, "{smallest} bytes, and {other} with {codec}");
+fn the_smallest_strategy_is_the_smallest_on_what_is_stored_most() {
+    // Programs, archives of sources, and both after each other, as in an archive of a package.
+    let corpus =
+        [machine_code(2_000_000), sources(4_000_000), [sources(1_000_000), machine_code(1_500_000)].concat()];
+    for content in corpus {
+        let size =
+            |options: CompressOptions| compress(&content, &options).expect("the options are good").len();
+        let smallest = size(Strategy::Smallest.options());
+        for codec in Codec::ALL {
+            let other = size(CompressOptions::new(codec));
+            assert!(smallest <= other, "{smallest} bytes, and {other} with {codec}");
+        }
+        assert!(size(Strategy::Balanced.options()) < size(Strategy::Fastest.options()));
     }
-    assert!(size(Strategy::Balanced.options()) < size(Strategy::Fastest.options()));
 }
 
 #[test]
