@@ -105,6 +105,7 @@ decompress_batch(Items, Options, Batch) ->
     batch(Batch, fun(Native) -> ?NIF:decompress_batch(Items, Options, Native) end).
 
 -spec detect_format(binary()) -> {ok, chunker:codec()} | failure().
+detect_format(Data) when byte_size(Data) =< ?SMALL -> ?NIF:detect_codec_small(Data);
 detect_format(Data) -> ?NIF:detect_codec(Data).
 
 -spec train_dictionary([binary()], MaxSize :: integer()) -> {ok, binary()} | failure().

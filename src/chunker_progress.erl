@@ -9,15 +9,27 @@
 -spec with(chunker_options:progress(), fun((nil | {pid(), reference()}) -> Result)) -> Result.
 with(nil, Run) ->
     Run(nil);
-with({Pid, Ref}, Run) ->
+with({Pid, Ref}, Run) when node(Pid) =:= node() ->
     Run({Pid, Ref});
+%% The engine reaches the processes of its own node only.
+with({Pid, Ref}, Run) ->
+    with(fun(Done, Total) -> Pid ! {chunker_progress, Ref, Done, Total} end, Run);
 with(Pid, Run) when is_pid(Pid) ->
-    Run({Pid, make_ref()});
+    with({Pid, make_ref()}, Run);
 with(Tell, Run) ->
     Ref = make_ref(),
     Caller = self(),
     {Teller, Monitor} = spawn_monitor(fun() -> tell(Tell, Ref, monitor(process, Caller)) end),
-    Result = Run({Teller, Ref}),
+    try Run({Teller, Ref}) of
+        Result -> stop(Teller, Monitor, Ref, Result)
+    catch
+        Class:Reason:Stack ->
+            demonitor(Monitor, [flush]),
+            Teller ! {Ref, stop},
+            erlang:raise(Class, Reason, Stack)
+    end.
+
+stop(Teller, Monitor, Ref, Result) ->
     Teller ! {Ref, stop},
     receive
         {'DOWN', Monitor, process, Teller, normal} -> Result;

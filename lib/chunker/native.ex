@@ -24,6 +24,7 @@ defmodule Chunker.Native do
 
   def compress(_data, _options), do: not_loaded()
   def decompress(_data, _options), do: not_loaded()
+  def detect_codec_small(_data), do: not_loaded()
   def detect_codec(_data), do: not_loaded()
   def train_dictionary(_samples, _size), do: not_loaded()
 

@@ -86,7 +86,7 @@ impl Batch<'_> {
             Some(pool) => pool.in_place_scope(|scope| {
                 shared.or_stop(|| {
                     shared.take_part(&prepare, &work, &told_to_give_up, &mut || {
-                        if let Some(helper) = shared.recruit(self.workers) {
+                        while let Some(helper) = shared.recruit(self.workers) {
                             scope.spawn(|_| shared.help(helper, &prepare, &work));
                         }
                     });
@@ -154,13 +154,14 @@ impl<I: Sync, T: Send> Shared<'_, I, T> {
         self.lock().results.append(&mut results);
     }
 
-    /// Another helper, if there is one and two items are left: for the caller and for it.
+    /// Another helper, if there is one, two items are left, for the caller and for it, and not all helpers that the
+    /// items could keep busy are there.
     fn recruit(&self, workers: Workers) -> Option<Helper> {
         if self.next.load(Ordering::Relaxed) + 1 >= self.order.len() {
             return None;
         }
         let mut state = self.lock();
-        if state.helpers >= workers.most_helpers() {
+        if state.helpers >= workers.most_helpers().min(self.items.len() - 1) {
             return None;
         }
         let helper = workers.recruit()?;
@@ -269,6 +270,27 @@ mod tests {
         let seen =
             batch(3).run(&[1; 3], |_| 1, || (), |(), _, _| std::thread::current().id(), &|| false).unwrap();
         assert!(seen.iter().all(|id| *id == here));
+    }
+
+    #[test]
+    fn all_threads_help_from_the_first_item_on() {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let together = || {
+            let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            let work = |(): &mut (), _: &usize, _: GiveUp<'_>| {
+                most.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(100));
+                now.fetch_sub(1, Ordering::Relaxed);
+            };
+            // As many items as threads: nobody comes to a second one.
+            let few = Batch { parallel_threshold: 0, ..batch(3) };
+            few.run(&[1; 3], |_| 1, || (), work, &|| false).unwrap();
+            most.into_inner()
+        };
+        // The other tests use the threads of the pool too.
+        while together() < 3 {
+            assert!(Instant::now() < deadline);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A coder is a resource: when no process holds it any more, its memory is freed.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chunker::compression::{Decoder, Encoder as Compressor};
 use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
@@ -16,7 +17,11 @@ use crate::options::{Compression, Decompression};
 /// The most that a decoder gives at a time, in bytes: what it is given may unpack to a thousand times as much.
 const PIECE: usize = 1 << 20;
 
-pub(crate) struct Coder(Mutex<Option<State>>);
+pub(crate) struct Coder {
+    state: Mutex<Option<State>>,
+    /// Set for good by whoever closes the coder, also while another process is inside a call.
+    closed: AtomicBool,
+}
 
 enum State {
     Compressor(Compressor),
@@ -28,19 +33,30 @@ impl Resource for Coder {}
 
 impl Coder {
     fn holding(state: State) -> ResourceArc<Self> {
-        ResourceArc::new(Self(Mutex::new(Some(state))))
+        ResourceArc::new(Self { state: Mutex::new(Some(state)), closed: AtomicBool::new(false) })
     }
 
     /// Takes the state out for the time of a call; an error or a panic in it leaves the coder closed. It is also closed
     /// for a second process that calls meanwhile.
     fn take(&self) -> Option<State> {
-        self.0.try_lock().ok().and_then(|mut state| state.take())
+        self.state.try_lock().ok().and_then(|mut state| state.take())
     }
 
     fn put(&self, state: State) {
-        if let Ok(mut place) = self.0.lock() {
-            *place = Some(state);
+        if let Ok(mut place) = self.state.lock() {
+            // Under the lock, so that a `close` meanwhile either shows here or finds the state in its place.
+            if !self.closed.load(Ordering::Acquire) {
+                *place = Some(state);
+            }
         }
+    }
+
+    /// Frees the state; if a call has it, it is freed when that call ends.
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        // The lock is held for moments only.
+        let state = self.state.lock().map(|mut state| state.take());
+        drop(state);
     }
 }
 
@@ -122,7 +138,7 @@ fn decompressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Coder>) -> NifResult
 #[rustler::nif]
 fn coder_close<'a>(env: Env<'a>, coder: ResourceArc<Coder>) -> NifResult<Term<'a>> {
     guard(env, || {
-        drop(coder.take());
+        coder.close();
         Ok(atoms::ok().encode(env))
     })
 }

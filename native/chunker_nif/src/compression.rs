@@ -27,12 +27,20 @@ fn decompress<'a>(env: Env<'a>, data: Binary<'a>, options: Decompression<'a>) ->
     })
 }
 
+/// For data so short that a plain scheduler is not held up, even if it is a row of empty skippable frames.
 #[rustler::nif]
+fn detect_codec_small<'a>(env: Env<'a>, data: Binary<'a>) -> NifResult<Term<'a>> {
+    guard(env, || detect(env, &data))
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
 fn detect_codec<'a>(env: Env<'a>, data: Binary<'a>) -> NifResult<Term<'a>> {
-    guard(env, || {
-        let codec = detect_format(&data).map_err(chunker::Error::from)?;
-        Ok((atoms::ok(), atom(env, codec.name())).encode(env))
-    })
+    guard(env, || detect(env, &data))
+}
+
+fn detect<'a>(env: Env<'a>, data: &[u8]) -> Result<Term<'a>, Failure<'a>> {
+    let codec = detect_format(data).map_err(chunker::Error::from)?;
+    Ok((atoms::ok(), atom(env, codec.name())).encode(env))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]

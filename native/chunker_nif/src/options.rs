@@ -2,7 +2,7 @@
 
 use chunker::OptionsError;
 use chunker::chunking::{Chunk, Chunking, Cutter, Options};
-use chunker::compression::{Codec, CompressOptions, DecompressOptions, Dictionary};
+use chunker::compression::{Codec, CompressOptions, CompressionError, DecompressOptions, Dictionary};
 use chunker::hashing::Algorithm;
 use chunker::workers::Workers;
 use rustler::{Binary, Decoder, LocalPid, NifResult, NifTuple, Reference, Term};
@@ -96,7 +96,7 @@ impl<'a> BatchOptions<'a> {
 pub(crate) struct Compression<'a> {
     codec: CodecName,
     level: Term<'a>,
-    dictionary: Option<Binary<'a>>,
+    dictionary: Term<'a>,
 }
 
 impl<'a> Compression<'a> {
@@ -122,7 +122,7 @@ impl<'a> Compression<'a> {
 pub(crate) struct Decompression<'a> {
     codec: Term<'a>,
     max_output_size: Term<'a>,
-    dictionary: Option<Binary<'a>>,
+    dictionary: Term<'a>,
 }
 
 impl<'a> Decompression<'a> {
@@ -143,8 +143,18 @@ impl<'a> Decompression<'a> {
     }
 }
 
-fn dictionary<'a>(bytes: Option<Binary<'a>>) -> Result<Option<Dictionary>, Failure<'a>> {
-    Ok(bytes.map(|bytes| Dictionary::new(&bytes)).transpose().map_err(chunker::Error::from)?)
+fn dictionary(value: Term<'_>) -> Result<Option<Dictionary>, Failure<'_>> {
+    // Any other term than a binary is `nil`.
+    let Ok(bytes) = value.decode::<Binary<'_>>() else { return Ok(None) };
+    match Dictionary::new(&bytes) {
+        Ok(dictionary) => Ok(Some(dictionary)),
+        Err(CompressionError::InvalidDictionary) => Err(Failure::OutOfRange {
+            option: "dictionary",
+            value,
+            allowed: "a dictionary of zstd, neither empty nor damaged".into(),
+        }),
+        Err(error) => Err(chunker::Error::from(error).into()),
+    }
 }
 
 /// A codec by its name, an atom.

@@ -1,0 +1,901 @@
+defmodule Chunker.CompressionTest do
+  use ExUnit.Case, async: true
+
+  import Bitwise
+
+  alias Chunker.{Compressor, Decompressor, Error}
+
+  @moduletag :tmp_dir
+  @mib 1_048_576
+  @codecs [:zstd, :lz4, :xz, :bzip2]
+  @magics %{
+    zstd: <<0x28, 0xB5, 0x2F, 0xFD>>,
+    lz4: <<0x04, 0x22, 0x4D, 0x18>>,
+    xz: <<0xFD, "7zXZ", 0>>,
+    bzip2: "BZh"
+  }
+
+  # Words, so that there is something to find, and not the same in all places.
+  defp text(size, seed \\ 7) do
+    state = :rand.seed_s(:exsss, seed)
+    words = for i <- 1..1000, do: [Integer.to_string(i * i * 7919, 36), " "]
+    words = List.to_tuple(words)
+
+    {parts, _} =
+      Enum.map_reduce(1..(div(size, 4) + 1), state, fn _, state ->
+        {index, state} = :rand.uniform_s(1000, state)
+        {elem(words, index - 1), state}
+      end)
+
+    parts |> IO.iodata_to_binary() |> binary_part(0, size)
+  end
+
+  defp noise(size), do: :rand.bytes(size)
+
+  # What the codec's official program makes of `input`.
+  defp program(folder, codec, arguments, input) do
+    name = Path.join(folder, "#{codec}-#{System.unique_integer([:positive])}")
+    File.write!(name, input)
+    command = Enum.join([codec, "-q", "-c" | arguments], " ")
+    {errors, status} = System.cmd("sh", ["-c", "#{command} < #{name} > #{name}.out"], stderr_to_stdout: true)
+    assert {errors, status} == {"", 0}
+    File.read!(name <> ".out")
+  after
+    :ok
+  end
+
+  defp flip(binary, bit) do
+    <<before::bits-size(bit), one::1, rest::bits>> = binary
+    <<before::bits, 1 - one::1, rest::bits>>
+  end
+
+  defp refused({:error, %Error{} = error}), do: {error.reason, error.details}
+
+  defp invalid(option, value, allowed),
+    do: {:invalid_options, %{option: option, value: value, allowed: allowed}}
+
+  # How often the calling process closes a coder while `fun` runs, with what the function gives.
+  defp closes(fun) do
+    mfa = {Chunker.Native, :coder_close, 1}
+    :erlang.trace_pattern(mfa, true, [])
+    tracer = self()
+    caller = spawn_link(fn -> receive(do: (:go -> send(tracer, {:result, fun.()}))) end)
+    :erlang.trace(caller, true, [:call])
+    send(caller, :go)
+    assert_receive {:result, result}, 60_000
+    reference = :erlang.trace_delivered(caller)
+    assert_receive {:trace_delivered, ^caller, ^reference}
+    :erlang.trace_pattern(mfa, false, [])
+    {count_closes(), result}
+  end
+
+  defp count_closes do
+    receive do
+      {:trace, _, :call, {Chunker.Native, :coder_close, _}} -> 1 + count_closes()
+    after
+      0 -> 0
+    end
+  end
+
+  describe "the official programs" do
+    for {codec, levels} <- [
+          zstd: [[level: -131_072], [level: -5], [], [level: 1], [level: 19], [level: 22]],
+          lz4: [[], [level: 1]],
+          xz: [[], [level: 0], [level: 9]],
+          bzip2: [[], [level: 1], [level: 9]]
+        ] do
+      test "read what #{codec} makes", %{tmp_dir: folder} do
+        codec = unquote(codec)
+
+        for data <- ["", "a", text(300_000), noise(70_000)], level <- unquote(levels) do
+          compressed = Chunker.compress!(data, [codec: codec] ++ level)
+          assert program(folder, codec, ["-d"], compressed) == data
+          assert Chunker.decompress!(compressed) == data
+          assert Chunker.decompress!(compressed, codec: codec) == data
+        end
+
+        # Beyond what is compressed at once.
+        data = text(5 * @mib + 1)
+        assert program(folder, codec, ["-d"], Chunker.compress!(data, codec: codec)) == data
+      end
+    end
+
+    test "are read", %{tmp_dir: folder} do
+      for {codec, arguments} <- [
+            zstd: ["-1", "-19", "--no-check -3", "--fast=5", "--long=27"],
+            lz4: ["-1", "-9", "--content-size", "-BD", "-B4", "--no-frame-crc", "-BX"],
+            xz: ["-0", "-6", "-9", "--check=none", "--check=sha256", "-T2 --block-size=65536"],
+            bzip2: ["-1", "-9"]
+          ],
+          argument <- arguments,
+          data <- ["", "a", text(300_000), noise(70_000)] do
+        compressed = program(folder, codec, [argument], data)
+        assert {codec, argument, Chunker.decompress!(compressed) == data} == {codec, argument, true}
+        pieces = for <<piece::binary-size(1000) <- compressed>>, do: piece
+        rest = binary_part(compressed, length(pieces) * 1000, rem(byte_size(compressed), 1000))
+        assert (pieces ++ [rest]) |> Chunker.decompress_stream() |> Enum.join() == data
+      end
+    end
+
+    test "read and are read as streams", %{tmp_dir: folder} do
+      data = text(400_000)
+      pieces = for <<piece::binary-size(999) <- data>>, do: piece
+      data = IO.iodata_to_binary(pieces)
+
+      for codec <- @codecs do
+        compressed = pieces |> Chunker.compress_stream(codec: codec) |> Enum.join()
+        assert program(folder, codec, ["-d"], compressed) == data
+      end
+    end
+
+    test "make nothing smaller than the smallest strategy", %{tmp_dir: folder} do
+      data = text(2 * @mib)
+      ours = Chunker.compress!(data, strategy: :smallest)
+      theirs = program(folder, :xz, ["-6"], data)
+      assert byte_size(ours) <= byte_size(theirs) * 1.01
+      assert Chunker.detect_format(ours) == {:ok, :xz}
+      assert Chunker.detect_format!(Chunker.compress!(data, strategy: :fastest)) == :lz4
+      assert Chunker.compress!(data, strategy: :balanced) == Chunker.compress!(data, codec: :zstd, level: 3)
+    end
+  end
+
+  describe "compress/2 and decompress/2" do
+    test "take iodata, and give the same for it" do
+      data = text(200_000)
+
+      iodata = [
+        [binary_part(data, 0, 70_000)],
+        [],
+        "",
+        binary_part(data, 70_000, 129_999),
+        :binary.last(data)
+      ]
+
+      for codec <- @codecs do
+        compressed = Chunker.compress!(data, codec: codec)
+        assert Chunker.compress!(iodata, codec: codec) == compressed
+        assert Chunker.compress!(iodata, %{codec: codec}) == compressed
+        {one, two} = :erlang.split_binary(compressed, 10)
+        assert Chunker.decompress!([one, [two | ""]]) == data
+      end
+
+      assert Chunker.compress!([]) == Chunker.compress!("")
+      assert Chunker.decompress!(Chunker.compress!([])) == ""
+    end
+
+    test "leave parts of a large binary as they are" do
+      large = text(100_000)
+      part = binary_part(large, 17, 50_000)
+      assert Chunker.decompress!(Chunker.compress!(part)) == :binary.copy(part)
+    end
+
+    test "read several frames as one content" do
+      for codec <- @codecs, parts <- [["", ""], ["a", "", "b"], [text(100_000), text(10, 8)]] do
+        compressed = Enum.map(parts, &Chunker.compress!(&1, codec: codec))
+        assert {codec, Chunker.decompress!(compressed)} == {codec, IO.iodata_to_binary(parts)}
+      end
+
+      skippable = <<0x53, 0x2A, 0x4D, 0x18, 5::little-32, "skip!">>
+
+      for codec <- [:zstd, :lz4] do
+        frame = Chunker.compress!("content", codec: codec)
+        assert Chunker.decompress!([frame, skippable], codec: codec) == "content"
+        assert Chunker.decompress!([skippable, skippable, frame, skippable, frame]) == "contentcontent"
+      end
+    end
+
+    test "refuse what is cut short, at every byte" do
+      data = text(300)
+
+      for codec <- @codecs do
+        compressed = Chunker.compress!(data, codec: codec)
+
+        for size <- 0..(byte_size(compressed) - 1) do
+          cut = binary_part(compressed, 0, size)
+
+          assert {:decompression_failed, %{codec: ^codec, why: :truncated}} =
+                   refused(Chunker.decompress(cut, codec: codec))
+
+          assert {reason, details} = refused(Chunker.decompress(cut))
+
+          assert {reason, details} in [
+                   {:decompression_failed, %{codec: codec, why: :truncated}},
+                   {:unknown_format, %{magic: binary_part(cut, 0, min(4, size))}}
+                 ]
+
+          assert_raise Error, fn -> [cut] |> Chunker.decompress_stream() |> Stream.run() end
+        end
+      end
+    end
+
+    test "never give other content for a flipped bit" do
+      data = text(300)
+
+      for codec <- @codecs do
+        compressed = Chunker.compress!(data, codec: codec)
+
+        for bit <- 0..(bit_size(compressed) - 1) do
+          case Chunker.decompress(flip(compressed, bit), codec: codec) do
+            # Some bits of headers say nothing about the content.
+            {:ok, content} -> assert {codec, bit, content} == {codec, bit, data}
+            {:error, %Error{reason: reason}} -> assert reason in [:decompression_failed, :size_exceeded]
+          end
+        end
+      end
+    end
+
+    test "refuse what follows the content" do
+      for codec <- @codecs, rest <- ["x", <<0>>, <<0, 0, 0>>, "some other bytes"] do
+        compressed = Chunker.compress!("content", codec: codec) <> rest
+        assert {:decompression_failed, %{codec: ^codec, why: why}} = refused(Chunker.decompress(compressed))
+        # The xz library tells no more.
+        assert why in if(codec == :xz, do: [:corrupt, :truncated], else: [:trailing_data, :truncated])
+        error = assert_raise Error, fn -> [compressed] |> Chunker.decompress_stream() |> Stream.run() end
+        assert {error.reason, error.details} == {:decompression_failed, %{codec: codec, why: why}}
+      end
+
+      # One codec's stream after another's.
+      for one <- @codecs, two <- @codecs, one != two do
+        both = Chunker.compress!("a", codec: one) <> Chunker.compress!("b", codec: two)
+        assert {:decompression_failed, %{codec: ^one}} = refused(Chunker.decompress(both))
+      end
+    end
+
+    test "refuse another codec's data" do
+      for one <- @codecs, two <- @codecs, one != two do
+        assert refused(Chunker.decompress(Chunker.compress!("content", codec: one), codec: two)) ==
+                 {:decompression_failed, %{codec: two, why: :bad_magic}}
+      end
+    end
+  end
+
+  describe "limits" do
+    test "hold to the byte" do
+      for codec <- @codecs, data <- ["a", text(1000), text(300_000), :binary.copy(<<0>>, 9_000_000)] do
+        size = byte_size(data)
+        compressed = Chunker.compress!(data, codec: codec)
+
+        for more <- [0, 1, 100_000_000] do
+          assert Chunker.decompress!(compressed, max_output_size: size + more) == data
+        end
+
+        for less <- [size - 1, div(size, 2), 0] do
+          exceeded = {:size_exceeded, %{limit: less}}
+          assert refused(Chunker.decompress(compressed, max_output_size: less)) == exceeded
+          stream = Chunker.decompress_stream([compressed], max_output_size: less)
+          error = assert_raise Error, fn -> Stream.run(stream) end
+          assert {error.reason, error.details} == exceeded
+        end
+
+        twice = [compressed, compressed]
+        assert Chunker.decompress!(twice, max_output_size: 2 * size) == data <> data
+
+        assert refused(Chunker.decompress(twice, max_output_size: 2 * size - 1)) ==
+                 {:size_exceeded, %{limit: 2 * size - 1}}
+      end
+    end
+
+    test "of nothing let nothing pass" do
+      for codec <- @codecs do
+        assert Chunker.decompress!(Chunker.compress!("", codec: codec), max_output_size: 0) == ""
+        empty = Chunker.compress!("", codec: codec)
+        assert [empty] |> Chunker.decompress_stream(max_output_size: 0) |> Enum.to_list() == []
+      end
+    end
+
+    test "are 64 bits" do
+      compressed = Chunker.compress!("content")
+      assert Chunker.decompress!(compressed, max_output_size: (1 <<< 64) - 1) == "content"
+
+      for wrong <- [-1, 1 <<< 64, -(1 <<< 80)] do
+        expected = invalid(:max_output_size, wrong, "0..18446744073709551615")
+        assert refused(Chunker.decompress(compressed, max_output_size: wrong)) == expected
+        assert refused(Decompressor.new(max_output_size: wrong)) == expected
+        stream = Chunker.decompress_stream([compressed], max_output_size: wrong)
+        assert_raise Error, fn -> Stream.run(stream) end
+      end
+    end
+
+    test "are 1 GiB by default" do
+      # 1 GiB and a byte, as frames of 16 MiB.
+      frame = Chunker.compress!(:binary.copy(<<0>>, 16 * @mib))
+      bomb = [:binary.copy(frame, 64), Chunker.compress!("x")]
+      assert refused(Chunker.decompress(bomb)) == {:size_exceeded, %{limit: 1_073_741_824}}
+    end
+
+    test "stop a bomb at once" do
+      for codec <- @codecs do
+        # What the frames unpack to is 10 GiB and more.
+        frame = Chunker.compress!(:binary.copy(<<0>>, 8 * @mib), codec: codec)
+        bomb = :binary.copy(frame, 1280)
+        limit = [max_output_size: 16 * @mib]
+        {time, result} = :timer.tc(fn -> Chunker.decompress(bomb, limit) end)
+        assert {codec, refused(result)} == {codec, {:size_exceeded, %{limit: 16 * @mib}}}
+        assert time < 3_000_000
+
+        {time, error} =
+          :timer.tc(fn ->
+            assert_raise Error, fn -> [bomb] |> Chunker.decompress_stream(limit) |> Stream.run() end
+          end)
+
+        assert error.reason == :size_exceeded
+        assert time < 3_000_000
+      end
+    end
+
+    test "hold for one large frame" do
+      zeros = :binary.copy(<<0>>, 256 * @mib)
+
+      for codec <- [:zstd, :lz4] do
+        bomb = Chunker.compress!(zeros, codec: codec)
+        assert byte_size(bomb) < 2 * @mib
+
+        assert refused(Chunker.decompress(bomb, max_output_size: 16 * @mib)) ==
+                 {:size_exceeded, %{limit: 16 * @mib}}
+      end
+    end
+
+    test "refuse a window of 2 GiB", %{tmp_dir: folder} do
+      path = Path.join(folder, "zeros")
+      {_, 0} = System.cmd("truncate", ["-s", "300M", path])
+      {frame, 0} = System.cmd("zstd", ["-q", "-c", "-1", "--long=31", "--no-content-size", path])
+
+      assert refused(Chunker.decompress(frame)) ==
+               {:decompression_failed, %{codec: :zstd, why: :memory_limit}}
+    end
+  end
+
+  describe "options" do
+    test "of the wrong type raise" do
+      for wrong <- [
+            [codec: "zstd"],
+            [codec: 1],
+            [level: 1.0],
+            [level: "3"],
+            [level: :high],
+            [strategy: "fastest"],
+            [dictionary: :none],
+            [dictionary: ["iodata"]],
+            [fallback: 1],
+            [fallback: nil],
+            [colour: :red],
+            [:codec],
+            :none,
+            "codec",
+            [{"codec", :zstd}],
+            %{"codec" => :zstd},
+            [strategy: :fastest, codec: :lz4],
+            [strategy: :fastest, level: 1],
+            %{strategy: :balanced, codec: :zstd, level: 3}
+          ] do
+        assert_raise ArgumentError, fn -> Chunker.compress("data", wrong) end
+        assert_raise ArgumentError, fn -> Compressor.new(wrong) end
+        assert_raise ArgumentError, fn -> Chunker.compress_stream(["data"], wrong) end
+        assert_raise ArgumentError, fn -> Chunker.compress_batch(["data"], wrong) end
+        assert_raise ArgumentError, fn -> Chunker.stream(["data"], compress: wrong) end
+        assert_raise ArgumentError, fn -> Chunker.stream("/no/such/file", compress: wrong) end
+      end
+
+      for wrong <- [
+            [codec: "zstd"],
+            [max_output_size: 1.0e9],
+            [max_output_size: nil],
+            [max_output_size: :infinity],
+            [dictionary: 1],
+            [level: 3],
+            [strategy: :fastest],
+            :none
+          ] do
+        assert_raise ArgumentError, fn -> Chunker.decompress("data", wrong) end
+        assert_raise ArgumentError, fn -> Decompressor.new(wrong) end
+        assert_raise ArgumentError, fn -> Chunker.decompress_stream(["data"], wrong) end
+        assert_raise ArgumentError, fn -> Chunker.decompress_batch(["data"], wrong) end
+      end
+    end
+
+    test "out of range are errors" do
+      for {options, expected} <- [
+            {[codec: :gzip], invalid(:codec, :gzip, "zstd, lz4, xz, bzip2")},
+            {[codec: :auto], invalid(:codec, :auto, "zstd, lz4, xz, bzip2")},
+            {[codec: true], invalid(:codec, true, "zstd, lz4, xz, bzip2")},
+            {[strategy: :best], invalid(:strategy, :best, "fastest, balanced, smallest")},
+            {[level: 23], invalid(:level, 23, "-131072..22")},
+            {[level: -131_073], invalid(:level, -131_073, "-131072..22")},
+            {[level: 1 <<< 31], invalid(:level, 1 <<< 31, "-131072..22")},
+            {[level: 1 <<< 70], invalid(:level, 1 <<< 70, "-131072..22")},
+            {[level: -(1 <<< 70)], invalid(:level, -(1 <<< 70), "-131072..22")},
+            {[codec: :xz, level: 10], invalid(:level, 10, "0..9")},
+            {[codec: :xz, level: -1], invalid(:level, -1, "0..9")},
+            {[codec: :xz, level: 1 <<< 64], invalid(:level, 1 <<< 64, "0..9")},
+            {[codec: :bzip2, level: 0], invalid(:level, 0, "1..9")},
+            {[codec: :bzip2, level: 10], invalid(:level, 10, "1..9")},
+            {[codec: :lz4, level: 0], invalid(:level, 0, "1..1")},
+            {[codec: :lz4, level: 2], invalid(:level, 2, "1..1")},
+            {[codec: :xz, dictionary: "d"], invalid(:codec, :xz, "zstd, if a dictionary is given")},
+            {[strategy: :fastest, dictionary: "d"], invalid(:codec, :lz4, "zstd, if a dictionary is given")}
+          ] do
+        assert refused(Chunker.compress("data", options)) == expected
+        # This is no failure of the codec.
+        assert refused(Chunker.compress("data", options ++ [fallback: true])) == expected
+        assert refused(Compressor.new(options)) == expected
+        assert refused(Chunker.compress_batch(["data", "data"], options)) == expected
+        assert refused(Chunker.compress_batch([], options)) == expected
+
+        for stream <- [
+              Chunker.compress_stream(["data"], options),
+              Chunker.compress_stream([], options),
+              Chunker.stream(["data"], compress: options),
+              Chunker.stream([], compress: options),
+              Chunker.stream("/no/such/file", compress: options)
+            ] do
+          error = assert_raise Error, fn -> Stream.run(stream) end
+          assert {error.reason, error.details} == expected
+        end
+      end
+
+      expected = invalid(:codec, :gzip, "auto, zstd, lz4, xz, bzip2")
+      assert refused(Chunker.decompress("data", codec: :gzip)) == expected
+      assert refused(Chunker.decompress_batch([], codec: :gzip)) == expected
+      assert refused(Decompressor.new(codec: :gzip)) == expected
+    end
+
+    test "that are nil are as if not given" do
+      assert Chunker.compress!("data", codec: nil, level: nil, strategy: nil, dictionary: nil) ==
+               Chunker.compress!("data")
+
+      assert Chunker.compress!("data", codec: nil, level: nil, strategy: :fastest) ==
+               Chunker.compress!("data", codec: :lz4)
+
+      assert [%{compressed: nil}] = ["data"] |> Chunker.stream(compress: nil) |> Enum.to_list()
+    end
+
+    test "do not decide over what is no iodata" do
+      for wrong <- [nil, 1, :atom, {"a"}, ["a", :b], [256], <<1::7>>, ["a" | 1]] do
+        assert_raise ArgumentError, fn -> Chunker.compress(wrong) end
+        assert_raise ArgumentError, fn -> Chunker.decompress(wrong) end
+        assert_raise ArgumentError, fn -> Chunker.detect_format(wrong) end
+        assert_raise ArgumentError, fn -> Chunker.compress_batch(["a", wrong]) end
+        assert_raise ArgumentError, fn -> Chunker.decompress_batch(["a", wrong]) end
+        assert_raise ArgumentError, fn -> Chunker.hash_batch(["a", wrong]) end
+        assert_raise ArgumentError, fn -> Chunker.train_dictionary(["a", wrong]) end
+        assert_raise ArgumentError, fn -> [wrong] |> Chunker.compress_stream() |> Stream.run() end
+        assert_raise ArgumentError, fn -> [wrong] |> Chunker.decompress_stream() |> Stream.run() end
+      end
+    end
+  end
+
+  describe "fallback" do
+    test "names the codec that was used" do
+      for codec <- @codecs do
+        assert {:ok, {^codec, compressed}} = Chunker.compress("content", codec: codec, fallback: true)
+        assert compressed == Chunker.compress!("content", codec: codec)
+        assert {^codec, ^compressed} = Chunker.compress!("content", codec: codec, fallback: true)
+      end
+
+      assert {:ok, {:xz, _}} = Chunker.compress("content", strategy: :smallest, fallback: true)
+      assert {:ok, {:zstd, _}} = Chunker.compress("content", fallback: true)
+      assert {:ok, binary} = Chunker.compress("content", fallback: false)
+      assert is_binary(binary)
+    end
+
+    test "is lz4 when the codec gets no memory" do
+      # The encoder of this level wants 674 MiB.
+      code = """
+      [_, kib] = Regex.run(~r/^VmSize:\\s+(\\d+) kB/m, File.read!("/proc/self/status"))
+      {_, 0} = System.cmd("prlimit", ["--pid", System.pid(), "--as=\#{(String.to_integer(kib) + 300_000) * 1024}"])
+      data = :binary.copy(<<0>>, 65 * 1_048_576)
+      {:error, error} = Chunker.compress(data, codec: :xz, level: 9)
+      IO.inspect({error.reason, error.details})
+      {:ok, {codec, compressed}} = Chunker.compress(data, codec: :xz, level: 9, fallback: true)
+      IO.inspect({codec, Chunker.decompress(compressed) == {:ok, data}})
+      """
+
+      ebin = Path.join(Mix.Project.app_path(), "ebin")
+      {output, status} = System.cmd("elixir", ["-pa", ebin, "-e", code], stderr_to_stdout: true)
+
+      assert {output, status} ==
+               {"{:compression_failed, %{codec: :xz, why: :out_of_memory}}\n{:lz4, true}\n", 0}
+    end
+  end
+
+  describe "dictionaries" do
+    setup do
+      samples = for i <- 1..3000, do: ~s({"id": #{i}, "name": "user #{rem(i * 7919, 997)}", "active": true})
+      %{samples: samples, dictionary: Chunker.train_dictionary!(samples, max_size: 4096)}
+    end
+
+    test "make small items smaller, also for the program", %{samples: samples, dictionary: dictionary} = c do
+      assert byte_size(dictionary) <= 4096
+      item = Enum.at(samples, 1234)
+      compressed = Chunker.compress!(item, dictionary: dictionary)
+      assert byte_size(compressed) < byte_size(Chunker.compress!(item)) * 0.6
+      assert Chunker.decompress!(compressed, dictionary: dictionary) == item
+      assert Chunker.decompress!(compressed, dictionary: dictionary, codec: :zstd) == item
+
+      path = Path.join(c.tmp_dir, "dictionary")
+      File.write!(path, dictionary)
+      assert program(c.tmp_dir, :zstd, ["-d", "-D", path], compressed) == item
+      theirs = program(c.tmp_dir, :zstd, ["-D", path], item)
+      assert Chunker.decompress!(theirs, dictionary: dictionary) == item
+
+      # With every function that takes one.
+      assert [{:ok, ^compressed}] = Chunker.compress_batch([item], dictionary: dictionary)
+      assert [{:ok, ^item}] = Chunker.decompress_batch([compressed], dictionary: dictionary)
+      streamed = [item] |> Chunker.compress_stream(dictionary: dictionary) |> Enum.join()
+      assert [streamed] |> Chunker.decompress_stream(dictionary: dictionary) |> Enum.join() == item
+      [chunk] = [item] |> Chunker.stream(compress: [dictionary: dictionary]) |> Enum.to_list()
+      assert Chunker.decompress!(chunk.compressed, dictionary: dictionary) == item
+      # Data without one may be read with one.
+      assert Chunker.decompress!(Chunker.compress!(item), dictionary: dictionary) == item
+      assert Chunker.decompress!(Chunker.compress!(item, codec: :xz), dictionary: dictionary) == item
+    end
+
+    test "that are missing or wrong are errors", %{samples: samples, dictionary: dictionary} do
+      other = samples |> Enum.map(&String.upcase/1) |> Chunker.train_dictionary!(max_size: 4096)
+      compressed = Chunker.compress!(hd(samples), dictionary: dictionary)
+      wrong = fn why -> {:decompression_failed, %{codec: :zstd, why: why}} end
+      assert refused(Chunker.decompress(compressed)) == wrong.(:dictionary_missing)
+      assert refused(Chunker.decompress(compressed, dictionary: other)) == wrong.(:dictionary_wrong)
+
+      for {options, why} <- [{[], :dictionary_missing}, {[dictionary: other], :dictionary_wrong}] do
+        stream = Chunker.decompress_stream([compressed], options)
+        error = assert_raise Error, fn -> Stream.run(stream) end
+        assert {error.reason, error.details} == wrong.(why)
+      end
+    end
+
+    test "of plain bytes are taken as they are" do
+      dictionary = text(2000)
+      item = binary_part(dictionary, 100, 1500)
+      compressed = Chunker.compress!(item, dictionary: dictionary)
+      assert byte_size(compressed) < 100
+      assert Chunker.decompress!(compressed, dictionary: dictionary) == item
+      # They have no number, so that the checksum has to tell.
+      assert {:decompression_failed, %{codec: :zstd}} =
+               refused(Chunker.decompress(compressed, dictionary: text(2000, 8)))
+    end
+
+    test "that are none are refused with the value", %{dictionary: dictionary} do
+      damaged = binary_part(dictionary, 0, 20)
+      allowed = "a dictionary of zstd, neither empty nor damaged"
+
+      for wrong <- ["", damaged] do
+        expected = invalid(:dictionary, wrong, allowed)
+        assert refused(Chunker.compress("data", dictionary: wrong)) == expected
+        assert refused(Chunker.decompress(Chunker.compress!("data"), dictionary: wrong)) == expected
+      end
+    end
+
+    test "cannot be made of everything", %{samples: samples} do
+      unsuitable = {:compression_failed, %{codec: :zstd, why: :samples_unsuitable}}
+
+      for wrong <- [[], [""], ["a"], List.duplicate("", 100), List.duplicate("a", 5)] do
+        assert refused(Chunker.train_dictionary(wrong)) == unsuitable
+      end
+
+      for wrong <- [0, 255, 104_857_601, -1, 1 <<< 70] do
+        assert refused(Chunker.train_dictionary(samples, max_size: wrong)) ==
+                 invalid(:max_size, wrong, "256..104857600")
+      end
+
+      assert_raise ArgumentError, fn -> Chunker.train_dictionary(samples, max_size: 4096.0) end
+      assert_raise ArgumentError, fn -> Chunker.train_dictionary(samples, codec: :zstd) end
+
+      assert Chunker.train_dictionary(Enum.map(samples, &[&1]), max_size: 4096) ==
+               Chunker.train_dictionary(samples, max_size: 4096)
+    end
+  end
+
+  describe "detect_format/1" do
+    test "knows each format by its first bytes, and by no fewer" do
+      for codec <- @codecs, data <- ["", text(1000)] do
+        compressed = Chunker.compress!(data, codec: codec)
+        enough = if codec == :bzip2, do: 4, else: byte_size(@magics[codec])
+
+        for size <- 0..byte_size(compressed) do
+          prefix = binary_part(compressed, 0, size)
+
+          if size >= enough do
+            assert Chunker.detect_format(prefix) == {:ok, codec}
+            assert Chunker.detect_format!(prefix) == codec
+          else
+            magic = binary_part(prefix, 0, min(size, 4))
+            assert refused(Chunker.detect_format(prefix)) == {:unknown_format, %{magic: magic}}
+          end
+        end
+
+        for wrong <- 0..(bit_size(@magics[codec]) - 1) do
+          assert {:unknown_format, _} = refused(Chunker.detect_format(flip(compressed, wrong)))
+        end
+      end
+    end
+
+    test "takes iodata" do
+      assert Chunker.detect_format([0x28, [<<0xB5, 0x2F>> | <<0xFD>>]]) == {:ok, :zstd}
+    end
+
+    test "looks behind skippable frames" do
+      skippable = <<0x50, 0x2A, 0x4D, 0x18, 3::little-32, "abc">>
+      frame = Chunker.compress!("data", codec: :lz4)
+      assert Chunker.detect_format(skippable <> frame) == {:ok, :lz4}
+
+      assert refused(Chunker.detect_format(skippable)) ==
+               {:unknown_format, %{magic: <<0x50, 0x2A, 0x4D, 0x18>>}}
+
+      # So many that they do not belong on a plain scheduler.
+      many = :binary.copy(<<0x5F, 0x2A, 0x4D, 0x18, 0::32>>, 1_000_000)
+      assert Chunker.detect_format(many <> frame) == {:ok, :lz4}
+      assert {:unknown_format, _} = refused(Chunker.detect_format(many))
+    end
+  end
+
+  describe "compress_stream/2 and decompress_stream/2" do
+    test "do not depend on the pieces" do
+      data = text(150_000)
+
+      for codec <- @codecs, size <- [1, 7, 65_535, 65_536, 65_537, 1_000_000] do
+        pieces = for <<piece::binary-size(size) <- data>>, do: [piece]
+        rest = rem(150_000, size)
+        pieces = pieces ++ ["", binary_part(data, 150_000 - rest, rest), []]
+        compressed = pieces |> Chunker.compress_stream(codec: codec) |> Enum.to_list()
+        assert Enum.all?(compressed, &(is_binary(&1) and &1 != ""))
+        compressed = IO.iodata_to_binary(compressed)
+        assert Chunker.decompress!(compressed) == data
+        bytes = for <<byte <- compressed>>, do: [byte]
+
+        for codec <- [codec, :auto] do
+          assert bytes |> Chunker.decompress_stream(codec: codec) |> Enum.join() == data
+          assert [compressed, ""] |> Chunker.decompress_stream(codec: codec) |> Enum.join() == data
+        end
+      end
+    end
+
+    test "of nothing are a content of nothing" do
+      for codec <- @codecs, source <- [[], [""], [[], [[]]], Stream.take(["a"], 0)] do
+        compressed = source |> Chunker.compress_stream(codec: codec) |> Enum.join()
+        assert Chunker.detect_format(compressed) == {:ok, codec}
+        assert Chunker.decompress!(compressed) == ""
+      end
+
+      for source <- [[], [""]] do
+        error = assert_raise Error, fn -> source |> Chunker.decompress_stream() |> Stream.run() end
+        assert {error.reason, error.details} == {:unknown_format, %{magic: ""}}
+        error = assert_raise Error, fn -> source |> Chunker.decompress_stream(codec: :xz) |> Stream.run() end
+        assert {error.reason, error.details} == {:decompression_failed, %{codec: :xz, why: :truncated}}
+      end
+    end
+
+    test "read no more of an endless source than they need, and close their coder" do
+      noise = noise(100_000)
+      zeros = Chunker.compress!(:binary.copy(<<0>>, @mib))
+
+      for {stream, most} <- [
+            {&Chunker.compress_stream(&1, codec: :lz4), 100},
+            {&Chunker.compress_stream(&1, level: 1), 100},
+            {fn _ -> Chunker.decompress_stream(Stream.cycle([zeros])) end, 0}
+          ] do
+        {:ok, counter} = Agent.start_link(fn -> 0 end)
+
+        source =
+          Stream.repeatedly(fn ->
+            Agent.update(counter, &(&1 + 1))
+            noise
+          end)
+
+        {count, [piece]} = closes(fn -> source |> stream.() |> Enum.take(1) end)
+        assert count == 1
+        assert byte_size(piece) > 0
+        assert Agent.get(counter, & &1) <= most
+      end
+    end
+
+    test "close their coder however they end" do
+      compressed = Chunker.compress!(text(100_000))
+
+      raising =
+        Stream.map(1..10, fn
+          10 -> raise "the source broke"
+          _ -> noise(100_000)
+        end)
+
+      run = fn stream ->
+        fn ->
+          try do
+            Stream.run(stream)
+          rescue
+            error -> error
+          catch
+            thrown -> thrown
+          end
+        end
+      end
+
+      assert {1, :ok} = closes(run.(Chunker.compress_stream(["data"])))
+      assert {1, :ok} = closes(run.(Chunker.decompress_stream([compressed])))
+      assert {1, %RuntimeError{message: "the source broke"}} = closes(run.(Chunker.compress_stream(raising)))
+      cut = binary_part(compressed, 0, 1000)
+      assert {1, %Error{details: %{why: :truncated}}} = closes(run.(Chunker.decompress_stream([cut])))
+      source = Stream.concat([cut], Stream.map([1], fn _ -> raise "the source broke" end))
+      assert {1, %RuntimeError{}} = closes(run.(Chunker.decompress_stream(source)))
+      throwing = ["data"] |> Chunker.compress_stream() |> Stream.map(fn _ -> throw(:enough) end)
+      assert {1, :enough} = closes(run.(throwing))
+      throwing = [compressed] |> Chunker.decompress_stream() |> Stream.map(fn _ -> throw(:enough) end)
+      assert {1, :enough} = closes(run.(throwing))
+      assert {0, %Error{reason: :invalid_options}} = closes(run.(Chunker.compress_stream([], level: 99)))
+    end
+
+    test "give what unpacks to much in pieces of at most 1 MiB" do
+      for codec <- @codecs do
+        zeros = :binary.copy(<<0>>, 20 * @mib + 1)
+        compressed = Chunker.compress!(zeros, codec: codec)
+        sizes = [compressed] |> Chunker.decompress_stream() |> Enum.map(&byte_size/1)
+        assert Enum.sum(sizes) == byte_size(zeros)
+        assert Enum.max(sizes) <= @mib
+        # And one at a time.
+        assert [one, two] = [compressed] |> Chunker.decompress_stream() |> Enum.take(2)
+        assert byte_size(one) + byte_size(two) <= 2 * @mib
+      end
+    end
+
+    test "can be run again, nested and zipped" do
+      data = text(200_000)
+
+      stream =
+        [data]
+        |> Chunker.compress_stream(codec: :lz4)
+        |> Chunker.compress_stream()
+        |> Chunker.decompress_stream()
+        |> Chunker.decompress_stream()
+
+      assert Enum.join(stream) == data
+      assert Enum.join(stream) == data
+      zipped = stream |> Stream.zip(Stream.cycle([:mark])) |> Enum.to_list()
+      assert Enum.map_join(zipped, fn {piece, :mark} -> piece end) == data
+    end
+  end
+
+  describe "Compressor and Decompressor" do
+    test "give a content back, in whatever steps" do
+      data = text(700_000)
+
+      for codec <- @codecs do
+        {:ok, compressor} = Compressor.new(codec: codec)
+        {:ok, a} = Compressor.update(compressor, "")
+        {:ok, b} = Compressor.update(compressor, [binary_part(data, 0, 300_000), []])
+        {:ok, c} = Compressor.update(compressor, binary_part(data, 300_000, 400_000))
+        {:ok, d} = Compressor.finish(compressor)
+        compressed = IO.iodata_to_binary([a, b, c, d])
+        assert Chunker.decompress!(compressed) == data
+
+        {:ok, decompressor} = Decompressor.new()
+
+        outputs =
+          for <<byte <- compressed>> do
+            {:ok, output} = Decompressor.update(decompressor, [byte])
+            output
+          end
+
+        {:ok, last} = Decompressor.finish(decompressor)
+        assert IO.iodata_to_binary([outputs, last]) == data
+      end
+    end
+
+    test "are closed after their end, an error and a close" do
+      cancelled = {:cancelled, %{}}
+      compressed = Chunker.compress!("content")
+
+      used_compressors = [
+        fn c -> {:ok, _} = Compressor.finish(c) end,
+        fn c -> :ok = Compressor.close(c) end,
+        fn c ->
+          {:ok, _} = Compressor.update(c, "data")
+          :ok = Compressor.close(c)
+        end
+      ]
+
+      for end_it <- used_compressors, codec <- @codecs do
+        {:ok, compressor} = Compressor.new(codec: codec)
+        end_it.(compressor)
+        assert refused(Compressor.update(compressor, "data")) == cancelled
+        assert refused(Compressor.finish(compressor)) == cancelled
+        assert Compressor.close(compressor) == :ok
+        assert Compressor.close(compressor) == :ok
+      end
+
+      used_decompressors = [
+        fn d ->
+          {:ok, _} = Decompressor.update(d, compressed)
+          {:ok, _} = Decompressor.finish(d)
+        end,
+        fn d -> {:error, %{reason: :unknown_format}} = Decompressor.finish(d) end,
+        fn d -> {:error, %{reason: :unknown_format}} = Decompressor.update(d, "nonsense") end,
+        fn d ->
+          {:ok, _} = Decompressor.update(d, binary_part(compressed, 0, 6))
+          {:error, %{reason: :decompression_failed}} = Decompressor.finish(d)
+        end,
+        fn d -> :ok = Decompressor.close(d) end
+      ]
+
+      for end_it <- used_decompressors do
+        {:ok, decompressor} = Decompressor.new()
+        end_it.(decompressor)
+        assert refused(Decompressor.update(decompressor, compressed)) == cancelled
+        assert refused(Decompressor.finish(decompressor)) == cancelled
+        assert Decompressor.close(decompressor) == :ok
+      end
+    end
+
+    test "are good after a mistake of the programmer" do
+      {:ok, compressor} = Compressor.new()
+      assert_raise ArgumentError, fn -> Compressor.update(compressor, :data) end
+      {:ok, one} = Compressor.update(compressor, "content")
+      {:ok, two} = Compressor.finish(compressor)
+      assert Chunker.decompress!([one, two]) == "content"
+    end
+
+    test "can be handed to another process" do
+      {:ok, compressor} = Compressor.new(codec: :xz)
+
+      outputs =
+        for word <- ["some ", "content"] do
+          Task.await(Task.async(fn -> Compressor.update(compressor, word) end)) |> elem(1)
+        end
+
+      {:ok, last} = Task.await(Task.async(fn -> Compressor.finish(compressor) end))
+      assert Chunker.decompress!([outputs, last]) == "some content"
+    end
+
+    test "stay closed when a close comes in the middle of a call" do
+      {:ok, compressor} = Compressor.new(codec: :xz, level: 9)
+      # One call of the engine, so that the close finds it under way.
+      piece = noise(3 * @mib)
+      coder = compressor.coder
+      task = Task.async(fn -> Chunker.Native.compressor_update(coder, piece) end)
+      Process.sleep(50)
+      assert Compressor.close(compressor) == :ok
+      assert {:ok, _} = Task.await(task, 60_000)
+      assert refused(Compressor.update(compressor, "data")) == {:cancelled, %{}}
+    end
+
+    test "limit the content as a whole" do
+      compressed = Chunker.compress!("content", codec: :bzip2)
+      {:ok, decompressor} = Decompressor.new(max_output_size: 13)
+      assert {:ok, _} = Decompressor.update(decompressor, compressed)
+      assert refused(Decompressor.update(decompressor, compressed)) == {:size_exceeded, %{limit: 13}}
+    end
+  end
+
+  test "a caller that is killed frees its dirty scheduler" do
+    # In a VM that has only one of them.
+    code = """
+    data = Base.encode64(:rand.bytes(75_000_000))
+    noise = for codec <- [:xz, :bzip2], into: %{}, do: {codec, :binary.copy(Chunker.compress!(binary_part(data, 0, 1_000_000), codec: codec), 60)}
+    zeros = :binary.copy(Chunker.compress!(:binary.copy(<<0>>, 16_777_216)), 60)
+
+    calls = [
+      fn -> Chunker.compress(data, codec: :xz, level: 9) end,
+      fn -> Chunker.compress(data, level: 19) end,
+      fn -> Chunker.compress(data, codec: :bzip2) end,
+      fn -> Chunker.decompress(noise.xz) end,
+      fn -> Chunker.decompress(noise.bzip2) end,
+      fn -> Chunker.decompress(zeros) end,
+      fn -> Chunker.compress_batch([data, data], codec: :xz, threads: 1) end,
+      fn -> [data] |> Chunker.stream(compress: [codec: :xz, level: 9]) |> Stream.run() end,
+      fn -> [data] |> Chunker.compress_stream(codec: :xz, level: 9) |> Stream.run() end
+    ]
+
+    for call <- calls do
+      victim = spawn(fn -> call.(); IO.puts("too early") end)
+      Process.sleep(150)
+      Process.exit(victim, :kill)
+      {time, _} = :timer.tc(fn -> Chunker.hash_batch(["another"]) end)
+      IO.puts(if time < 1_000_000, do: "free", else: "busy for \#{time} us")
+    end
+    """
+
+    ebin = Path.join(Mix.Project.app_path(), "ebin")
+    arguments = ["--erl", "+SDcpu 1:1", "-pa", ebin, "-e", code]
+    {output, status} = System.cmd("elixir", arguments, stderr_to_stdout: true)
+    assert {output, status} == {String.duplicate("free\n", 9), 0}
+  end
+end
