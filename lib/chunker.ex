@@ -17,6 +17,7 @@ defmodule Chunker do
   ## Which function
 
     * `chunk_file/2` tells the chunks of a file, without their bytes: to compare, to index, to find out what is new.
+      `read_chunk/3` then reads those that are.
     * `stream/2` gives chunks with their bytes, one after the other, in bounded memory: to store them.
     * `chunk_data/2` does it for bytes that are in memory, and copies none of them.
     * `chunk_files/2` does it for many files in one call.
@@ -157,6 +158,51 @@ defmodule Chunker do
   """
   @spec chunk_file!(Path.t(), options()) :: [Chunk.t()]
   def chunk_file!(path, options \\ []), do: bang!(chunk_file(path, options))
+
+  @doc """
+  The bytes of a chunk that `chunk_file/2` told of, read from the file and checked against the chunk's digest.
+
+  `chunk_file/2` is the fastest way to find out which chunks of a file are new; this reads those, and only those. The
+  option `:hash` must be the algorithm that the file was chunked with.
+
+  ## Errors
+
+    * `:io_error` - as with `chunk_file/2`
+    * `:file_changed` - the file holds other bytes there than when it was chunked
+    * `:bounds_check_failed` - the file ends before the chunk does: `:offset`, `:length`, `:data_length`
+    * `:buffer_limit_exceeded` - no chunk is that long: `:attempted`, `:limit`
+
+  ## Examples
+
+      iex> path = Path.join(System.tmp_dir!(), "chunker-doc-read-chunk")
+      iex> File.write!(path, "content")
+      iex> [chunk] = Chunker.chunk_file!(path)
+      iex> Chunker.read_chunk(path, chunk)
+      {:ok, "content"}
+      iex> File.write!(path, "CONTENT")
+      iex> {:error, error} = Chunker.read_chunk(path, chunk)
+      iex> error.reason
+      :file_changed
+      iex> File.rm!(path)
+      :ok
+
+  """
+  @spec read_chunk(Path.t(), Chunk.t(), [{:hash, algorithm()}] | map()) ::
+          {:ok, binary()} | {:error, Error.t()}
+  def read_chunk(path, %Chunk{offset: offset, length: length, hash: <<_::256>> = hash}, options \\ [])
+      when is_integer(offset) and offset >= 0 and is_integer(length) and length > 0 do
+    path = path!(path)
+
+    with {:ok, algorithm} <- checked(:chunker_options.hash(options)) do
+      result(:chunker_engine.read_chunk(path, {offset, length, hash}, algorithm))
+    end
+  end
+
+  @doc """
+  The same as `read_chunk/3`, but returns the bytes and raises `Chunker.Error`.
+  """
+  @spec read_chunk!(Path.t(), Chunk.t(), [{:hash, algorithm()}] | map()) :: binary()
+  def read_chunk!(path, chunk, options \\ []), do: bang!(read_chunk(path, chunk, options))
 
   @doc """
   The chunks of many files: a result for each path, in their order, as `chunk_file/2` gives it.

@@ -33,6 +33,7 @@
 %% told 0 first, the total last, and at most ten times a second in between.
 -module(chunker).
 
+-export([read_chunk/2, read_chunk/3]).
 -export([chunk_file/1, chunk_file/2, chunk_data/1, chunk_data/2]).
 -export([stream/1, stream/2, next/1, close/1]).
 -export([chunk_files/1, chunk_files/2, hash/2, hash_file/2, hash_batch/1, hash_batch/2, info/0]).
@@ -93,6 +94,30 @@ chunk_file(Path, Options) ->
     case options(Options, [Path, Options]) of
         {ok, Checked} -> chunks(chunker_engine:chunk_file(Name, Checked));
         Error -> Error
+    end.
+
+%% @equiv read_chunk(Path, Chunk, [])
+-spec read_chunk(file:name_all(), chunk()) -> {ok, binary()} | {error, error()}.
+read_chunk(Path, Chunk) -> read_chunk(Path, Chunk, []).
+
+%% @doc The bytes of a chunk that {@link chunk_file/2} has told of, read from the file and checked against the chunk's
+%% digest, with `hash' as the algorithm.
+%%
+%% Errors: those of {@link chunk_file/2}; `bounds_check_failed' when the file ends before the chunk does;
+%% `buffer_limit_exceeded' when the length is none that a chunk has; `file_changed' when the bytes are others now.
+-spec read_chunk(file:name_all(), chunk(), options()) -> {ok, binary()} | {error, error()}.
+read_chunk(Path, Chunk, Options) ->
+    Arguments = [Path, Chunk, Options],
+    Name = path(Path, Arguments),
+    case {checked(chunker_options:hash(Options), Arguments, 3), Chunk} of
+        {{ok, Algorithm}, #{offset := Offset, length := Length, hash := <<_:256>> = Hash}} when
+            is_integer(Offset), Offset >= 0, is_integer(Length), Length > 0
+        ->
+            chunker_engine:read_chunk(Name, {Offset, Length, Hash}, Algorithm);
+        {{ok, _}, _} ->
+            badarg(Arguments, 2, <<"must be a chunk">>);
+        {Error, _} ->
+            Error
     end.
 
 %% @equiv chunk_data(Data, [])

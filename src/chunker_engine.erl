@@ -5,7 +5,7 @@
 %% `chunker_options' gives.
 -module(chunker_engine).
 
--export([chunk_data/2, chunk_file/2, hash/2, hash_file/2]).
+-export([chunk_data/2, chunk_file/2, read_chunk/3, hash/2, hash_file/2]).
 -export([to_nix_base32/1, from_nix_base32/1]).
 -export([chunk_files/3, hash_batch/3]).
 -export([compress/3, decompress/2, compress_batch/3, decompress_batch/3, detect_format/1, train_dictionary/2]).
@@ -39,6 +39,13 @@ chunk_file(Path, Options) ->
         special -> chunk_special_file(Path, Options);
         Result -> Result
     end.
+
+%% The NIF takes numbers of 64 bits, beyond which no file goes.
+-spec read_chunk(binary(), chunk(), chunker:algorithm()) -> {ok, binary()} | failure().
+read_chunk(Path, {Offset, Length, Hash}, Algorithm) when Offset < 1 bsl 63, Length < 1 bsl 63 ->
+    ?NIF:read_chunk(Path, {Offset, Length}, Hash, Algorithm);
+read_chunk(_, {_, Length, _}, _) ->
+    {error, {buffer_limit_exceeded, #{attempted => Length, limit => 16_777_216}}}.
 
 %% A FIFO, a terminal or a device: what it gives bit by bit, and between the bits no scheduler waits for it.
 chunk_special_file(Path, Options) ->

@@ -5,7 +5,7 @@
 %% raises in its own way. Ranges are the engine's business.
 -module(chunker_options).
 
--export([chunking/1, stream/1, files/1, hash_batch/1, algorithm/1, threads/0]).
+-export([chunking/1, stream/1, files/1, hash/1, hash_batch/1, algorithm/1, threads/0]).
 -export([compression/1, compressor/1, decompression/1, compression_batch/1, decompression_batch/1, dictionary/1]).
 -export_type([options/0, chunking/0, batch/0, progress/0, compression/0, decompression/0, checked/1]).
 
@@ -66,6 +66,10 @@ stream(Options) ->
 -spec files(term()) -> checked({chunking(), batch()}).
 files(Options) ->
     with(Options, ?SIZES ++ ?HASH ++ ?BATCH, [fun chunking_form/1, fun batch_form/1]).
+
+-spec hash(term()) -> checked(chunker:algorithm()).
+hash(Options) ->
+    with(Options, ?HASH, [fun hash_form/1]).
 
 -spec hash_batch(term()) -> checked({chunker:algorithm(), batch()}).
 hash_batch(Options) ->

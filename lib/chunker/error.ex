@@ -14,7 +14,9 @@ defmodule Chunker.Error do
   |---|---|
   | `:invalid_options` | `:option`, `:value`, `:allowed` (text) |
   | `:io_error` | `:kind` (a POSIX atom: `:enoent`, `:eacces`, `:eisdir`, ...), `:path` |
-  | `:file_changed` | `:path`: the file shrank or grew while it was read |
+  | `:file_changed` | `:path`: the file shrank or grew while it was read, or changed since it was chunked |
+  | `:bounds_check_failed` | `:offset`, `:length`, `:data_length`, in bytes |
+  | `:buffer_limit_exceeded` | `:attempted`, `:limit`, in bytes |
   | `:compression_failed` | `:codec`, `:why` (an atom such as `:out_of_memory`) |
   | `:decompression_failed` | `:codec`, `:why` (an atom such as `:truncated` or `:corrupt`) |
   | `:size_exceeded` | `:limit`, in bytes |
@@ -31,6 +33,8 @@ defmodule Chunker.Error do
           :invalid_options
           | :io_error
           | :file_changed
+          | :bounds_check_failed
+          | :buffer_limit_exceeded
           | :compression_failed
           | :decompression_failed
           | :size_exceeded
@@ -59,7 +63,14 @@ defmodule Chunker.Error do
   defp describe(:io_error, %{kind: kind} = details),
     do: "#{show_path(details)}: #{:file.format_error(kind)}"
 
-  defp describe(:file_changed, details), do: "#{show_path(details)}: changed its size while it was read"
+  defp describe(:file_changed, details),
+    do: "#{show_path(details)}: changed while it was read, or since it was chunked"
+
+  defp describe(:bounds_check_failed, %{offset: offset, length: length, data_length: data_length}),
+    do: "#{length} bytes from #{offset} on are not within #{data_length}"
+
+  defp describe(:buffer_limit_exceeded, %{attempted: attempted, limit: limit}),
+    do: "#{attempted} bytes at once are more than #{limit}"
 
   defp describe(:compression_failed, %{codec: codec, why: why}),
     do: "#{codec} could not compress: #{words(why)}"

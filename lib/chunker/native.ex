@@ -16,6 +16,7 @@ defmodule Chunker.Native do
   def chunk_small_data(_data, _options), do: not_loaded()
   def chunk_data(_data, _options), do: not_loaded()
   def chunk_file(_path, _options), do: not_loaded()
+  def read_chunk(_path, _range, _hash, _algorithm), do: not_loaded()
 
   def chunk_files(_paths, _options, _batch), do: not_loaded()
   def hash_batch(_items, _algorithm, _batch), do: not_loaded()

@@ -80,11 +80,30 @@ pub enum Error {
     /// The input could not be opened or read.
     #[error(transparent)]
     Io(#[from] IoError),
-    /// A file shrank or grew while it was read, so that what was read is no state it ever had.
-    #[error("{} changed its size while it was read", .path.display())]
+    /// A file shrank or grew while it was read, so that what was read is no state it ever had; or it does not hold any more
+    /// what it held when it was chunked.
+    #[error("{} changed while it was read, or since it was chunked", .path.display())]
     FileChanged {
         /// The file.
         path: PathBuf,
+    },
+    /// Bytes were asked for that are not there.
+    #[error("{length} bytes from {offset} on are not within {data_length}")]
+    Bounds {
+        /// Where they were to begin.
+        offset: u64,
+        /// How many there were to be.
+        length: u64,
+        /// How many bytes there are in all.
+        data_length: u64,
+    },
+    /// More bytes were asked for at once than anything sensible has.
+    #[error("{attempted} bytes at once are more than {limit}")]
+    BufferLimit {
+        /// How many were asked for.
+        attempted: u64,
+        /// How many would have been given.
+        limit: u64,
     },
     /// A codec failed.
     #[error(transparent)]
@@ -108,6 +127,8 @@ impl Error {
             Self::Options(error) => error.code(),
             Self::Io(error) => error.code(),
             Self::FileChanged { .. } => "file_changed",
+            Self::Bounds { .. } => "bounds_check_failed",
+            Self::BufferLimit { .. } => "buffer_limit_exceeded",
             Self::Compression(error) => error.code(),
             Self::HashDisabled { .. } => "codec_disabled",
             Self::Cancelled => "cancelled",
@@ -127,6 +148,14 @@ impl Error {
                 .chain(error.path.clone().map(|path| ("path", Detail::Path(path))))
                 .collect(),
             Self::FileChanged { path } => vec![("path", Detail::Path(path.clone()))],
+            Self::Bounds { offset, length, data_length } => vec![
+                ("offset", Detail::Number(*offset)),
+                ("length", Detail::Number(*length)),
+                ("data_length", Detail::Number(*data_length)),
+            ],
+            Self::BufferLimit { attempted, limit } => {
+                vec![("attempted", Detail::Number(*attempted)), ("limit", Detail::Number(*limit))]
+            }
             Self::Compression(error) => error.details(),
             Self::HashDisabled { name } => vec![("codec", Detail::Name(name))],
             Self::Cancelled => Vec::new(),
@@ -177,6 +206,7 @@ mod posix {
             // The standard library refuses a path with a NUL byte itself.
             None if error.kind() == io::ErrorKind::InvalidInput => "einval",
             None if error.kind() == io::ErrorKind::IsADirectory => "eisdir",
+            None if error.kind() == io::ErrorKind::NotSeekable => "espipe",
             _ => "unknown",
         }
     }

@@ -5,7 +5,7 @@
 //! ever mapped into memory: a mapped file that another program truncates ends the whole process.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -116,6 +116,29 @@ impl Input {
     fn refused(&self, source: io::Error) -> Error {
         IoError { path: Some(self.path.clone()), source }.into()
     }
+}
+
+/// Reads the bytes of a regular file from `offset` on to `target`, as many as that takes.
+///
+/// # Errors
+///
+/// [`Error::Bounds`] when the file ends before, [`Error::Io`] with what the operating system says (`espipe` for a file that
+/// is not a regular one), and [`Error::FileChanged`] when the file shrinks meanwhile.
+pub fn read_range(path: &Path, offset: u64, target: &mut [u8]) -> Result<(), Error> {
+    let refused = |source| IoError { path: Some(path.into()), source };
+    if kind(path)? == Kind::Special {
+        return Err(refused(ErrorKind::NotSeekable.into()).into());
+    }
+    let mut input = Input::open(path)?;
+    let (length, data_length) = (target.len() as u64, input.opened.size);
+    if offset.checked_add(length).is_none_or(|end| end > data_length) {
+        return Err(Error::Bounds { offset, length, data_length });
+    }
+    input.file.seek(SeekFrom::Start(offset)).map_err(refused)?;
+    input.file.read_exact(target).map_err(|source| match source.kind() {
+        ErrorKind::UnexpectedEof => input.changed(),
+        _ => input.refused(source),
+    })
 }
 
 impl Source for Input {

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use chunker::chunking::Chunk;
 use chunker::file::{self, Input, Kind};
-use rustler::{Binary, Encoder, Env, NifResult, Term};
+use rustler::{Binary, Encoder, Env, NewBinary, NifResult, Term};
 
 use crate::atoms;
 use crate::failure::{Failure, text};
 use crate::guard::{caller_died, guard};
-use crate::options::ChunkingOptions;
+use crate::options::{ChunkingOptions, Hash};
 
 /// `{Offset, Length, Hash}`
 pub(crate) fn encode<'a>(env: Env<'a>, chunk: &Chunk) -> Term<'a> {
@@ -41,6 +41,30 @@ fn chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) 
             None => Ok(atoms::special().encode(env)),
             Some(input) => Ok(list(env, &chunking.source(input).all(&caller_died(env))?)),
         }
+    })
+}
+
+/// The bytes of a chunk, which must have the digest that it had when the file was chunked.
+#[rustler::nif(schedule = "DirtyIo")]
+fn read_chunk<'a>(
+    env: Env<'a>,
+    path: Binary<'a>,
+    (offset, length): (u64, u64),
+    hash: Binary<'a>,
+    algorithm: Hash,
+) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let algorithm = algorithm.algorithm()?;
+        if length > Chunk::LONGEST {
+            return Err(chunker::Error::BufferLimit { attempted: length, limit: Chunk::LONGEST }.into());
+        }
+        let path = to_path(&path);
+        let mut data = NewBinary::new(env, length as usize);
+        file::read_range(&path, offset, data.as_mut_slice())?;
+        if algorithm.hash(&data).0 != *hash {
+            return Err(chunker::Error::FileChanged { path }.into());
+        }
+        Ok((atoms::ok(), Term::from(data)).encode(env))
     })
 }
 

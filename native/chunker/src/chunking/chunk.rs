@@ -17,6 +17,9 @@ pub struct Chunk {
 }
 
 impl Chunk {
+    /// The length of the longest chunk that any options give, in bytes.
+    pub const LONGEST: u64 = fastcdc::v2020::MAXIMUM_MAX as u64;
+
     /// The usual work on a chunk: hash it.
     pub fn hashed(algorithm: Algorithm) -> impl Fn(&ChunkBytes<'_>) -> Self + Clone + Send + Sync + 'static {
         move |chunk| Self { offset: chunk.offset, length: chunk.length, hash: chunk.hash(algorithm) }
