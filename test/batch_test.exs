@@ -314,6 +314,22 @@ defmodule Chunker.BatchTest do
       assert_receive {:DOWN, ^monitor, :process, _, _}, 1_000
     end
 
+    test "goes through a process of this node to one of another, which the engine cannot reach" do
+      me = self()
+      # A pid as that node would send it.
+      name = "far@away"
+      far = :erlang.binary_to_term(<<131, 88, 119, byte_size(name), name::binary, 1::32, 0::32, 1::32>>)
+      assert node(far) == :far@away
+      ref = make_ref()
+
+      for to <- [far, {far, ref}] do
+        result = :chunker_progress.with(to, fn {pid, _ref} -> send(me, {:told, node(pid)}) end)
+        assert result == {:told, node()}
+        assert_receive {:told, told} when told == node()
+        assert Chunker.hash_batch(["a"], progress: to) == Chunker.hash_batch(["a"])
+      end
+    end
+
     test "leaves other messages alone" do
       send(self(), {:DOWN, make_ref(), :process, self(), :normal})
       send(self(), {make_ref(), :stop})

@@ -254,6 +254,203 @@ badarg_test_() ->
         ]
     ].
 
+codecs() -> [zstd, lz4, xz, bzip2].
+
+compression_test() ->
+    Data = binary:copy(<<"some content, ">>, 20_000),
+    lists:foreach(
+        fun(Codec) ->
+            {ok, Compressed} = chunker:compress(Data, [{codec, Codec}]),
+            ?assert(byte_size(Compressed) < 100_000),
+            ?assertEqual({ok, Compressed}, chunker:compress([[Data], []], #{codec => Codec})),
+            ?assertEqual({ok, {Codec, Compressed}}, chunker:compress(Data, [{codec, Codec}, {fallback, true}])),
+            ?assertEqual({ok, Codec}, chunker:detect_format(Compressed)),
+            ?assertEqual({ok, Data}, chunker:decompress(Compressed)),
+            ?assertEqual({ok, Data}, chunker:decompress([Compressed], [{codec, Codec}, {max_output_size, byte_size(Data)}])),
+            Less = byte_size(Data) - 1,
+            ?assertEqual({error, {size_exceeded, #{limit => Less}}},
+                         chunker:decompress(Compressed, #{max_output_size => Less})),
+            Cut = binary:part(Compressed, 0, byte_size(Compressed) - 1),
+            ?assertEqual({error, {decompression_failed, #{codec => Codec, why => truncated}}}, chunker:decompress(Cut))
+        end,
+        codecs()
+    ),
+    {ok, Default} = chunker:compress("content"),
+    ?assertEqual({ok, Default}, chunker:compress("content", [{codec, undefined}, {level, undefined}, {strategy, nil}])),
+    [
+        begin
+            {ok, Compressed} = chunker:compress(Data, [{strategy, Strategy}]),
+            ?assertEqual({ok, Codec}, chunker:detect_format(Compressed))
+        end
+     || {Strategy, Codec} <- [{fastest, lz4}, {balanced, zstd}, {smallest, xz}]
+    ].
+
+compression_errors_test() ->
+    Invalid = fun(Option, Value, Allowed) ->
+        {error, {invalid_options, #{option => Option, value => Value, allowed => Allowed}}}
+    end,
+    Codecs = <<"zstd, lz4, xz, bzip2">>,
+    Limits = <<"0..18446744073709551615">>,
+    [?assertEqual(Expected, Call) || {Expected, Call} <- [
+        {Invalid(codec, gzip, Codecs), chunker:compress("", [{codec, gzip}])},
+        {Invalid(codec, gzip, <<"auto, ", Codecs/binary>>), chunker:decompress("", [{codec, gzip}])},
+        {Invalid(strategy, best, <<"fastest, balanced, smallest">>), chunker:compress("", [{strategy, best}])},
+        {Invalid(level, 1 bsl 99, <<"0..9">>), chunker:compress("", [{codec, xz}, {level, 1 bsl 99}])},
+        {Invalid(level, 23, <<"-131072..22">>), chunker:compress_batch([], [{level, 23}])},
+        {Invalid(level, 23, <<"-131072..22">>), chunker:compressor([{level, 23}])},
+        {Invalid(level, 23, <<"-131072..22">>), chunker:stream([], [{compress, [{level, 23}]}])},
+        {Invalid(max_output_size, -1, Limits), chunker:decompress("", [{max_output_size, -1}])},
+        {Invalid(max_output_size, -1, Limits), chunker:decompressor(#{max_output_size => -1})},
+        {Invalid(threads, 0, <<"1..1024">>), chunker:hash_batch([], [{threads, 0}])},
+        {Invalid(parallel_threshold, -1, Limits), chunker:decompress_batch([], [{parallel_threshold, -1}])},
+        {Invalid(codec, lz4, <<"zstd, if a dictionary is given">>),
+         chunker:compress("", [{codec, lz4}, {dictionary, <<"d">>}])},
+        {Invalid(dictionary, <<>>, <<"a dictionary of zstd, neither empty nor damaged">>),
+         chunker:compress("", [{dictionary, <<>>}])},
+        {{error, {unknown_format, #{magic => <<"nons">>}}}, chunker:decompress("nonsense")},
+        {{error, {unknown_format, #{magic => <<>>}}}, chunker:detect_format([])},
+        {{error, {compression_failed, #{codec => zstd, why => samples_unsuitable}}}, chunker:train_dictionary([])}
+    ]].
+
+dictionary_test() ->
+    Samples = [io_lib:format("{\"id\": ~b, \"name\": \"user ~b\"}", [I, I * 7919 rem 997]) || I <- lists:seq(1, 2000)],
+    {ok, Dictionary} = chunker:train_dictionary(Samples, [{max_size, 2048}]),
+    ?assert(byte_size(Dictionary) =< 2048),
+    Sample = iolist_to_binary(hd(Samples)),
+    {ok, Compressed} = chunker:compress(Sample, #{dictionary => Dictionary}),
+    ?assertEqual({ok, Sample}, chunker:decompress(Compressed, #{dictionary => Dictionary})),
+    ?assertEqual({error, {decompression_failed, #{codec => zstd, why => dictionary_missing}}},
+                 chunker:decompress(Compressed)).
+
+batch_test() ->
+    Items = [<<>>, "one", [<<"two">>, $!]] ++ [integer_to_binary(I) || I <- lists:seq(1, 1000)],
+    Flat = [iolist_to_binary(Item) || Item <- Items],
+    ?assertEqual([crypto:hash(sha256, Item) || Item <- Flat], chunker:hash_batch(Items, [{hash, sha256}])),
+    ?assertEqual([chunker:hash(Item, blake3) || Item <- Flat], chunker:hash_batch(Items)),
+    Results = chunker:compress_batch(Items, #{codec => lz4, threads => 2}),
+    Compressed = [Binary || {ok, Binary} <- Results],
+    ?assertEqual([{ok, Item} || Item <- Flat], chunker:decompress_batch(Compressed)),
+    ?assertEqual([{ok, <<>>}, {error, {unknown_format, #{magic => <<"?">>}}}],
+                 chunker:decompress_batch([hd(Compressed), "?"], [{parallel_threshold, 0}])),
+    ?assertEqual([{ok, Binary} || Binary <- Compressed], chunker:compress_batch(Flat, [{codec, lz4}])),
+    ?assertEqual([[], [], [], []],
+                 [chunker:hash_batch([]), chunker:compress_batch([]), chunker:decompress_batch([]), chunker:chunk_files([])]).
+
+chunk_files_test() ->
+    Data = data(100_000),
+    with_file(Data, fun(Path) ->
+        One = chunker:chunk_file(Path, ?SMALL),
+        {ok, [_ | _]} = One,
+        Missing = {error, {io_error, #{kind => enoent, path => <<"/no/such/file">>}}},
+        Folder = {error, {io_error, #{kind => eisdir, path => <<"/">>}}},
+        ?assertEqual([One, Missing, Folder, {ok, []}, One],
+                     chunker:chunk_files([Path, "/no/such/file", "/", <<"/dev/null">>, list_to_atom(Path)], ?SMALL))
+    end).
+
+told() ->
+    receive {chunker_progress, Ref, Done, Total} -> [{Ref, Done, Total} | told()]
+    after 0 -> []
+    end.
+
+progress_test() ->
+    Self = self(),
+    %% The tests before leave some behind.
+    Before = process_info(Self, messages),
+    Ref = make_ref(),
+    Items = ["a", "b", "c", "d", "e"],
+    _ = chunker:hash_batch(Items, [{progress, {Self, Ref}}]),
+    ?assertEqual([{Ref, 0, 5}, {Ref, 5, 5}], told()),
+    _ = chunker:compress_batch(Items, #{progress => Self}),
+    [{Own, 0, 5}, {Own, 5, 5}] = told(),
+    ?assert(is_reference(Own)),
+    _ = chunker:chunk_files([], [{progress, fun(Done, Total) -> Self ! {chunker_progress, self(), Done, Total} end}]),
+    [{Teller, 0, 0}] = told(),
+    ?assertNotEqual(Self, Teller),
+    ?assertError(boom, chunker:hash_batch(Items, [{progress, fun(_, _) -> error(boom) end}])),
+    ?assertEqual(Before, process_info(Self, messages)).
+
+coders_test() ->
+    Data = data(300_000),
+    lists:foreach(
+        fun(Codec) ->
+            {ok, Compressor} = chunker:compressor([{codec, Codec}]),
+            {ok, A} = chunker:compressor_update(Compressor, [binary:part(Data, 0, 100_000)]),
+            {ok, B} = chunker:compressor_update(Compressor, binary:part(Data, 100_000, 200_000)),
+            {ok, C} = chunker:compressor_finish(Compressor),
+            Compressed = iolist_to_binary([A, B, C]),
+            ?assertEqual({ok, Data}, chunker:decompress(Compressed)),
+            {ok, Decompressor} = chunker:decompressor(),
+            Outputs = [
+                begin
+                    {ok, Output} = chunker:decompressor_update(Decompressor, Piece),
+                    Output
+                end
+             || Piece <- pieces(Compressed, 1000)
+            ],
+            {ok, Last} = chunker:decompressor_finish(Decompressor),
+            ?assertEqual(Data, iolist_to_binary([Outputs, Last])),
+            Closed = {error, {cancelled, #{}}},
+            [?assertEqual(Closed, Call) || Call <- [
+                chunker:compressor_update(Compressor, "a"), chunker:compressor_finish(Compressor),
+                chunker:decompressor_update(Decompressor, "a"), chunker:decompressor_finish(Decompressor)
+            ]],
+            [?assertEqual(ok, Call) || Call <- [
+                chunker:compressor_close(Compressor), chunker:decompressor_close(Decompressor)
+            ]]
+        end,
+        codecs()
+    ),
+    {ok, Open} = chunker:compressor(),
+    ok = chunker:compressor_close(Open),
+    ok = chunker:compressor_close(Open),
+    ?assertEqual({error, {cancelled, #{}}}, chunker:compressor_update(Open, "a")).
+
+pieces(<<>>, _) -> [];
+pieces(Binary, Size) when byte_size(Binary) < Size -> [Binary];
+pieces(Binary, Size) ->
+    <<Piece:Size/binary, Rest/binary>> = Binary,
+    [Piece | pieces(Rest, Size)].
+
+stream_that_compresses_test() ->
+    Data = data(50_000),
+    [
+        begin
+            Chunks = stream(Source, ?SMALL#{compress => [{codec, Codec}]}),
+            ?assertEqual(Data, iolist_to_binary([D || #{data := D} <- Chunks])),
+            [?assertEqual({ok, D}, chunker:decompress(C)) || #{data := D, compressed := C} <- Chunks],
+            ?assertEqual([{ok, Codec}], lists:usort([chunker:detect_format(C) || #{compressed := C} <- Chunks]))
+        end
+     || Codec <- codecs(), Source <- [[Data], slices(Data, 100)]
+    ],
+    ?assert(lists:all(fun(Chunk) -> not is_map_key(compressed, Chunk) end, stream([Data], ?SMALL#{compress => nil}))).
+
+compression_badarg_test_() ->
+    {ok, Compressor} = chunker:compressor(),
+    Conflict = <<"option strategy stands for a codec and a level; give it or them">>,
+    Unknown = <<"unknown option fallback; there are: codec, strategy, level, dictionary">>,
+    [
+        ?_assertEqual(#{Position => Text}, explained(Fun))
+     || {Position, Text, Fun} <- [
+            {1, <<"must be iodata">>, fun() -> chunker:compress(a) end},
+            {1, <<"must be iodata">>, fun() -> chunker:decompress(a) end},
+            {1, <<"must be iodata">>, fun() -> chunker:detect_format(a) end},
+            {1, <<"must be iodata">>, fun() -> chunker:compress_batch([<<>>, a]) end},
+            {1, <<"must be iodata">>, fun() -> chunker:train_dictionary([a]) end},
+            {1, <<"must be a list">>, fun() -> chunker:hash_batch(<<>>) end},
+            {1, <<"must be a list">>, fun() -> chunker:decompress_batch([<<>> | <<>>]) end},
+            {1, <<"must be the name of a file">>, fun() -> chunker:chunk_files(["a", 1]) end},
+            {2, <<"must be iodata">>, fun() -> chunker:compressor_update(Compressor, a) end},
+            {2, Conflict, fun() -> chunker:compress("", [{strategy, fastest}, {level, 1}]) end},
+            {1, Unknown, fun() -> chunker:compressor([{fallback, true}]) end},
+            {2, Unknown, fun() -> chunker:stream([], [{compress, [{fallback, true}]}]) end},
+            {2, <<"option codec must be an atom, not \"xz\"">>, fun() -> chunker:compress("", #{codec => "xz"}) end},
+            {2, <<"option compress must be a list of options or a map, not xz">>,
+             fun() -> chunker:stream([], [{compress, xz}]) end},
+            {2, <<"option progress must be a pid, a pid and a reference, or a function of two arguments, not me">>,
+             fun() -> chunker:hash_batch([], [{progress, me}]) end}
+        ]
+    ].
+
 %% What the shell prints, from the outermost formatter of OTP.
 explanation_in_the_shell_test() ->
     try chunker:chunk_data(<<>>, [{colour, red}])

@@ -1,0 +1,447 @@
+defmodule Chunker.ErrorsTest do
+  # Every reason there is, met by calls of both languages: what it is called, its details, and what people read.
+  use ExUnit.Case, async: true
+
+  alias Chunker.{Compressor, Decompressor, Error}
+
+  @moduletag :tmp_dir
+  @codecs [:zstd, :lz4, :xz, :bzip2]
+
+  # Both ways to fail of a function in Elixir, and that of Erlang.
+  defp assert_fails(calls, reason, details, message) do
+    for call <- calls[:elixir] do
+      assert {:error, %Error{} = error} = call.()
+      assert {error.reason, error.details, error.message} == {reason, details, message}
+      assert Exception.message(error) == message
+    end
+
+    for call <- calls[:raising] || [] do
+      error = assert_raise Error, message, call
+      assert {error.reason, error.details} == {reason, details}
+    end
+
+    for call <- calls[:erlang], do: assert(call.() == {:error, {reason, details}})
+  end
+
+  # What a batch of one gives.
+  defp only(call), do: fn -> hd(call.()) end
+
+  defp invalid(option, value, allowed), do: %{option: option, value: value, allowed: allowed}
+
+  test "each reason that is documented has its test here" do
+    {:docs_v1, _, _, _, %{"en" => documentation}, _, _} = Code.fetch_docs(Error)
+    documented = for [_, reason] <- Regex.scan(~r/^\| `:(\w+)`/m, documentation), do: reason
+    # What a build that leaves a codec out says is tested on such builds.
+    tested = Regex.scan(~r/^  test ":(\w+)/m, File.read!(__ENV__.file), capture: :all_but_first)
+    assert Enum.sort(documented) -- ["codec_disabled"] == Enum.sort(List.flatten(tested))
+  end
+
+  test ":invalid_options" do
+    for {options, details, message} <- [
+          {[min_size: 1], invalid(:min_size, 1, "64..1048576"),
+           "option :min_size is 1, but must be 64..1048576"},
+          {[max_size: 1], invalid(:max_size, 1, "1024..16777216"),
+           "option :max_size is 1, but must be 1024..16777216"},
+          {[normalization: 4], invalid(:normalization, 4, "0..3"),
+           "option :normalization is 4, but must be 0..3"},
+          {[seed: -1], invalid(:seed, -1, "0..18446744073709551615"),
+           "option :seed is -1, but must be 0..18446744073709551615"},
+          {[hash: :md5], invalid(:hash, :md5, "blake3, sha256"),
+           "option :hash is :md5, but must be blake3, sha256"},
+          {[threads: 0], invalid(:threads, 0, "1..1024"), "option :threads is 0, but must be 1..1024"}
+        ] do
+      assert_fails(
+        [
+          elixir: [
+            fn -> Chunker.chunk_data("", options) end,
+            fn -> Chunker.chunk_file("/no/such/file", options) end,
+            fn -> Chunker.chunk_files([], options) end
+          ],
+          raising: [
+            fn -> Chunker.chunk_data!("", options) end,
+            fn -> Chunker.chunk_file!("/no/such/file", options) end,
+            fn -> Chunker.chunk_files!([], options) end,
+            fn -> [] |> Chunker.stream(options) |> Stream.run() end,
+            fn -> "/no/such/file" |> Chunker.stream(options) |> Stream.run() end
+          ],
+          erlang: [
+            fn -> :chunker.chunk_data("", options) end,
+            fn -> :chunker.chunk_file("/no/such/file", Map.new(options)) end,
+            fn -> :chunker.chunk_files([], options) end,
+            fn -> :chunker.stream([], options) end
+          ]
+        ],
+        :invalid_options,
+        details,
+        message
+      )
+    end
+
+    compression = [codec: :xz, level: 10]
+
+    assert_fails(
+      [
+        elixir: [
+          fn -> Chunker.compress("", compression) end,
+          fn -> Chunker.compress_batch([], compression) end,
+          fn -> Compressor.new(compression) end
+        ],
+        raising: [
+          fn -> Chunker.compress!("", compression) end,
+          fn -> Chunker.compress_batch!([], compression) end,
+          fn -> [] |> Chunker.compress_stream(compression) |> Stream.run() end,
+          fn -> [] |> Chunker.stream(compress: compression) |> Stream.run() end
+        ],
+        erlang: [
+          fn -> :chunker.compress("", compression) end,
+          fn -> :chunker.compress_batch([], Map.new(compression)) end,
+          fn -> :chunker.compressor(compression) end,
+          fn -> :chunker.stream([], compress: compression) end,
+          fn -> :chunker.stream([], %{compress: Map.new(compression)}) end
+        ]
+      ],
+      :invalid_options,
+      invalid(:level, 10, "0..9"),
+      "option :level is 10, but must be 0..9"
+    )
+
+    decompression = [max_output_size: -1]
+
+    assert_fails(
+      [
+        elixir: [
+          fn -> Chunker.decompress("", decompression) end,
+          fn -> Chunker.decompress_batch([], decompression) end,
+          fn -> Decompressor.new(decompression) end
+        ],
+        raising: [
+          fn -> Chunker.decompress!("", decompression) end,
+          fn -> Chunker.decompress_batch!([], decompression) end,
+          fn -> [] |> Chunker.decompress_stream(decompression) |> Stream.run() end
+        ],
+        erlang: [
+          fn -> :chunker.decompress("", decompression) end,
+          fn -> :chunker.decompress_batch([], decompression) end,
+          fn -> :chunker.decompressor(decompression) end
+        ]
+      ],
+      :invalid_options,
+      invalid(:max_output_size, -1, "0..18446744073709551615"),
+      "option :max_output_size is -1, but must be 0..18446744073709551615"
+    )
+
+    assert_fails(
+      [
+        elixir: [
+          fn -> Chunker.hash_batch([], parallel_threshold: -1) end,
+          fn -> Chunker.chunk_files([], parallel_threshold: -1) end
+        ],
+        raising: [fn -> Chunker.hash_batch!([], parallel_threshold: -1) end],
+        erlang: [
+          fn -> :chunker.hash_batch([], parallel_threshold: -1) end,
+          fn -> :chunker.chunk_files([], %{parallel_threshold: -1}) end
+        ]
+      ],
+      :invalid_options,
+      invalid(:parallel_threshold, -1, "0..18446744073709551615"),
+      "option :parallel_threshold is -1, but must be 0..18446744073709551615"
+    )
+
+    assert_fails(
+      [
+        elixir: [fn -> Chunker.train_dictionary([], max_size: 1) end],
+        raising: [fn -> Chunker.train_dictionary!([], max_size: 1) end],
+        erlang: [fn -> :chunker.train_dictionary([], max_size: 1) end]
+      ],
+      :invalid_options,
+      invalid(:max_size, 1, "256..104857600"),
+      "option :max_size is 1, but must be 256..104857600"
+    )
+  end
+
+  test ":io_error", %{tmp_dir: folder} do
+    missing = Path.join(folder, "missing")
+    loop = Path.join(folder, "loop")
+    File.ln_s!(loop, loop)
+
+    for {path, kind, text} <- [
+          {missing, :enoent, "no such file or directory"},
+          {folder, :eisdir, "illegal operation on a directory"},
+          {Path.join(__ENV__.file, "below"), :enotdir, "not a directory"},
+          {loop, :eloop, "too many levels of symbolic links"},
+          {missing <> String.duplicate("a", 300), :enametoolong, "file name too long"}
+        ] do
+      assert_fails(
+        [
+          elixir: [
+            fn -> Chunker.chunk_file(path) end,
+            fn -> Chunker.hash_file(path, :blake3) end,
+            only(fn -> Chunker.chunk_files([path]) end)
+          ],
+          raising: [
+            fn -> Chunker.chunk_file!(path) end,
+            fn -> Chunker.hash_file!(path, :blake3) end,
+            fn -> Chunker.chunk_files!([path]) end,
+            fn -> path |> Chunker.stream() |> Stream.run() end
+          ],
+          erlang: [
+            fn -> :chunker.chunk_file(path) end,
+            fn -> :chunker.hash_file(path, :blake3) end,
+            only(fn -> :chunker.chunk_files([path]) end),
+            fn -> :chunker.stream({:file, path}) end
+          ]
+        ],
+        :io_error,
+        %{kind: kind, path: path},
+        "#{path}: #{text}"
+      )
+    end
+  end
+
+  test ":file_changed", %{tmp_dir: folder} do
+    path = Path.join(folder, "file")
+
+    fresh = fn ->
+      File.write!(path, "")
+      # Read in more than one go.
+      {_, 0} = System.cmd("truncate", ["-s", "64M", path])
+    end
+
+    shrink = fn -> {_, 0} = System.cmd("truncate", ["-s", "1", path]) end
+
+    assert_fails(
+      [
+        elixir: [],
+        raising: [
+          fn ->
+            fresh.()
+
+            path
+            |> Chunker.stream()
+            |> Stream.each(fn chunk -> chunk.offset == 0 && shrink.() end)
+            |> Stream.run()
+          end
+        ],
+        erlang: [
+          fn ->
+            fresh.()
+            {:ok, iterator} = :chunker.stream({:file, path})
+            {:ok, _, next} = :chunker.next(iterator)
+            shrink.()
+            last(next)
+          end
+        ]
+      ],
+      :file_changed,
+      %{path: path},
+      "#{path}: changed its size while it was read"
+    )
+  end
+
+  defp last(iterator) do
+    case :chunker.next(iterator) do
+      {:ok, _, next} -> last(next)
+      other -> other
+    end
+  end
+
+  test ":compression_failed" do
+    assert_fails(
+      [
+        elixir: [fn -> Chunker.train_dictionary([]) end, fn -> Chunker.train_dictionary(["a", ["b"]]) end],
+        raising: [fn -> Chunker.train_dictionary!([]) end],
+        erlang: [
+          fn -> :chunker.train_dictionary([]) end,
+          fn -> :chunker.train_dictionary(["a"], max_size: 256) end
+        ]
+      ],
+      :compression_failed,
+      %{codec: :zstd, why: :samples_unsuitable},
+      "zstd could not compress: samples unsuitable"
+    )
+  end
+
+  test ":decompression_failed" do
+    noise = :rand.bytes(1000)
+
+    flip_last = fn binary ->
+      size = byte_size(binary) - 1
+      <<head::binary-size(size), last>> = binary
+      <<head::binary, Bitwise.bxor(last, 1)>>
+    end
+
+    dictionary = Chunker.train_dictionary!(for(i <- 1..2000, do: "sample #{i} of #{i * i}"), max_size: 1024)
+    other = Chunker.train_dictionary!(for(i <- 1..2000, do: "Another #{i} or #{i * i}"), max_size: 1024)
+    with_dictionary = Chunker.compress!("sample 3 of 9", dictionary: dictionary)
+
+    cases =
+      for codec <- @codecs do
+        whole = Chunker.compress!(noise, codec: codec)
+
+        [
+          {codec, binary_part(whole, 0, byte_size(whole) - 1), [], :truncated},
+          {codec, "something else", [codec: codec], :bad_magic},
+          {codec, "", [codec: codec], :truncated},
+          {codec, whole <> "and some garbage", [], if(codec == :xz, do: :corrupt, else: :trailing_data)}
+        ]
+      end
+
+    cases =
+      List.flatten(cases) ++
+        [
+          {:zstd, flip_last.(Chunker.compress!(noise)), [], :checksum_mismatch},
+          {:lz4, flip_last.(Chunker.compress!(noise, codec: :lz4)), [], :checksum_mismatch},
+          {:zstd, with_dictionary, [], :dictionary_missing},
+          {:zstd, with_dictionary, [dictionary: other], :dictionary_wrong}
+        ]
+
+    for {codec, data, options, why} <- cases do
+      assert_fails(
+        [
+          elixir: [
+            fn -> Chunker.decompress(data, options) end,
+            only(fn -> Chunker.decompress_batch([data], options) end),
+            fn ->
+              {:ok, decompressor} = Decompressor.new(options)
+
+              with {:ok, _} <- Decompressor.update(decompressor, data),
+                   do: Decompressor.finish(decompressor)
+            end
+          ],
+          raising: [
+            fn -> Chunker.decompress!(data, options) end,
+            fn -> Chunker.decompress_batch!([data], options) end,
+            fn -> [data] |> Chunker.decompress_stream(options) |> Stream.run() end
+          ],
+          erlang: [
+            fn -> :chunker.decompress(data, options) end,
+            only(fn -> :chunker.decompress_batch([data], options) end),
+            fn ->
+              {:ok, decompressor} = :chunker.decompressor(options)
+
+              with {:ok, _} <- :chunker.decompressor_update(decompressor, data),
+                   do: :chunker.decompressor_finish(decompressor)
+            end
+          ]
+        ],
+        :decompression_failed,
+        %{codec: codec, why: why},
+        "#{codec} could not decompress: #{String.replace("#{why}", "_", " ")}"
+      )
+    end
+  end
+
+  test ":size_exceeded" do
+    for codec <- @codecs do
+      data = Chunker.compress!("content", codec: codec)
+      options = [max_output_size: 6]
+
+      assert_fails(
+        [
+          elixir: [
+            fn -> Chunker.decompress(data, options) end,
+            only(fn -> Chunker.decompress_batch([data], options) end),
+            fn ->
+              {:ok, decompressor} = Decompressor.new(options)
+              Decompressor.update(decompressor, data)
+            end
+          ],
+          raising: [
+            fn -> Chunker.decompress!(data, options) end,
+            fn -> Chunker.decompress_batch!([data], options) end,
+            fn -> [data] |> Chunker.decompress_stream(options) |> Stream.run() end
+          ],
+          erlang: [
+            fn -> :chunker.decompress(data, options) end,
+            only(fn -> :chunker.decompress_batch([data], options) end),
+            fn ->
+              {:ok, decompressor} = :chunker.decompressor(options)
+              :chunker.decompressor_update(decompressor, data)
+            end
+          ]
+        ],
+        :size_exceeded,
+        %{limit: 6},
+        "the content is larger than 6 bytes"
+      )
+    end
+  end
+
+  test ":unknown_format" do
+    for {data, magic, shown} <- [
+          {"nonsense", "nons", "<<0x6E, 0x6F, 0x6E, 0x73>>"},
+          {<<0x1F, 0x8B, 8, 0, 0>>, <<0x1F, 0x8B, 8, 0>>, "<<0x1F, 0x8B, 0x8, 0x0>>"},
+          {"BZ", "BZ", "<<0x42, 0x5A>>"},
+          {"", "", "<<>>"}
+        ] do
+      assert_fails(
+        [
+          elixir: [
+            fn -> Chunker.detect_format(data) end,
+            fn -> Chunker.decompress(data) end,
+            only(fn -> Chunker.decompress_batch([data]) end)
+          ],
+          raising: [
+            fn -> Chunker.detect_format!(data) end,
+            fn -> Chunker.decompress!(data) end,
+            fn -> Chunker.decompress_batch!([data]) end,
+            fn -> [data] |> Chunker.decompress_stream() |> Stream.run() end
+          ],
+          erlang: [
+            fn -> :chunker.detect_format(data) end,
+            fn -> :chunker.decompress(data) end,
+            only(fn -> :chunker.decompress_batch([data]) end)
+          ]
+        ],
+        :unknown_format,
+        %{magic: magic},
+        "the data is in no format that is known here; it begins with #{shown}"
+      )
+    end
+  end
+
+  test ":invalid_base32" do
+    for {text, position} <- [{"0mdqe", 4}, {"e", 0}, {String.duplicate("0", 5000) <> "u", 5000}] do
+      assert_fails(
+        [
+          elixir: [fn -> Chunker.from_nix_base32(text) end],
+          raising: [fn -> Chunker.from_nix_base32!(text) end],
+          erlang: [fn -> :chunker.from_nix_base32(text) end]
+        ],
+        :invalid_base32,
+        %{position: position},
+        "not Nix base-32 at character #{position}"
+      )
+    end
+  end
+
+  test ":cancelled" do
+    {:ok, compressor} = Compressor.new()
+    :ok = Compressor.close(compressor)
+    {:ok, decompressor} = Decompressor.new()
+    :ok = Decompressor.close(decompressor)
+    {:ok, iterator} = :chunker.stream(["data"])
+    :ok = :chunker.close(iterator)
+
+    assert_fails(
+      [
+        elixir: [
+          fn -> Compressor.update(compressor, "data") end,
+          fn -> Compressor.finish(compressor) end,
+          fn -> Decompressor.update(decompressor, "data") end,
+          fn -> Decompressor.finish(decompressor) end
+        ],
+        erlang: [
+          fn -> :chunker.compressor_update(compressor.coder, "data") end,
+          fn -> :chunker.compressor_finish(compressor.coder) end,
+          fn -> :chunker.decompressor_update(decompressor.coder, "data") end,
+          fn -> :chunker.decompressor_finish(decompressor.coder) end,
+          fn -> :chunker.next(iterator) end
+        ]
+      ],
+      :cancelled,
+      %{},
+      "the work was given up, or its stream is closed"
+    )
+  end
+end
