@@ -36,6 +36,38 @@ defmodule Chunker.ErrorsTest do
     assert Enum.sort(documented) -- ["codec_disabled"] == Enum.sort(List.flatten(tested))
   end
 
+  test ":bounds_check_failed", %{tmp_dir: folder} do
+    path = Path.join(folder, "short")
+    File.write!(path, "short")
+    chunk = %Chunker.Chunk{offset: 3, length: 3, hash: <<0::256>>}
+
+    assert_fails(
+      [
+        elixir: [fn -> Chunker.read_chunk(path, chunk) end],
+        raising: [fn -> Chunker.read_chunk!(path, chunk) end],
+        erlang: [fn -> :chunker.read_chunk(path, Map.from_struct(chunk)) end]
+      ],
+      :bounds_check_failed,
+      %{offset: 3, length: 3, data_length: 5},
+      "3 bytes from 3 on are not within 5"
+    )
+  end
+
+  test ":buffer_limit_exceeded", %{tmp_dir: folder} do
+    chunk = %Chunker.Chunk{offset: 0, length: 16_777_217, hash: <<0::256>>}
+
+    assert_fails(
+      [
+        elixir: [fn -> Chunker.read_chunk(folder, chunk) end],
+        raising: [fn -> Chunker.read_chunk!(folder, chunk) end],
+        erlang: [fn -> :chunker.read_chunk(folder, Map.from_struct(chunk)) end]
+      ],
+      :buffer_limit_exceeded,
+      %{attempted: 16_777_217, limit: 16_777_216},
+      "16777217 bytes at once are more than 16777216"
+    )
+  end
+
   test ":invalid_options" do
     for {options, details, message} <- [
           {[min_size: 1], invalid(:min_size, 1, "64..1048576"),
@@ -234,7 +266,7 @@ defmodule Chunker.ErrorsTest do
       ],
       :file_changed,
       %{path: path},
-      "#{path}: changed its size while it was read"
+      "#{path}: changed while it was read, or since it was chunked"
     )
   end
 

@@ -6,7 +6,7 @@ defmodule Chunker.StreamCompressTest do
 
   @moduletag :tmp_dir
   @mib 1_048_576
-  @small [min_size: 64, avg_size: 256, max_size: 1024]
+  @small [min_size: 1024, avg_size: 4096, max_size: 16_384]
   @codecs [:zstd, :lz4, :xz, :bzip2]
 
   defp assert_chunks(stream, data, options, codec) do
