@@ -30,7 +30,7 @@ defmodule Chunker.StreamCompressTest do
             {"", []},
             {"a", []},
             {half <> :rand.bytes(50_000) <> half, @small},
-            {:binary.copy(half, 50), [hash: :sha256]}
+            {:binary.copy(half, 9), [hash: :sha256]}
           ],
           threads <- [1, 3] do
         File.write!(path, data)
