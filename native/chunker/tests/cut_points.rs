@@ -141,29 +141,27 @@ fn any_bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Gives what it has in pieces of the given sizes, again and again, and is interrupted before each.
-struct Stingy<'a> {
-    rest: &'a [u8],
+struct Stingy {
+    rest: std::io::Cursor<Vec<u8>>,
     sizes: Vec<usize>,
     calls: usize,
 }
 
-impl<'a> Stingy<'a> {
-    fn new(bytes: &'a [u8], sizes: &[usize]) -> Self {
-        Self { rest: bytes, sizes: sizes.to_vec(), calls: 0 }
+impl Stingy {
+    fn new(bytes: &[u8], sizes: &[usize]) -> Self {
+        Self { rest: std::io::Cursor::new(bytes.to_vec()), sizes: sizes.to_vec(), calls: 0 }
     }
 }
 
-impl Read for Stingy<'_> {
+impl Read for Stingy {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         self.calls += 1;
         if self.calls.is_multiple_of(2) {
             return Err(Error::from(ErrorKind::Interrupted));
         }
         let size = self.sizes[self.calls / 2 % self.sizes.len()].max(1);
-        let count = size.min(buffer.len()).min(self.rest.len());
-        buffer[..count].copy_from_slice(&self.rest[..count]);
-        self.rest = &self.rest[count..];
-        Ok(count)
+        let count = size.min(buffer.len());
+        self.rest.read(&mut buffer[..count])
     }
 }
 

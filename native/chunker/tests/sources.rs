@@ -113,7 +113,8 @@ fn a_panic_in_the_work_reaches_the_caller() {
         let chunking = Chunking::new(Cutter::new(&small()).unwrap(), workers, work);
         let slice = panic_of(|| chunking.slice(&data, NEVER).map(drop));
         assert!(slice.ends_with("is one too many"), "{slice}");
-        let reader = panic_of(|| chunking.clone().reader(&data[..]).all(NEVER).map(drop));
+        let reader =
+            panic_of(|| chunking.clone().reader(std::io::Cursor::new(data.clone())).all(NEVER).map(drop));
         assert!(reader.ends_with("is one too many"), "{reader}");
         let pieces = panic_of(|| {
             let mut pieces = chunking.clone().pieces();

@@ -25,7 +25,7 @@ pub(crate) struct Stream {
 }
 
 enum State {
-    File(Reader<Load, Input>),
+    File(Reader<Load>),
     Pieces(Pieces<Load>),
     Closed,
 }

@@ -7,6 +7,7 @@
 //! Cut points are those of crate `fastcdc`'s `v2020` for the same options, however the input comes and on any number
 //! of threads: the chunks that someone stored last year must be the ones that are found today.
 
+mod ahead;
 mod chunk;
 mod files;
 mod options;

@@ -13,7 +13,7 @@ impl<W> Chunking<W> {
         T: Send + 'static,
         W: Fn(&ChunkBytes<'_>) -> T + Send + Sync + 'static,
     {
-        Pieces { pipeline: Some(Pipeline::new(self.cutter, self.workers, Box::new(self.work))) }
+        Pieces { pipeline: Some(Pipeline::new(self.cutter, self.workers, Box::new(self.work), None)) }
     }
 }
 

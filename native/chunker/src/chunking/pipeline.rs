@@ -37,6 +37,9 @@ static SPARE: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
 
 type Work<T> = Box<dyn Fn(&ChunkBytes<'_>) -> T + Send + Sync>;
 
+/// What a helper does when there is no job: something that is not urgent. Tells whether there was anything to do.
+pub(super) type SideWork = Box<dyn Fn(GiveUp<'_>) -> bool + Send + Sync>;
+
 /// What the caller is to do next.
 pub(super) enum Next<T> {
     /// Take these results. They follow those that came before.
@@ -61,6 +64,8 @@ pub(super) struct Pipeline<T> {
     offset: u64,
     ended: bool,
     blocks: usize,
+    /// Those of them that were taken with `take_block` and not fed yet.
+    lent: usize,
     most_blocks: usize,
     /// The bytes of chunks that may be handed out and not taken.
     most_untaken: usize,
@@ -73,6 +78,7 @@ struct Shared<T> {
     /// The pipeline is gone; nobody wants results any more.
     abandoned: AtomicBool,
     work: Work<T>,
+    side_work: Option<SideWork>,
 }
 
 struct State<T> {
@@ -109,7 +115,7 @@ struct Job {
 }
 
 impl<T: Send + 'static> Pipeline<T> {
-    pub(super) fn new(cutter: Cutter, workers: Workers, work: Work<T>) -> Self {
+    pub(super) fn new(cutter: Cutter, workers: Workers, work: Work<T>, side_work: Option<SideWork>) -> Self {
         let max_size = cutter.max_size();
         let state = State {
             queue: VecDeque::new(),
@@ -126,6 +132,7 @@ impl<T: Send + 'static> Pipeline<T> {
                 done: Condvar::new(),
                 abandoned: AtomicBool::new(false),
                 work,
+                side_work,
             }),
             workers,
             scanner: Scanner::new(cutter),
@@ -135,6 +142,7 @@ impl<T: Send + 'static> Pipeline<T> {
             offset: 0,
             ended: false,
             blocks: 0,
+            lent: 0,
             // The longest chunk, which may begin and end inside a block; beyond that, two blocks for each thread.
             most_blocks: max_size.div_ceil(BLOCK) + 1 + 2 * workers.threads(),
             most_untaken: 2 * max_size + (4 << 20),
@@ -160,7 +168,7 @@ impl<T: Send + 'static> Pipeline<T> {
                 resume_unwind(panic);
             }
             let ready = state.slots.front().is_some_and(|slot| slot.results.is_some());
-            let feed = !self.ended && self.has_room(&state) && !state.comes_first(prompt, input_waits);
+            let feed = !self.ended && self.has_room(&state) && !state.comes_first(input_waits);
             if ready && (prompt || !feed) {
                 return Ok(Next::Results(state.take_ready()));
             }
@@ -182,9 +190,34 @@ impl<T: Send + 'static> Pipeline<T> {
         }
     }
 
+    /// Does a job, if there is one, while the caller waits for something else.
+    pub(super) fn do_a_job(&self, give_up: GiveUp<'_>) -> bool {
+        let job = self.shared.lock().queue.pop_front();
+        job.map(|job| self.shared.run(job, give_up)).is_some()
+    }
+
     fn has_room(&self, state: &State<T>) -> bool {
-        state.untaken < self.most_untaken
-            && (self.open.is_some() || self.blocks < self.most_blocks || !state.free.is_empty())
+        state.untaken < self.most_untaken && (self.open.is_some() || self.lent > 0 || self.has_block(state))
+    }
+
+    fn has_block(&self, state: &State<T>) -> bool {
+        self.blocks < self.most_blocks || !state.free.is_empty()
+    }
+
+    /// An empty block to be filled and fed later, unless memory would grow beyond its bounds.
+    pub(super) fn take_block(&mut self) -> Option<Box<[u8]>> {
+        let has_block = self.has_block(&self.shared.lock());
+        has_block.then(|| {
+            self.lent += 1;
+            self.block()
+        })
+    }
+
+    /// Takes in a block that was taken before, of which `count` bytes are filled.
+    pub(super) fn feed_block(&mut self, block: Box<[u8]>, count: usize) {
+        self.lent -= 1;
+        self.scan(block, 0, count);
+        self.close();
     }
 
     /// Lets `fill` put bytes into the open block; it tells how many. To be called when [`Next::Feed`] asks for it.
@@ -203,16 +236,20 @@ impl<T: Send + 'static> Pipeline<T> {
             }
         };
         let end = filled + count;
-        let mut from = filled;
+        self.scan(block, filled, end);
+        if end == BLOCK || (prompt && !self.cuts.is_empty()) {
+            self.close();
+        }
+        Ok(count)
+    }
+
+    /// Scans what is new in the block, which is then the open one.
+    fn scan(&mut self, block: Box<[u8]>, mut from: usize, end: usize) {
         while let Some(cut) = self.scanner.feed(&block[from..end]) {
             from += cut.consumed;
             self.cuts.push(cut.length);
         }
         self.open = Some((block, end));
-        if end == BLOCK || (prompt && !self.cuts.is_empty()) {
-            self.close();
-        }
-        Ok(count)
     }
 
     /// Ends the input.
@@ -318,16 +355,21 @@ impl<T> Shared<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a helper does: job after job, until there is none.
+    /// What a helper does: job after job, and side work in between, until there is neither.
     fn help(&self) {
+        let give_up = || self.abandoned.load(Ordering::Relaxed);
         loop {
-            let mut state = self.lock();
-            let Some(job) = state.queue.pop_front() else {
-                state.helpers -= 1;
-                return;
-            };
-            drop(state);
-            self.run(job, &|| self.abandoned.load(Ordering::Relaxed));
+            let job = self.lock().queue.pop_front();
+            if let Some(job) = job {
+                self.run(job, &give_up);
+            } else if !self.side_work.as_ref().is_some_and(|side_work| side_work(&give_up)) {
+                let mut state = self.lock();
+                // A job may have come in the meantime, and nobody for it.
+                if state.queue.is_empty() {
+                    state.helpers -= 1;
+                    return;
+                }
+            }
         }
     }
 
@@ -375,10 +417,9 @@ impl<T> Shared<T> {
 
 impl<T> State<T> {
     /// Whether the jobs there are must be done before more input is asked for: because it would have to be waited for,
-    /// or because results are wanted and nobody but the caller would bring them about.
-    fn comes_first(&self, prompt: bool, input_waits: bool) -> bool {
-        let alone = self.helpers == 0 && !self.queue.is_empty();
-        (input_waits && !self.slots.is_empty()) || (prompt && alone)
+    /// or because nobody but the caller does them, and their bytes are in its cache now.
+    fn comes_first(&self, input_waits: bool) -> bool {
+        (input_waits && !self.slots.is_empty()) || (self.helpers == 0 && !self.queue.is_empty())
     }
 
     /// The results that can be given now: those before the first job that is not done.

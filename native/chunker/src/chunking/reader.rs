@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::io::Read;
+use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::ahead::{After, Ahead, Filled};
 use super::chunk::ChunkBytes;
-use super::pipeline::{Next, Pipeline};
+use super::pipeline::{Next, Pipeline, SideWork};
 use super::{Chunking, GROUP};
 use crate::GiveUp;
 use crate::error::Error;
@@ -14,25 +17,35 @@ use crate::workers::Workers;
 
 impl<W> Chunking<W> {
     /// Begins to chunk what `source` gives.
-    pub fn source<T, S>(self, source: S) -> Reader<T, S>
+    pub fn source<T, S>(self, source: S) -> Reader<T>
     where
         T: Send + 'static,
         W: Fn(&ChunkBytes<'_>) -> T + Send + Sync + 'static,
-        S: Source,
+        S: Source + Send + 'static,
     {
         // To wake a thread takes longer than to do so little work.
         let short = source.length().is_some_and(|length| length <= GROUP as u64);
         let workers = if short { Workers::of_this_thread() } else { self.workers };
-        let pipeline = Pipeline::new(self.cutter, workers, Box::new(self.work));
-        Reader { running: Some((pipeline, source)) }
+        let work = Box::new(self.work);
+        let running = if source.is_live() {
+            (Pipeline::new(self.cutter, workers, work, None), Input::Live(Box::new(source)))
+        } else {
+            let ahead = Arc::new(Ahead::new(Box::new(source)));
+            let reading: SideWork = Box::new({
+                let ahead = Arc::clone(&ahead);
+                move |give_up| ahead.fill(give_up)
+            });
+            (Pipeline::new(self.cutter, workers, work, Some(reading)), Input::Ahead(ahead))
+        };
+        Reader { running: Some(running) }
     }
 
     /// Begins to chunk what `reader` gives. Interrupted reads are tried again.
-    pub fn reader<T, R>(self, reader: R) -> Reader<T, FromRead<R>>
+    pub fn reader<T, R>(self, reader: R) -> Reader<T>
     where
         T: Send + 'static,
         W: Fn(&ChunkBytes<'_>) -> T + Send + Sync + 'static,
-        R: Read,
+        R: Read + Send + 'static,
     {
         self.source(FromRead(reader))
     }
@@ -45,9 +58,16 @@ pub(crate) const PATIENCE: Duration = Duration::from_millis(20);
 ///
 /// While one part of the input is read and scanned, the chunks of those before are worked on. Memory stays below four
 /// times `max_size` and a few MiB for each thread. Dropping it stops the work.
-pub struct Reader<T, S> {
+pub struct Reader<T> {
     /// `None` after the end and after an error: what was read before an error must not look like a last chunk.
-    running: Option<(Pipeline<T>, S)>,
+    running: Option<(Pipeline<T>, Input)>,
+}
+
+enum Input {
+    /// Somebody sends it. It is read when it is needed, and what it gives is passed on at once.
+    Live(Box<dyn Source + Send>),
+    /// It is there. Any thread reads it that has nothing else to do.
+    Ahead(Arc<Ahead>),
 }
 
 /// What [`Reader::step`] came to.
@@ -61,7 +81,7 @@ pub enum Step<T> {
     End,
 }
 
-impl<T: Send + 'static, S: Source> Reader<T, S> {
+impl<T: Send + 'static> Reader<T> {
     /// The next results, if they can be had without waiting for whoever sends the input.
     ///
     /// # Errors
@@ -73,37 +93,20 @@ impl<T: Send + 'static, S: Source> Reader<T, S> {
     ///
     /// When the work on a chunk panics, with its message.
     pub fn step(&mut self, give_up: GiveUp<'_>) -> Result<Step<T>, Error> {
-        let Some((mut pipeline, mut source)) = self.running.take() else { return Ok(Step::End) };
-        let live = source.is_live();
-        loop {
-            match pipeline.next(live, live && !source.wait(Duration::ZERO), give_up)? {
-                Next::Results(results) => {
-                    self.running = Some((pipeline, source));
-                    return Ok(Step::Results(results));
-                }
-                Next::End => return Ok(Step::End),
-                Next::Feed => {
-                    let mut read = None;
-                    pipeline.feed(live, |room| {
-                        read = source.read(room)?;
-                        Ok::<_, Error>(read.unwrap_or(0))
-                    })?;
-                    match read {
-                        Some(0) => pipeline.end(),
-                        Some(_) => {}
-                        None => {
-                            self.running = Some((pipeline, source));
-                            return Ok(Step::Waiting);
-                        }
-                    }
-                }
-            }
+        let Some((mut pipeline, mut input)) = self.running.take() else { return Ok(Step::End) };
+        let step = match &mut input {
+            Input::Live(source) => step_live(&mut pipeline, &mut **source, give_up)?,
+            Input::Ahead(ahead) => step_ahead(&mut pipeline, ahead, give_up)?,
+        };
+        if !matches!(step, Step::End) {
+            self.running = Some((pipeline, input));
         }
+        Ok(step)
     }
 
     /// Waits until there is more of the input, but no longer than `patience`.
     pub fn wait(&self, patience: Duration) {
-        if let Some((_, source)) = &self.running {
+        if let Some((_, Input::Live(source))) = &self.running {
             source.wait(patience);
         }
     }
@@ -145,7 +148,65 @@ impl<T: Send + 'static, S: Source> Reader<T, S> {
     }
 }
 
-impl<T, S> fmt::Debug for Reader<T, S> {
+fn step_live<T: Send + 'static>(
+    pipeline: &mut Pipeline<T>,
+    source: &mut dyn Source,
+    give_up: GiveUp<'_>,
+) -> Result<Step<T>, Error> {
+    loop {
+        match pipeline.next(true, !source.wait(Duration::ZERO), give_up)? {
+            Next::Results(results) => return Ok(Step::Results(results)),
+            Next::End => return Ok(Step::End),
+            Next::Feed => {
+                let mut read = None;
+                pipeline.feed(true, |room| {
+                    read = source.read(room)?;
+                    Ok::<_, Error>(read.unwrap_or(0))
+                })?;
+                match read {
+                    Some(0) => pipeline.end(),
+                    Some(_) => {}
+                    None => return Ok(Step::Waiting),
+                }
+            }
+        }
+    }
+}
+
+fn step_ahead<T: Send + 'static>(
+    pipeline: &mut Pipeline<T>,
+    ahead: &Ahead,
+    give_up: GiveUp<'_>,
+) -> Result<Step<T>, Error> {
+    loop {
+        for _ in 0..ahead.wants() {
+            let Some(block) = pipeline.take_block() else { break };
+            ahead.add(block);
+        }
+        match pipeline.next(false, false, give_up)? {
+            Next::Results(results) => return Ok(Step::Results(results)),
+            Next::End => return Ok(Step::End),
+            Next::Feed => {
+                let Some(Filled { block, count, after }) = ahead.take() else {
+                    // Who reads now, if not this thread, is about to be done.
+                    if !ahead.fill(give_up) && !pipeline.do_a_job(give_up) {
+                        ahead.wait(PATIENCE);
+                    }
+                    continue;
+                };
+                pipeline.feed_block(block, count);
+                match after {
+                    After::More => {}
+                    After::End => pipeline.end(),
+                    After::Failure(error) => return Err(error),
+                    After::Panic(panic) => resume_unwind(panic),
+                }
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for Reader<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader").field("running", &self.running.is_some()).finish()
     }

@@ -142,12 +142,11 @@ fn hand_out<'scope, T: Send>(
     let place = state.results.len();
     state.results.push(Vec::new());
     state.queue.push_back((place, group));
+    let helper = if state.helpers < workers.most_helpers() { workers.recruit() } else { None };
+    state.helpers += usize::from(helper.is_some());
     let behind = state.queue.len() > 2 * state.helpers;
-    if state.helpers < workers.most_helpers()
-        && let Some(helper) = workers.recruit()
-    {
-        state.helpers += 1;
-        drop(state);
+    drop(state);
+    if let Some(helper) = helper {
         scope.spawn(move |_| {
             loop {
                 let mut state = lock(board);
