@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::GiveUp;
 use crate::error::Error;
-use crate::workers::{Helper, Workers};
+use crate::workers::{Helper, Workers, polite};
 
 /// Progress is told no more often than this, but for the first and the last time.
 const OFTEN: Duration = Duration::from_millis(100);
@@ -170,7 +170,10 @@ impl<I: Sync, T: Send> Shared<'_, I, T> {
     }
 
     fn help<S>(&self, helper: Helper, prepare: &impl Fn() -> S, work: &impl Fn(&mut S, &I, GiveUp<'_>) -> T) {
-        let stop = || self.stop.load(Ordering::Relaxed);
+        let stop = || {
+            polite();
+            self.stop.load(Ordering::Relaxed)
+        };
         self.or_stop(|| self.take_part(prepare, work, &stop, &mut || ()));
         drop(helper);
         self.lock().helpers -= 1;

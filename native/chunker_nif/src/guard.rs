@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use chunker::workers::polite;
 use rustler::types::atom::Atom;
 use rustler::{Encoder, Env, NifResult, Term};
 
@@ -23,9 +24,14 @@ pub(crate) fn guard<'a>(
 }
 
 /// Whether the calling process has died; its work is then to be given up.
+///
+/// Who asks also lets others have the core: see [`polite`](chunker::workers::polite).
 pub(crate) fn caller_died(env: Env<'_>) -> impl Fn() -> bool {
     let caller = env.pid();
-    move || !caller.is_alive(env)
+    move || {
+        polite();
+        !caller.is_alive(env)
+    }
 }
 
 /// A `Chunker.PanicError`.

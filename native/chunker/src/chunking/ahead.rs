@@ -78,7 +78,7 @@ impl Ahead {
         self.lock().filled.pop_front()
     }
 
-    /// The next block that was filled, waiting a little while for a thread that reads one.
+    /// Waits for a thread that reads a block, but no longer than `patience`.
     pub(super) fn wait(&self, patience: Duration) {
         let state = self.lock();
         if state.filled.is_empty() && state.reading {

@@ -21,7 +21,7 @@ use super::options::Cutter;
 use super::scanner::Scanner;
 use crate::GiveUp;
 use crate::error::Error;
-use crate::workers::Workers;
+use crate::workers::{Workers, polite};
 
 /// The size of a block. Small enough that what was read is still in the cache when it is scanned, large enough that
 /// calls and locks do not count.
@@ -359,6 +359,7 @@ impl<T> Shared<T> {
     fn help(&self) {
         let give_up = || self.abandoned.load(Ordering::Relaxed);
         loop {
+            polite();
             let job = self.lock().queue.pop_front();
             if let Some(job) = job {
                 self.run(job, &give_up);

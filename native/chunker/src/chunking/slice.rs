@@ -12,7 +12,7 @@ use super::scanner::Scanner;
 use super::{Chunking, GROUP};
 use crate::GiveUp;
 use crate::error::Error;
-use crate::workers::Workers;
+use crate::workers::{Workers, polite};
 
 impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
     /// Chunks `data` and gives the results in order. Time and memory are linear in `data` and in the number of chunks;
@@ -149,6 +149,7 @@ fn hand_out<'scope, T: Send>(
     if let Some(helper) = helper {
         scope.spawn(move |_| {
             loop {
+                polite();
                 let mut state = lock(board);
                 let Some(group) = state.queue.pop_front() else {
                     state.helpers -= 1;
