@@ -25,7 +25,7 @@ pub(crate) fn guard<'a>(
 
 /// Whether the calling process has died; its work is then to be given up.
 ///
-/// Who asks also lets others have the core: see [`polite`](chunker::workers::polite).
+/// Who asks also lets others have the core: see [`polite`].
 pub(crate) fn caller_died(env: Env<'_>) -> impl Fn() -> bool {
     let caller = env.pid();
     move || {
