@@ -39,16 +39,29 @@ fn with_batch<'a, T>(
     Ok(run(&batch, &caller_died(env))?)
 }
 
-/// A term for each item: `{ok, Binary}` or its own error.
-fn results<'a>(env: Env<'a>, items: Vec<Result<Vec<u8>, Error>>) -> Term<'a> {
-    let terms: Vec<Term<'a>> = items
+/// Calls `code` for each item. A term for each, `{ok, Binary}` or its own error.
+fn code_batch<'a>(
+    env: Env<'a>,
+    items: &[Binary<'a>],
+    options: &BatchOptions<'a>,
+    code: impl Fn(&[u8], &mut CompressionScratch, &mut Vec<u8>, GiveUp<'_>) -> Result<(), Error> + Sync,
+) -> Result<Term<'a>, Failure<'a>> {
+    let items: Vec<&[u8]> = items.iter().map(Binary::as_slice).collect();
+    let work = |scratch: &mut CompressionScratch, item: &&[u8], give_up: GiveUp<'_>| {
+        let mut out = Vec::new();
+        code(item, scratch, &mut out, give_up).map(|()| out)
+    };
+    let results = with_batch(env, options, |batch, give_up| {
+        batch.run(&items, |item| item.len(), CompressionScratch::new, work, give_up)
+    })?;
+    let terms: Vec<Term<'a>> = results
         .into_iter()
         .map(|item| match item {
             Ok(bytes) => (atoms::ok(), binary(env, bytes)).encode(env),
             Err(error) => Failure::Engine(error).to_term(env),
         })
         .collect();
-    (atoms::ok(), terms).encode(env)
+    Ok((atoms::ok(), terms).encode(env))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
@@ -80,16 +93,10 @@ fn compress_batch<'a>(
     options: BatchOptions<'a>,
 ) -> NifResult<Term<'a>> {
     guard(env, || {
-        let items: Vec<&[u8]> = items.iter().map(Binary::as_slice).collect();
         let codec = codec.checked()?;
-        let work = |scratch: &mut CompressionScratch, item: &&[u8], give_up: GiveUp<'_>| {
-            let mut out = Vec::new();
-            compress_or_give_up(item, &codec, scratch, &mut out, give_up).map(|()| out)
-        };
-        let items = with_batch(env, &options, |batch, give_up| {
-            batch.run(&items, |item| item.len(), CompressionScratch::new, work, give_up)
-        })?;
-        Ok(results(env, items))
+        code_batch(env, &items, &options, |item, scratch, out, give_up| {
+            compress_or_give_up(item, &codec, scratch, out, give_up)
+        })
     })
 }
 
@@ -101,16 +108,10 @@ fn decompress_batch<'a>(
     options: BatchOptions<'a>,
 ) -> NifResult<Term<'a>> {
     guard(env, || {
-        let items: Vec<&[u8]> = items.iter().map(Binary::as_slice).collect();
         let codec = codec.checked()?;
-        let work = |scratch: &mut CompressionScratch, item: &&[u8], give_up: GiveUp<'_>| {
-            let mut out = Vec::new();
-            decompress_or_give_up(item, &codec, scratch, &mut out, give_up).map(|()| out)
-        };
-        let items = with_batch(env, &options, |batch, give_up| {
-            batch.run(&items, |item| item.len(), CompressionScratch::new, work, give_up)
-        })?;
-        Ok(results(env, items))
+        code_batch(env, &items, &options, |item, scratch, out, give_up| {
+            decompress_or_give_up(item, &codec, scratch, out, give_up)
+        })
     })
 }
 
