@@ -82,13 +82,15 @@ impl Batch<'_> {
             stop
         };
         match self.workers.pool().filter(|_| items.len() >= self.parallel_threshold.max(2)) {
-            None => shared.take_part(&prepare, &work, &told_to_give_up, &mut || ()),
+            None => shared.take_part(&prepare, &work, &told_to_give_up, &mut || true),
             Some(pool) => pool.in_place_scope(|scope| {
+                let _present = self.workers.attend();
                 shared.or_stop(|| {
                     shared.take_part(&prepare, &work, &told_to_give_up, &mut || {
                         while let Some(helper) = shared.recruit(self.workers) {
                             scope.spawn(|_| shared.help(helper, &prepare, &work));
                         }
+                        true
                     });
                 });
                 shared.wait(&told_to_give_up);
@@ -135,18 +137,17 @@ impl<I: Sync, T: Send> Shared<'_, I, T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Works on items until there are none, or until it is told to give up.
+    /// Works on items until there are none, or until it is told to give up or asked before one whether it goes on.
     fn take_part<S>(
         &self,
         prepare: &impl Fn() -> S,
         work: &impl Fn(&mut S, &I, GiveUp<'_>) -> T,
         give_up: GiveUp<'_>,
-        before_each: &mut dyn FnMut(),
+        goes_on: &mut dyn FnMut() -> bool,
     ) {
         let mut results = Vec::new();
         let mut scratch = None;
-        while !give_up() {
-            before_each();
+        while !give_up() && goes_on() {
             let Some(&index) = self.order.get(self.next.fetch_add(1, Ordering::Relaxed)) else { break };
             results.push((index, work(scratch.get_or_insert_with(prepare), &self.items[index], give_up)));
             self.done.fetch_add(1, Ordering::Relaxed);
@@ -174,7 +175,7 @@ impl<I: Sync, T: Send> Shared<'_, I, T> {
             polite();
             self.stop.load(Ordering::Relaxed)
         };
-        self.or_stop(|| self.take_part(prepare, work, &stop, &mut || ()));
+        self.or_stop(|| self.take_part(prepare, work, &stop, &mut || !helper.is_superfluous()));
         drop(helper);
         self.lock().helpers -= 1;
         self.left.notify_all();

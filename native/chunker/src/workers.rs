@@ -3,12 +3,15 @@
 //! There is one pool a process, made when work first asks for it. A thread that calls the engine works too: it hands
 //! out what others can take, and does what they have not taken, so that `threads` counts the caller.
 //!
-//! A thread of the pool is asked for help only when it is free. So no call has to wait for help that is held up in
-//! another, perhaps much longer call: it goes on alone, and asks again when it has more to hand out.
+//! Callers and helpers together are no more than the pool has threads: a call that finds as many at work goes on alone,
+//! and asks again when it has more to hand out. So no call waits for help that is held up in another, and no core has two
+//! threads to share that each spoil the other's cache.
 
+use std::cell::Cell;
 use std::error::Error as _;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use once_cell::sync::OnceCell;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -23,8 +26,14 @@ static POOL: OnceCell<Pool> = OnceCell::new();
 #[derive(Debug)]
 struct Pool {
     threads: ThreadPool,
-    /// How many of them are free.
-    free: AtomicUsize,
+    /// The threads that work for a call: those that made it, and helpers.
+    busy: AtomicUsize,
+}
+
+impl Pool {
+    fn size(&self) -> usize {
+        self.threads.current_num_threads()
+    }
 }
 
 /// The threads that one call may use.
@@ -79,10 +88,9 @@ impl Workers {
                     };
                     IoError { path: None, source }
                 })?;
-            let free = AtomicUsize::new(threads.current_num_threads());
-            Ok::<_, IoError>(Pool { threads, free })
+            Ok::<_, IoError>(Pool { threads, busy: AtomicUsize::new(0) })
         })?;
-        Ok(Self { pool: Some(pool), helpers: helpers.min(pool.threads.current_num_threads()) })
+        Ok(Self { pool: Some(pool), helpers: helpers.min(pool.size()) })
     }
 
     /// How many threads work on a call, the calling one included.
@@ -101,36 +109,93 @@ impl Workers {
         self.pool.map(|pool| &pool.threads)
     }
 
+    /// Counts the calling thread among those at work until what this gives is dropped. To be held by a call that may ask
+    /// for helpers, while it works.
+    pub(crate) fn attend(&self) -> Option<Present> {
+        let pool = self.pool?;
+        pool.busy.fetch_add(1, Ordering::Relaxed);
+        Some(Present(pool))
+    }
+
     /// A thread of the pool that is free; `None` if there is none. What is then given to the pool begins at once.
     pub(crate) fn recruit(&self) -> Option<Helper> {
         let pool = self.pool?;
-        pool.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(1)).ok()?;
-        Some(Helper(pool))
+        let one_more = |busy: usize| (busy < pool.size()).then_some(busy + 1);
+        pool.busy.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Helper(Present(pool)))
+    }
+}
+
+/// A thread that is at work. To be dropped when it is done.
+#[derive(Debug)]
+pub(crate) struct Present(&'static Pool);
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// A thread of the pool that is spoken for. To be dropped when it is done.
 #[derive(Debug)]
-pub(crate) struct Helper(&'static Pool);
+pub(crate) struct Helper(Present);
 
 impl Helper {
     pub(crate) fn pool(&self) -> &'static ThreadPool {
-        &self.0.threads
+        &self.0.0.threads
     }
-}
 
-impl Drop for Helper {
-    fn drop(&mut self) {
-        self.0.free.fetch_add(1, Ordering::Relaxed);
+    /// Whether more callers have come meanwhile, so that a core does not lack work and this helper is one too many.
+    pub(crate) fn is_superfluous(&self) -> bool {
+        let pool = self.0.0;
+        pool.busy.load(Ordering::Relaxed) > pool.size()
     }
 }
 
 /// Lets another thread have the core, if one waits for it.
 ///
-/// To be called about once a millisecond by threads that work for long. The VM's own schedulers spin for a while when they
-/// have nothing to do, so that the system takes them for threads that work all the time too, and makes them wait for a
-/// slice of time behind those that do: a process that should wake then wakes tens of milliseconds late. Costs less than a
-/// microsecond if nobody waits.
+/// To be called some ten thousand times a second by threads that work for long. The VM's own schedulers spin for a while
+/// before they sleep, and yield a hundred times meanwhile; if they share a core with a thread that does not yield, each of
+/// those yields costs them what the system lets that thread run, and a process that should wake then wakes tens of
+/// milliseconds late.
 pub fn polite() {
+    thread_local! {
+        static NEXT: Cell<Option<Instant>> = const { Cell::new(None) };
+        /// How many times in a row nobody took the core.
+        static IN_VAIN: Cell<u32> = const { Cell::new(0) };
+    }
+    let before = Instant::now();
+    if NEXT.get().is_some_and(|next| before < next) {
+        return;
+    }
     std::thread::yield_now();
+    let after = Instant::now();
+    let away = after.duration_since(before);
+    let in_vain = if away < SWITCH { IN_VAIN.get().saturating_add(1) } else { 0 };
+    IN_VAIN.set(in_vain);
+    let pause = if away > SPIN {
+        // Somebody else works too. This thread keeps its share, and if the other is one of ours, the system sees that one
+        // of the two waits.
+        away.max(4 * HOT)
+    } else if in_vain > ENOUGH {
+        SELDOM
+    } else {
+        return;
+    };
+    NEXT.set(Some(after + pause));
 }
+
+/// To switch to another thread and back takes longer.
+const SWITCH: Duration = Duration::from_micros(2);
+
+/// Longer than a thread has the core that only looks whether there is something to do.
+const SPIN: Duration = Duration::from_micros(20);
+
+/// So long Linux takes a waiting thread for one that has just run, which it would not move to a core that is free.
+const HOT: Duration = Duration::from_micros(500);
+
+/// So often Linux may go on with the thread that yields although another one waits.
+const ENOUGH: u32 = 8;
+
+/// How often is asked when nobody is there: each time costs up to a microsecond.
+const SELDOM: Duration = Duration::from_micros(100);

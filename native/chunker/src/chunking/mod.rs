@@ -7,9 +7,11 @@
 //! Cut points are those of crate `fastcdc`'s `v2020` for the same options, however the input comes and on any number
 //! of threads: the chunks that someone stored last year must be the ones that are found today.
 
-mod ahead;
+mod blocks;
 mod chunk;
 mod files;
+mod front;
+mod jobs;
 mod options;
 mod pieces;
 mod pipeline;
@@ -17,6 +19,7 @@ mod reader;
 mod scalar;
 mod scanner;
 mod slice;
+mod tap;
 
 pub use chunk::{Chunk, ChunkBytes};
 pub use files::FileChunks;
@@ -25,6 +28,8 @@ pub use pieces::Pieces;
 pub(crate) use reader::PATIENCE;
 pub use reader::{Reader, Step};
 pub use scanner::{Cut, Scanner};
+
+use std::time::Duration;
 
 use crate::workers::Workers;
 
@@ -62,6 +67,12 @@ impl<W> Chunking<W> {
 /// The least that is handed to a thread at once, in bytes: handing out costs about a microsecond, and so many bytes are
 /// hashed in a hundred.
 const GROUP: usize = 256 << 10;
+
+/// What is scanned at a stretch, in bytes, before other threads may have the core: less than ten microseconds' work.
+const STRETCH: usize = 32 << 10;
+
+/// How long a thread sleeps that waits for another before it asks again whether to give up.
+const NAP: Duration = Duration::from_millis(10);
 
 /// The name of the scan kernel that is used.
 pub const KERNEL: &str = "scalar";

@@ -38,7 +38,7 @@ impl<T: Send + 'static> Pieces<T> {
     ///
     /// When the work on a chunk panics, with its message.
     pub fn push(&mut self, mut piece: &[u8], give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
-        let mut pipeline = self.pipeline.take().ok_or(Error::Cancelled)?;
+        let pipeline = self.pipeline.take().ok_or(Error::Cancelled)?;
         let mut results = Vec::new();
         loop {
             match pipeline.next(true, false, give_up)? {
@@ -69,7 +69,7 @@ impl<T: Send + 'static> Pieces<T> {
     ///
     /// When the work on a chunk panics, with its message.
     pub fn finish(&mut self, give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
-        let mut pipeline = self.pipeline.take().ok_or(Error::Cancelled)?;
+        let pipeline = self.pipeline.take().ok_or(Error::Cancelled)?;
         pipeline.end();
         let mut results = Vec::new();
         loop {

@@ -1,44 +1,34 @@
 //! Chunking bytes that come in one after the other: the part that [`Pieces`](super::Pieces) and
 //! [`Reader`](super::Reader) share.
 //!
-//! Bytes are put into blocks. The calling thread scans them as they come; a block that is full is shared between the
-//! jobs that work on its chunks, and when the last of them is done it is filled anew. So a byte is copied nowhere
-//! inside, memory is bounded by the number of blocks, and after the first round no page of memory is a fresh one, which
-//! would cost more than the work on it. For the same reason some blocks are kept for the next input.
+//! All threads do the same, and there are three things to do: to read a block, to scan a block, which makes jobs of the
+//! chunks that end in it, and to do a job. Reading and scanning must be done in the order of the input, so one thread at a
+//! time does either, whichever is free; meanwhile the others do jobs. No thread waits for another as long as there is
+//! anything to do. A byte is copied nowhere inside, and memory is bounded by the number of blocks.
 
 use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use super::GROUP;
+use super::NAP;
+use super::blocks::{BLOCK, Block, Blocks};
 use super::chunk::ChunkBytes;
+use super::front::Front;
+use super::jobs::Job;
 use super::options::Cutter;
-use super::scanner::Scanner;
+use super::tap::{self, After, Filled};
 use crate::GiveUp;
 use crate::error::Error;
-use crate::workers::{Workers, polite};
-
-/// The size of a block. Small enough that what was read is still in the cache when it is scanned, large enough that
-/// calls and locks do not count.
-const BLOCK: usize = 1 << 20;
-
-/// How long the caller sleeps before it asks again whether to give up.
-const NAP: Duration = Duration::from_millis(10);
-
-/// How many blocks are kept while nothing is chunked: what one call with default options uses.
-const MOST_SPARE: usize = 10;
-
-static SPARE: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
+use crate::source::Source;
+use crate::workers::{Helper, Workers, polite};
 
 type Work<T> = Box<dyn Fn(&ChunkBytes<'_>) -> T + Send + Sync>;
 
-/// What a helper does when there is no job: something that is not urgent. Tells whether there was anything to do.
-pub(super) type SideWork = Box<dyn Fn(GiveUp<'_>) -> bool + Send + Sync>;
+/// How many blocks are read ahead. With one, the thread that scans would wait now and then.
+const MOST_FILLED: usize = 2;
 
 /// What the caller is to do next.
 pub(super) enum Next<T> {
@@ -52,47 +42,44 @@ pub(super) enum Next<T> {
 
 pub(super) struct Pipeline<T> {
     shared: Arc<Shared<T>>,
-    workers: Workers,
-    scanner: Scanner,
-    /// The block that is being filled, and how far.
-    open: Option<(Box<[u8]>, usize)>,
-    /// What is left of closed blocks: the beginning of the chunk that the scanner is in.
-    rest: VecDeque<Part>,
-    /// The lengths of the chunks that end in the open block.
-    cuts: Vec<usize>,
-    /// Where the next chunk to be handed out begins.
-    offset: u64,
-    ended: bool,
-    blocks: usize,
-    /// Those of them that were taken with `take_block` and not fed yet.
-    lent: usize,
-    most_blocks: usize,
-    /// The bytes of chunks that may be handed out and not taken.
-    most_untaken: usize,
 }
 
 struct Shared<T> {
     state: Mutex<State<T>>,
-    /// Notified when a job is done.
-    done: Condvar,
+    /// Notified when a job is done, when there is a new one, and when the front is free again, if anybody waits.
+    changed: Condvar,
     /// The pipeline is gone; nobody wants results any more.
     abandoned: AtomicBool,
     work: Work<T>,
-    side_work: Option<SideWork>,
+    workers: Workers,
 }
 
 struct State<T> {
+    /// What any thread may read; without it, the caller feeds the front. `None` while a thread reads, and after the end.
+    source: Option<Box<dyn Source + Send>>,
+    reading: bool,
+    /// What was read and not scanned.
+    filled: VecDeque<Filled>,
+    /// `None` while a thread scans, and after the end of the input.
+    front: Option<Front>,
+    scanning: bool,
     queue: VecDeque<Job>,
+    /// Jobs that threads are at.
+    running: usize,
     /// The helpers that are at work or about to be.
     helpers: usize,
+    /// The threads that wait for `changed`.
+    waiting: usize,
     /// A slot a job, in the order of the input.
     slots: VecDeque<Slot<T>>,
     /// The number of the job that the first slot belongs to.
     first: usize,
     /// The bytes of all slots.
     untaken: usize,
-    free: Vec<Box<[u8]>>,
-    panic: Option<Box<dyn Any + Send>>,
+    /// The bytes of chunks that may be handed out and not taken.
+    most_untaken: usize,
+    blocks: Blocks,
+    failure: Option<Failure>,
 }
 
 struct Slot<T> {
@@ -100,252 +87,284 @@ struct Slot<T> {
     results: Option<Vec<T>>,
 }
 
-/// A part of a block that jobs share.
-struct Part {
-    block: Arc<Box<[u8]>>,
-    range: Range<usize>,
+enum Failure {
+    Error(Error),
+    Panic(Box<dyn Any + Send>),
 }
 
-/// Chunks that follow each other.
-struct Job {
-    number: usize,
-    offset: u64,
-    lengths: Vec<usize>,
-    parts: Vec<Part>,
+/// What a thread may do.
+enum Turn {
+    Read(Box<dyn Source + Send>, Block),
+    Scan(Front, Filled),
+    /// The number of a job, and it.
+    Run(usize, Job),
+    /// Others are about to make something to do.
+    Wait,
+    /// There is nothing to do until the caller takes results, or nothing at all any more.
+    Rest,
 }
 
 impl<T: Send + 'static> Pipeline<T> {
-    pub(super) fn new(cutter: Cutter, workers: Workers, work: Work<T>, side_work: Option<SideWork>) -> Self {
+    /// For what is in `source`, or, without one, for what is fed.
+    pub(super) fn new(
+        cutter: Cutter,
+        workers: Workers,
+        work: Work<T>,
+        source: Option<Box<dyn Source + Send>>,
+    ) -> Self {
         let max_size = cutter.max_size();
         let state = State {
+            source,
+            reading: false,
+            filled: VecDeque::new(),
+            front: Some(Front::new(cutter)),
+            scanning: false,
             queue: VecDeque::new(),
+            running: 0,
             helpers: 0,
+            waiting: 0,
             slots: VecDeque::new(),
             first: 0,
             untaken: 0,
-            free: Vec::new(),
-            panic: None,
-        };
-        Self {
-            shared: Arc::new(Shared {
-                state: Mutex::new(state),
-                done: Condvar::new(),
-                abandoned: AtomicBool::new(false),
-                work,
-                side_work,
-            }),
-            workers,
-            scanner: Scanner::new(cutter),
-            open: None,
-            rest: VecDeque::new(),
-            cuts: Vec::new(),
-            offset: 0,
-            ended: false,
-            blocks: 0,
-            lent: 0,
-            // The longest chunk, which may begin and end inside a block; beyond that, two blocks for each thread.
-            most_blocks: max_size.div_ceil(BLOCK) + 1 + 2 * workers.threads(),
             most_untaken: 2 * max_size + (4 << 20),
-        }
+            // The longest chunk, which may begin and end inside a block; beyond that, two MiB for each thread.
+            blocks: Blocks::new(max_size.div_ceil(BLOCK) + 1 + workers.threads() * (2 << 20) / BLOCK),
+            failure: None,
+        };
+        let shared = Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            abandoned: AtomicBool::new(false),
+            work,
+            workers,
+        };
+        Self { shared: Arc::new(shared) }
     }
 
-    /// Works until the caller is needed. With `prompt`, results are given as soon as there are any; else input is
-    /// asked for first, which keeps all threads busy. Input that does `wait` for its sender is asked for last.
-    pub(super) fn next(
-        &mut self,
-        prompt: bool,
-        input_waits: bool,
-        give_up: GiveUp<'_>,
-    ) -> Result<Next<T>, Error> {
+    /// The next results of what is in the source; `None` after the last. Works until there is nothing to do but to take
+    /// them.
+    pub(super) fn results(&self, give_up: GiveUp<'_>) -> Result<Option<Vec<T>>, Error> {
+        let _present = self.shared.workers.attend();
         loop {
             if give_up() {
                 return Err(Error::Cancelled);
             }
-            let shared = Arc::clone(&self.shared);
-            let mut state = shared.lock();
-            if let Some(panic) = state.panic.take() {
-                drop(state);
-                resume_unwind(panic);
+            let mut state = self.shared.lock_unless_failed()?;
+            match state.turn() {
+                Turn::Read(source, block) => {
+                    drop(state);
+                    self.shared.read(source, block, give_up);
+                }
+                Turn::Scan(front, filled) => {
+                    drop(state);
+                    self.shared.scan(front, filled);
+                }
+                Turn::Run(number, job) => {
+                    drop(state);
+                    self.shared.run(number, job, give_up);
+                }
+                Turn::Wait | Turn::Rest => {
+                    if state.is_ready() {
+                        let results = state.take_ready();
+                        // There is room again.
+                        self.shared.recruit(state);
+                        return Ok(Some(results));
+                    }
+                    if state.is_at_end() {
+                        return Ok(None);
+                    }
+                    self.shared.wait(state);
+                }
             }
-            let ready = state.slots.front().is_some_and(|slot| slot.results.is_some());
-            let feed = !self.ended && self.has_room(&state) && !state.comes_first(input_waits);
+        }
+    }
+
+    /// Works on what was fed until the caller is needed. With `prompt`, results are given as soon as there are any; else
+    /// input is asked for first, which keeps all threads busy. Input that does `wait` for its sender is asked for last.
+    pub(super) fn next(
+        &self,
+        prompt: bool,
+        input_waits: bool,
+        give_up: GiveUp<'_>,
+    ) -> Result<Next<T>, Error> {
+        let _present = self.shared.workers.attend();
+        loop {
+            if give_up() {
+                return Err(Error::Cancelled);
+            }
+            let mut state = self.shared.lock_unless_failed()?;
+            let ready = state.is_ready();
+            let feed = state.can_be_fed() && !state.comes_first(input_waits);
             if ready && (prompt || !feed) {
                 return Ok(Next::Results(state.take_ready()));
             }
             if feed {
                 return Ok(Next::Feed);
             }
-            if self.ended && state.slots.is_empty() {
+            if state.is_at_end() {
                 return Ok(Next::End);
             }
-            match state.queue.pop_front() {
-                Some(job) => {
+            match state.take_job() {
+                Some((number, job)) => {
                     drop(state);
-                    shared.run(job, give_up);
+                    self.shared.run(number, job, give_up);
                 }
-                None => {
-                    drop(shared.done.wait_timeout(state, NAP));
-                }
+                None => self.shared.wait(state),
             }
         }
     }
 
-    /// Does a job, if there is one, while the caller waits for something else.
-    pub(super) fn do_a_job(&self, give_up: GiveUp<'_>) -> bool {
-        let job = self.shared.lock().queue.pop_front();
-        job.map(|job| self.shared.run(job, give_up)).is_some()
-    }
-
-    fn has_room(&self, state: &State<T>) -> bool {
-        state.untaken < self.most_untaken && (self.open.is_some() || self.lent > 0 || self.has_block(state))
-    }
-
-    fn has_block(&self, state: &State<T>) -> bool {
-        self.blocks < self.most_blocks || !state.free.is_empty()
-    }
-
-    /// An empty block to be filled and fed later, unless memory would grow beyond its bounds.
-    pub(super) fn take_block(&mut self) -> Option<Box<[u8]>> {
-        let has_block = self.has_block(&self.shared.lock());
-        has_block.then(|| {
-            self.lent += 1;
-            self.block()
-        })
-    }
-
-    /// Takes in a block that was taken before, of which `count` bytes are filled.
-    pub(super) fn feed_block(&mut self, block: Box<[u8]>, count: usize) {
-        self.lent -= 1;
-        self.scan(block, 0, count);
-        self.close();
-    }
-
-    /// Lets `fill` put bytes into the open block; it tells how many. To be called when [`Next::Feed`] asks for it.
-    /// With `prompt`, a block in which a chunk ends is closed at once.
+    /// Lets `fill` put bytes into a block; it tells how many. To be called when [`Next::Feed`] asks for it. With
+    /// `prompt`, a block in which a chunk ends is closed at once.
     pub(super) fn feed<E>(
-        &mut self,
+        &self,
         prompt: bool,
         fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Result<usize, E> {
-        let (mut block, filled) = self.open.take().unwrap_or_else(|| (self.block(), 0));
-        let count = match fill(&mut block[filled..]) {
-            Ok(count) => count,
-            Err(error) => {
-                self.open = Some((block, filled));
-                return Err(error);
-            }
-        };
-        let end = filled + count;
-        self.scan(block, filled, end);
-        if end == BLOCK || (prompt && !self.cuts.is_empty()) {
-            self.close();
-        }
-        Ok(count)
-    }
-
-    /// Scans what is new in the block, which is then the open one.
-    fn scan(&mut self, block: Box<[u8]>, mut from: usize, end: usize) {
-        while let Some(cut) = self.scanner.feed(&block[from..end]) {
-            from += cut.consumed;
-            self.cuts.push(cut.length);
-        }
-        self.open = Some((block, end));
-    }
-
-    /// Ends the input.
-    pub(super) fn end(&mut self) {
-        self.ended = true;
-        self.cuts.extend(self.scanner.finish());
-        self.close();
-    }
-
-    fn block(&mut self) -> Box<[u8]> {
-        if let Some(block) = self.shared.lock().free.pop() {
-            return block;
-        }
-        self.blocks += 1;
-        let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        spare.unwrap_or_else(|| vec![0; BLOCK].into_boxed_slice())
-    }
-
-    /// Closes the open block and hands out the chunks that end in it.
-    fn close(&mut self) {
-        if let Some((block, filled)) = self.open.take() {
-            self.rest.push_back(Part { block: Arc::new(block), range: 0..filled });
-        }
-        let mut lengths = Vec::new();
-        let mut bytes = 0;
-        let cuts = std::mem::take(&mut self.cuts);
-        let last = cuts.len();
-        for (i, length) in cuts.into_iter().enumerate() {
-            lengths.push(length);
-            bytes += length;
-            if bytes >= GROUP || i + 1 == last {
-                self.hand_out(std::mem::take(&mut lengths), bytes);
-                bytes = 0;
-            }
-        }
-    }
-
-    fn hand_out(&mut self, lengths: Vec<usize>, bytes: usize) {
-        let parts = self.split_off(bytes);
-        let offset = self.offset;
-        self.offset += bytes as u64;
         let mut state = self.shared.lock();
-        let number = state.first + state.slots.len();
-        state.slots.push_back(Slot { bytes, results: None });
-        state.untaken += bytes;
-        state.queue.push_back(Job { number, offset, lengths, parts });
-        if state.helpers < self.workers.most_helpers()
-            && let Some(helper) = self.workers.recruit()
-        {
-            state.helpers += 1;
-            drop(state);
-            let shared = Arc::clone(&self.shared);
-            helper.pool().spawn(move || {
-                shared.help();
-                drop(helper);
-            });
+        let mut front = state.front.take().expect("input is asked for until it ends");
+        if !front.is_open() {
+            front.open(state.blocks.take().expect("input is asked for when there is a block"));
         }
+        drop(state);
+        let (jobs, count) = front.feed(prompt, fill);
+        let mut state = self.shared.lock();
+        state.front = Some(front);
+        self.shared.queue(state, jobs);
+        count
     }
 
-    /// The first `bytes` bytes of the rest.
-    fn split_off(&mut self, mut bytes: usize) -> Vec<Part> {
-        let mut parts = Vec::new();
-        while bytes > 0 {
-            let part = self.rest.front_mut().expect("no more is cut than was scanned");
-            let length = part.range.len().min(bytes);
-            bytes -= length;
-            let end = part.range.start + length;
-            if end < part.range.end {
-                parts.push(Part { block: Arc::clone(&part.block), range: part.range.start..end });
-                part.range.start = end;
-            } else {
-                parts.extend(self.rest.pop_front());
-            }
+    /// Ends the input that was fed.
+    pub(super) fn end(&self) {
+        let mut state = self.shared.lock();
+        if let Some(mut front) = state.front.take() {
+            let jobs = front.end();
+            state.blocks.give_back(front.into_blocks());
+            self.shared.queue(state, jobs);
         }
-        parts
     }
 }
 
 impl<T> Drop for Pipeline<T> {
-    /// Helpers give up the job that they are at, if it lasts, and find no other.
+    /// Helpers give up what they are at, if it lasts, and find nothing else.
     fn drop(&mut self) {
         self.shared.abandoned.store(true, Ordering::Relaxed);
         let mut state = self.shared.lock();
         let jobs = std::mem::take(&mut state.queue);
-        let parts = jobs.into_iter().flat_map(|job| job.parts).chain(self.rest.drain(..));
-        state.free.extend(parts.filter_map(|part| Arc::into_inner(part.block)));
-        state.free.extend(self.open.take().map(|(block, _)| block));
+        state.blocks.give_back(jobs.into_iter().flat_map(Job::into_blocks));
+        let filled = std::mem::take(&mut state.filled);
+        state.blocks.give_back(filled.into_iter().map(|filled| filled.block));
+        if let Some(front) = state.front.take() {
+            state.blocks.give_back(front.into_blocks());
+        }
+        // A file is closed now, and not when the last helper has left.
+        let source = state.source.take();
+        drop(state);
+        drop(source);
     }
 }
 
-impl<T> Drop for Shared<T> {
-    fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = MOST_SPARE.saturating_sub(spare.len());
-        spare.extend(state.free.drain(..).take(room));
+impl<T: Send + 'static> Shared<T> {
+    /// What a helper does, until there is nothing to do for it.
+    fn help(self: Arc<Self>, helper: Helper) {
+        let give_up = || self.abandoned.load(Ordering::Relaxed);
+        loop {
+            polite();
+            let mut state = self.lock();
+            let turn = if helper.is_superfluous() || give_up() { Turn::Rest } else { state.turn() };
+            match turn {
+                Turn::Read(source, block) => {
+                    drop(state);
+                    self.read(source, block, &give_up);
+                }
+                Turn::Scan(front, filled) => {
+                    drop(state);
+                    self.scan(front, filled);
+                }
+                Turn::Run(number, job) => {
+                    drop(state);
+                    self.run(number, job, &give_up);
+                }
+                Turn::Wait => self.wait(state),
+                Turn::Rest => {
+                    state.helpers -= 1;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn read(self: &Arc<Self>, mut source: Box<dyn Source + Send>, block: Block, give_up: GiveUp<'_>) {
+        let filled = tap::fill(&mut *source, block, give_up);
+        let mut state = self.lock();
+        state.reading = false;
+        if matches!(filled.after, After::More) && !self.abandoned.load(Ordering::Relaxed) {
+            state.source = Some(source);
+        }
+        state.filled.push_back(filled);
+        self.notify(&state);
+        self.recruit(state);
+    }
+
+    fn scan(self: &Arc<Self>, mut front: Front, Filled { block, count, after }: Filled) {
+        let mut jobs = front.advance(block, count);
+        if matches!(after, After::End) {
+            jobs.extend(front.end());
+        }
+        let mut state = self.lock();
+        state.scanning = false;
+        match after {
+            After::More => state.front = Some(front),
+            After::End => state.blocks.give_back(front.into_blocks()),
+            After::Failure(error) => state.failure = Some(Failure::Error(error)),
+            After::Panic(panic) => state.failure = Some(Failure::Panic(panic)),
+        }
+        self.queue(state, jobs);
+    }
+
+    /// Queues the jobs that came of scanning.
+    fn queue(self: &Arc<Self>, mut state: MutexGuard<'_, State<T>>, jobs: Vec<Job>) {
+        for job in jobs {
+            let bytes = job.bytes();
+            state.slots.push_back(Slot { bytes, results: None });
+            state.untaken += bytes;
+            state.queue.push_back(job);
+        }
+        self.notify(&state);
+        self.recruit(state);
+    }
+
+    /// Asks for another helper if there is more to do than this thread does next.
+    fn recruit(self: &Arc<Self>, mut state: MutexGuard<'_, State<T>>) {
+        let to_do = state.queue.len()
+            + usize::from(state.front.is_some() && state.has_room())
+            + usize::from(state.can_read());
+        if to_do > 1
+            && state.helpers < self.workers.most_helpers()
+            && let Some(helper) = self.workers.recruit()
+        {
+            state.helpers += 1;
+            drop(state);
+            let shared = Arc::clone(self);
+            helper.pool().spawn(move || shared.help(helper));
+        }
+    }
+
+    fn run(&self, number: usize, job: Job, give_up: GiveUp<'_>) {
+        // A panic must not end the pool's thread; it goes to the caller.
+        let results = catch_unwind(AssertUnwindSafe(|| job.run(&self.work, give_up)));
+        let blocks: Vec<_> = job.into_blocks().collect();
+        let mut state = self.lock();
+        state.running -= 1;
+        state.blocks.give_back(blocks);
+        match results {
+            Ok(results) => {
+                let place = number - state.first;
+                state.slots[place].results = Some(results);
+            }
+            Err(panic) => state.failure = Some(Failure::Panic(panic)),
+        }
+        self.notify(&state);
     }
 }
 
@@ -355,72 +374,95 @@ impl<T> Shared<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a helper does: job after job, and side work in between, until there is neither.
-    fn help(&self) {
-        let give_up = || self.abandoned.load(Ordering::Relaxed);
-        loop {
-            polite();
-            let job = self.lock().queue.pop_front();
-            if let Some(job) = job {
-                self.run(job, &give_up);
-            } else if !self.side_work.as_ref().is_some_and(|side_work| side_work(&give_up)) {
-                let mut state = self.lock();
-                // A job may have come in the meantime, and nobody for it.
-                if state.queue.is_empty() {
-                    state.helpers -= 1;
-                    return;
-                }
-            }
-        }
-    }
-
-    fn run(&self, job: Job, give_up: GiveUp<'_>) {
-        let Job { number, offset, lengths, parts } = job;
-        // A panic must not end the pool's thread; it goes to the caller.
-        let results = catch_unwind(AssertUnwindSafe(|| self.work_on(offset, &lengths, &parts, give_up)));
-        let blocks: Vec<_> = parts.into_iter().filter_map(|part| Arc::into_inner(part.block)).collect();
+    /// Fails if another thread did.
+    fn lock_unless_failed(&self) -> Result<MutexGuard<'_, State<T>>, Error> {
         let mut state = self.lock();
-        state.free.extend(blocks);
-        match results {
-            Ok(results) => {
-                let place = number - state.first;
-                state.slots[place].results = Some(results);
+        match state.failure.take() {
+            None => Ok(state),
+            Some(Failure::Error(error)) => Err(error),
+            Some(Failure::Panic(panic)) => {
+                drop(state);
+                resume_unwind(panic)
             }
-            Err(panic) => state.panic = Some(panic),
         }
-        drop(state);
-        self.done.notify_all();
     }
 
-    fn work_on(&self, mut offset: u64, lengths: &[usize], parts: &[Part], give_up: GiveUp<'_>) -> Vec<T> {
-        let mut bytes = parts.iter().map(|part| &part.block[part.range.clone()]);
-        let mut current: &[u8] = &[];
-        let mut slices = Vec::new();
-        let mut results = Vec::with_capacity(lengths.len());
-        for &length in lengths {
-            slices.clear();
-            let mut missing = length;
-            while missing > 0 {
-                if current.is_empty() {
-                    current = bytes.next().expect("a job has the bytes of its chunks");
-                }
-                let (slice, rest) = current.split_at(current.len().min(missing));
-                slices.push(slice);
-                current = rest;
-                missing -= slice.len();
-            }
-            results.push((self.work)(&ChunkBytes { offset, length, slices: &slices, give_up }));
-            offset += length as u64;
+    /// Waits for a change, but no longer than a nap.
+    fn wait(&self, mut state: MutexGuard<'_, State<T>>) {
+        state.waiting += 1;
+        let (mut state, _) = self.changed.wait_timeout(state, NAP).unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+    }
+
+    fn notify(&self, state: &State<T>) {
+        if state.waiting > 0 {
+            self.changed.notify_all();
         }
-        results
     }
 }
 
 impl<T> State<T> {
-    /// Whether the jobs there are must be done before more input is asked for: because it would have to be waited for,
-    /// or because nobody but the caller does them, and their bytes are in its cache now.
+    /// What a thread that is free does next.
+    fn turn(&mut self) -> Turn {
+        // Jobs come first when nobody else does them, and their bytes are in this thread's cache now; else some are kept
+        // at hand, so that no thread has to wait for the one that scans.
+        if self.queue.len() < (2 * self.helpers).max(1) && self.has_room() {
+            if !self.filled.is_empty()
+                && let Some(front) = self.front.take()
+                && let Some(filled) = self.filled.pop_front()
+            {
+                self.scanning = true;
+                return Turn::Scan(front, filled);
+            }
+            if self.can_read()
+                && let Some(source) = self.source.take()
+                && let Some(block) = self.blocks.take()
+            {
+                self.reading = true;
+                return Turn::Read(source, block);
+            }
+        }
+        if let Some((number, job)) = self.take_job() {
+            return Turn::Run(number, job);
+        }
+        let more = self.reading || self.scanning || (self.source.is_some() && self.running > 0);
+        if more && self.has_room() { Turn::Wait } else { Turn::Rest }
+    }
+
+    fn can_read(&self) -> bool {
+        self.source.is_some() && self.filled.len() < MOST_FILLED && !self.blocks.is_empty()
+    }
+
+    fn take_job(&mut self) -> Option<(usize, Job)> {
+        let number = self.first + self.slots.len() - self.queue.len();
+        let job = self.queue.pop_front()?;
+        self.running += 1;
+        Some((number, job))
+    }
+
+    /// Whether more may be handed out before the caller takes results.
+    const fn has_room(&self) -> bool {
+        self.untaken < self.most_untaken
+    }
+
+    /// Whether the caller can feed the front now.
+    fn can_be_fed(&self) -> bool {
+        let block = self.front.as_ref().is_some_and(|front| front.is_open() || !self.blocks.is_empty());
+        block && self.has_room()
+    }
+
+    /// Whether the jobs there are must be done before the caller is asked for input: because it would have to wait for
+    /// that, or because nobody but the caller does them.
     fn comes_first(&self, input_waits: bool) -> bool {
         (input_waits && !self.slots.is_empty()) || (self.helpers == 0 && !self.queue.is_empty())
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.front.is_none() && !self.scanning && self.slots.is_empty()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.slots.front().is_some_and(|slot| slot.results.is_some())
     }
 
     /// The results that can be given now: those before the first job that is not done.
@@ -443,9 +485,6 @@ impl<T> State<T> {
 
 impl<T> fmt::Debug for Pipeline<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pipeline")
-            .field("offset", &self.offset)
-            .field("ended", &self.ended)
-            .finish_non_exhaustive()
+        f.debug_struct("Pipeline").finish_non_exhaustive()
     }
 }

@@ -2,13 +2,10 @@
 
 use std::fmt;
 use std::io::Read;
-use std::panic::resume_unwind;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::ahead::{After, Ahead, Filled};
 use super::chunk::ChunkBytes;
-use super::pipeline::{Next, Pipeline, SideWork};
+use super::pipeline::{Next, Pipeline};
 use super::{Chunking, GROUP};
 use crate::GiveUp;
 use crate::error::Error;
@@ -28,14 +25,12 @@ impl<W> Chunking<W> {
         let workers = if short { Workers::of_this_thread() } else { self.workers };
         let work = Box::new(self.work);
         let running = if source.is_live() {
-            (Pipeline::new(self.cutter, workers, work, None), Input::Live(Box::new(source)))
+            (
+                Pipeline::new(self.cutter, workers, work, None),
+                Some(Box::new(source) as Box<dyn Source + Send>),
+            )
         } else {
-            let ahead = Arc::new(Ahead::new(Box::new(source)));
-            let reading: SideWork = Box::new({
-                let ahead = Arc::clone(&ahead);
-                move |give_up| ahead.fill(give_up)
-            });
-            (Pipeline::new(self.cutter, workers, work, Some(reading)), Input::Ahead(ahead))
+            (Pipeline::new(self.cutter, workers, work, Some(Box::new(source))), None)
         };
         Reader { running: Some(running) }
     }
@@ -59,16 +54,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_millis(20);
 /// While one part of the input is read and scanned, the chunks of those before are worked on. Memory stays below four
 /// times `max_size` and a few MiB for each thread. Dropping it stops the work.
 pub struct Reader<T> {
-    /// `None` after the end and after an error: what was read before an error must not look like a last chunk.
-    running: Option<(Pipeline<T>, Input)>,
+    /// With the source, if somebody else sends what it gives: that is read when it is needed and passed on at once. `None`
+    /// after the end and after an error: what was read before an error must not look like a last chunk.
+    running: Option<(Pipeline<T>, Option<Live>)>,
 }
 
-enum Input {
-    /// Somebody sends it. It is read when it is needed, and what it gives is passed on at once.
-    Live(Box<dyn Source + Send>),
-    /// It is there. Any thread reads it that has nothing else to do.
-    Ahead(Arc<Ahead>),
-}
+/// A source that somebody feeds while it is read.
+type Live = Box<dyn Source + Send>;
 
 /// What [`Reader::step`] came to.
 #[derive(Debug)]
@@ -93,20 +85,20 @@ impl<T: Send + 'static> Reader<T> {
     ///
     /// When the work on a chunk panics, with its message.
     pub fn step(&mut self, give_up: GiveUp<'_>) -> Result<Step<T>, Error> {
-        let Some((mut pipeline, mut input)) = self.running.take() else { return Ok(Step::End) };
-        let step = match &mut input {
-            Input::Live(source) => step_live(&mut pipeline, &mut **source, give_up)?,
-            Input::Ahead(ahead) => step_ahead(&mut pipeline, ahead, give_up)?,
+        let Some((pipeline, mut live)) = self.running.take() else { return Ok(Step::End) };
+        let step = match live.as_deref_mut() {
+            Some(source) => step_live(&pipeline, source, give_up)?,
+            None => pipeline.results(give_up)?.map_or(Step::End, Step::Results),
         };
         if !matches!(step, Step::End) {
-            self.running = Some((pipeline, input));
+            self.running = Some((pipeline, live));
         }
         Ok(step)
     }
 
     /// Waits until there is more of the input, but no longer than `patience`.
     pub fn wait(&self, patience: Duration) {
-        if let Some((_, Input::Live(source))) = &self.running {
+        if let Some((_, Some(source))) = &self.running {
             source.wait(patience);
         }
     }
@@ -149,7 +141,7 @@ impl<T: Send + 'static> Reader<T> {
 }
 
 fn step_live<T: Send + 'static>(
-    pipeline: &mut Pipeline<T>,
+    pipeline: &Pipeline<T>,
     source: &mut dyn Source,
     give_up: GiveUp<'_>,
 ) -> Result<Step<T>, Error> {
@@ -167,39 +159,6 @@ fn step_live<T: Send + 'static>(
                     Some(0) => pipeline.end(),
                     Some(_) => {}
                     None => return Ok(Step::Waiting),
-                }
-            }
-        }
-    }
-}
-
-fn step_ahead<T: Send + 'static>(
-    pipeline: &mut Pipeline<T>,
-    ahead: &Ahead,
-    give_up: GiveUp<'_>,
-) -> Result<Step<T>, Error> {
-    loop {
-        for _ in 0..ahead.wants() {
-            let Some(block) = pipeline.take_block() else { break };
-            ahead.add(block);
-        }
-        match pipeline.next(false, false, give_up)? {
-            Next::Results(results) => return Ok(Step::Results(results)),
-            Next::End => return Ok(Step::End),
-            Next::Feed => {
-                let Some(Filled { block, count, after }) = ahead.take() else {
-                    // Who reads now, if not this thread, is about to be done.
-                    if !ahead.fill(give_up) && !pipeline.do_a_job(give_up) {
-                        ahead.wait(PATIENCE);
-                    }
-                    continue;
-                };
-                pipeline.feed_block(block, count);
-                match after {
-                    After::More => {}
-                    After::End => pipeline.end(),
-                    After::Failure(error) => return Err(error),
-                    After::Panic(panic) => resume_unwind(panic),
                 }
             }
         }

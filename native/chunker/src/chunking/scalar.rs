@@ -4,6 +4,7 @@
 ///
 /// Returns the position of that byte, or `None` when `bytes` end before. `hash` is then what the next call goes on
 /// with. This is the gear hash of FastCDC: `hash = (hash << 1) + gear[byte]`, in wrapping arithmetic.
+#[inline(never)]
 pub(super) fn find(gear: &[u64; 256], mask: u64, hash: &mut u64, bytes: &[u8]) -> Option<usize> {
     let mut rolling = *hash;
     let mut position = 0;

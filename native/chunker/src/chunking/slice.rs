@@ -2,17 +2,17 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use rayon::{Scope, ThreadPool};
+use rayon::ThreadPool;
 
 use super::chunk::ChunkBytes;
 use super::scanner::Scanner;
-use super::{Chunking, GROUP};
+use super::{Chunking, GROUP, NAP, STRETCH};
 use crate::GiveUp;
 use crate::error::Error;
-use crate::workers::{Workers, polite};
+use crate::workers::{Helper, polite};
 
 impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
     /// Chunks `data` and gives the results in order. Time and memory are linear in `data` and in the number of chunks;
@@ -26,7 +26,7 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
     ///
     /// When the work on a chunk panics, with its message.
     pub fn slice(&self, data: &[u8], give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
-        let ranges = Ranges { scanner: Scanner::new(self.cutter.clone()), data, offset: 0 };
+        let ranges = Ranges { scanner: Scanner::new(self.cutter.clone()), data, scanned: 0, offset: 0 };
         match self.workers.pool() {
             Some(pool) if data.len() > 2 * GROUP => self.shared(pool, ranges, give_up),
             _ => {
@@ -52,122 +52,171 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
         })
     }
 
-    /// The calling thread scans; chunks go to the helpers in groups, and to the caller when they fall behind.
-    fn shared(
-        &self,
-        pool: &ThreadPool,
-        mut ranges: Ranges<'_>,
-        give_up: GiveUp<'_>,
-    ) -> Result<Vec<T>, Error> {
+    /// All threads do the same: whoever finds the scanner free, and few groups of chunks waiting to be worked on, scans
+    /// the next group; everybody else works on one.
+    fn shared(&self, pool: &ThreadPool, ranges: Ranges<'_>, give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
         let data = ranges.data;
-        let board = Mutex::new(Board { queue: VecDeque::new(), helpers: 0, results: Vec::new() });
-        // What helpers ask, who may not ask the caller's own question.
-        let stopped = AtomicBool::new(false);
+        let board = Board {
+            state: Mutex::new(State {
+                ranges: Some(ranges),
+                queue: VecDeque::new(),
+                helpers: 0,
+                scanning: false,
+                results: Vec::new(),
+            }),
+            scanned: Condvar::new(),
+            stopped: AtomicBool::new(false),
+        };
         let run = |(place, group): Group, give_up: GiveUp<'_>| {
             let results = group.into_iter().map(|range| self.run(data, range, give_up)).collect();
-            lock(&board).results[place] = results;
+            board.lock().results[place] = results;
         };
-        let help = |group| run(group, &|| stopped.load(Ordering::Relaxed));
-        let stop = || {
-            stopped.store(true, Ordering::Relaxed);
-            lock(&board).queue.clear();
-            false
-        };
-        let finished = pool.in_place_scope(|scope| {
-            let mut group = Vec::new();
+        let help = |helper: &Helper| {
+            // The caller's own question is not for other threads.
+            let stopped = || board.stopped.load(Ordering::Relaxed);
             loop {
-                if give_up() {
-                    return stop();
-                }
-                let range = ranges.next();
-                let ended = range.is_none();
-                group.extend(range);
-                let bytes =
-                    group.last().map_or(0, |last| last.end) - group.first().map_or(0, |first| first.start);
-                if bytes >= GROUP || (ended && bytes > 0) {
-                    let behind = hand_out(scope, &board, self.workers, std::mem::take(&mut group), &help);
-                    if behind && let Some(group) = take_newest(&board) {
-                        run(group, give_up);
+                polite();
+                let mut state = board.lock();
+                let rests = helper.is_superfluous() || stopped();
+                match if rests { Turn::Rest } else { state.turn() } {
+                    Turn::Scan(ranges) => board.scan(state, ranges),
+                    Turn::Run(group) => {
+                        drop(state);
+                        run(group, &stopped);
+                    }
+                    Turn::Wait => board.wait(state),
+                    Turn::Rest => {
+                        state.helpers -= 1;
+                        return;
                     }
                 }
-                if ended {
-                    break;
-                }
             }
-            while let Some(group) = take_newest(&board) {
+        };
+        let finished = pool.in_place_scope(|scope| {
+            let _present = self.workers.attend();
+            loop {
                 if give_up() {
-                    return stop();
+                    board.stopped.store(true, Ordering::Relaxed);
+                    return false;
                 }
-                run(group, give_up);
+                let mut state = board.lock();
+                if state.helpers < self.workers.most_helpers()
+                    && state.ranges.is_some()
+                    && let Some(helper) = self.workers.recruit()
+                {
+                    state.helpers += 1;
+                    let help = &help;
+                    scope.spawn(move |_| help(&helper));
+                }
+                match state.turn() {
+                    Turn::Scan(ranges) => board.scan(state, ranges),
+                    Turn::Run(group) => {
+                        drop(state);
+                        run(group, give_up);
+                    }
+                    Turn::Wait => board.wait(state),
+                    Turn::Rest => return true,
+                }
             }
-            true
         });
         if !finished {
             return Err(Error::Cancelled);
         }
-        let board = board.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(board.results.into_iter().flatten().collect())
+        let state = board.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(state.results.into_iter().flatten().collect())
     }
 }
 
 /// Chunks that are worked on together, and the place of their results.
 type Group = (usize, Vec<Range<usize>>);
 
-struct Board<T> {
+struct Board<'a, T> {
+    state: Mutex<State<'a, T>>,
+    /// Notified when the scanner is free again.
+    scanned: Condvar,
+    stopped: AtomicBool,
+}
+
+struct State<'a, T> {
+    /// `None` while a thread scans, and after the end.
+    ranges: Option<Ranges<'a>>,
     queue: VecDeque<Group>,
     /// The helpers that are at work or about to be.
     helpers: usize,
+    scanning: bool,
     results: Vec<Vec<T>>,
 }
 
-fn lock<T>(board: &Mutex<Board<T>>) -> std::sync::MutexGuard<'_, Board<T>> {
-    // The lock is never held while foreign code runs, so that a panic leaves the board as it should be.
-    board.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+/// What a thread does next.
+enum Turn<'a> {
+    Scan(Ranges<'a>),
+    Run(Group),
+    /// Another thread scans what is to be worked on next.
+    Wait,
+    Rest,
 }
 
-/// The group that was scanned last, whose bytes this thread's cache still holds.
-fn take_newest<T>(board: &Mutex<Board<T>>) -> Option<Group> {
-    lock(board).queue.pop_back()
-}
-
-/// Queues a group and sees to it that a helper comes for it. Tells whether the helpers have fallen behind.
-fn hand_out<'scope, T: Send>(
-    scope: &Scope<'scope>,
-    board: &'scope Mutex<Board<T>>,
-    workers: Workers,
-    group: Vec<Range<usize>>,
-    help: &'scope (impl Fn(Group) + Sync),
-) -> bool {
-    let mut state = lock(board);
-    let place = state.results.len();
-    state.results.push(Vec::new());
-    state.queue.push_back((place, group));
-    let helper = if state.helpers < workers.most_helpers() { workers.recruit() } else { None };
-    state.helpers += usize::from(helper.is_some());
-    let behind = state.queue.len() > 2 * state.helpers;
-    drop(state);
-    if let Some(helper) = helper {
-        scope.spawn(move |_| {
-            loop {
-                polite();
-                let mut state = lock(board);
-                let Some(group) = state.queue.pop_front() else {
-                    state.helpers -= 1;
-                    drop(helper);
-                    return;
-                };
-                drop(state);
-                help(group);
-            }
-        });
+impl<'a, T> Board<'a, T> {
+    fn lock(&self) -> MutexGuard<'_, State<'a, T>> {
+        // The lock is never held while foreign code runs, so that a panic leaves the board as it should be.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    behind
+
+    /// Scans the next group and queues it.
+    fn scan(&self, state: MutexGuard<'_, State<'a, T>>, mut ranges: Ranges<'a>) {
+        drop(state);
+        let mut group = Vec::new();
+        let mut bytes = 0;
+        let more = loop {
+            let Some(range) = ranges.next() else { break false };
+            bytes += range.len();
+            group.push(range);
+            if bytes >= GROUP {
+                break true;
+            }
+        };
+        let mut state = self.lock();
+        state.scanning = false;
+        state.ranges = more.then_some(ranges);
+        if !group.is_empty() {
+            let place = state.results.len();
+            state.results.push(Vec::new());
+            state.queue.push_back((place, group));
+        }
+        drop(state);
+        self.scanned.notify_all();
+    }
+
+    /// Waits for the thread that scans, but no longer than a nap.
+    fn wait(&self, state: MutexGuard<'_, State<'a, T>>) {
+        drop(self.scanned.wait_timeout(state, NAP));
+    }
+}
+
+impl<'a, T> State<'a, T> {
+    fn turn(&mut self) -> Turn<'a> {
+        // Without helpers, a group is worked on while its bytes are in the cache; else some are kept at hand.
+        if self.queue.len() < (2 * self.helpers).max(1)
+            && let Some(ranges) = self.ranges.take()
+        {
+            self.scanning = true;
+            return Turn::Scan(ranges);
+        }
+        match self.queue.pop_front() {
+            Some(group) => Turn::Run(group),
+            None if self.scanning => Turn::Wait,
+            None => Turn::Rest,
+        }
+    }
 }
 
 /// The chunks of `data`, one after the other.
 struct Ranges<'a> {
     scanner: Scanner,
     data: &'a [u8],
+    /// How far the scanner is.
+    scanned: usize,
+    /// Where the next chunk begins.
     offset: usize,
 }
 
@@ -176,11 +225,26 @@ impl Iterator for Ranges<'_> {
 
     fn next(&mut self) -> Option<Range<usize>> {
         let start = self.offset;
-        let length = match self.scanner.feed(&self.data[start..]) {
-            Some(cut) => cut.length,
-            None => self.scanner.finish()?,
-        };
-        self.offset += length;
+        self.offset += self.scan()?;
         Some(start..self.offset)
+    }
+}
+
+impl Ranges<'_> {
+    /// The length of the next chunk.
+    fn scan(&mut self) -> Option<usize> {
+        loop {
+            let rest = &self.data[self.scanned..];
+            let stretch = &rest[..rest.len().min(STRETCH)];
+            if let Some(cut) = self.scanner.feed(stretch) {
+                self.scanned += cut.consumed;
+                return Some(cut.length);
+            }
+            self.scanned += stretch.len();
+            if stretch.len() == rest.len() {
+                return self.scanner.finish();
+            }
+            polite();
+        }
     }
 }

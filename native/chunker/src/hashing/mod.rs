@@ -12,9 +12,13 @@ use crate::chunking::PATIENCE;
 use crate::cpu;
 use crate::error::Error;
 use crate::source::Source;
+use crate::workers::polite;
 
 #[cfg(not(any(feature = "blake3", feature = "sha256")))]
 compile_error!("a hash function is needed: turn on the feature blake3 or sha256");
+
+/// What is hashed at a stretch, in bytes, before other threads may have the core: less than twenty microseconds' work.
+const STRETCH: usize = 32 << 10;
 
 /// A digest of 32 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -85,10 +89,21 @@ impl Algorithm {
         match (self, slices) {
             // In one piece: that saves making a hasher, which counts for small inputs.
             #[cfg(feature = "blake3")]
-            (Self::Blake3, [data]) => Digest(blake3::hash(data).into()),
+            (Self::Blake3, [data]) if data.len() <= STRETCH => Digest(blake3::hash(data).into()),
             _ => {
                 let mut hasher = Hasher::new(self);
-                slices.iter().for_each(|slice| hasher.update(slice));
+                let mut left = STRETCH;
+                for &(mut slice) in slices {
+                    // Counted along the input: BLAKE3 goes about it in powers of two from its start on.
+                    while slice.len() >= left {
+                        let (stretch, rest) = slice.split_at(left);
+                        hasher.update(stretch);
+                        polite();
+                        (slice, left) = (rest, STRETCH);
+                    }
+                    hasher.update(slice);
+                    left -= slice.len();
+                }
                 hasher.finish()
             }
         }
@@ -101,7 +116,7 @@ impl Algorithm {
     /// [`Error::Cancelled`] when `give_up` says so, and nothing else.
     pub fn hash_or_give_up(self, data: &[u8], give_up: GiveUp<'_>) -> Result<Digest, Error> {
         let mut hasher = Hasher::new(self);
-        for piece in data.chunks(1 << 20) {
+        for piece in data.chunks(STRETCH) {
             if give_up() {
                 return Err(Error::Cancelled);
             }

@@ -1,0 +1,135 @@
+//! The front of an input: where bytes are scanned, one after the other.
+//!
+//! It moves from thread to thread; whichever has it turns the next block into jobs.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::blocks::{BLOCK, Block};
+use super::jobs::{Job, Part};
+use super::options::Cutter;
+use super::scanner::Scanner;
+use super::{GROUP, STRETCH};
+use crate::workers::polite;
+
+pub(super) struct Front {
+    scanner: Scanner,
+    /// The block that is being filled, and how far.
+    open: Option<(Block, usize)>,
+    /// What is left of closed blocks: the beginning of the chunk that the scanner is in.
+    rest: VecDeque<Part>,
+    /// The lengths of the chunks that end in the open block.
+    cuts: Vec<usize>,
+    /// Where the next chunk to be handed out begins.
+    offset: u64,
+}
+
+impl Front {
+    pub(super) fn new(cutter: Cutter) -> Self {
+        Self { scanner: Scanner::new(cutter), open: None, rest: VecDeque::new(), cuts: Vec::new(), offset: 0 }
+    }
+
+    /// Whether a block is open, so that bytes can be put in without another one.
+    pub(super) const fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Opens a block, which is empty.
+    pub(super) fn open(&mut self, block: Block) {
+        self.open = Some((block, 0));
+    }
+
+    /// Takes in a block of which `count` bytes are filled.
+    pub(super) fn advance(&mut self, block: Block, count: usize) -> Vec<Job> {
+        self.scan(block, 0, count);
+        self.close()
+    }
+
+    /// Lets `fill` put bytes into the open block; it tells how many. With `prompt`, a block in which a chunk ends is
+    /// closed at once.
+    pub(super) fn feed<E>(
+        &mut self,
+        prompt: bool,
+        fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> (Vec<Job>, Result<usize, E>) {
+        let (mut block, filled) = self.open.take().expect("a block was opened");
+        let count = match fill(&mut block[filled..]) {
+            Ok(count) => count,
+            Err(error) => {
+                self.open = Some((block, filled));
+                return (Vec::new(), Err(error));
+            }
+        };
+        let end = filled + count;
+        self.scan(block, filled, end);
+        let full = end == BLOCK || (prompt && !self.cuts.is_empty());
+        (if full { self.close() } else { Vec::new() }, Ok(count))
+    }
+
+    /// Ends the input.
+    pub(super) fn end(&mut self) -> Vec<Job> {
+        self.cuts.extend(self.scanner.finish());
+        self.close()
+    }
+
+    /// Scans what is new in the block, which is then the open one.
+    fn scan(&mut self, block: Block, from: usize, end: usize) {
+        for (i, mut stretch) in block[from..end].chunks(STRETCH).enumerate() {
+            if i > 0 {
+                polite();
+            }
+            while let Some(cut) = self.scanner.feed(stretch) {
+                stretch = &stretch[cut.consumed..];
+                self.cuts.push(cut.length);
+            }
+        }
+        self.open = Some((block, end));
+    }
+
+    /// Closes the open block and makes jobs of the chunks that end in it.
+    fn close(&mut self) -> Vec<Job> {
+        if let Some((block, filled)) = self.open.take() {
+            self.rest.push_back(Part { block: Arc::new(block), range: 0..filled });
+        }
+        let mut jobs = Vec::new();
+        let mut lengths = Vec::new();
+        let mut bytes = 0;
+        let cuts = std::mem::take(&mut self.cuts);
+        let last = cuts.len();
+        for (i, length) in cuts.into_iter().enumerate() {
+            lengths.push(length);
+            bytes += length;
+            if bytes >= GROUP || i + 1 == last {
+                let parts = self.split_off(bytes);
+                jobs.push(Job { offset: self.offset, lengths: std::mem::take(&mut lengths), parts });
+                self.offset += bytes as u64;
+                bytes = 0;
+            }
+        }
+        jobs
+    }
+
+    /// The first `bytes` bytes of the rest.
+    fn split_off(&mut self, mut bytes: usize) -> Vec<Part> {
+        let mut parts = Vec::new();
+        while bytes > 0 {
+            let part = self.rest.front_mut().expect("no more is cut than was scanned");
+            let length = part.range.len().min(bytes);
+            bytes -= length;
+            let end = part.range.start + length;
+            if end < part.range.end {
+                parts.push(Part { block: Arc::clone(&part.block), range: part.range.start..end });
+                part.range.start = end;
+            } else {
+                parts.extend(self.rest.pop_front());
+            }
+        }
+        parts
+    }
+
+    /// Gives the blocks up that nobody else uses.
+    pub(super) fn into_blocks(self) -> impl Iterator<Item = Block> {
+        let rest = self.rest.into_iter().filter_map(|part| Arc::into_inner(part.block));
+        rest.chain(self.open.map(|(block, _)| block))
+    }
+}
