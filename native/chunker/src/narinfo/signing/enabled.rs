@@ -1,6 +1,6 @@
 //! Signing and verifying whole narinfos.
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::{PublicKey, SecretKey};
 use crate::GiveUp;
@@ -13,8 +13,10 @@ use crate::narinfo::{KeyError, KeyFault, NarInfo, SignatureError, SignatureFault
 ///
 /// [`KeyError`] for a name that no key can have; [`Error::Io`] if the operating system has no randomness to give.
 pub fn generate_key(name: &[u8]) -> Result<(Zeroizing<String>, String), Error> {
-    let key = SecretKey::generate(name)?;
-    Ok((key.to_text(), key.public().to_text()))
+    with_wiped_stack(|| {
+        let key = SecretKey::generate(name)?;
+        Ok((key.to_text(), key.public().to_text()))
+    })
 }
 
 /// The public key of a secret one.
@@ -23,7 +25,7 @@ pub fn generate_key(name: &[u8]) -> Result<(Zeroizing<String>, String), Error> {
 ///
 /// [`KeyError`] if it is none.
 pub fn public_key(secret_key: &[u8]) -> Result<String, Error> {
-    Ok(SecretKey::parse(secret_key)?.public().to_text())
+    with_wiped_stack(|| Ok(SecretKey::parse(secret_key)?.public().to_text()))
 }
 
 /// The same narinfo with the signature of that key, at the place where Nix puts it.
@@ -32,7 +34,9 @@ pub fn public_key(secret_key: &[u8]) -> Result<String, Error> {
 ///
 /// [`KeyError`] if it is no secret key.
 pub fn sign(mut narinfo: NarInfo, secret_key: &[u8]) -> Result<NarInfo, Error> {
-    let signature = SecretKey::parse(secret_key)?.sign(&narinfo.fingerprint()).into_bytes();
+    let fingerprint = narinfo.fingerprint();
+    let signature =
+        with_wiped_stack(|| Ok::<_, Error>(SecretKey::parse(secret_key)?.sign(&fingerprint)))?.into_bytes();
     let signatures = &mut narinfo.fields.sigs;
     if !signatures.contains(&signature) {
         let place = signatures.iter().position(|other| *other > signature).unwrap_or(signatures.len());
@@ -73,4 +77,24 @@ pub fn verify(narinfo: &NarInfo, public_keys: &[&[u8]], give_up: GiveUp<'_>) -> 
         Some(why) => SignatureError { why }.into(),
         None => KeyError { why: KeyFault::UnknownName }.into(),
     })
+}
+
+/// Runs `work`, which has a secret, and writes over the stack that it used: what is moved leaves a copy where it was, which
+/// nothing wipes when it is dropped.
+fn with_wiped_stack<T>(work: impl FnOnce() -> T) -> T {
+    let result = with_frame(work);
+    wipe_stack();
+    result
+}
+
+/// What is not inlined has its frame, and those of all that it calls, where [`wipe_stack`] has its own then.
+#[inline(never)]
+fn with_frame<T>(work: impl FnOnce() -> T) -> T {
+    work()
+}
+
+/// Sixteen KiB are more than all of that takes: `tests/narinfo_wiped.rs` looks for what is left.
+#[inline(never)]
+fn wipe_stack() {
+    [0u64; 2048].zeroize();
 }
