@@ -38,7 +38,7 @@
 
 %% @doc Reads the text of a narinfo file.
 %%
-%% Errors: `invalid_narinfo' with `why', and `line' or `field'; `buffer_limit_exceeded' for more than 16 MiB.
+%% Errors: `invalid_narinfo' with `why', and `line' or `field'; `buffer_limit_exceeded' for more than 8 MiB.
 -spec parse(iodata()) -> {ok, narinfo()} | {error, chunker:error()}.
 parse(Text) ->
     shape(chunker_engine:parse_narinfo(binary(Text, [Text]))).

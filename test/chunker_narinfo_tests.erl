@@ -125,8 +125,8 @@ errors_test() ->
     ?assertEqual({error, {invalid_key, #{why => bad_name}}}, chunker_narinfo:generate_key(<<>>)),
     ?assertEqual({error, {invalid_key, #{why => missing_colon}}}, chunker_narinfo:public_key(<<"x">>)),
     ?assertEqual({error, {invalid_key, #{why => bad_base64}}}, chunker_narinfo:sign(least(), <<"a:*">>)),
-    Large = binary:copy(<<"x">>, 16 bsl 20),
-    ?assertMatch({error, {buffer_limit_exceeded, #{limit := 16_777_216}}}, chunker_narinfo:parse(["a", Large])).
+    Large = binary:copy(<<"x">>, 8 bsl 20),
+    ?assertMatch({error, {buffer_limit_exceeded, #{limit := 8_388_608}}}, chunker_narinfo:parse(["a", Large])).
 
 badarg_test() ->
     Least = least(),

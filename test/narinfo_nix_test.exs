@@ -250,6 +250,159 @@ defmodule Chunker.NarInfoNixTest do
     assert {"", 0} = System.cmd("diff", ["-r", "--no-dereference", hd(paths), restored])
   end
 
+  test "what Nix reads, with all quirks, is read alike, and what Nix refuses is refused", %{tmp_dir: folder} do
+    world = world(folder, "one")
+    cache = Path.join(world.root, "cache")
+    File.mkdir_p!(cache)
+    File.write!(Path.join(cache, "nix-cache-info"), "StoreDir: #{world.store}\n")
+    [a, b, c] = for letter <- ~w(a b c), do: String.duplicate(letter, 32) <> "-" <> letter
+    path = Path.join(world.store, b)
+    digest = :crypto.hash(:sha256, "content")
+    base32 = Chunker.to_nix_base32(digest)
+
+    fields = [
+      {"StorePath", path},
+      {"URL", "nar/x.nar"},
+      {"Compression", "none"},
+      {"FileHash", "sha256:" <> base32},
+      {"FileSize", "100"},
+      {"NarHash", "sha256:" <> base32},
+      {"NarSize", "120"},
+      {"References", "#{a} #{c}"},
+      {"Deriver", a <> ".drv"},
+      {"System", "x86_64-linux"},
+      {"Sig", "key:AAAA"},
+      {"CA", "fixed:r:sha256:" <> base32}
+    ]
+
+    text = fn fields -> Enum.map_join(fields, fn {name, value} -> "#{name}: #{value}\n" end) end
+    set = fn name, value -> text.(List.keyreplace(fields, name, 0, {name, value})) end
+    without = fn name -> text.(List.keydelete(fields, name, 0)) end
+    add = fn name, value -> text.(fields ++ [{name, value}]) end
+    before = fn name, value -> text.([{name, value} | fields]) end
+
+    accepted =
+      [
+        text.(fields),
+        text.(Enum.reverse(fields)),
+        set.("StorePath", "/" <> world.store <> "/./x/../" <> b <> "/"),
+        set.("Compression", ""),
+        set.("NarHash", "sha256:" <> Base.encode16(digest)),
+        set.("NarHash", "sha256:" <> Base.encode16(digest, case: :lower)),
+        set.("NarHash", "sha256:" <> Base.encode64(digest)),
+        set.("NarHash", "sha256-" <> Base.encode64(digest)),
+        set.("NarHash", "sha256-" <> Base.encode64(digest, padding: false)),
+        set.("FileHash", "md5:d41d8cd98f00b204e9800998ecf8427e"),
+        set.("FileHash", "sha512-" <> Base.encode64(:crypto.hash(:sha512, ""))),
+        set.("FileSize", "0"),
+        set.("NarSize", "00120"),
+        set.("NarSize", "+120"),
+        set.("NarSize", "18446744073709551615"),
+        set.("References", ""),
+        set.("References", "  #{c}  #{a} #{c} #{b} "),
+        set.("Deriver", "unknown-deriver"),
+        set.("Sig", ""),
+        set.("Sig", "garbage"),
+        set.("CA", ""),
+        set.("CA", "text:sha256:" <> base32),
+        set.("CA", "fixed:md5:d41d8cd98f00b204e9800998ecf8427e"),
+        set.("CA", "fixed:r:sha256:" <> Base.encode16(digest)),
+        add.("URL", "nar/y.nar"),
+        add.("NarSize", "121"),
+        add.("Deriver", c <> ".drv"),
+        add.("Deriver", "unknown-deriver"),
+        add.("Sig", "key:AAAA"),
+        add.("Sig", "another:AAAA"),
+        add.("Unknown", "value"),
+        add.("storepath", ""),
+        add.("", ""),
+        before.("References", ""),
+        before.("CA", "")
+      ] ++ for(name <- ~w(Compression FileHash FileSize References Deriver System Sig CA), do: without.(name))
+
+    for text <- accepted do
+      assert {0, output} = path_info(world, cache, path, text)
+      narinfo = NarInfo.parse!(text)
+      assert narinfo.store_path == path
+      value = fn name -> output |> json(name) |> List.wrap() end
+      assert value.("narHash") == ["sha256-" <> Base.encode64(Chunker.from_nix_base32!(base32))]
+      assert value.("narSize") == ["#{narinfo.nar_size}"]
+      assert value.("references") == Enum.map(narinfo.references, &Path.join(world.store, &1)), text
+
+      assert value.("deriver") ==
+               if(narinfo.deriver, do: [Path.join(world.store, narinfo.deriver)], else: []),
+             text
+
+      assert value.("ca") == List.wrap(narinfo.ca), text
+      assert value.("signatures") == Enum.sort(narinfo.sigs), text
+      assert value.("url") == [narinfo.url]
+      # And what is written of it, Nix reads as the same.
+      assert path_info(world, cache, path, to_string(narinfo)) == {0, output}
+    end
+
+    refused =
+      [
+        "",
+        "\n",
+        text.(fields) <> "\n",
+        String.trim_trailing(text.(fields)),
+        text.(fields) <> "Sig",
+        set.("StorePath", b),
+        set.("StorePath", world.store <> "/"),
+        set.("StorePath", path <> "\r"),
+        set.("StorePath", Path.join(world.store, "e" <> binary_part(b, 1, 33))),
+        set.("StorePath", String.slice(path, 0..-2)),
+        set.("StorePath", path <> String.duplicate("x", 211)),
+        set.("URL", ""),
+        set.("FileHash", ""),
+        set.("FileHash", base32),
+        set.("FileHash", "sha256:" <> binary_part(base32, 1, 51)),
+        set.("FileHash", "sha3:" <> base32),
+        set.("FileSize", ""),
+        set.("FileSize", "-1"),
+        set.("FileSize", "1 "),
+        set.("FileSize", "18446744073709551616"),
+        set.("NarHash", "sha256:z" <> binary_part(base32, 1, 51)),
+        set.("NarHash", "sha256:" <> String.replace(Base.encode16(digest), ~r/^./, "g")),
+        set.("NarSize", "0"),
+        set.("NarSize", "0x78"),
+        set.("References", path),
+        set.("References", "#{a},#{c}"),
+        set.("Deriver", ""),
+        set.("Deriver", path),
+        set.("CA", "sha256:" <> base32),
+        set.("CA", "fixed:r:" <> base32),
+        set.("CA", "fixed:r:sha256-" <> Base.encode64(digest)),
+        add.("References", a),
+        add.("CA", "text:sha256:" <> base32),
+        add.("FileSize", "x")
+      ] ++ for(name <- ~w(StorePath URL NarHash NarSize), do: without.(name))
+
+    for text <- refused do
+      assert {status, _} = path_info(world, cache, path, text)
+      assert status != 0, text
+      assert {:error, %Error{reason: :invalid_narinfo}} = NarInfo.parse(text)
+    end
+  end
+
+  # What Nix has to say of the path in a cache whose narinfo this is.
+  defp path_info(world, cache, path, text) do
+    File.write!(narinfo_file(cache, path), text)
+    {output, status} = run(world, "nix", ["path-info", "--json", "--store", "file://#{cache}", path])
+    # Warnings stand around it.
+    {status, output |> String.split("\n") |> Enum.filter(&String.starts_with?(&1, "[")) |> Enum.join()}
+  end
+
+  # A value in what Nix printed: a list of texts, a text, a number, or `nil` if it is not there.
+  defp json(output, name) do
+    case Regex.run(~r/"#{name}":(?:\[(.*?)\]|"(.*?)"|(\d+))/, output, capture: :all_but_first) do
+      nil -> nil
+      [list] -> ~r/"(.*?)"/ |> Regex.scan(list, capture: :all_but_first) |> Enum.concat()
+      [_, text] -> text
+      [_, _, number] -> number
+    end
+  end
+
   # Signatures that a lax verifier takes: one that anybody can make of a good one, by adding the order of the group to its
   # scalar, and one whose point is of small order. OTP's takes the second.
   defp lax_signatures(message, secret_key, <<point::binary-32, scalar::little-256>>) do

@@ -58,7 +58,7 @@ defmodule Chunker.NarInfo do
 
   They are those of Nix, the tolerance for old files included: without `Compression` it is bzip2; references may be missing,
   unsorted or repeated; `Deriver` may be `unknown-deriver`; of several `URL` lines the last counts. What Nix refuses is
-  refused, and also a line without a colon or without a space after it, which Nix misreads. A narinfo of more than 16 MiB is
+  refused, and also a line without a colon or without a space after it, which Nix misreads. A narinfo of more than 8 MiB is
   refused.
 
   What breaks a rule gives `{:error, %Chunker.Error{reason: :invalid_narinfo}}`, with `:field`, the field's name in the file,
@@ -139,7 +139,7 @@ defmodule Chunker.NarInfo do
   ## Errors
 
     * `:invalid_narinfo` - with `:why`, and `:field` or `:line`; see the module's documentation
-    * `:buffer_limit_exceeded` - it has more than 16 MiB
+    * `:buffer_limit_exceeded` - it has more than 8 MiB
 
   ## Examples
 

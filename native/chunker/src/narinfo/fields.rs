@@ -5,8 +5,8 @@ use super::{hash, store_path};
 use crate::GiveUp;
 use crate::error::Error;
 
-/// The most bytes of a narinfo. The largest of real ones name some ten thousand references and have a twentieth of this.
-pub const MAX_SIZE: u64 = 16 << 20;
+/// The most bytes of a narinfo: room for a hundred thousand references. Nix sets no limit.
+pub const MAX_SIZE: u64 = 8 << 20;
 
 /// After so many references the caller is asked whether to give up.
 const PATIENCE: usize = 1 << 12;
