@@ -10,6 +10,8 @@
 %%  || #{offset := O, length := L, hash := H} <- Chunks].
 %% '''
 %%
+%% {@link chunker_narinfo} has those of `Chunker.NarInfo'.
+%%
 %% Options are a map or a list of pairs. An unknown option and a value of the wrong type raise `badarg'; a value that
 %% is out of range gives `{error, {invalid_options, Details}}'.
 %%

@@ -11,6 +11,8 @@
 -export([compress/3, decompress/2, compress_batch/3, decompress_batch/3, detect_format/1, train_dictionary/2]).
 -export([open_compressor/1, compress_update/2, compress_finish/1]).
 -export([open_decompressor/1, decompress_update/2, decompress_finish/1, close_coder/1]).
+-export([parse_narinfo/1, narinfo_text/1, narinfo_fingerprint/1, sign_narinfo/2, verify_narinfo/2]).
+-export([generate_key/1, public_key/1]).
 -export([open_file/2, open_pieces/1, next/1, push/2, finish/1, close/1]).
 -export_type([chunk/0, loaded/0, failure/0, stream/0, coder/0]).
 
@@ -242,3 +244,26 @@ finish({pieces, Stream}) -> ?NIF:stream_finish(Stream).
 %% Frees what the stream holds. It is also freed when no process holds the stream any more.
 -spec close(stream()) -> ok.
 close({_, Stream}) -> ?NIF:stream_close(Stream).
+
+-spec parse_narinfo(binary()) -> {ok, chunker_narinfo_form:form()} | failure().
+parse_narinfo(Text) when byte_size(Text) =< ?SMALL_TEXT -> ?NIF:narinfo_parse_small(Text);
+parse_narinfo(Text) -> ?NIF:narinfo_parse(Text).
+
+-spec narinfo_text(chunker_narinfo_form:form()) -> {ok, binary()} | failure().
+narinfo_text(Narinfo) -> ?NIF:narinfo_to_text(Narinfo).
+
+-spec narinfo_fingerprint(chunker_narinfo_form:form()) -> {ok, binary()} | failure().
+narinfo_fingerprint(Narinfo) -> ?NIF:narinfo_fingerprint(Narinfo).
+
+-spec sign_narinfo(chunker_narinfo_form:form(), SecretKey :: binary()) ->
+    {ok, chunker_narinfo_form:form()} | failure().
+sign_narinfo(Narinfo, SecretKey) -> ?NIF:narinfo_sign(Narinfo, SecretKey).
+
+-spec verify_narinfo(chunker_narinfo_form:form(), PublicKeys :: [binary()]) -> {ok, KeyName :: binary()} | failure().
+verify_narinfo(Narinfo, PublicKeys) -> ?NIF:narinfo_verify(Narinfo, PublicKeys).
+
+-spec generate_key(binary()) -> {ok, {Secret :: binary(), Public :: binary()}} | failure().
+generate_key(Name) -> ?NIF:narinfo_generate_key(Name).
+
+-spec public_key(binary()) -> {ok, binary()} | failure().
+public_key(SecretKey) -> ?NIF:narinfo_public_key(SecretKey).

@@ -459,6 +459,23 @@ defmodule Chunker.BuildTest do
     {:error, %{reason: :codec_disabled}} = Chunker.train_dictionary(["a"])
     {:error, {:codec_disabled, %{codec: :zstd}}} = :chunker.compress("a")
     {:error, {:codec_disabled, %{codec: :blake3}}} = :chunker.chunk_data("a")
+    narinfo = %Chunker.NarInfo{
+      store_path: "/nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-a",
+      url: "nar/a.nar",
+      compression: "none",
+      nar_hash: "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+      nar_size: 120
+    }
+    {:ok, "1;/nix/store/" <> _} = Chunker.NarInfo.fingerprint(narinfo)
+    for call <- [
+          fn -> Chunker.NarInfo.generate_key("a") end,
+          fn -> Chunker.NarInfo.public_key("a") end,
+          fn -> Chunker.NarInfo.sign(narinfo, "a") end,
+          fn -> Chunker.NarInfo.verify(narinfo, []) end
+        ] do
+      {:error, %{reason: :codec_disabled, details: %{codec: :signing}}} = call.()
+    end
+    {:error, {:codec_disabled, %{codec: :signing}}} = :chunker_narinfo.generate_key("a")
     %{hashes: %{sha256: _} = hashes, codecs: []} = Chunker.info()
     1 = map_size(hashes)
     IO.puts("all as it should be")

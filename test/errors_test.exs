@@ -2,7 +2,7 @@ defmodule Chunker.ErrorsTest do
   # Every reason there is, met by calls of both languages: what it is called, its details, and what people read.
   use ExUnit.Case, async: true
 
-  alias Chunker.{Compressor, Decompressor, Error}
+  alias Chunker.{Compressor, Decompressor, Error, NarInfo}
 
   @moduletag :tmp_dir
   @codecs [:zstd, :lz4, :xz, :bzip2]
@@ -443,6 +443,128 @@ defmodule Chunker.ErrorsTest do
         :invalid_base32,
         %{position: position},
         "not Nix base-32 at character #{position}"
+      )
+    end
+  end
+
+  @narinfo %NarInfo{
+    store_path: "/nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-a",
+    url: "nar/a.nar",
+    compression: "none",
+    nar_hash: "sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73",
+    nar_size: 120
+  }
+
+  test ":invalid_narinfo" do
+    for {text, details, message} <- [
+          {"a", %{line: 1, why: :missing_newline}, "invalid narinfo: line 1: missing newline"},
+          {"a: b\nb\n", %{line: 2, why: :missing_colon}, "invalid narinfo: line 2: missing colon"},
+          {"FileSize: x\n", %{field: "FileSize", why: :not_a_number},
+           "invalid narinfo: FileSize: not a number"}
+        ] do
+      assert_fails(
+        [
+          elixir: [fn -> NarInfo.parse(text) end],
+          raising: [fn -> NarInfo.parse!(text) end],
+          erlang: [fn -> :chunker_narinfo.parse(text) end]
+        ],
+        :invalid_narinfo,
+        details,
+        message
+      )
+    end
+
+    secret = NarInfo.generate_key!("a").secret_key
+
+    for {change, details, message} <- [
+          {%{url: "a\nb"}, %{field: "URL", why: :line_break}, "invalid narinfo: URL: line break"},
+          {%{extra: [{"\e:", ""}]}, %{field: "\e:", why: :name_character},
+           ~S(invalid narinfo: "\e:": name character)}
+        ] do
+      narinfo = Map.merge(@narinfo, change)
+      map = Map.from_struct(narinfo)
+
+      assert_fails(
+        [
+          elixir: [
+            fn -> NarInfo.to_string(narinfo) end,
+            fn -> NarInfo.fingerprint(narinfo) end,
+            fn -> NarInfo.sign(narinfo, secret) end,
+            fn -> NarInfo.verify(narinfo, []) end
+          ],
+          raising: [
+            fn -> NarInfo.to_string!(narinfo) end,
+            fn -> to_string(narinfo) end,
+            fn -> NarInfo.fingerprint!(narinfo) end,
+            fn -> NarInfo.sign!(narinfo, secret) end,
+            fn -> NarInfo.verify!(narinfo, []) end
+          ],
+          erlang: [
+            fn -> :chunker_narinfo.to_string(map) end,
+            fn -> :chunker_narinfo.fingerprint(map) end,
+            fn -> :chunker_narinfo.sign(map, secret) end,
+            fn -> :chunker_narinfo.verify(map, []) end
+          ]
+        ],
+        :invalid_narinfo,
+        details,
+        message
+      )
+    end
+  end
+
+  test ":invalid_key" do
+    assert_fails(
+      [
+        elixir: [fn -> NarInfo.generate_key("a b") end],
+        raising: [fn -> NarInfo.generate_key!("a b") end],
+        erlang: [fn -> :chunker_narinfo.generate_key("a b") end]
+      ],
+      :invalid_key,
+      %{why: :bad_name},
+      "the key cannot be used: bad name"
+    )
+
+    map = Map.from_struct(@narinfo)
+
+    assert_fails(
+      [
+        elixir: [
+          fn -> NarInfo.sign(@narinfo, "a:AAAA") end,
+          fn -> NarInfo.public_key("a:AAAA") end,
+          fn -> NarInfo.verify(@narinfo, "a:AAAA") end
+        ],
+        raising: [
+          fn -> NarInfo.sign!(@narinfo, "a:AAAA") end,
+          fn -> NarInfo.public_key!("a:AAAA") end,
+          fn -> NarInfo.verify!(@narinfo, "a:AAAA") end
+        ],
+        erlang: [
+          fn -> :chunker_narinfo.sign(map, "a:AAAA") end,
+          fn -> :chunker_narinfo.public_key("a:AAAA") end,
+          fn -> :chunker_narinfo.verify(map, ["a:AAAA"]) end
+        ]
+      ],
+      :invalid_key,
+      %{why: :wrong_length},
+      "the key cannot be used: wrong length"
+    )
+  end
+
+  test ":invalid_signature" do
+    key = NarInfo.generate_key!("a").public_key
+    forged = %{@narinfo | sigs: ["a:" <> Base.encode64(<<0::512>>)]}
+
+    for {narinfo, why} <- [{@narinfo, :unsigned}, {forged, :mismatch}] do
+      assert_fails(
+        [
+          elixir: [fn -> NarInfo.verify(narinfo, key) end],
+          raising: [fn -> NarInfo.verify!(narinfo, [key]) end],
+          erlang: [fn -> :chunker_narinfo.verify(Map.from_struct(narinfo), [key]) end]
+        ],
+        :invalid_signature,
+        %{why: why},
+        "no signature can be trusted: #{why}"
       )
     end
   end

@@ -23,6 +23,9 @@ defmodule Chunker.Error do
   | `:unknown_format` | `:magic`: the first bytes there are, at most 4 |
   | `:codec_disabled` | `:codec` |
   | `:invalid_base32` | `:position`, counted from 0 |
+  | `:invalid_narinfo` | `:why` (an atom such as `:missing`), and `:field` or `:line`; see `Chunker.NarInfo` |
+  | `:invalid_key` | `:why` (an atom such as `:bad_base64`) |
+  | `:invalid_signature` | `:why` (an atom such as `:mismatch`) |
   | `:cancelled` | none: the stream was closed before, or by an earlier error |
   """
 
@@ -41,6 +44,9 @@ defmodule Chunker.Error do
           | :unknown_format
           | :codec_disabled
           | :invalid_base32
+          | :invalid_narinfo
+          | :invalid_key
+          | :invalid_signature
           | :cancelled
   @type t :: %__MODULE__{reason: reason(), details: map(), message: String.t()}
 
@@ -85,14 +91,24 @@ defmodule Chunker.Error do
 
   defp describe(:codec_disabled, %{codec: codec}), do: "#{codec} was left out when Chunker was built"
   defp describe(:invalid_base32, %{position: at}), do: "not Nix base-32 at character #{at}"
+
+  defp describe(:invalid_narinfo, %{field: field, why: why}),
+    do: "invalid narinfo: #{show(field)}: #{words(why)}"
+
+  defp describe(:invalid_narinfo, %{line: line, why: why}),
+    do: "invalid narinfo: line #{line}: #{words(why)}"
+
+  defp describe(:invalid_key, %{why: why}), do: "the key cannot be used: #{words(why)}"
+  defp describe(:invalid_signature, %{why: why}), do: "no signature can be trusted: #{words(why)}"
   defp describe(:cancelled, _details), do: "the work was given up, or its stream is closed"
 
   defp words(why), do: why |> Atom.to_string() |> String.replace("_", " ")
 
-  # Names of files need not be text, and may hold what would move a terminal's cursor.
-  defp show_path(%{path: path}) do
-    if String.printable?(path) and not (path =~ ~r/[[:cntrl:]]/u), do: path, else: inspect(path)
-  end
-
+  defp show_path(%{path: path}), do: show(path)
   defp show_path(_details), do: "input"
+
+  # Names of files and fields need not be text, and may hold what would move a terminal's cursor.
+  defp show(name) do
+    if String.printable?(name) and not (name =~ ~r/[[:cntrl:]]/u), do: name, else: inspect(name)
+  end
 end

@@ -56,6 +56,15 @@ defmodule Chunker.Native do
   def nix_base32_decode_small(_text), do: not_loaded()
   def nix_base32_decode(_text), do: not_loaded()
 
+  def narinfo_parse_small(_text), do: not_loaded()
+  def narinfo_parse(_text), do: not_loaded()
+  def narinfo_to_text(_narinfo), do: not_loaded()
+  def narinfo_fingerprint(_narinfo), do: not_loaded()
+  def narinfo_sign(_narinfo, _secret_key), do: not_loaded()
+  def narinfo_verify(_narinfo, _public_keys), do: not_loaded()
+  def narinfo_generate_key(_name), do: not_loaded()
+  def narinfo_public_key(_secret_key), do: not_loaded()
+
   # Succeeds even if the library does not load. A failing `@on_load` would leave its callers with an
   # `UndefinedFunctionError` that says nothing of the cause, and keep a release in embedded mode from booting.
   # Thus the explanation waits where every stub finds it.

@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::compression::CompressionError;
+use crate::narinfo::{KeyError, NarInfoError, SignatureError};
 
 /// An option that has the right type and a value outside its range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +71,7 @@ pub enum Detail {
     Path(PathBuf),
 }
 
-/// Anything that can go wrong while an input is chunked or hashed.
+/// Anything that can go wrong.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -108,9 +109,18 @@ pub enum Error {
     /// A codec failed.
     #[error(transparent)]
     Compression(#[from] CompressionError),
-    /// A hash function was left out when the library was built.
+    /// A text or fields that are no narinfo.
+    #[error(transparent)]
+    NarInfo(#[from] NarInfoError),
+    /// A key to sign or verify with that is none.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// No signature could be verified.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// A hash function, or signing, was left out when the library was built.
     #[error("{name} was left out when the library was built")]
-    HashDisabled {
+    Disabled {
         /// Its name.
         name: &'static str,
     },
@@ -130,7 +140,10 @@ impl Error {
             Self::Bounds { .. } => "bounds_check_failed",
             Self::BufferLimit { .. } => "buffer_limit_exceeded",
             Self::Compression(error) => error.code(),
-            Self::HashDisabled { .. } => "codec_disabled",
+            Self::NarInfo(error) => error.code(),
+            Self::Key(error) => error.code(),
+            Self::Signature(error) => error.code(),
+            Self::Disabled { .. } => "codec_disabled",
             Self::Cancelled => "cancelled",
         }
     }
@@ -157,7 +170,10 @@ impl Error {
                 vec![("attempted", Detail::Number(*attempted)), ("limit", Detail::Number(*limit))]
             }
             Self::Compression(error) => error.details(),
-            Self::HashDisabled { name } => vec![("codec", Detail::Name(name))],
+            Self::NarInfo(error) => error.details(),
+            Self::Key(KeyError { why }) => vec![("why", Detail::Name(why.as_str()))],
+            Self::Signature(SignatureError { why }) => vec![("why", Detail::Name(why.as_str()))],
+            Self::Disabled { name } => vec![("codec", Detail::Name(name))],
             Self::Cancelled => Vec::new(),
         }
     }

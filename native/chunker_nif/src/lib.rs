@@ -13,6 +13,7 @@ mod failure;
 mod guard;
 mod hashing;
 mod info;
+mod narinfo;
 mod options;
 mod stream;
 

@@ -68,11 +68,11 @@ impl Algorithm {
     ///
     /// # Errors
     ///
-    /// [`Error::HashDisabled`] if it was left out when the library was built.
+    /// [`Error::Disabled`] if it was left out when the library was built.
     pub fn from_name(name: &str) -> Result<Option<Self>, Error> {
         let algorithm = Self::ALL.iter().copied().find(|algorithm| algorithm.name() == name);
         match Self::NAMES.into_iter().find(|known| *known == name) {
-            Some(name) if algorithm.is_none() => Err(Error::HashDisabled { name }),
+            Some(name) if algorithm.is_none() => Err(Error::Disabled { name }),
             _ => Ok(algorithm),
         }
     }

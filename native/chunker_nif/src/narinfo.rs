@@ -1,0 +1,136 @@
+//! Narinfos of Nix's binary caches.
+
+use chunker::narinfo::{Fault, Fields, NarInfo, name, signing};
+use rustler::{Binary, Encoder, Env, NifResult, NifTuple, Term};
+
+use crate::atoms;
+use crate::failure::{Failure, text};
+use crate::guard::{caller_died, guard};
+
+/// The fields in their order in `Chunker.NarInfo`, as `chunker_narinfo_form` sends them, `nil` for one that is not there.
+#[derive(NifTuple)]
+#[rustler(decode)]
+struct Form<'a> {
+    store_path: Binary<'a>,
+    url: Binary<'a>,
+    compression: Binary<'a>,
+    file_hash: Option<Binary<'a>>,
+    file_size: Term<'a>,
+    nar_hash: Binary<'a>,
+    nar_size: Term<'a>,
+    references: Vec<Binary<'a>>,
+    deriver: Option<Binary<'a>>,
+    system: Option<Binary<'a>>,
+    ca: Option<Binary<'a>>,
+    sigs: Vec<Binary<'a>>,
+    extra: Vec<(Binary<'a>, Binary<'a>)>,
+}
+
+impl<'a> Form<'a> {
+    fn checked(&self, env: Env<'a>) -> Result<NarInfo, Failure<'a>> {
+        let bytes = |binary: &Binary<'a>| binary.to_vec();
+        let fields = Fields {
+            store_path: bytes(&self.store_path),
+            url: bytes(&self.url),
+            compression: bytes(&self.compression),
+            file_hash: self.file_hash.as_ref().map(bytes),
+            file_size: number(name::FILE_SIZE, self.file_size)?,
+            nar_hash: bytes(&self.nar_hash),
+            nar_size: number(name::NAR_SIZE, self.nar_size)?,
+            references: self.references.iter().map(bytes).collect(),
+            deriver: self.deriver.as_ref().map(bytes),
+            system: self.system.as_ref().map(bytes),
+            ca: self.ca.as_ref().map(bytes),
+            sigs: self.sigs.iter().map(bytes).collect(),
+            extra: self.extra.iter().map(|(field, value)| (bytes(field), bytes(value))).collect(),
+        };
+        Ok(NarInfo::new(fields, &caller_died(env))?)
+    }
+}
+
+/// An integer that has a place in 64 bits, or `nil`.
+fn number<'a>(field: &str, value: Term<'a>) -> Result<Option<u64>, Failure<'a>> {
+    Ok(value.decode().map_err(|_| Fault::NotANumber.of(field))?)
+}
+
+/// `{ok, Form}`
+fn encode<'a>(env: Env<'a>, narinfo: &NarInfo) -> Term<'a> {
+    let fields = narinfo.fields();
+    let binary = |bytes: &Vec<u8>| text(env, bytes);
+    let optional = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(binary).encode(env);
+    let list = |items: &[Vec<u8>]| items.iter().map(binary).collect::<Vec<_>>().encode(env);
+    let extra: Vec<_> = fields.extra.iter().map(|(field, value)| (binary(field), binary(value))).collect();
+    let form = [
+        binary(&fields.store_path),
+        binary(&fields.url),
+        binary(&fields.compression),
+        optional(&fields.file_hash),
+        fields.file_size.encode(env),
+        binary(&fields.nar_hash),
+        fields.nar_size.encode(env),
+        list(&fields.references),
+        optional(&fields.deriver),
+        optional(&fields.system),
+        optional(&fields.ca),
+        list(&fields.sigs),
+        extra.encode(env),
+    ];
+    (atoms::ok(), rustler::types::tuple::make_tuple(env, &form)).encode(env)
+}
+
+fn ok<'a>(env: Env<'a>, bytes: impl AsRef<[u8]>) -> Term<'a> {
+    (atoms::ok(), text(env, bytes.as_ref())).encode(env)
+}
+
+/// For texts so short that a plain scheduler is not held up.
+#[rustler::nif]
+fn narinfo_parse_small<'a>(env: Env<'a>, narinfo: Binary<'a>) -> NifResult<Term<'a>> {
+    guard(env, || Ok(encode(env, &NarInfo::parse(&narinfo, &|| false)?)))
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn narinfo_parse<'a>(env: Env<'a>, narinfo: Binary<'a>) -> NifResult<Term<'a>> {
+    guard(env, || Ok(encode(env, &NarInfo::parse(&narinfo, &caller_died(env))?)))
+}
+
+/// `{ok, Text}`
+#[rustler::nif(schedule = "DirtyCpu")]
+fn narinfo_to_text<'a>(env: Env<'a>, narinfo: Form<'a>) -> NifResult<Term<'a>> {
+    guard(env, || Ok(ok(env, narinfo.checked(env)?.to_text())))
+}
+
+/// `{ok, Text}`
+#[rustler::nif(schedule = "DirtyCpu")]
+fn narinfo_fingerprint<'a>(env: Env<'a>, narinfo: Form<'a>) -> NifResult<Term<'a>> {
+    guard(env, || Ok(ok(env, narinfo.checked(env)?.fingerprint())))
+}
+
+/// `{ok, Form}`
+#[rustler::nif(schedule = "DirtyCpu")]
+fn narinfo_sign<'a>(env: Env<'a>, narinfo: Form<'a>, secret_key: Binary<'a>) -> NifResult<Term<'a>> {
+    guard(env, || Ok(encode(env, &signing::sign(narinfo.checked(env)?, &secret_key)?)))
+}
+
+/// `{ok, KeyName}`
+#[rustler::nif(schedule = "DirtyCpu")]
+fn narinfo_verify<'a>(env: Env<'a>, narinfo: Form<'a>, public_keys: Vec<Binary<'a>>) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let keys: Vec<&[u8]> = public_keys.iter().map(Binary::as_slice).collect();
+        Ok(ok(env, signing::verify(&narinfo.checked(env)?, &keys, &caller_died(env))?))
+    })
+}
+
+/// `{ok, {SecretKey, PublicKey}}`
+#[rustler::nif(schedule = "DirtyCpu")]
+fn narinfo_generate_key<'a>(env: Env<'a>, key_name: Binary<'a>) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let (secret, public) = signing::generate_key(&key_name)?;
+        Ok((atoms::ok(), (text(env, secret.as_bytes()), text(env, public.as_bytes()))).encode(env))
+    })
+}
+
+/// `{ok, PublicKey}`
+#[rustler::nif(schedule = "DirtyCpu")]
+fn narinfo_public_key<'a>(env: Env<'a>, secret_key: Binary<'a>) -> NifResult<Term<'a>> {
+    guard(env, || Ok(ok(env, signing::public_key(&secret_key)?)))
+}
