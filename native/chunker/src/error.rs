@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::compression::CompressionError;
+use crate::nar::NarError;
 
 /// An option that has the right type and a value outside its range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -108,6 +109,9 @@ pub enum Error {
     /// A codec failed.
     #[error(transparent)]
     Compression(#[from] CompressionError),
+    /// What should be a NAR is none.
+    #[error(transparent)]
+    Nar(#[from] NarError),
     /// A hash function was left out when the library was built.
     #[error("{name} was left out when the library was built")]
     HashDisabled {
@@ -130,6 +134,7 @@ impl Error {
             Self::Bounds { .. } => "bounds_check_failed",
             Self::BufferLimit { .. } => "buffer_limit_exceeded",
             Self::Compression(error) => error.code(),
+            Self::Nar(error) => error.code(),
             Self::HashDisabled { .. } => "codec_disabled",
             Self::Cancelled => "cancelled",
         }
@@ -157,6 +162,9 @@ impl Error {
                 vec![("attempted", Detail::Number(*attempted)), ("limit", Detail::Number(*limit))]
             }
             Self::Compression(error) => error.details(),
+            Self::Nar(error) => {
+                vec![("offset", Detail::Number(error.offset)), ("why", Detail::Name(error.rule.name()))]
+            }
             Self::HashDisabled { name } => vec![("codec", Detail::Name(name))],
             Self::Cancelled => Vec::new(),
         }
