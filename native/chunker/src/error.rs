@@ -215,6 +215,8 @@ mod posix {
             None if error.kind() == io::ErrorKind::InvalidInput => "einval",
             None if error.kind() == io::ErrorKind::IsADirectory => "eisdir",
             None if error.kind() == io::ErrorKind::NotSeekable => "espipe",
+            None if error.kind() == io::ErrorKind::NotFound => "enoent",
+            None if error.kind() == io::ErrorKind::OutOfMemory => "enomem",
             _ => "unknown",
         }
     }

@@ -4,7 +4,7 @@
 //! * [`compression`] compresses and decompresses with four codecs;
 //! * [`batch`] spreads many items over the threads;
 //! * [`hashing`] makes digests and writes them as Nix does;
-//! * [`nar`] reads Nix archives;
+//! * [`nar`] reads and writes Nix archives;
 //! * [`source`] is where bytes come from, and [`mod@file`] reads files of any kind without waiting for anybody;
 //! * [`workers`] is the pool of threads that all of them share;
 //! * [`cpu`] tells what the CPU can do and what is made of it.

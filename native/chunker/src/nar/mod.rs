@@ -1,6 +1,11 @@
 //! Nix archives (NARs): the format in which Nix packs a file system tree, with nothing in it that differs between machines.
 //!
 //! * [`Parser`] reads one strictly, fed with pieces of any size, and tells what is in it as [`Event`]s.
+//! * [`List`], [`Listing`], [`Hash`], [`ReadFile`] and [`Restore`] are [`Reading`]s: what comes of reading a NAR.
+//!   [`read_slice`] and [`read_source`] carry them out.
+//! * [`Dump`] writes one, as a source of bytes; [`dump_file`] writes it to a file.
+//!
+//! Whatever makes files or reads them by their names in a tree is there on Unix alone.
 //!
 //! # The format
 //!
@@ -35,10 +40,30 @@
 //!
 //! Names and targets are bytes, not text.
 
+#[cfg(unix)]
+mod dump;
 mod error;
+mod hash;
+mod list;
+mod listing;
 mod parser;
+#[cfg(unix)]
+mod place;
+mod read_file;
+mod reading;
+#[cfg(unix)]
+mod restore;
 mod wire;
 
+#[cfg(unix)]
+pub use dump::{Dump, dump_file};
 pub use error::{NarError, Rule};
+pub use hash::Hash;
+pub use list::{Entry, List};
+pub use listing::Listing;
 pub use parser::{Event, Kind, Node, Parser};
+pub use read_file::ReadFile;
+pub use reading::{Reading, Step, read_slice, read_source, step};
+#[cfg(unix)]
+pub use restore::Restore;
 pub use wire::{MAX_DEPTH, MAX_NAME, MAX_TARGET, START};

@@ -28,12 +28,12 @@ pub struct Node<'a> {
     /// How many names that are.
     pub depth: usize,
     /// What it is.
-    pub kind: Kind<'a>,
+    pub kind: Kind<&'a [u8]>,
 }
 
-/// What a [`Node`] is.
+/// What a [`Node`] or an [`Entry`](super::Entry) is, with targets in a form that the one or the other can hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind<'a> {
+pub enum Kind<Target> {
     /// A directory. Its entries follow, up to its [`Event::End`].
     Directory,
     /// A regular file. Its contents follow, up to its [`Event::End`].
@@ -48,7 +48,7 @@ pub enum Kind<'a> {
     /// A symbolic link.
     Symlink {
         /// Where it leads, as it stands there.
-        target: &'a [u8],
+        target: Target,
     },
 }
 

@@ -1,4 +1,10 @@
 //! Nix archives: against an encoder that is nothing but the grammar, against damage, and against the real Nix.
 
+#[cfg(all(unix, feature = "sha256"))]
+mod against_nix;
+#[cfg(unix)]
+mod folder;
 mod naive;
 mod parsing;
+#[cfg(unix)]
+mod program;
