@@ -3,7 +3,10 @@
 #[cfg(all(unix, feature = "sha256"))]
 mod against_nix;
 #[cfg(unix)]
+mod files;
+#[cfg(unix)]
 mod folder;
+mod malformed;
 mod naive;
 mod parsing;
 #[cfg(unix)]
