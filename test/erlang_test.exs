@@ -3,18 +3,25 @@ defmodule Chunker.ErlangTest do
   use ExUnit.Case, async: true
 
   @moduletag :tmp_dir
-  @tests Path.join(__DIR__, "chunker_tests.erl")
 
-  test "the EUnit tests of module chunker pass without Elixir", %{tmp_dir: folder} do
+  # How many tests a module has at least.
+  for {module, least} <- [chunker_tests: 55, chunker_nar_tests: 5] do
+    test "the EUnit tests of #{module} pass without Elixir", %{tmp_dir: folder} do
+      run(unquote(module), unquote(least), folder)
+    end
+  end
+
+  defp run(module, least, folder) do
     ebin = Path.join(Mix.Project.app_path(), "ebin")
+    source = Path.join(__DIR__, "#{module}.erl")
 
     {output, status} =
-      System.cmd("erlc", ["-Werror", "-pa", ebin, "-o", folder, @tests], stderr_to_stdout: true)
+      System.cmd("erlc", ["-Werror", "-pa", ebin, "-o", folder, source], stderr_to_stdout: true)
 
     assert {output, status} == {"", 0}
 
     code = """
-    case eunit:test(chunker_tests, [{print_depth, 100}]) of ok -> halt(0); _ -> halt(1) end.
+    case eunit:test(#{module}, [{print_depth, 100}]) of ok -> halt(0); _ -> halt(1) end.
     """
 
     arguments = ["-noshell", "-noinput", "-pa", ebin, "-pa", folder, "-eval", code]
@@ -24,6 +31,6 @@ defmodule Chunker.ErlangTest do
     assert status == 0, output
     # Every test of the file was run.
     [_, count] = Regex.run(~r/All (\d+) tests passed/, output)
-    assert String.to_integer(count) > 55
+    assert String.to_integer(count) >= least
   end
 end

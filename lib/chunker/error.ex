@@ -22,6 +22,7 @@ defmodule Chunker.Error do
   | `:size_exceeded` | `:limit`, in bytes |
   | `:unknown_format` | `:magic`: the first bytes there are, at most 4 |
   | `:codec_disabled` | `:codec` |
+  | `:invalid_nar` | `:offset`, in bytes, and `:why` (an atom such as `:names_unsorted`; see `Chunker.Nar`) |
   | `:invalid_base32` | `:position`, counted from 0 |
   | `:cancelled` | none: the stream was closed before, or by an earlier error |
   """
@@ -40,6 +41,7 @@ defmodule Chunker.Error do
           | :size_exceeded
           | :unknown_format
           | :codec_disabled
+          | :invalid_nar
           | :invalid_base32
           | :cancelled
   @type t :: %__MODULE__{reason: reason(), details: map(), message: String.t()}
@@ -84,6 +86,7 @@ defmodule Chunker.Error do
     do: "the data is in no format that is known here; it begins with #{inspect(magic, base: :hex)}"
 
   defp describe(:codec_disabled, %{codec: codec}), do: "#{codec} was left out when Chunker was built"
+  defp describe(:invalid_nar, %{offset: offset, why: why}), do: "not a NAR: #{words(why)} at byte #{offset}"
   defp describe(:invalid_base32, %{position: at}), do: "not Nix base-32 at character #{at}"
   defp describe(:cancelled, _details), do: "the work was given up, or its stream is closed"
 

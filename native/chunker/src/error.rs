@@ -236,6 +236,7 @@ mod posix {
             ErrorKind::InvalidInput => "einval",
             ErrorKind::StorageFull => "enospc",
             ErrorKind::OutOfMemory => "enomem",
+            ErrorKind::Unsupported => "enotsup",
             _ => "unknown",
         }
     }

@@ -63,7 +63,7 @@ pub use list::{Entry, List};
 pub use listing::Listing;
 pub use parser::{Event, Kind, Node, Parser};
 pub use read_file::ReadFile;
-pub use reading::{Reading, Step, read_slice, read_source, step};
+pub use reading::{Reading, Step, feed, read_slice, read_source, step};
 #[cfg(unix)]
 pub use restore::Restore;
 pub use wire::{MAX_DEPTH, MAX_NAME, MAX_TARGET, START};

@@ -50,23 +50,29 @@ pub trait Reading {
 /// # Errors
 ///
 /// Those of the reading, and [`Error::Cancelled`] when `give_up` says so.
-pub fn read_slice<R: Reading>(
-    mut reading: R,
-    mut data: &[u8],
-    give_up: GiveUp<'_>,
-) -> Result<R::Output, Error> {
-    while !data.is_empty() && !reading.is_done() {
+pub fn read_slice<R: Reading>(mut reading: R, data: &[u8], give_up: GiveUp<'_>) -> Result<R::Output, Error> {
+    feed(&mut reading, data, give_up)?;
+    reading.finish()
+}
+
+/// Feeds a piece, however long it is.
+///
+/// # Errors
+///
+/// Those of the reading, and [`Error::Cancelled`] when `give_up` says so.
+pub fn feed(reading: &mut impl Reading, mut piece: &[u8], give_up: GiveUp<'_>) -> Result<(), Error> {
+    while !piece.is_empty() && !reading.is_done() {
         if give_up() {
             return Err(Error::Cancelled);
         }
-        let skipped = reading.skippable().min(data.len() as u64);
+        let skipped = reading.skippable().min(piece.len() as u64);
         reading.skip(skipped);
-        data = &data[skipped as usize..];
-        let (piece, rest) = data.split_at(data.len().min(BLOCK));
-        reading.feed(piece)?;
-        data = rest;
+        piece = &piece[skipped as usize..];
+        let (block, rest) = piece.split_at(piece.len().min(BLOCK));
+        reading.feed(block)?;
+        piece = rest;
     }
-    reading.finish()
+    Ok(())
 }
 
 /// Reads a NAR from where bytes come from, and waits for whoever sends them. Memory is that of the reading and 256 KiB.
@@ -100,8 +106,8 @@ pub enum Step {
 ///
 /// Those of the reading and of the source, and [`Error::Cancelled`] when `give_up` says so.
 pub fn step(
-    reading: &mut (impl Reading + ?Sized),
-    source: &mut (impl Source + ?Sized),
+    reading: &mut impl Reading,
+    source: &mut impl Source,
     give_up: GiveUp<'_>,
 ) -> Result<Step, Error> {
     let mut buffer = vec![0; BLOCK];
