@@ -13,7 +13,7 @@ use chunker::file::Input;
 use chunker::hashing::{Algorithm, Digest, nix_base32};
 use chunker::nar::{self, Entry, Hash, Kind, List, Listing, ReadFile, Reading, Step};
 use chunker::source::Source;
-use rustler::{Binary, Encoder, Env, NifResult, NifTaggedEnum, Resource, ResourceArc, Term};
+use rustler::{Binary, Encoder, Env, NifResult, NifTaggedEnum, OwnedBinary, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::blob::binary;
@@ -423,15 +423,18 @@ fn nar_dump_next<'a>(env: Env<'a>, dump: ResourceArc<NarDump>) -> NifResult<Term
     guard(env, || {
         let taken = dump.0.try_lock().ok().and_then(|mut state| state.take());
         let mut source = taken.ok_or(Error::Cancelled)?;
-        let mut piece = vec![0; PIECE];
-        let count = Source::read(&mut source, &mut piece)?.unwrap_or(0);
-        piece.truncate(count);
+        // Memory of the VM, which it keeps at hand: that of the system would be fresh each time, at five times the cost.
+        let mut piece = OwnedBinary::new(PIECE);
+        let count = source.read(piece.as_mut_slice())?.unwrap_or(0);
+        if count < PIECE {
+            piece = OwnedBinary::from_slice(&piece[..count]);
+        }
         if count > 0
             && let Ok(mut state) = dump.0.lock()
         {
             *state = Some(source);
         }
-        Ok((atoms::ok(), binary(env, piece)).encode(env))
+        Ok((atoms::ok(), piece.release(env)).encode(env))
     })
 }
 
