@@ -9,5 +9,5 @@ mod folder;
 mod malformed;
 mod naive;
 mod parsing;
-#[cfg(unix)]
+#[cfg(all(unix, feature = "sha256"))]
 mod program;
