@@ -65,6 +65,8 @@ defmodule Chunker do
   The module `chunker` offers the same functions to Erlang, and needs no Elixir at run time.
   """
 
+  import Chunker.Input
+
   alias Chunker.{Chunk, Error}
 
   @typedoc "A digest: 32 bytes."
@@ -111,10 +113,8 @@ defmodule Chunker do
 
   @type options :: [option()] | %{optional(atom()) => term()}
 
-  # Pieces of a stream are gathered up to the first of these sizes, since a call of the engine costs some microseconds,
-  # and cut down to the second, so that one large piece does not turn into a long list of chunks at once.
+  # Pieces of a stream are gathered up to this size, since a call of the engine costs some microseconds.
   @gather 65_536
-  @slice 4_194_304
 
   @doc """
   The chunks of a file, in their order, without their bytes.
@@ -813,34 +813,6 @@ defmodule Chunker do
     for {offset, length, hash} <- chunks, do: %Chunk{offset: offset, length: length, hash: hash}
   end
 
-  # Binaries of at least `gather` bytes (but for the last one) and at most `@slice`.
-  defp pieces(enumerable, gather) do
-    Stream.transform(
-      enumerable,
-      fn -> {[], 0} end,
-      fn element, {gathered, size} ->
-        size = size + iodata_length!(element)
-
-        if size < gather do
-          {[], {[gathered | element], size}}
-        else
-          binary = if gathered == [], do: binary!(element), else: IO.iodata_to_binary([gathered | element])
-          {slices(binary), {[], 0}}
-        end
-      end,
-      fn {gathered, _size} = state -> {[IO.iodata_to_binary(gathered)], state} end,
-      fn _state -> :ok end
-    )
-  end
-
-  defp slices(binary) when byte_size(binary) <= @slice, do: [binary]
-
-  defp slices(binary) do
-    for offset <- 0..(byte_size(binary) - 1)//@slice do
-      binary_part(binary, offset, min(@slice, byte_size(binary) - offset))
-    end
-  end
-
   # Chunks smaller than usual are for somebody who does not want to wait for much input.
   defp gather(options) do
     case options[:avg_size] do
@@ -857,26 +829,6 @@ defmodule Chunker do
   defp algorithm!(algorithm) do
     with {:badarg, message} <- :chunker_options.algorithm(algorithm), do: raise(ArgumentError, message)
   end
-
-  defp binary!(data) when is_binary(data), do: data
-
-  defp binary!(data) do
-    IO.iodata_to_binary(data)
-  rescue
-    ArgumentError -> not_iodata!(data)
-  end
-
-  defp iodata_length!(data) do
-    IO.iodata_length(data)
-  rescue
-    ArgumentError -> not_iodata!(data)
-  end
-
-  @spec not_iodata!(term()) :: no_return()
-  defp not_iodata!(data), do: raise(ArgumentError, "expected iodata, got: " <> inspect(data, limit: 5))
-
-  defp path!(path) when is_binary(path), do: path
-  defp path!(path), do: IO.chardata_to_string(path)
 
   defp result({:ok, value}), do: {:ok, value}
   defp result({:error, {reason, details}}), do: {:error, Error.new(reason, details)}

@@ -49,10 +49,8 @@
 -export_type([algorithm/0, chunk/0, codec/0, compressor/0, decompressor/0]).
 -export_type([digest/0, error/0, iterator/0, options/0, source/0]).
 
-%% Pieces are gathered up to the first of these sizes, since a call of the engine costs some microseconds, and cut down
-%% to the second, so that the chunks of a long piece do not all come at once.
+%% Pieces are gathered up to this size, since a call of the engine costs some microseconds.
 -define(GATHER, 65_536).
--define(SLICE, 4_194_304).
 
 -type algorithm() :: blake3 | sha256.
 -type codec() :: zstd | lz4 | xz | bzip2.
@@ -208,7 +206,9 @@ next(Iterator) ->
             end;
         {[], Source, Stream} ->
             {Gather, Pieces} = Source,
-            case gather(Pieces, Gather, [], 0, Iterator) of
+            case chunker_input:gather(Pieces, Gather) of
+                {badarg, Message} ->
+                    badarg([Iterator], 1, Message);
                 done ->
                     case chunker_engine:finish(Stream) of
                         {ok, Chunks} -> next({Chunks, done});
@@ -226,42 +226,6 @@ loaded({Offset, Length, Hash, Data, nil}) ->
     #{offset => Offset, length => Length, hash => Hash, data => Data};
 loaded({Offset, Length, Hash, Data, Compressed}) ->
     (loaded({Offset, Length, Hash, Data, nil}))#{compressed => Compressed}.
-
-%% The next bytes for the engine, at least `Gather' of them if there are so many, and the source after them.
-gather(Pieces, Gather, Gathered, Size, Iterator) ->
-    case piece(Pieces, Iterator) of
-        done when Size =:= 0 ->
-            done;
-        done ->
-            {iolist_to_binary(Gathered), []};
-        {Piece, Rest} ->
-            case Size + size_of(Piece, Iterator) of
-                NewSize when NewSize < Gather -> gather(Rest, Gather, [Gathered | Piece], NewSize, Iterator);
-                _ when Size =:= 0 -> slice(iolist_to_binary(Piece), Rest);
-                _ -> slice(iolist_to_binary([Gathered | Piece]), Rest)
-            end
-    end.
-
-slice(<<Slice:?SLICE/binary, More/binary>>, Rest) when More =/= <<>> -> {Slice, fun() -> {More, Rest} end};
-slice(Binary, Rest) -> {Binary, Rest}.
-
-piece([], _) -> done;
-piece([Piece | Rest], _) -> {Piece, Rest};
-piece(Fun, Iterator) when is_function(Fun, 0) ->
-    case Fun() of
-        done -> done;
-        {_, _} = Next -> Next;
-        _ -> badarg([Iterator], 1, <<"its source must be a fun that gives {Piece, NextFun} or done">>)
-    end;
-piece(_, Iterator) ->
-    badarg([Iterator], 1, <<"its source must go on with a list or a fun">>).
-
-size_of(Piece, Iterator) ->
-    try
-        iolist_size(Piece)
-    catch
-        error:badarg -> badarg([Iterator], 1, <<"its source must give iodata">>)
-    end.
 
 %% @doc Frees what a stream holds, before its end.
 -spec close(iterator()) -> ok.
@@ -537,13 +501,7 @@ algorithm(Algorithm, Arguments) ->
 
 binary(Data, Arguments) -> binary(Data, Arguments, 1).
 
-binary(Data, _, _) when is_binary(Data) -> Data;
-binary(Data, Arguments, Position) ->
-    try
-        iolist_to_binary(Data)
-    catch
-        error:badarg -> badarg(Arguments, Position, <<"must be iodata">>)
-    end.
+binary(Data, Arguments, Position) -> valid(chunker_input:binary(Data), Arguments, Position).
 
 binaries(Items, Arguments) -> [binary(Item, Arguments) || Item <- items(Items, Arguments)].
 
@@ -554,16 +512,10 @@ items(Items, Arguments) ->
         error:badarg -> badarg(Arguments, 1, <<"must be a list">>)
     end.
 
-path(Path, _) when is_binary(Path) -> Path;
-path(Path, Arguments) ->
-    try
-        %% Atoms and deep lists are names too, and what a name's characters are on disk depends on the system.
-        case unicode:characters_to_binary(filename:flatten(Path), unicode, file:native_name_encoding()) of
-            Name when is_binary(Name) -> Name
-        end
-    catch
-        error:_ -> badarg(Arguments, 1, <<"must be the name of a file">>)
-    end.
+path(Path, Arguments) -> valid(chunker_input:path(Path), Arguments, 1).
+
+valid({ok, Value}, _, _) -> Value;
+valid({badarg, Message}, Arguments, Position) -> badarg(Arguments, Position, Message).
 
 -spec badarg([term()], pos_integer(), binary()) -> no_return().
 badarg(Arguments, Position, Message) ->

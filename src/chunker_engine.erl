@@ -14,13 +14,24 @@
 -export([parse_narinfo/1, narinfo_text/1, narinfo_fingerprint/1, sign_narinfo/2, verify_narinfo/2]).
 -export([generate_key/1, public_key/1]).
 -export([open_file/2, open_pieces/1, next/1, push/2, finish/1, close/1]).
+-export([nar_data/2, nar_file/2, nar_open/1, nar_push/2, nar_finish/1, nar_close/1]).
+-export([nar_dump_file/2, nar_dump_open/1, nar_dump_next/1, nar_dump_close/1]).
 -export_type([chunk/0, loaded/0, failure/0, stream/0, coder/0]).
+-export_type([nar_wanted/0, nar_reader/0, nar_entry/0, nar_dump/0]).
 
 -type chunk() :: {Offset :: non_neg_integer(), Length :: pos_integer(), Hash :: <<_:256>>}.
 -type loaded() ::
     {Offset :: non_neg_integer(), Length :: pos_integer(), Hash :: <<_:256>>, Data :: binary(),
         Compressed :: nil | binary()}.
 -type failure() :: {error, {Reason :: atom(), Details :: map()}}.
+%% What is to come of an archive, and what does.
+-type nar_wanted() :: list | listing | hash | {read_file, binary()} | {restore, binary()}.
+-type nar_entry() ::
+    {Path :: binary(), Type :: regular | directory | symlink, Size :: nil | non_neg_integer(),
+        Offset :: nil | non_neg_integer(), Executable :: boolean(), Target :: nil | binary()}.
+-type nar_answer() :: {ok, [nar_entry()] | binary() | done} | failure().
+-opaque nar_reader() :: {nar_wanted(), reference()}.
+-opaque nar_dump() :: reference().
 -opaque coder() :: reference().
 -opaque stream() :: {regular | special | pieces, reference()}.
 
@@ -267,3 +278,57 @@ generate_key(Name) -> ?NIF:narinfo_generate_key(Name).
 
 -spec public_key(binary()) -> {ok, binary()} | failure().
 public_key(SecretKey) -> ?NIF:narinfo_public_key(SecretKey).
+-spec nar_data(binary(), nar_wanted()) -> nar_answer().
+nar_data(Data, {restore, _} = Wanted) -> ?NIF:nar_data_io(Data, Wanted);
+nar_data(Data, Wanted) -> ?NIF:nar_data(Data, Wanted).
+
+-spec nar_file(binary(), nar_wanted()) -> nar_answer().
+nar_file(Path, Wanted) ->
+    Result =
+        case Wanted of
+            {restore, _} -> ?NIF:nar_file_io(Path, Wanted);
+            _ -> ?NIF:nar_file(Path, Wanted)
+        end,
+    case Result of
+        special -> nar_special_file(Path, Wanted);
+        _ -> Result
+    end.
+
+nar_special_file(Path, Wanted) ->
+    case ?NIF:nar_open_special(Path, Wanted) of
+        {ok, Reader} -> again_and_again(fun() -> ?NIF:nar_next_special(Reader) end, 1);
+        Failure -> Failure
+    end.
+
+%% A reader of an archive that is pushed.
+-spec nar_open(nar_wanted()) -> {ok, nar_reader()} | failure().
+nar_open(Wanted) ->
+    case ?NIF:nar_open(Wanted) of
+        {ok, Reader} -> {ok, {Wanted, Reader}};
+        Failure -> Failure
+    end.
+
+%% `done' if no more of the archive is needed.
+-spec nar_push(nar_reader(), binary()) -> {ok, more | done} | failure().
+nar_push({{restore, _}, Reader}, Piece) -> ?NIF:nar_push_io(Reader, Piece);
+nar_push({_, Reader}, Piece) -> ?NIF:nar_push(Reader, Piece).
+
+-spec nar_finish(nar_reader()) -> nar_answer().
+nar_finish({_, Reader}) -> ?NIF:nar_finish(Reader).
+
+%% Frees what the reader holds, and removes what it has unpacked without coming to an end.
+-spec nar_close(nar_reader()) -> ok.
+nar_close({_, Reader}) -> ?NIF:nar_close(Reader).
+
+-spec nar_dump_file(binary(), binary()) -> {ok, binary()} | failure().
+nar_dump_file(Path, Into) -> ?NIF:nar_dump_file(Path, Into).
+
+-spec nar_dump_open(binary()) -> {ok, nar_dump()} | failure().
+nar_dump_open(Path) -> ?NIF:nar_dump_open(Path).
+
+%% The next bytes; none at the end.
+-spec nar_dump_next(nar_dump()) -> {ok, binary()} | failure().
+nar_dump_next(Dump) -> ?NIF:nar_dump_next(Dump).
+
+-spec nar_dump_close(nar_dump()) -> ok.
+nar_dump_close(Dump) -> ?NIF:nar_dump_close(Dump).

@@ -4,20 +4,19 @@ defmodule Chunker.ErlangTest do
 
   @moduletag :tmp_dir
 
-  # Each with a number of tests that it has at least.
-  for {module, count} <- [chunker_tests: 55, chunker_narinfo_tests: 6] do
+  # How many tests a module has at least.
+  for {module, least} <- [chunker_tests: 55, chunker_nar_tests: 5, chunker_narinfo_tests: 6] do
     test "the EUnit tests of #{module} pass without Elixir", %{tmp_dir: folder} do
-      run(unquote(module), unquote(count), folder)
+      run(unquote(module), unquote(least), folder)
     end
   end
 
   defp run(module, least, folder) do
     ebin = Path.join(Mix.Project.app_path(), "ebin")
+    source = Path.join(__DIR__, "#{module}.erl")
 
     {output, status} =
-      System.cmd("erlc", ["-Werror", "-pa", ebin, "-o", folder, Path.join(__DIR__, "#{module}.erl")],
-        stderr_to_stdout: true
-      )
+      System.cmd("erlc", ["-Werror", "-pa", ebin, "-o", folder, source], stderr_to_stdout: true)
 
     assert {output, status} == {"", 0}
 
@@ -32,6 +31,6 @@ defmodule Chunker.ErlangTest do
     assert status == 0, output
     # Every test of the file was run.
     [_, count] = Regex.run(~r/All (\d+) tests passed/, output)
-    assert String.to_integer(count) > least
+    assert String.to_integer(count) >= least
   end
 end

@@ -2,7 +2,7 @@ defmodule Chunker.ErrorsTest do
   # Every reason there is, met by calls of both languages: what it is called, its details, and what people read.
   use ExUnit.Case, async: true
 
-  alias Chunker.{Compressor, Decompressor, Error, NarInfo}
+  alias Chunker.{Compressor, Decompressor, Error, Nar, NarInfo}
 
   @moduletag :tmp_dir
   @codecs [:zstd, :lz4, :xz, :bzip2]
@@ -430,6 +430,106 @@ defmodule Chunker.ErrorsTest do
         "the data is in no format that is known here; it begins with #{shown}"
       )
     end
+  end
+
+  test ":invalid_nar", %{tmp_dir: folder} do
+    source = Path.join(folder, "tree")
+    File.mkdir!(source)
+    for name <- ["a", "b"], do: File.write!(Path.join(source, name), "content")
+    nar = source |> Nar.stream() |> Enum.join()
+    # The name `b`, the second of its two.
+    {name, _} = :binary.match(nar, <<1::little-64, "b">>)
+
+    replace = fn at, bytes ->
+      rest = at + byte_size(bytes)
+      binary_part(nar, 0, at) <> bytes <> binary_part(nar, rest, byte_size(nar) - rest)
+    end
+
+    path = Path.join(folder, "nar")
+    fresh = Path.join(folder, "fresh")
+
+    for {bytes, offset, why} <- [
+          {"something else", 0, :bad_magic},
+          {"", 0, :truncated},
+          {nar <> <<0>>, byte_size(nar), :trailing_data},
+          {replace.(56, <<9::little-64, "directors">>), 72, :bad_token},
+          {replace.(name, <<0::little-64>>), name, :name_empty},
+          {replace.(name, <<256::little-64>>), name, :name_too_long},
+          {replace.(name + 8, "/"), name + 8, :name_invalid},
+          {replace.(name + 8, "a"), name + 8, :names_unsorted},
+          {replace.(name + 9, <<1>>), name + 9, :padding_nonzero}
+        ] do
+      File.write!(path, bytes)
+      pieces = Stream.map(0..(byte_size(bytes) - 1)//1, &binary_part(bytes, &1, 1))
+
+      next = fn next, at ->
+        if at < byte_size(bytes), do: {binary_part(bytes, at, 1), fn -> next.(next, at + 1) end}, else: :done
+      end
+
+      erlang = fn -> next.(next, 0) end
+      details = %{offset: offset, why: why}
+      message = "not a NAR: #{String.replace("#{why}", "_", " ")} at byte #{offset}"
+
+      assert_fails(
+        [
+          elixir:
+            for source <- [bytes, [bytes, []], pieces, {:file, path}],
+                call <- [
+                  &Nar.list/1,
+                  &Nar.listing/1,
+                  &Nar.hash/1,
+                  &Nar.read_file(&1, "missing"),
+                  &Nar.restore(&1, fresh)
+                ] do
+              fn -> call.(source) end
+            end,
+          raising:
+            for call <- [
+                  &Nar.list!/1,
+                  &Nar.listing!/1,
+                  &Nar.hash!/1,
+                  &Nar.read_file!(&1, "missing"),
+                  &Nar.restore!(&1, fresh)
+                ] do
+              fn -> call.(pieces) end
+            end,
+          erlang:
+            for source <- [bytes, [bytes, []], erlang, {:file, path}],
+                call <- [
+                  &:chunker_nar.list/1,
+                  &:chunker_nar.listing/1,
+                  &:chunker_nar.hash/1,
+                  &:chunker_nar.read_file(&1, "missing"),
+                  &:chunker_nar.restore(&1, fresh)
+                ] do
+              fn -> call.(source) end
+            end
+        ],
+        :invalid_nar,
+        details,
+        message
+      )
+
+      assert File.ls!(folder) |> Enum.sort() == ["nar", "tree"]
+    end
+
+    deep = Path.join([folder, "deep" | List.duplicate("d", 64)])
+    File.mkdir_p!(deep)
+    into = Path.join(folder, "deep.nar")
+
+    assert_fails(
+      [
+        elixir: [fn -> Nar.dump(Path.join(folder, "deep"), {:file, into}) end],
+        raising: [
+          fn -> Nar.dump!(Path.join(folder, "deep"), {:file, into}) end,
+          fn -> folder |> Path.join("deep") |> Nar.stream() |> Stream.run() end
+        ],
+        erlang: [fn -> :chunker_nar.dump(Path.join(folder, "deep"), {:file, into}) end]
+      ],
+      :invalid_nar,
+      %{offset: 80 + 63 * 136, why: :too_deep},
+      "not a NAR: too deep at byte #{80 + 63 * 136}"
+    )
   end
 
   test ":invalid_base32" do

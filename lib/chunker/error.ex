@@ -22,6 +22,7 @@ defmodule Chunker.Error do
   | `:size_exceeded` | `:limit`, in bytes |
   | `:unknown_format` | `:magic`: the first bytes there are, at most 4 |
   | `:codec_disabled` | `:codec` |
+  | `:invalid_nar` | `:offset`, in bytes, and `:why` (an atom such as `:names_unsorted`; see `Chunker.Nar`) |
   | `:invalid_base32` | `:position`, counted from 0 |
   | `:invalid_narinfo` | `:why` (an atom such as `:missing`), and `:field` or `:line`; see `Chunker.NarInfo` |
   | `:invalid_key` | `:why` (an atom such as `:bad_base64`) |
@@ -43,6 +44,7 @@ defmodule Chunker.Error do
           | :size_exceeded
           | :unknown_format
           | :codec_disabled
+          | :invalid_nar
           | :invalid_base32
           | :invalid_narinfo
           | :invalid_key
@@ -90,6 +92,7 @@ defmodule Chunker.Error do
     do: "the data is in no format that is known here; it begins with #{inspect(magic, base: :hex)}"
 
   defp describe(:codec_disabled, %{codec: codec}), do: "#{codec} was left out when Chunker was built"
+  defp describe(:invalid_nar, %{offset: offset, why: why}), do: "not a NAR: #{words(why)} at byte #{offset}"
   defp describe(:invalid_base32, %{position: at}), do: "not Nix base-32 at character #{at}"
 
   defp describe(:invalid_narinfo, %{field: field, why: why}),

@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::compression::CompressionError;
+use crate::nar::NarError;
 use crate::narinfo::{KeyError, NarInfoError, SignatureError};
 
 /// An option that has the right type and a value outside its range.
@@ -118,6 +119,9 @@ pub enum Error {
     /// No signature could be verified.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// What should be a NAR is none.
+    #[error(transparent)]
+    Nar(#[from] NarError),
     /// A hash function, or signing, was left out when the library was built.
     #[error("{name} was left out when the library was built")]
     Disabled {
@@ -143,6 +147,7 @@ impl Error {
             Self::NarInfo(error) => error.code(),
             Self::Key(error) => error.code(),
             Self::Signature(error) => error.code(),
+            Self::Nar(error) => error.code(),
             Self::Disabled { .. } => "codec_disabled",
             Self::Cancelled => "cancelled",
         }
@@ -173,6 +178,9 @@ impl Error {
             Self::NarInfo(error) => error.details(),
             Self::Key(KeyError { why }) => vec![("why", Detail::Name(why.as_str()))],
             Self::Signature(SignatureError { why }) => vec![("why", Detail::Name(why.as_str()))],
+            Self::Nar(error) => {
+                vec![("offset", Detail::Number(error.offset)), ("why", Detail::Name(error.rule.name()))]
+            }
             Self::Disabled { name } => vec![("codec", Detail::Name(name))],
             Self::Cancelled => Vec::new(),
         }
@@ -223,6 +231,8 @@ mod posix {
             None if error.kind() == io::ErrorKind::InvalidInput => "einval",
             None if error.kind() == io::ErrorKind::IsADirectory => "eisdir",
             None if error.kind() == io::ErrorKind::NotSeekable => "espipe",
+            None if error.kind() == io::ErrorKind::NotFound => "enoent",
+            None if error.kind() == io::ErrorKind::OutOfMemory => "enomem",
             _ => "unknown",
         }
     }
@@ -242,6 +252,7 @@ mod posix {
             ErrorKind::InvalidInput => "einval",
             ErrorKind::StorageFull => "enospc",
             ErrorKind::OutOfMemory => "enomem",
+            ErrorKind::Unsupported => "enotsup",
             _ => "unknown",
         }
     }

@@ -165,6 +165,16 @@ impl Source for Input {
         }
     }
 
+    /// As far as the file was long when it was opened.
+    fn skip(&mut self, count: u64) -> Result<u64, Error> {
+        let count = count.min(self.length().unwrap_or(0).saturating_sub(self.read));
+        if count > 0 {
+            self.read += count;
+            self.file.seek(SeekFrom::Start(self.read)).map_err(|source| self.refused(source))?;
+        }
+        Ok(count)
+    }
+
     fn is_live(&self) -> bool {
         self.kind == Kind::Special
     }

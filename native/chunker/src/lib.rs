@@ -5,6 +5,7 @@
 //! * [`batch`] spreads many items over the threads;
 //! * [`hashing`] makes digests and writes them as Nix does;
 //! * [`narinfo`] reads, writes, signs and verifies what Nix's binary caches say about store paths;
+//! * [`nar`] reads and writes Nix archives;
 //! * [`source`] is where bytes come from, and [`mod@file`] reads files of any kind without waiting for anybody;
 //! * [`workers`] is the pool of threads that all of them share;
 //! * [`cpu`] tells what the CPU can do and what is made of it.
@@ -18,6 +19,7 @@ pub mod cpu;
 pub mod error;
 pub mod file;
 pub mod hashing;
+pub mod nar;
 pub mod narinfo;
 pub mod source;
 pub mod workers;

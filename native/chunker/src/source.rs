@@ -15,6 +15,15 @@ pub trait Source {
     /// Whatever reading fails with. After an error the source is not read again.
     fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error>;
 
+    /// Passes over bytes without reading them, at most `count`, and tells how many: 0 where that is not possible.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    fn skip(&mut self, _count: u64) -> Result<u64, Error> {
+        Ok(0)
+    }
+
     /// Whether bytes come when somebody else sends them, so that what there is should be passed on at once.
     fn is_live(&self) -> bool {
         false

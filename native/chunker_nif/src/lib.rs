@@ -13,12 +13,15 @@ mod failure;
 mod guard;
 mod hashing;
 mod info;
+mod nar;
 mod narinfo;
 mod options;
 mod stream;
 
 mod atoms {
-    rustler::atoms! { ok, error, regular, special, more, done, wait, chunker_progress }
+    rustler::atoms! {
+        ok, error, regular, special, more, done, wait, chunker_progress, directory, symlink, nil
+    }
 }
 
 rustler::init!("Elixir.Chunker.Native");

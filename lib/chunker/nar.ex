@@ -1,0 +1,369 @@
+defmodule Chunker.Nar do
+  @moduledoc """
+  Nix archives (NARs): the form in which Nix packs, hashes and transports file system trees.
+
+      {:ok, "sha256:" <> _} = Chunker.Nar.dump("/usr/lib/git-core", {:file, "git-core.nar"})
+
+      {:ok, entries} = Chunker.Nar.list({:file, "git-core.nar"})
+      for %{type: :regular} = entry <- entries, do: IO.puts([entry.path, " ", to_string(entry.size)])
+
+      {:ok, bytes} = Chunker.Nar.read_file({:file, "git-core.nar"}, "git-merge-file")
+      :ok = Chunker.Nar.restore({:file, "git-core.nar"}, "unpacked")
+
+  ## Where a NAR comes from
+
+  Functions that read a NAR take a `t:source/0`:
+
+    * `{:file, path}`. Contents that are not asked for are not read: a list of a NAR of gigabytes takes milliseconds. A FIFO or
+      a device is read until whoever feeds it closes it.
+    * iodata: a binary or a list
+    * any other enumerable of iodata, pieces of any size, such as `File.stream!/3` or `Chunker.decompress_stream/2`:
+
+          "git-core.nar.xz"
+          |> File.stream!([], 65_536)
+          |> Chunker.decompress_stream()
+          |> Chunker.Nar.restore("unpacked")
+
+  Memory does not grow with the NAR, whatever its headers promise, but for what is returned. Killing the calling process ends
+  the work within 100 ms.
+
+  ## One archive for a tree
+
+  A tree has one NAR, so that its hash can name it. What Nix itself would not have written is refused, with
+
+      {:error, %Chunker.Error{reason: :invalid_nar, details: %{offset: offset, why: why}}}
+
+  where `offset` is the first byte that cannot stand there, and `why` is one of
+
+    * `:bad_magic` - it does not begin with the string `nix-archive-1`
+    * `:bad_token` - a parenthesis or a word of the format does not stand where it must
+    * `:name_empty`, `:name_too_long` - names have 1 to 255 bytes
+    * `:name_invalid` - a name has no `/` and no NUL, and is neither `.` nor `..`
+    * `:names_unsorted` - the names in a directory ascend strictly, compared as bytes
+    * `:target_empty`, `:target_too_long` - targets of symbolic links have 1 to 4095 bytes
+    * `:target_invalid` - a target has no NUL
+    * `:contents_too_long` - contents end within the first 2^63 bytes
+    * `:padding_nonzero` - the bytes that fill a string up to 8 are zero
+    * `:too_deep` - a path has at most 63 names
+    * `:trailing_data` - nothing follows the end
+    * `:truncated` - the input ends too early; `offset` is its length
+
+  Neither depends on how the input is split. A length that is out of range is where `offset` is the start of its 8 bytes, and a
+  name that has no place there is where it is the start of the name.
+
+  ## From Erlang
+
+  Module `chunker_nar` has the same functions.
+  """
+
+  import Chunker.Input
+
+  alias Chunker.Error
+  alias Chunker.Nar.Entry
+
+  # Pieces are gathered up to this size, since a call of the engine costs some microseconds.
+  @gather 65_536
+
+  @typedoc "Where a NAR comes from: a file, iodata, or an enumerable of iodata."
+  @type source :: {:file, Path.t()} | iodata() | Enumerable.t()
+
+  @doc """
+  Whether a binary begins as every NAR does, by its first 56 bytes.
+
+  ## Examples
+
+      iex> path = Path.join(System.tmp_dir!(), "chunker-doc-nar")
+      iex> File.write!(path, "content")
+      iex> path |> Chunker.Nar.stream() |> Enum.join() |> Chunker.Nar.nar?()
+      true
+      iex> File.rm!(path)
+      iex> Chunker.Nar.nar?("nix-archive-1\\n")
+      false
+
+  """
+  @spec nar?(binary()) :: boolean()
+  defdelegate nar?(binary), to: :chunker_nar
+
+  @doc """
+  All entries, in the order of the NAR: the root first, whose path is `""`.
+
+  Time is linear in the size of the NAR, or in the number of its entries if it is a file. The list takes some 200 bytes for each
+  entry and its path.
+
+  ## Errors
+
+    * `:invalid_nar` - `:offset`, `:why`; see the module's documentation
+    * `:io_error`, `:file_changed` - as with `Chunker.chunk_file/2`
+
+  ## Examples
+
+      iex> folder = Path.join(System.tmp_dir!(), "chunker-doc-nar-list")
+      iex> File.mkdir_p!(folder)
+      iex> File.write!(Path.join(folder, "file"), "content")
+      iex> {:ok, [root, file]} = folder |> Chunker.Nar.stream() |> Chunker.Nar.list()
+      iex> {root.path, root.type}
+      {"", :directory}
+      iex> file
+      %Chunker.Nar.Entry{path: "file", type: :regular, size: 7, offset: 232, executable: false, target: nil}
+      iex> File.rm_rf!(folder)
+      iex> {:error, error} = Chunker.Nar.list("something else")
+      iex> {error.reason, error.details}
+      {:invalid_nar, %{offset: 0, why: :bad_magic}}
+
+  """
+  @spec list(source()) :: {:ok, [Entry.t()]} | {:error, Error.t()}
+  def list(source) do
+    with {:ok, entries} <- read(source, :list) do
+      {:ok,
+       for {path, type, size, offset, executable, target} <- entries do
+         %Entry{
+           path: path,
+           type: type,
+           size: size,
+           offset: offset,
+           executable: executable,
+           target: target
+         }
+       end}
+    end
+  end
+
+  @doc """
+  The same as `list/1`, but returns the entries and raises `Chunker.Error`.
+  """
+  @spec list!(source()) :: [Entry.t()]
+  def list!(source), do: bang!(list(source))
+
+  @doc """
+  What is in a NAR as the JSON that `nix nar ls --json --recursive` prints, which is that of the `.ls` files in binary caches.
+
+  It is byte for byte what Nix 2.8 prints. So names and targets that are not UTF-8 stand in it as they are, although JSON
+  is UTF-8 by definition: it has no way to write them. `list/1` gives them without that doubt.
+
+  Fails as `list/1` does.
+
+  ## Examples
+
+      iex> folder = Path.join(System.tmp_dir!(), "chunker-doc-nar-listing")
+      iex> File.mkdir_p!(folder)
+      iex> File.write!(Path.join(folder, "file"), "content")
+      iex> folder |> Chunker.Nar.stream() |> Chunker.Nar.listing!()
+      ~s({"type":"directory","entries":{"file":{"type":"regular","size":7,"narOffset":232}}})
+      iex> File.rm_rf!(folder)
+      iex> Chunker.Nar.nar?("")
+      false
+
+  """
+  @spec listing(source()) :: {:ok, binary()} | {:error, Error.t()}
+  def listing(source), do: read(source, :listing)
+
+  @doc """
+  The same as `listing/1`, but returns the JSON and raises `Chunker.Error`.
+  """
+  @spec listing!(source()) :: binary()
+  def listing!(source), do: bang!(listing(source))
+
+  @doc """
+  The hash of a NAR as Nix prints it: `sha256:` and 52 characters. The NAR is checked in the same pass.
+
+  Fails as `list/1` does, and with `:codec_disabled` if SHA-256 was left out when Chunker was built.
+
+  ## Examples
+
+      iex> path = Path.join(System.tmp_dir!(), "chunker-doc-nar-hash")
+      iex> File.write!(path, "")
+      iex> path |> Chunker.Nar.stream() |> Chunker.Nar.hash()
+      {:ok, "sha256:0ip26j2h11n1kgkz36rl4akv694yz65hr72q4kv4b3lxcbi65b3p"}
+      iex> File.rm!(path)
+      :ok
+
+  """
+  @spec hash(source()) :: {:ok, String.t()} | {:error, Error.t()}
+  def hash(source), do: read(source, :hash)
+
+  @doc """
+  The same as `hash/1`, but returns the hash and raises `Chunker.Error`.
+  """
+  @spec hash!(source()) :: String.t()
+  def hash!(source), do: bang!(hash(source))
+
+  @doc """
+  The contents of a regular file in a NAR.
+
+  `path` is that of an entry; a `/` may stand before it. What stands before the file is checked, with the contents of other files
+  passed over, which are not read if the NAR is a file; what stands after it is not looked at. An enumerable is not
+  enumerated any further.
+
+  ## Errors
+
+    * `:invalid_nar` - as with `list/1`
+    * `:io_error` - `:path` is the path in the NAR and `:kind` is `:enoent` if nothing is there, `:eisdir` if a directory is, and
+      `:eloop` if a symbolic link is, which is not followed; else as with `list/1`
+
+  ## Examples
+
+      iex> folder = Path.join(System.tmp_dir!(), "chunker-doc-nar-read-file")
+      iex> File.mkdir_p!(folder)
+      iex> File.write!(Path.join(folder, "file"), "content")
+      iex> nar = folder |> Chunker.Nar.stream() |> Enum.join()
+      iex> Chunker.Nar.read_file(nar, "file")
+      {:ok, "content"}
+      iex> {:error, error} = Chunker.Nar.read_file(nar, "another")
+      iex> {error.reason, error.details}
+      {:io_error, %{kind: :enoent, path: "another"}}
+      iex> File.rm_rf!(folder)
+      iex> Chunker.Nar.nar?(nar)
+      true
+
+  """
+  @spec read_file(source(), Path.t()) :: {:ok, binary()} | {:error, Error.t()}
+  def read_file(source, path), do: read(source, {:read_file, path!(path)})
+
+  @doc """
+  The same as `read_file/2`, but returns the contents and raises `Chunker.Error`.
+  """
+  @spec read_file!(source(), Path.t()) :: binary()
+  def read_file!(source, path), do: bang!(read_file(source, path))
+
+  @doc """
+  Unpacks a NAR, as `nix-store --restore` does: the same files, executable bits and symbolic links.
+
+  Nothing may be at `dest`, and the directory that it is in must exist. All is made beside it, under a name that begins with
+  `.chunker-`, and takes its own in one step at the end. So `dest` is there as a whole or not at all; after an error, or when
+  the calling process is killed, what was made is removed. Only the end of the whole VM leaves it behind.
+
+  Nothing is written anywhere else, whatever the NAR says and whatever others do there meanwhile. Names that are the same
+  on a file system that ignores case are an error, not one file.
+
+  ## Errors
+
+    * `:invalid_nar` - as with `list/1`
+    * `:io_error` - `:kind` and `:path`, as it would be below `dest`: `:eexist` if something is at `dest`, `:enoent` if its
+      directory is missing, `:enospc`, `:eacces`, ...; else as with `list/1`
+
+  ## Examples
+
+      iex> folder = Path.join(System.tmp_dir!(), "chunker-doc-nar-restore")
+      iex> File.mkdir_p!(folder)
+      iex> File.write!(Path.join(folder, "file"), "content")
+      iex> folder |> Chunker.Nar.stream() |> Chunker.Nar.restore(folder <> "/unpacked")
+      :ok
+      iex> File.read(folder <> "/unpacked/file")
+      {:ok, "content"}
+      iex> {:error, error} = folder |> Chunker.Nar.stream() |> Chunker.Nar.restore(folder <> "/unpacked")
+      iex> error.details.kind
+      :eexist
+      iex> match?([_ | _], File.rm_rf!(folder))
+      true
+
+  """
+  @spec restore(source(), Path.t()) :: :ok | {:error, Error.t()}
+  def restore(source, dest) do
+    with {:ok, :done} <- read(source, {:restore, path!(dest)}), do: :ok
+  end
+
+  @doc """
+  The same as `restore/2`, but raises `Chunker.Error`.
+  """
+  @spec restore!(source(), Path.t()) :: :ok
+  def restore!(source, dest) do
+    with {:error, error} <- restore(source, dest), do: raise(error)
+  end
+
+  @doc """
+  Writes the tree at `path` as a NAR to a file, byte for byte as `nix-store --dump` does, and gives its hash as `hash/1` does.
+
+  Symbolic links are not followed, `path` itself included. The file is written under another name beside it and takes its own at
+  the end, in place of a file that has it; until then, and after an error, that one is as it was.
+
+  ## Errors
+
+    * `:io_error` - `:kind` and `:path`: `:enotsup` for a socket, a FIFO or a device in the tree, which no NAR can hold;
+      `:eexist` if `into` leads to something else than a regular file; whatever else reading and writing fail with
+    * `:file_changed` - a file shrank or grew while it was read; `:path`
+    * `:invalid_nar` - the tree is deeper than a NAR may be: `:why` is `:too_deep`, and `:offset` where the entry would have been
+    * `:codec_disabled` - as with `hash/1`
+
+  ## Examples
+
+      iex> path = Path.join(System.tmp_dir!(), "chunker-doc-nar-dump")
+      iex> File.write!(path, "")
+      iex> Chunker.Nar.dump(path, {:file, path <> ".nar"})
+      {:ok, "sha256:0ip26j2h11n1kgkz36rl4akv694yz65hr72q4kv4b3lxcbi65b3p"}
+      iex> Chunker.Nar.hash({:file, path <> ".nar"})
+      {:ok, "sha256:0ip26j2h11n1kgkz36rl4akv694yz65hr72q4kv4b3lxcbi65b3p"}
+      iex> Enum.each([path, path <> ".nar"], &File.rm!/1)
+      :ok
+
+  """
+  @spec dump(Path.t(), {:file, Path.t()}) :: {:ok, String.t()} | {:error, Error.t()}
+  def dump(path, {:file, into}), do: result(:chunker_engine.nar_dump_file(path!(path), path!(into)))
+
+  @doc """
+  The same as `dump/2`, but returns the hash and raises `Chunker.Error`.
+  """
+  @spec dump!(Path.t(), {:file, Path.t()}) :: String.t()
+  def dump!(path, into), do: bang!(dump(path, into))
+
+  @doc """
+  The NAR of the tree at `path`, lazily, as binaries of up to 256 KiB.
+
+  Nothing is opened before the stream is enumerated, and all is closed when the consumer stops. Raises `Chunker.Error` while it is
+  enumerated, for the reasons of `dump/2`.
+
+  ## Examples
+
+  Chunk a tree, and store it compressed:
+
+      "/usr/lib/git-core" |> Chunker.Nar.stream() |> Chunker.stream(compress: [codec: :zstd])
+
+  """
+  @spec stream(Path.t()) :: Enumerable.t()
+  def stream(path) do
+    path = path!(path)
+
+    Stream.resource(
+      fn -> bang!(result(:chunker_engine.nar_dump_open(path))) end,
+      fn dump ->
+        case bang!(result(:chunker_engine.nar_dump_next(dump))) do
+          "" -> {:halt, dump}
+          binary -> {[binary], dump}
+        end
+      end,
+      &:chunker_engine.nar_dump_close/1
+    )
+  end
+
+  defp read({:file, path}, wanted), do: result(:chunker_engine.nar_file(path!(path), wanted))
+
+  defp read(data, wanted) when is_binary(data) or is_list(data),
+    do: result(:chunker_engine.nar_data(binary!(data), wanted))
+
+  defp read(enumerable, wanted) do
+    with {:ok, reader} <- result(:chunker_engine.nar_open(wanted)) do
+      try do
+        with :ok <- push(enumerable, reader), do: result(:chunker_engine.nar_finish(reader))
+      after
+        :chunker_engine.nar_close(reader)
+      end
+    end
+  end
+
+  defp push(enumerable, reader) do
+    enumerable
+    |> pieces(@gather)
+    |> Enum.reduce_while(:ok, fn piece, :ok ->
+      case result(:chunker_engine.nar_push(reader, piece)) do
+        {:ok, :more} -> {:cont, :ok}
+        {:ok, :done} -> {:halt, :ok}
+        error -> {:halt, error}
+      end
+    end)
+  end
+
+  defp result({:ok, value}), do: {:ok, value}
+  defp result({:error, {reason, details}}), do: {:error, Error.new(reason, details)}
+
+  defp bang!({:ok, value}), do: value
+  defp bang!({:error, error}), do: raise(error)
+end

@@ -1,0 +1,331 @@
+//! Writing the NAR of a tree in the file system.
+
+use std::ffi::{CString, OsStr};
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, readlinkat, statat};
+use rustix::io::Errno;
+
+use super::error::{NarError, Rule};
+use super::place::Place;
+use super::wire::{
+    DIRECTORY, END, END_OF_ENTRY, ENTRY, EXECUTABLE, MAX_DEPTH, MAX_NAME, MAX_TARGET, NODE, REGULAR, START,
+    SYMLINK, padding,
+};
+use crate::GiveUp;
+use crate::error::{Error, IoError};
+use crate::hashing::{Algorithm, Digest, Hasher};
+use crate::source::Source;
+
+/// The NAR of a tree in the file system, as a [`Source`]: byte for byte what `nix-store --dump` writes.
+///
+/// Symbolic links are not followed, the one that the path itself may be included. Of what a file system tells about a file a
+/// NAR keeps whether its owner may execute it. Memory holds the names of the directories that lead to the current file, and
+/// contents go straight to the reader's buffer.
+///
+/// # Errors
+///
+/// Reading gives
+///
+/// * [`Error::Io`] with what the operating system says and the path of the file, and with `enotsup` for a socket, a FIFO or
+///   a device, which no NAR can hold;
+/// * [`Error::FileChanged`] for a file that shrinks, grows or becomes something else while it is read;
+/// * [`Error::Nar`] with [`Rule::Depth`] for a tree that is too deep, and with the rules for names and targets where a file
+///   system allows what they do not: nobody could read such a NAR.
+#[derive(Debug)]
+pub struct Dump {
+    root: PathBuf,
+    state: State,
+    /// The directories that are open, each within the one before.
+    folders: Vec<Folder>,
+    /// What stands before the next contents, and how much of it was read.
+    tokens: Vec<u8>,
+    read: usize,
+    /// How long the NAR is up to the end of `tokens`.
+    offset: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    Start,
+    /// Between two nodes.
+    Between,
+    /// In the contents of a file, of which so much is left.
+    Within {
+        file: File,
+        size: u64,
+        left: u64,
+    },
+    End,
+}
+
+#[derive(Debug)]
+struct Folder {
+    fd: OwnedFd,
+    /// Those that are left, the next one last.
+    names: Vec<CString>,
+    /// The one that was begun last.
+    name: CString,
+}
+
+impl Dump {
+    /// The NAR of what is at `path`. Nothing is opened before it is read.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self {
+            root: path.into(),
+            state: State::Start,
+            folders: Vec::new(),
+            tokens: Vec::new(),
+            read: 0,
+            offset: 0,
+        }
+    }
+
+    /// The path of the node that was begun last.
+    fn path(&self) -> PathBuf {
+        let mut path = self.root.clone();
+        path.extend(self.folders.iter().map(|folder| OsStr::from_bytes(folder.name.as_bytes())));
+        path
+    }
+
+    fn refused(&self, errno: Errno) -> Error {
+        IoError { path: Some(self.path()), source: errno.into() }.into()
+    }
+
+    fn changed(&self) -> Error {
+        Error::FileChanged { path: self.path() }
+    }
+
+    fn broken(&self, rule: Rule) -> Error {
+        NarError { offset: self.offset, rule }.into()
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.tokens.extend_from_slice(bytes);
+        self.offset += bytes.len() as u64;
+    }
+
+    fn push_length(&mut self, length: u64) {
+        self.push(&length.to_le_bytes());
+    }
+
+    fn push_padding(&mut self, length: u64) {
+        self.push(&[0; 8][..padding(length) as usize]);
+    }
+
+    fn push_string(&mut self, string: &[u8]) {
+        self.push_length(string.len() as u64);
+        self.push(string);
+        self.push_padding(string.len() as u64);
+    }
+
+    fn push_end(&mut self) {
+        if self.folders.is_empty() { self.push(&END) } else { self.push(&END_OF_ENTRY) }
+    }
+
+    /// Goes on to the next contents, or the end.
+    fn advance(&mut self) -> Result<(), Error> {
+        match std::mem::replace(&mut self.state, State::Between) {
+            State::Start => {
+                self.push(&START);
+                self.begin()
+            }
+            State::Between => self.next_entry(),
+            State::Within { file, size, .. } => {
+                let metadata = fstat(&file).map_err(|errno| self.refused(errno))?;
+                if metadata.st_size as u64 != size {
+                    return Err(self.changed());
+                }
+                self.offset += size;
+                self.push_padding(size);
+                self.push_end();
+                Ok(())
+            }
+            State::End => {
+                self.state = State::End;
+                Ok(())
+            }
+        }
+    }
+
+    fn next_entry(&mut self) -> Result<(), Error> {
+        let depth = self.folders.len();
+        let Some(folder) = self.folders.last_mut() else {
+            self.state = State::End;
+            return Ok(());
+        };
+        let Some(name) = folder.names.pop() else {
+            self.folders.pop();
+            self.push_end();
+            return Ok(());
+        };
+        folder.name.clone_from(&name);
+        if depth >= MAX_DEPTH {
+            return Err(self.broken(Rule::Depth));
+        }
+        self.push(&ENTRY);
+        if name.count_bytes() > MAX_NAME {
+            return Err(self.broken(Rule::NameTooLong));
+        }
+        self.push_string(name.as_bytes());
+        self.push(&NODE);
+        self.begin()
+    }
+
+    /// Begins the node at the current path.
+    fn begin(&mut self) -> Result<(), Error> {
+        let metadata = self
+            .at(|folder, name| statat(folder, name, AtFlags::SYMLINK_NOFOLLOW))
+            .map_err(|e| self.refused(e))?;
+        match FileType::from_raw_mode(metadata.st_mode) {
+            FileType::RegularFile => self.begin_file(),
+            FileType::Directory => self.begin_folder(),
+            FileType::Symlink => {
+                let target = self
+                    .at(|folder, name| readlinkat(folder, name, Vec::new()))
+                    .map_err(|e| self.refused(e))?;
+                self.push(&SYMLINK);
+                match target.count_bytes() {
+                    0 => return Err(self.broken(Rule::TargetEmpty)),
+                    1..=MAX_TARGET => self.push_string(target.as_bytes()),
+                    _ => return Err(self.broken(Rule::TargetTooLong)),
+                }
+                self.push_end();
+                Ok(())
+            }
+            _ => Err(self.refused(Errno::NOTSUP)),
+        }
+    }
+
+    /// Calls with the folder that the current node is in, and its name there.
+    fn at<T>(&self, call: impl FnOnce(BorrowedFd<'_>, &Path) -> Result<T, Errno>) -> Result<T, Errno> {
+        match self.folders.last() {
+            None => call(CWD, &self.root),
+            Some(folder) => call(folder.fd.as_fd(), Path::new(OsStr::from_bytes(folder.name.as_bytes()))),
+        }
+    }
+
+    /// Opens the current node, which was of the type that is wanted a moment ago.
+    fn open(&self, flags: OFlags, wanted: FileType) -> Result<OwnedFd, Error> {
+        // Should it have become a FIFO or a terminal meanwhile: neither waits for the one nor is attached to the other.
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let fd =
+            self.at(|folder, name| openat(folder, name, flags, Mode::empty())).map_err(
+                |errno| match errno {
+                    Errno::LOOP | Errno::NOTDIR => self.changed(),
+                    _ => self.refused(errno),
+                },
+            )?;
+        let metadata = fstat(&fd).map_err(|errno| self.refused(errno))?;
+        if FileType::from_raw_mode(metadata.st_mode) == wanted { Ok(fd) } else { Err(self.changed()) }
+    }
+
+    fn begin_file(&mut self) -> Result<(), Error> {
+        let file = File::from(self.open(OFlags::RDONLY, FileType::RegularFile)?);
+        let metadata = fstat(&file).map_err(|errno| self.refused(errno))?;
+        let size = metadata.st_size as u64;
+        let executable = Mode::from_raw_mode(metadata.st_mode).contains(Mode::XUSR);
+        self.push(if executable { &EXECUTABLE } else { &REGULAR });
+        self.push_length(size);
+        self.state = State::Within { file, size, left: size };
+        Ok(())
+    }
+
+    fn begin_folder(&mut self) -> Result<(), Error> {
+        let fd = self.open(OFlags::RDONLY | OFlags::DIRECTORY, FileType::Directory)?;
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&fd).map_err(|errno| self.refused(errno))? {
+            let entry = entry.map_err(|errno| self.refused(errno))?;
+            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                names.push(entry.file_name().to_owned());
+            }
+        }
+        // The next one last.
+        names.sort_unstable_by(|a, b| b.as_bytes().cmp(a.as_bytes()));
+        self.push(&DIRECTORY);
+        self.folders.push(Folder { fd, names, name: CString::default() });
+        Ok(())
+    }
+}
+
+impl Source for Dump {
+    /// Fills the buffer, but at the end.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let room = &mut buffer[filled..];
+            if self.read < self.tokens.len() {
+                let rest = &self.tokens[self.read..];
+                let count = rest.len().min(room.len());
+                room[..count].copy_from_slice(&rest[..count]);
+                self.read += count;
+                filled += count;
+                continue;
+            }
+            self.tokens.clear();
+            self.read = 0;
+            match &mut self.state {
+                State::Within { file, left, .. } if *left > 0 => {
+                    let most = usize::try_from(*left).map_or(room.len(), |left| left.min(room.len()));
+                    match file.read(&mut room[..most]) {
+                        Ok(0) => return Err(self.changed()),
+                        Ok(count) => {
+                            *left -= count as u64;
+                            filled += count;
+                        }
+                        Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                        Err(source) => return Err(IoError { path: Some(self.path()), source }.into()),
+                    }
+                }
+                State::End => break,
+                _ => self.advance()?,
+            }
+        }
+        Ok(Some(filled))
+    }
+}
+
+/// How much is written between two questions whether to give up.
+const BLOCK: usize = 256 << 10;
+
+/// Writes the NAR of what is at `path` to the file `into`, and gives its digest.
+///
+/// The file is there when it is complete, and takes the place of another one of that name; what stands there is not touched
+/// before, nor on an error. `into` may be a symbolic link to a file.
+///
+/// # Errors
+///
+/// Those of [`Dump`]; [`Error::Io`] with what writing fails with, and with `eexist` where `into` is something else than a
+/// regular file; [`Error::Cancelled`] when `give_up` says so.
+pub fn dump_file(
+    path: &Path,
+    into: &Path,
+    algorithm: Algorithm,
+    give_up: GiveUp<'_>,
+) -> Result<Digest, Error> {
+    let mut dump = Dump::new(path);
+    let place = Place::for_file(into)?;
+    let refused = |source| IoError { path: Some(into.into()), source };
+    let mut file = File::from(place.create_file().map_err(|errno| refused(errno.into()))?);
+    let mut hasher = Hasher::new(algorithm);
+    let mut buffer = vec![0; BLOCK];
+    loop {
+        if give_up() {
+            return Err(Error::Cancelled);
+        }
+        let count = dump.read(&mut buffer)?.unwrap_or(0);
+        if count == 0 {
+            break;
+        }
+        hasher.update(&buffer[..count]);
+        file.write_all(&buffer[..count]).map_err(refused)?;
+    }
+    drop(file);
+    place.replace()?;
+    Ok(hasher.finish())
+}

@@ -1,0 +1,109 @@
+//! One file out of a NAR.
+
+use std::io::{Error as OsError, ErrorKind};
+use std::path::PathBuf;
+
+use super::parser::{Event, Kind, Parser};
+use super::reading::Reading;
+use crate::error::{Error, IoError};
+
+/// The contents of a regular file in a NAR.
+///
+/// What stands before the file is parsed, with the contents of other files passed over; what stands after it is not read.
+/// Memory grows with the bytes that come, not with those that are announced.
+#[derive(Debug)]
+pub struct ReadFile {
+    parser: Parser,
+    path: Vec<u8>,
+    contents: Vec<u8>,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Before,
+    Within,
+    After,
+}
+
+impl ReadFile {
+    /// The contents of the file at `path`, names with `/` between them. A `/` may stand before them, as Nix has it.
+    #[must_use]
+    pub fn new(path: &[u8]) -> Self {
+        let path = path.strip_prefix(b"/").unwrap_or(path).to_vec();
+        Self { parser: Parser::new(), path, contents: Vec::new(), state: State::Before }
+    }
+}
+
+/// The path within the NAR, and why there is no file.
+fn refused(path: &[u8], source: OsError) -> Error {
+    // A path in a NAR is bytes, which only Unix can say in a path of its own.
+    #[cfg(unix)]
+    let path = PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path));
+    #[cfg(not(unix))]
+    let path = PathBuf::from(String::from_utf8_lossy(path).as_ref());
+    IoError { path: Some(path), source }.into()
+}
+
+impl Reading for ReadFile {
+    type Output = Vec<u8>;
+
+    /// # Errors
+    ///
+    /// [`Error::Nar`], and [`Error::Io`] if there is no file at the path: `eisdir` where a directory is, `eloop` where a
+    /// symbolic link is, which is not followed.
+    fn feed(&mut self, mut piece: &[u8]) -> Result<(), Error> {
+        while self.state != State::After {
+            match self.parser.next(&mut piece)? {
+                None => break,
+                Some(Event::Node(node)) if node.path == self.path => match node.kind {
+                    Kind::Regular { .. } => self.state = State::Within,
+                    Kind::Directory => return Err(refused(&self.path, ErrorKind::IsADirectory.into())),
+                    Kind::Symlink { .. } => return Err(refused(&self.path, symbolic_link())),
+                },
+                Some(Event::Contents(bytes)) if self.state == State::Within => {
+                    if self.contents.try_reserve(bytes.len()).is_err() {
+                        return Err(refused(&self.path, ErrorKind::OutOfMemory.into()));
+                    }
+                    self.contents.extend_from_slice(bytes);
+                }
+                Some(Event::End) if self.state == State::Within => self.state = State::After,
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn skippable(&self) -> u64 {
+        if self.state == State::Within { 0 } else { self.parser.skippable() }
+    }
+
+    fn skip(&mut self, count: u64) {
+        self.parser.skip(count);
+    }
+
+    fn is_done(&self) -> bool {
+        self.state == State::After
+    }
+
+    /// # Errors
+    ///
+    /// [`Error::Nar`], and [`Error::Io`] with `enoent` if there is nothing at the path.
+    fn finish(self) -> Result<Vec<u8>, Error> {
+        match self.state {
+            State::After => Ok(self.contents),
+            State::Before | State::Within => {
+                self.parser.finish()?;
+                Err(refused(&self.path, ErrorKind::NotFound.into()))
+            }
+        }
+    }
+}
+
+/// What Unix says to whoever opens a symbolic link without following it.
+fn symbolic_link() -> OsError {
+    #[cfg(unix)]
+    return rustix::io::Errno::LOOP.into();
+    #[cfg(not(unix))]
+    ErrorKind::InvalidInput.into()
+}

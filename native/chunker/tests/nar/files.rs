@@ -1,0 +1,449 @@
+//! Reading and writing the file system, where it does not behave.
+
+use std::ffi::CString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use chunker::Error;
+use chunker::error::IoError;
+use chunker::file::Input;
+use chunker::hashing::Algorithm;
+use chunker::nar::{
+    Dump, Hash, List, MAX_DEPTH, NarError, ReadFile, Reading, Restore, Rule, dump_file, read_slice,
+    read_source,
+};
+use chunker::source::{FromRead, Source};
+use tempfile::TempDir;
+
+use crate::folder;
+use crate::naive::{self, Tree};
+
+const NEVER: chunker::GiveUp<'static> = &|| false;
+const ANY: Algorithm = Algorithm::ALL[0];
+
+fn file(contents: &[u8]) -> Tree {
+    Tree::File { executable: false, contents: contents.into() }
+}
+
+fn tree<const N: usize>(entries: [(&str, Tree); N]) -> Tree {
+    Tree::Folder(entries.into_iter().map(|(name, node)| (name.as_bytes().to_vec(), node)).collect())
+}
+
+/// The kind and the path of what the operating system refused.
+fn refused<T>(result: Result<T, Error>) -> (&'static str, PathBuf) {
+    match result {
+        Err(Error::Io(error)) => (error.kind(), error.path.clone().unwrap()),
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("it succeeded"),
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+fn dumped(path: &Path) -> Result<Vec<u8>, Error> {
+    let mut dump = Dump::new(path);
+    let (mut nar, mut buffer) = (Vec::new(), vec![0; 777]);
+    loop {
+        match dump.read(&mut buffer)? {
+            Some(0) => return Ok(nar),
+            Some(count) => nar.extend(&buffer[..count]),
+            None => panic!("it waits"),
+        }
+    }
+}
+
+#[test]
+fn what_no_nar_can_hold_is_refused_with_its_path() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    fs::create_dir(root.join("inner")).unwrap();
+    for name in ["inner/fifo", "fifo"] {
+        let path = root.join(name);
+        let name = CString::new(path.as_os_str().as_bytes()).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &name,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        assert_eq!(refused(dumped(root)), ("enotsup", path.clone()));
+        assert_eq!(refused(dumped(&path)), ("enotsup", path.clone()));
+        fs::remove_file(&path).unwrap();
+    }
+    let socket = root.join("inner/socket");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    assert_eq!(refused(dumped(root)), ("enotsup", socket));
+    assert_eq!(refused(dumped(Path::new("/dev/null"))), ("enotsup", "/dev/null".into()));
+    assert_eq!(refused(dumped(&root.join("missing"))), ("enoent", root.join("missing")));
+    assert_eq!(refused(dumped(Path::new(""))), ("enoent", "".into()));
+    assert_eq!(refused(dumped(Path::new("/etc/passwd/x"))), ("enotdir", "/etc/passwd/x".into()));
+}
+
+#[test]
+fn a_tree_that_is_too_deep_for_a_nar_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let mut path = folder.path().join("root");
+    for _ in 0..MAX_DEPTH - 1 {
+        path.push("d");
+    }
+    fs::create_dir_all(&path).unwrap();
+    let root = folder.path().join("root");
+    let nar = dumped(&root).unwrap();
+    assert_eq!(read_slice(List::new(), &nar, NEVER).unwrap().len(), MAX_DEPTH);
+    fs::write(path.join("e"), "").unwrap();
+    match dumped(&root) {
+        // Where the entry would have been.
+        Err(Error::Nar(NarError { offset, rule: Rule::Depth })) => {
+            assert_eq!(offset as usize, nar.len() - 16 - 32 * (MAX_DEPTH - 1));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_read_is_noticed() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("file");
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 3] = [
+        ("shrinks", |path| OpenOptions::new().write(true).open(path).unwrap().set_len(5000).unwrap()),
+        ("grows", |path| OpenOptions::new().append(true).open(path).unwrap().write_all(b"x").unwrap()),
+        ("is emptied", |path| drop(File::create(path).unwrap())),
+    ];
+    for (how, change) in changes {
+        fs::write(&path, vec![1; 10_000]).unwrap();
+        let mut dump = Dump::new(folder.path());
+        let mut buffer = vec![0; 4000];
+        dump.read(&mut buffer).unwrap();
+        change(&path);
+        let error = loop {
+            match dump.read(&mut buffer) {
+                Ok(count) => assert_ne!(count, Some(0), "the file {how}"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(&error, Error::FileChanged { path: changed } if *changed == path), "{how}: {error}");
+    }
+}
+
+#[test]
+fn a_file_that_says_it_is_empty_is_taken_at_its_word() {
+    // As Nix does: what is in such a file is made when it is read.
+    let nar = dumped(Path::new("/proc/self/status")).unwrap();
+    assert_eq!(nar, naive::encode(&file(b"")));
+}
+
+#[test]
+fn a_dump_is_there_as_a_whole_or_not_at_all() {
+    let folder = TempDir::new().unwrap();
+    let [source, fifo, into] = ["source", "source/fifo", "into"].map(|name| folder.path().join(name));
+    folder::make(&tree([("a", file(b"content"))]), &source);
+    fs::write(&into, "old").unwrap();
+    let name = CString::new(fifo.as_os_str().as_bytes()).unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &name, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    assert_eq!(refused(dump_file(&source, &into, ANY, NEVER)).0, "enotsup");
+    assert_eq!(fs::read(&into).unwrap(), b"old");
+    fs::remove_file(&fifo).unwrap();
+    assert_eq!(dump_file(&source, &into, ANY, &|| true).unwrap_err().code(), "cancelled");
+    assert_eq!(fs::read(&into).unwrap(), b"old");
+    assert_eq!(names(folder.path()), ["into", "source"]);
+
+    let link = folder.path().join("link");
+    symlink("into", &link).unwrap();
+    let digest = dump_file(&source, &link, ANY, NEVER).unwrap();
+    let nar = fs::read(&into).unwrap();
+    assert_eq!(ANY.hash(&nar), digest);
+    assert!(link.is_symlink());
+    assert_eq!(names(folder.path()), ["into", "link", "source"]);
+
+    let [dangling, missing] = ["dangling", "missing/into"].map(|name| folder.path().join(name));
+    symlink("nowhere", &dangling).unwrap();
+    for (into, kind) in [
+        (source.as_path(), "eexist"),
+        (Path::new("/dev/null"), "eexist"),
+        (&dangling, "eexist"),
+        (&missing, "enoent"),
+        (Path::new(""), "enoent"),
+        (Path::new("/"), "eexist"),
+    ] {
+        assert_eq!(refused(dump_file(&source, into, ANY, NEVER)), (kind, into.into()));
+    }
+    assert_eq!(names(folder.path()), ["dangling", "into", "link", "source"]);
+}
+
+fn restore(nar: &[u8], target: &Path) -> Result<(), Error> {
+    read_slice(Restore::new(target)?, nar, NEVER)
+}
+
+#[test]
+fn only_a_fresh_place_is_unpacked_to() {
+    let folder = TempDir::new().unwrap();
+    let nar = naive::encode(&tree([("a", file(b"new"))]));
+    for (name, make) in [
+        ("file", (|path| fs::write(path, "old").unwrap()) as fn(&Path)),
+        ("folder", |path| fs::create_dir(path).unwrap()),
+        ("dangling", |path| symlink("nowhere", path).unwrap()),
+        ("link", |path| symlink("folder", path).unwrap()),
+    ] {
+        let target = folder.path().join(name);
+        make(&target);
+        let before = folder::walk(folder.path());
+        assert_eq!(refused(restore(&nar, &target)), ("eexist", target));
+        assert_eq!(folder::walk(folder.path()), before);
+    }
+    for (target, kind) in [("missing/target", "enoent"), ("file/target", "enotdir"), ("missing/..", "enoent")]
+    {
+        let target = folder.path().join(target);
+        assert_eq!(refused(restore(&nar, &target)), (kind, target));
+    }
+    assert_eq!(refused(restore(&nar, Path::new(""))), ("enoent", "".into()));
+    for target in ["/", ".", ".."] {
+        assert_eq!(refused(restore(&nar, Path::new(target))), ("eexist", target.into()));
+    }
+    let nul = folder.path().join(std::ffi::OsStr::from_bytes(b"nul\0"));
+    assert_eq!(refused(restore(&nar, &nul)).0, "einval");
+}
+
+#[test]
+fn a_name_that_somebody_takes_meanwhile_is_left_to_them() {
+    let folder = TempDir::new().unwrap();
+    let target = folder.path().join("target");
+    let nar = naive::encode(&tree([("a", file(b"new"))]));
+    let mut restore = Restore::new(&target).unwrap();
+    restore.feed(&nar).unwrap();
+    // An empty folder is what a plain rename would put itself in place of.
+    fs::create_dir(&target).unwrap();
+    assert_eq!(refused(restore.finish()), ("eexist", target.clone()));
+    assert_eq!(names(folder.path()), ["target"]);
+    assert_eq!(names(&target), [""; 0]);
+}
+
+#[test]
+fn nothing_is_written_through_a_symbolic_link() {
+    let folder = TempDir::new().unwrap();
+    let [outside, target] = ["outside", "target"].map(|name| folder.path().join(name));
+    fs::create_dir(&outside).unwrap();
+    // A link, and then a folder of the same name with a file in it: refused as unsorted, before anything is written.
+    let link = Tree::Link(outside.as_os_str().as_bytes().to_vec());
+    let good = naive::encode(&tree([("a", link), ("b", tree([("file", file(b"x"))]))]));
+    let name = good.windows(16).position(|window| window == b"\x01\0\0\0\0\0\0\0b\0\0\0\0\0\0\0").unwrap();
+    let mut bad = good;
+    bad[name + 8] = b'a';
+    match restore(&bad, &target) {
+        Err(Error::Nar(error)) => {
+            assert_eq!(error, NarError { offset: name as u64 + 8, rule: Rule::NamesUnsorted });
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(names(folder.path()), ["outside"]);
+    assert_eq!(names(&outside), [""; 0]);
+}
+
+/// The folder that is being unpacked to.
+fn unpacking(folder: &Path) -> PathBuf {
+    let names: Vec<_> = names(folder).into_iter().filter(|name| name.starts_with(".chunker-")).collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+    folder.join(&names[0])
+}
+
+#[test]
+fn what_others_put_there_meanwhile_is_neither_opened_nor_followed() {
+    // As names that are the same where case is ignored: what is there already is an error.
+    let nar = naive::encode(&tree([
+        ("a", file(&[1; 1000])),
+        ("b", file(b"x")),
+        ("c", tree([("file", file(b"x"))])),
+        ("d", Tree::Link(b"x".to_vec())),
+    ]));
+    let start = nar.windows(8).position(|window| window == [1; 8]).unwrap();
+    for name in ["b", "c", "d"] {
+        let folder = TempDir::new().unwrap();
+        let [outside, target] = ["outside", "target"].map(|name| folder.path().join(name));
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("kept"), "kept").unwrap();
+        let mut restore = Restore::new(&target).unwrap();
+        restore.feed(&nar[..start + 1]).unwrap();
+        let link = if name == "b" { outside.join("kept") } else { outside.clone() };
+        symlink(link, unpacking(folder.path()).join(name)).unwrap();
+        let fed = restore.feed(&nar[start + 1..]);
+        assert_eq!(refused(fed), ("eexist", target.join(name)));
+        drop(restore);
+        assert_eq!(names(folder.path()), ["outside"]);
+        assert_eq!(names(&outside), ["kept"]);
+        assert_eq!(fs::read(outside.join("kept")).unwrap(), b"kept");
+    }
+}
+
+#[test]
+fn a_folder_that_is_moved_away_takes_its_files_with_it() {
+    let nar = naive::encode(&tree([("d", tree([("e", file(&[1; 1000])), ("f", file(b"x"))]))]));
+    let start = nar.windows(8).position(|window| window == [1; 8]).unwrap();
+    let folder = TempDir::new().unwrap();
+    let [outside, moved, target] = ["outside", "moved", "target"].map(|name| folder.path().join(name));
+    fs::create_dir(&outside).unwrap();
+    let mut restore = Restore::new(&target).unwrap();
+    restore.feed(&nar[..start + 1]).unwrap();
+    let inner = unpacking(folder.path()).join("d");
+    fs::rename(&inner, &moved).unwrap();
+    symlink(&outside, &inner).unwrap();
+    restore.feed(&nar[start + 1..]).unwrap();
+    assert_eq!(names(&outside), [""; 0]);
+    assert_eq!(names(&moved), ["e", "f"]);
+    drop(restore);
+    assert_eq!(names(&outside), [""; 0]);
+    assert_eq!(names(folder.path()), ["moved", "outside"]);
+}
+
+#[test]
+fn who_gives_up_leaves_nothing() {
+    let folder = TempDir::new().unwrap();
+    let target = folder.path().join("target");
+    let nar = naive::encode(&folder::odd());
+    let asked = std::cell::Cell::new(0);
+    let later = || asked.replace(asked.get() + 1) > 2;
+    let error = read_slice(Restore::new(&target).unwrap(), &nar, &later).unwrap_err();
+    assert_eq!(error.code(), "cancelled");
+    assert_eq!(names(folder.path()), [""; 0]);
+    let error = read_source(Restore::new(&target).unwrap(), FromRead(&nar[..]), &|| true).unwrap_err();
+    assert_eq!(error.code(), "cancelled");
+    assert_eq!(names(folder.path()), [""; 0]);
+}
+
+/// Counts the bytes that are read of a file.
+struct Counting(Input, std::rc::Rc<std::cell::Cell<u64>>);
+
+impl Source for Counting {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error> {
+        let count = self.0.read(buffer)?;
+        self.1.set(self.1.get() + count.unwrap_or(0) as u64);
+        Ok(count)
+    }
+
+    fn skip(&mut self, count: u64) -> Result<u64, Error> {
+        self.0.skip(count)
+    }
+}
+
+#[test]
+fn contents_that_nobody_wants_are_not_read_from_a_file() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("nar");
+    let large = || file(&vec![1; 30 << 20]);
+    let nar = naive::encode(&tree([("a", large()), ("b", file(b"wanted")), ("c", large())]));
+    fs::write(&path, &nar).unwrap();
+    let count = std::rc::Rc::new(std::cell::Cell::new(0));
+    let input = || {
+        count.set(0);
+        Counting(Input::open(&path).unwrap(), count.clone())
+    };
+    assert_eq!(read_source(ReadFile::new(b"b"), input(), NEVER).unwrap(), b"wanted");
+    assert!(count.get() <= 512 << 10, "{} bytes", count.get());
+    assert_eq!(read_source(List::new(), input(), NEVER).unwrap().len(), 4);
+    assert!(count.get() <= 768 << 10, "{} bytes", count.get());
+    assert_eq!(read_source(Hash::new(ANY), input(), NEVER).unwrap(), ANY.hash(&nar));
+    assert_eq!(count.get(), nar.len() as u64);
+
+    // What stands behind the file that is wanted is not even looked at; padding that is passed is.
+    let mut file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(nar.len() as u64 - 100).unwrap();
+    assert_eq!(read_source(ReadFile::new(b"b"), input(), NEVER).unwrap(), b"wanted");
+    let truncated = read_source(List::new(), input(), NEVER).unwrap_err();
+    let expected = NarError { offset: nar.len() as u64 - 100, rule: Rule::Truncated };
+    assert!(matches!(truncated, Error::Nar(error) if error == expected), "{truncated:?}");
+    file.seek(SeekFrom::Start(nar.windows(6).position(|window| window == b"wanted").unwrap() as u64 + 7))
+        .unwrap();
+    file.write_all(b"x").unwrap();
+    let padding = read_source(ReadFile::new(b"b"), input(), NEVER).unwrap_err();
+    assert_eq!(padding.code(), "invalid_nar");
+}
+
+#[test]
+fn what_is_no_file_in_the_nar_is_refused_with_its_path() {
+    let nar = naive::encode(&tree([
+        ("folder", tree([("file", file(b"x"))])),
+        ("link", Tree::Link(b"folder/file".to_vec())),
+    ]));
+    let of = |path: &str| refused(read_slice(ReadFile::new(path.as_bytes()), &nar, NEVER));
+    for path in ["folder", "", "/"] {
+        assert_eq!(of(path), ("eisdir", path.trim_start_matches('/').into()));
+    }
+    assert_eq!(of("link"), ("eloop", "link".into()));
+    for path in
+        ["link/file", "folder/file/x", "folder/", "folder//file", "./folder/file", "fold", "//folder/file"]
+    {
+        assert_eq!(of(path).0, "enoent", "{path}");
+    }
+    assert_eq!(read_slice(ReadFile::new(b"folder/file"), &nar, NEVER).unwrap(), b"x");
+    assert_eq!(read_slice(ReadFile::new(b""), &naive::encode(&file(b"root")), NEVER).unwrap(), b"root");
+}
+
+#[test]
+fn a_file_that_shrinks_while_it_is_listed_is_noticed() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("nar");
+    fs::write(&path, naive::encode(&tree([("a", file(&vec![1; 3 << 20])), ("b", file(b"b"))]))).unwrap();
+    let mut input = Input::open(&path).unwrap();
+    let mut list = List::new();
+    let mut buffer = vec![0; 1000];
+    let count = input.read(&mut buffer).unwrap().unwrap();
+    list.feed(&buffer[..count]).unwrap();
+    File::create(&path).unwrap();
+    let error = read_source(list, input, NEVER).unwrap_err();
+    assert_eq!(error.code(), "file_changed");
+}
+
+#[test]
+fn a_failing_reader_fails_the_reading() {
+    struct Failing;
+    impl Read for Failing {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::from_raw_os_error(5))
+        }
+    }
+    let error = read_source(List::new(), FromRead(Failing), NEVER).unwrap_err();
+    assert!(
+        matches!(&error, Error::Io(error @ IoError { path: None, .. }) if error.kind() == "eio"),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn a_full_disk_is_told_with_the_path() {
+    // A file system of its own needs more rights than tests have; a limit on the size of files is near enough.
+    let folder = TempDir::new().unwrap();
+    let target = folder.path().join("target");
+    let script =
+        "ulimit -f 1; trap '' XFSZ; exec \"$0\" --exact files::writes_more_than_it_may --nocapture --ignored";
+    let output = std::process::Command::new("sh")
+        .args(["-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .env("CHUNKER_TEST_TARGET", &target)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains(&format!("refused: efbig {}", target.join("large").display())), "{text}");
+    assert_eq!(names(folder.path()), [""; 0]);
+}
+
+#[test]
+#[ignore = "is run by the one above, in a process whose files must be small"]
+fn writes_more_than_it_may() {
+    let target = PathBuf::from(std::env::var_os("CHUNKER_TEST_TARGET").unwrap());
+    let nar = naive::encode(&tree([("a", file(b"small")), ("large", file(&[1; 100_000]))]));
+    let (kind, path) = refused(restore(&nar, &target));
+    println!("refused: {kind} {}", path.display());
+}

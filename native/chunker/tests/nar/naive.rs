@@ -1,0 +1,240 @@
+//! The format once more, as simply as it can be written: string by string, by recursion, all in memory.
+
+use std::collections::BTreeMap;
+
+use chunker::nar::{Event, Kind, NarError, Parser};
+use proptest::prelude::*;
+
+/// A file system tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Tree {
+    File { executable: bool, contents: Vec<u8> },
+    Link(Vec<u8>),
+    Folder(BTreeMap<Vec<u8>, Tree>),
+}
+
+/// What a string in a NAR is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Fixed,
+    Name,
+    Target,
+    Contents,
+}
+
+/// A string, with the bytes that stand for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Token {
+    pub(crate) role: Role,
+    pub(crate) string: Vec<u8>,
+}
+
+impl Token {
+    /// Its length, itself, and zeros up to a multiple of 8.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = (self.string.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(&self.string);
+        while !bytes.len().is_multiple_of(8) {
+            bytes.push(0);
+        }
+        bytes
+    }
+}
+
+/// The strings of which the NAR of `tree` is made.
+pub(crate) fn tokens(tree: &Tree) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    push(&mut tokens, Role::Fixed, b"nix-archive-1");
+    push_node(&mut tokens, tree);
+    tokens
+}
+
+fn push(tokens: &mut Vec<Token>, role: Role, string: &[u8]) {
+    tokens.push(Token { role, string: string.to_vec() });
+}
+
+fn push_node(tokens: &mut Vec<Token>, tree: &Tree) {
+    let fixed = |tokens: &mut Vec<Token>, strings: &[&str]| {
+        strings.iter().for_each(|string| push(tokens, Role::Fixed, string.as_bytes()));
+    };
+    fixed(tokens, &["(", "type"]);
+    match tree {
+        Tree::File { executable, contents } => {
+            fixed(tokens, &["regular"]);
+            if *executable {
+                fixed(tokens, &["executable", ""]);
+            }
+            fixed(tokens, &["contents"]);
+            push(tokens, Role::Contents, contents);
+        }
+        Tree::Link(target) => {
+            fixed(tokens, &["symlink", "target"]);
+            push(tokens, Role::Target, target);
+        }
+        Tree::Folder(entries) => {
+            fixed(tokens, &["directory"]);
+            for (name, node) in entries {
+                fixed(tokens, &["entry", "(", "name"]);
+                push(tokens, Role::Name, name);
+                fixed(tokens, &["node"]);
+                push_node(tokens, node);
+                fixed(tokens, &[")"]);
+            }
+        }
+    }
+    fixed(tokens, &[")"]);
+}
+
+pub(crate) fn bytes(tokens: &[Token]) -> Vec<u8> {
+    tokens.iter().flat_map(Token::bytes).collect()
+}
+
+pub(crate) fn encode(tree: &Tree) -> Vec<u8> {
+    bytes(&tokens(tree))
+}
+
+/// A node as the parser tells it, with its contents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Told {
+    Directory { path: Vec<u8>, depth: usize },
+    File { path: Vec<u8>, depth: usize, executable: bool, offset: u64, size: u64, contents: Vec<u8> },
+    Link { path: Vec<u8>, depth: usize, target: Vec<u8> },
+    End,
+}
+
+/// What the parser tells of an input in pieces, up to its end or its error.
+pub(crate) fn told<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Told>, Result<(), NarError>) {
+    let mut parser = Parser::new();
+    let mut told = Vec::new();
+    for piece in pieces {
+        let fed = parser.feed(piece, |event| {
+            note(&mut told, event);
+            Ok::<_, NarError>(())
+        });
+        if let Err(error) = fed {
+            // An error lasts.
+            assert_eq!(parser.feed(b"", |_| Ok(())), Err(error));
+            assert_eq!(parser.finish(), Err(error));
+            assert_eq!(parser.skippable(), 0);
+            return (told, Err(error));
+        }
+    }
+    let end = parser.finish();
+    assert_eq!(end.is_ok(), parser.is_complete());
+    (told, end)
+}
+
+pub(crate) fn note(all: &mut Vec<Told>, event: Event<'_>) {
+    all.push(match event {
+        Event::Node(node) => {
+            let (path, depth) = (node.path.to_vec(), node.depth);
+            let name = node.path.rsplit(|&byte| byte == b'/').next().unwrap();
+            assert_eq!(node.name(), name);
+            match node.kind {
+                Kind::Directory => Told::Directory { path, depth },
+                Kind::Regular { executable, offset, size } => {
+                    Told::File { path, depth, executable, offset, size, contents: Vec::new() }
+                }
+                Kind::Symlink { target } => Told::Link { path, depth, target: target.to_vec() },
+            }
+        }
+        Event::Contents(bytes) => {
+            assert!(!bytes.is_empty());
+            let Some(Told::File { contents, .. }) = all.last_mut() else { panic!("contents of no file") };
+            contents.extend(bytes);
+            return;
+        }
+        Event::End => Told::End,
+    });
+}
+
+/// What the parser should tell of `tree`, with the offsets read off the NAR.
+pub(crate) fn expected(tree: &Tree) -> Vec<Told> {
+    let mut starts = Vec::new();
+    let mut at = 0;
+    for token in tokens(tree) {
+        if token.role == Role::Contents {
+            starts.push(at + 8);
+        }
+        at += token.bytes().len() as u64;
+    }
+    let mut told = Vec::new();
+    expect_node(&mut told, tree, &[], &mut starts.into_iter());
+    told
+}
+
+fn expect_node(told: &mut Vec<Told>, tree: &Tree, names: &[&[u8]], starts: &mut impl Iterator<Item = u64>) {
+    let (path, depth) = (names.join(&b'/'), names.len());
+    match tree {
+        Tree::File { executable, contents } => {
+            let (offset, size) = (starts.next().unwrap(), contents.len() as u64);
+            let (executable, contents) = (*executable, contents.clone());
+            told.extend([Told::File { path, depth, executable, offset, size, contents }, Told::End]);
+        }
+        Tree::Link(target) => told.push(Told::Link { path, depth, target: target.clone() }),
+        Tree::Folder(entries) => {
+            told.push(Told::Directory { path, depth });
+            for (name, node) in entries {
+                expect_node(told, node, &[names, &[name]].concat(), starts);
+            }
+            told.push(Told::End);
+        }
+    }
+}
+
+/// The tree that the parser told of.
+pub(crate) fn tree(told: &[Told]) -> Tree {
+    let mut told = told.iter();
+    let tree = tree_of(told.next().unwrap(), &mut told);
+    assert_eq!(told.next(), None);
+    tree
+}
+
+fn tree_of<'a>(first: &Told, rest: &mut impl Iterator<Item = &'a Told>) -> Tree {
+    match first {
+        Told::File { executable, contents, .. } => {
+            assert_eq!(rest.next(), Some(&Told::End));
+            Tree::File { executable: *executable, contents: contents.clone() }
+        }
+        Told::Link { target, .. } => Tree::Link(target.clone()),
+        Told::Directory { .. } => {
+            let mut entries = BTreeMap::new();
+            loop {
+                let next = rest.next().unwrap();
+                let path = match next {
+                    Told::End => return Tree::Folder(entries),
+                    Told::File { path, .. } | Told::Link { path, .. } | Told::Directory { path, .. } => path,
+                };
+                let name = path.rsplit(|&byte| byte == b'/').next().unwrap().to_vec();
+                entries.insert(name, tree_of(next, rest));
+            }
+        }
+        Told::End => panic!("an end of nothing"),
+    }
+}
+
+/// Names, of which many resemble each other.
+fn name() -> impl Strategy<Value = Vec<u8>> {
+    let alike = proptest::collection::vec(proptest::sample::select(&b"aA.~\xff"[..]), 1..4);
+    let any_bytes = proptest::collection::vec(1u8.., 1..=255);
+    prop_oneof![4 => alike, 1 => any_bytes]
+        .prop_map(|name: Vec<u8>| {
+            name.into_iter().map(|byte| if byte == b'/' { b':' } else { byte }).collect()
+        })
+        .prop_filter("a name", |name| name != b"." && name != b"..")
+}
+
+fn leaf() -> impl Strategy<Value = Tree> {
+    let file = (any::<bool>(), proptest::collection::vec(any::<u8>(), 0..40))
+        .prop_map(|(executable, contents)| Tree::File { executable, contents });
+    let target = proptest::collection::vec(1u8.., 1..30).prop_map(Tree::Link);
+    let long_target = proptest::collection::vec(1u8.., 4090..=4095).prop_map(Tree::Link);
+    prop_oneof![6 => file, 2 => target, 1 => long_target]
+}
+
+/// Any tree, neither deep nor large.
+pub(crate) fn trees() -> impl Strategy<Value = Tree> {
+    leaf().prop_recursive(5, 40, 6, |inner| {
+        proptest::collection::btree_map(name(), inner, 0..6).prop_map(Tree::Folder)
+    })
+}

@@ -1,0 +1,156 @@
+%% @doc Nix archives (NARs) for Erlang: the functions of the Elixir module `Chunker.Nar', under the same names.
+%%
+%% ```
+%% {ok, <<"sha256:", _/binary>>} = chunker_nar:dump("/usr/lib/git-core", {file, "git-core.nar"}),
+%% {ok, Entries} = chunker_nar:list({file, "git-core.nar"}),
+%% [io:format("~ts ~b~n", [P, S]) || #{path := P, type := regular, size := S} <- Entries],
+%% {ok, Bytes} = chunker_nar:read_file({file, "git-core.nar"}, "git-merge-file"),
+%% ok = chunker_nar:restore({file, "git-core.nar"}, "unpacked").
+%% '''
+%%
+%% An archive is read from a file, from iodata, or from a fun that gives it piece by piece, as {@link chunker:stream/2} takes
+%% one. It is read strictly: an archive that Nix would not have written, byte for byte, gives
+%% `{error, {invalid_nar, #{offset => Offset, why => Why}}}'. The documentation of `Chunker.Nar' lists the reasons.
+-module(chunker_nar).
+
+-export(['nar?'/1, list/1, listing/1, hash/1, read_file/2, restore/2]).
+-export([dump/2, stream/1, next/1, close/1]).
+-export([format_error/2]).
+-export_type([source/0, entry/0, iterator/0]).
+
+%% Pieces are gathered up to this size, since a call of the engine costs some microseconds.
+-define(GATHER, 65_536).
+
+%% Where an archive comes from.
+-type source() :: {file, file:name_all()} | iodata() | pieces().
+-type pieces() :: fun(() -> {iodata(), pieces() | [iodata()]} | done).
+
+%% A file, directory or symbolic link. `size' and `offset' are those of a file's contents, in bytes, the latter from the
+%% start of the archive; what an entry does not have is not in its map.
+-type entry() :: #{
+    path := binary(),
+    type := regular | directory | symlink,
+    executable := boolean(),
+    size => non_neg_integer(),
+    offset => non_neg_integer(),
+    target => binary()
+}.
+-opaque iterator() :: chunker_engine:nar_dump().
+
+%% @doc Whether a binary begins as every NAR does, by its first 56 bytes.
+-spec 'nar?'(binary()) -> boolean().
+'nar?'(<<13:64/little, "nix-archive-1", 0:24, 1:64/little, "(", 0:56, 4:64/little, "type", 0:32, _/binary>>) -> true;
+'nar?'(Binary) when is_binary(Binary) -> false.
+
+%% @doc All entries, the root first, whose path is empty, in the order of the archive. Contents are passed over; those in a file
+%% are not read.
+-spec list(source()) -> {ok, [entry()]} | {error, chunker:error()}.
+list(Source) ->
+    case read(Source, list, [Source]) of
+        {ok, Entries} -> {ok, [entry(Entry) || Entry <- Entries]};
+        Error -> Error
+    end.
+
+entry({Path, directory, nil, nil, Executable, nil}) ->
+    #{path => Path, type => directory, executable => Executable};
+entry({Path, regular, Size, Offset, Executable, nil}) ->
+    #{path => Path, type => regular, executable => Executable, size => Size, offset => Offset};
+entry({Path, symlink, nil, nil, Executable, Target}) ->
+    #{path => Path, type => symlink, executable => Executable, target => Target}.
+
+%% @doc The JSON that `nix nar ls --json --recursive' prints.
+-spec listing(source()) -> {ok, binary()} | {error, chunker:error()}.
+listing(Source) -> read(Source, listing, [Source]).
+
+%% @doc The hash of an archive as Nix prints it: `sha256:' and 52 characters. The archive is checked in the same pass.
+-spec hash(source()) -> {ok, binary()} | {error, chunker:error()}.
+hash(Source) -> read(Source, hash, [Source]).
+
+%% @doc The contents of a regular file in an archive. What stands after it is not read.
+%%
+%% Errors: `invalid_nar'; `io_error' with the path in the archive and the kind `enoent', `eisdir' or, for a symbolic
+%% link, `eloop'.
+-spec read_file(source(), file:name_all()) -> {ok, binary()} | {error, chunker:error()}.
+read_file(Source, Path) ->
+    Arguments = [Source, Path],
+    read(Source, {read_file, path(Path, Arguments, 2)}, Arguments).
+
+%% @doc Unpacks an archive to a place that must not exist. All of it is there at the end, or nothing.
+-spec restore(source(), file:name_all()) -> ok | {error, chunker:error()}.
+restore(Source, Target) ->
+    Arguments = [Source, Target],
+    case read(Source, {restore, path(Target, Arguments, 2)}, Arguments) of
+        {ok, done} -> ok;
+        Error -> Error
+    end.
+
+%% @doc Writes the archive of what is at `Path' to a file, which is there when it is complete, and gives its hash.
+%%
+%% Errors: `io_error', with the kind `enotsup' for a socket, a FIFO or a device; `file_changed'; `invalid_nar' with
+%% `too_deep' for a tree that no archive can hold.
+-spec dump(file:name_all(), {file, file:name_all()}) -> {ok, binary()} | {error, chunker:error()}.
+dump(Path, {file, Into} = File) ->
+    Arguments = [Path, File],
+    chunker_engine:nar_dump_file(path(Path, Arguments, 1), path(Into, Arguments, 2));
+dump(Path, Into) ->
+    badarg([Path, Into], 2, <<"must be {file, Path}">>).
+
+%% @doc The archive of what is at `Path', as binaries that come one after the other by {@link next/1}.
+-spec stream(file:name_all()) -> {ok, iterator()} | {error, chunker:error()}.
+stream(Path) -> chunker_engine:nar_dump_open(path(Path, [Path], 1)).
+
+%% @doc The next bytes of an archive, and the iterator after them; `done' after the last.
+-spec next(iterator()) -> {ok, binary(), iterator()} | done | {error, chunker:error()}.
+next(Iterator) ->
+    case chunker_engine:nar_dump_next(Iterator) of
+        {ok, <<>>} -> done;
+        {ok, Binary} -> {ok, Binary, Iterator};
+        Error -> Error
+    end.
+
+%% @doc Closes the files that are open, before the end.
+-spec close(iterator()) -> ok.
+close(Iterator) -> chunker_engine:nar_dump_close(Iterator).
+
+read({file, Path}, Wanted, Arguments) ->
+    chunker_engine:nar_file(path(Path, Arguments, 1), Wanted);
+read(Pieces, Wanted, Arguments) when is_function(Pieces, 0) ->
+    case chunker_engine:nar_open(Wanted) of
+        {ok, Reader} ->
+            try
+                push(Reader, Pieces, Arguments)
+            after
+                chunker_engine:nar_close(Reader)
+            end;
+        Error ->
+            Error
+    end;
+read(Data, Wanted, Arguments) ->
+    chunker_engine:nar_data(valid(chunker_input:binary(Data), Arguments, 1), Wanted).
+
+push(Reader, Pieces, Arguments) ->
+    case chunker_input:gather(Pieces, ?GATHER) of
+        done ->
+            chunker_engine:nar_finish(Reader);
+        {badarg, Message} ->
+            badarg(Arguments, 1, Message);
+        {Piece, Rest} ->
+            case chunker_engine:nar_push(Reader, Piece) of
+                {ok, more} -> push(Reader, Rest, Arguments);
+                {ok, done} -> chunker_engine:nar_finish(Reader);
+                Error -> Error
+            end
+    end.
+
+path(Path, Arguments, Position) -> valid(chunker_input:path(Path), Arguments, Position).
+
+valid({ok, Value}, _, _) -> Value;
+valid({badarg, Message}, Arguments, Position) -> badarg(Arguments, Position, Message).
+
+-spec badarg([term()], pos_integer(), binary()) -> no_return().
+badarg(Arguments, Position, Message) ->
+    erlang:error(badarg, Arguments, [{error_info, #{cause => {Position, Message}}}]).
+
+%% @private
+%% What the shell and the logger print of a `badarg' raised here.
+format_error(Reason, Stack) -> chunker:format_error(Reason, Stack).

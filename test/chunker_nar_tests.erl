@@ -1,0 +1,138 @@
+%% Drives the Erlang face of Nix archives, in a node that has no Elixir: `erlang_test.exs' compiles and runs it.
+-module(chunker_nar_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+folder() ->
+    Name = "chunker-eunit-nar-" ++ os:getpid() ++ integer_to_list(erlang:unique_integer([positive])),
+    Folder = filename:join(os:getenv("TMPDIR", "/tmp"), Name),
+    ok = file:make_dir(Folder),
+    Folder.
+
+%% A folder with an executable, a file, a folder and a link.
+tree() ->
+    Folder = filename:join(folder(), "tree"),
+    ok = file:make_dir(Folder),
+    ok = file:make_dir(filename:join(Folder, "d")),
+    ok = file:write_file(filename:join(Folder, "a"), <<"content">>),
+    ok = file:write_file(filename:join(Folder, "b"), <<"#!/bin/sh">>),
+    ok = file:change_mode(filename:join(Folder, "b"), 8#755),
+    ok = file:make_symlink("nowhere", filename:join(Folder, "c")),
+    Folder.
+
+nar(Tree) ->
+    {ok, Iterator} = chunker_nar:stream(Tree),
+    iolist_to_binary(all(Iterator)).
+
+all(Iterator) ->
+    case chunker_nar:next(Iterator) of
+        {ok, Binary, Next} -> [Binary | all(Next)];
+        done -> []
+    end.
+
+%% Byte by byte.
+pieces(<<>>) -> done;
+pieces(<<Byte, Rest/binary>>) -> {<<Byte>>, fun() -> pieces(Rest) end}.
+
+sources(Nar) ->
+    Path = filename:join(folder(), "nar"),
+    ok = file:write_file(Path, Nar),
+    [Nar, [[Nar]], {file, Path}, {file, list_to_binary(Path)}, fun() -> pieces(Nar) end, fun() -> {[], [Nar]} end].
+
+no_elixir_test() ->
+    ?assertEqual(non_existing, code:which('Elixir.Kernel')).
+
+reading_test() ->
+    Tree = tree(),
+    Nar = nar(Tree),
+    ?assert(chunker_nar:'nar?'(Nar)),
+    ?assertNot(chunker_nar:'nar?'(<<"else">>)),
+    Digest = chunker:to_nix_base32(crypto:hash(sha256, Nar)),
+    lists:foreach(
+        fun(Source) ->
+            {ok, Entries} = chunker_nar:list(Source),
+            ?assertMatch(
+                [
+                    #{path := <<>>, type := directory, executable := false},
+                    #{path := <<"a">>, type := regular, executable := false, size := 7, offset := _},
+                    #{path := <<"b">>, type := regular, executable := true, size := 9},
+                    #{path := <<"c">>, type := symlink, target := <<"nowhere">>},
+                    #{path := <<"d">>, type := directory}
+                ],
+                Entries
+            ),
+            [#{offset := Offset}] = [Entry || #{path := <<"a">>} = Entry <- Entries],
+            ?assertEqual(<<"content">>, binary:part(Nar, Offset, 7)),
+            ?assertEqual([executable, path, type], lists:sort(maps:keys(hd(Entries)))),
+            ?assertEqual({ok, <<"sha256:", Digest/binary>>}, chunker_nar:hash(Source)),
+            ?assertEqual({ok, <<"content">>}, chunker_nar:read_file(Source, "a")),
+            ?assertEqual({ok, <<"content">>}, chunker_nar:read_file(Source, <<"/a">>)),
+            ?assertEqual(
+                {error, {io_error, #{kind => enoent, path => <<"x">>}}}, chunker_nar:read_file(Source, x)
+            ),
+            {ok, <<"{\"type\":\"directory\"", _/binary>>} = chunker_nar:listing(Source),
+            Target = filename:join(folder(), "target"),
+            ?assertEqual(ok, chunker_nar:restore(Source, Target)),
+            ?assertEqual(Nar, nar(Target)),
+            ?assertMatch({error, {io_error, #{kind := eexist}}}, chunker_nar:restore(Source, Target))
+        end,
+        sources(Nar)
+    ).
+
+writing_test() ->
+    Tree = tree(),
+    Nar = nar(Tree),
+    Into = filename:join(folder(), "into"),
+    {ok, Hash} = chunker_nar:dump(Tree, {file, Into}),
+    ?assertEqual({ok, Nar}, file:read_file(Into)),
+    ?assertEqual({ok, Hash}, chunker_nar:hash(Nar)),
+    ?assertMatch({error, {io_error, #{kind := enoent}}}, chunker_nar:dump("/no/such", {file, Into})),
+    {ok, Iterator} = chunker_nar:stream(Tree),
+    ok = chunker_nar:close(Iterator),
+    ?assertEqual({error, {cancelled, #{}}}, chunker_nar:next(Iterator)),
+    {ok, Missing} = chunker_nar:stream("/no/such"),
+    ?assertMatch({error, {io_error, #{kind := enoent}}}, chunker_nar:next(Missing)).
+
+errors_test() ->
+    Nar = nar(tree()),
+    Half = binary:part(Nar, 0, 100),
+    lists:foreach(
+        fun(Source) ->
+            Expected = {error, {invalid_nar, #{offset => 100, why => truncated}}},
+            ?assertEqual(Expected, chunker_nar:list(Source)),
+            ?assertEqual(Expected, chunker_nar:hash(Source)),
+            Folder = folder(),
+            ?assertEqual(Expected, chunker_nar:restore(Source, filename:join(Folder, "target"))),
+            ?assertEqual({ok, []}, file:list_dir_all(Folder))
+        end,
+        sources(Half)
+    ).
+
+%% The text that the shell prints of a badarg, by argument.
+explained(Fun) ->
+    try Fun() of
+        Value -> {returned, Value}
+    catch
+        error:badarg:Stack ->
+            [{Module, _, _, _} | _] = Stack,
+            Module:format_error(badarg, Stack)
+    end.
+
+mistakes_test() ->
+    Not = <<"must be iodata">>,
+    ?assertEqual(#{1 => Not}, explained(fun() -> chunker_nar:list(no_data) end)),
+    ?assertEqual(#{1 => Not}, explained(fun() -> chunker_nar:hash([[300]]) end)),
+    Name = <<"must be the name of a file">>,
+    ?assertEqual(#{1 => Name}, explained(fun() -> chunker_nar:list({file, 1}) end)),
+    ?assertEqual(#{2 => Name}, explained(fun() -> chunker_nar:read_file(<<>>, 1) end)),
+    ?assertEqual(#{2 => Name}, explained(fun() -> chunker_nar:restore(<<>>, {1}) end)),
+    ?assertEqual(#{1 => Name}, explained(fun() -> chunker_nar:stream(1) end)),
+    ?assertEqual(#{1 => Name}, explained(fun() -> chunker_nar:dump(1, {file, "x"}) end)),
+    ?assertEqual(#{2 => Name}, explained(fun() -> chunker_nar:dump("x", {file, 1}) end)),
+    ?assertEqual(#{2 => <<"must be {file, Path}">>}, explained(fun() -> chunker_nar:dump("x", "y") end)),
+    Gives = <<"its source must give iodata">>,
+    ?assertEqual(#{1 => Gives}, explained(fun() -> chunker_nar:list(fun() -> {atom, []} end) end)),
+    Fun = <<"its source must be a fun that gives {Piece, NextFun} or done">>,
+    ?assertEqual(#{1 => Fun}, explained(fun() -> chunker_nar:list(fun() -> atom end) end)),
+    More = <<"its source must go on with a list or a fun">>,
+    ?assertEqual(#{1 => More}, explained(fun() -> chunker_nar:list(fun() -> {<<>>, atom} end) end)).

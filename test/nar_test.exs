@@ -1,0 +1,326 @@
+defmodule Chunker.NarTest do
+  use ExUnit.Case, async: true
+
+  alias Chunker.{Error, Nar}
+  alias Chunker.Nar.Entry
+
+  doctest Chunker.Nar
+
+  @moduletag :tmp_dir
+
+  defp nix(program, arguments) do
+    {output, 0} = System.cmd(program, arguments)
+    output
+  end
+
+  defp nix_dump(path), do: nix("nix-store", ["--dump", path])
+
+  defp nix_hash(path),
+    do: "sha256:" <> String.trim_trailing(nix("nix-hash", ~w(--type sha256 --base32) ++ [path]))
+
+  # What is unusual and allowed.
+  defp tree(folder) do
+    tree = Path.join(folder, "tree")
+    File.mkdir_p!(Path.join(tree, "folder/empty"))
+
+    names = [
+      <<"not text ", 255>>,
+      "blank and\nnewline",
+      "twin",
+      "TWIN",
+      String.duplicate("x", 255),
+      "日本",
+      "a\"\\"
+    ]
+
+    for name <- names, do: File.write!(tree <> "/" <> name, name)
+    File.write!(Path.join(tree, "folder/empty file"), "")
+    File.write!(Path.join(tree, "executable"), :rand.bytes(100_001))
+    File.chmod!(Path.join(tree, "executable"), 0o755)
+    File.write!(Path.join(tree, "large"), :rand.bytes(3_000_000))
+    File.ln_s!("no/where", Path.join(tree, "dangling"))
+    tree
+  end
+
+  # Each form that a source can have.
+  defp sources(nar, folder) do
+    path = Path.join(folder, "nar")
+    File.write!(path, nar)
+
+    %{
+      file: {:file, path},
+      link: {:file, Path.join([folder, ".", "nar"])},
+      binary: nar,
+      iodata: [[binary_part(nar, 0, 100)] | binary_part(nar, 100, byte_size(nar) - 100)],
+      stream: File.stream!(path, [], 1000),
+      large_pieces: Stream.map([nar], & &1),
+      iodata_pieces: Stream.map([nar], &[[], [&1]])
+    }
+  end
+
+  defp same(sources, call) do
+    results = Enum.map(sources, fn {name, source} -> {name, call.(source)} end)
+    {_, first} = hd(results)
+    for {name, result} <- results, do: assert({name, result == first} == {name, true})
+    first
+  end
+
+  defp fifo(folder) do
+    path = Path.join(folder, "fifo#{System.unique_integer([:positive])}")
+    {_, 0} = System.cmd("mkfifo", [path])
+    path
+  end
+
+  defp eventually(condition, patience \\ 5_000) do
+    cond do
+      condition.() -> true
+      patience <= 0 -> false
+      true -> Process.sleep(10) && eventually(condition, patience - 10)
+    end
+  end
+
+  # Whether something that was half unpacked or half written is there.
+  defp leftovers(folder), do: Enum.filter(File.ls!(folder), &String.starts_with?(&1, ".chunker-"))
+
+  test "a tree becomes the NAR that Nix makes of it", %{tmp_dir: folder} do
+    tree = tree(folder)
+    expected = nix_dump(tree)
+    assert tree |> Nar.stream() |> Enum.join() == expected
+    assert Enum.all?(Nar.stream(tree), &(byte_size(&1) in 1..262_144))
+    into = Path.join(folder, "dumped")
+    assert Nar.dump(tree, {:file, into}) == {:ok, nix_hash(tree)}
+    assert File.read!(into) == expected
+    assert Nar.dump!(String.to_charlist(tree), {:file, into}) == nix_hash(tree)
+    assert Nar.nar?(expected)
+    assert Nar.nar?(binary_part(expected, 0, 56))
+    refute Nar.nar?(binary_part(expected, 0, 55))
+    refute Nar.nar?(<<0>> <> expected)
+    assert_raise FunctionClauseError, fn -> Nar.nar?([expected]) end
+  end
+
+  test "each kind of source gives the same", %{tmp_dir: folder} do
+    tree = tree(folder)
+    nar = nix_dump(tree)
+    sources = sources(nar, folder)
+
+    assert same(sources, &Nar.hash/1) == {:ok, nix_hash(tree)}
+
+    listing =
+      nix("nix", ~w(--extra-experimental-features nix-command nar ls --json -R) ++ [folder <> "/nar", "/"])
+
+    assert same(sources, &Nar.listing/1) == {:ok, listing}
+
+    {:ok, entries} = same(sources, &Nar.list/1)
+
+    assert [%Entry{path: "", type: :directory, size: nil, offset: nil, executable: false, target: nil} | _] =
+             entries
+
+    assert length(entries) == 14
+    by_path = Map.new(entries, &{&1.path, &1})
+    assert map_size(by_path) == 14
+    assert by_path["dangling"] == %Entry{path: "dangling", type: :symlink, target: "no/where"}
+    assert by_path["folder/empty"] == %Entry{path: "folder/empty", type: :directory}
+    assert %Entry{type: :regular, size: 100_001, executable: true} = by_path["executable"]
+    assert by_path[<<"not text ", 255>>].size == 10
+
+    for %Entry{type: :regular} = entry <- entries do
+      content = File.read!(tree <> "/" <> entry.path)
+      assert {entry.path, entry.size} == {entry.path, byte_size(content)}
+      assert binary_part(nar, entry.offset, entry.size) == content
+      assert same(sources, &Nar.read_file(&1, entry.path)) == {:ok, content}
+      assert same(sources, &Nar.read_file(&1, "/" <> entry.path)) == {:ok, content}
+    end
+
+    for {path, kind} <- [
+          {"folder", :eisdir},
+          {"dangling", :eloop},
+          {"missing", :enoent},
+          {"large/x", :enoent}
+        ] do
+      assert {:error, %Error{reason: :io_error, details: details}} = same(sources, &Nar.read_file(&1, path))
+      assert details == %{kind: kind, path: path}
+    end
+
+    assert Nar.list!(nar) == entries
+    assert Nar.read_file!(nar, "twin") == "twin"
+    assert_raise Error, fn -> Nar.read_file!(nar, "missing") end
+  end
+
+  test "each kind of source unpacks to what Nix unpacks", %{tmp_dir: folder} do
+    tree = tree(folder)
+    nar = nix_dump(tree)
+
+    for {name, source} <- sources(nar, folder) do
+      dest = Path.join(folder, "restored #{name}")
+      assert Nar.restore(source, dest) == :ok
+      assert nix_dump(dest) == nar
+      assert {:error, %Error{reason: :io_error, details: details}} = Nar.restore(source, dest)
+      assert details == %{kind: :eexist, path: dest}
+      assert_raise Error, fn -> Nar.restore!(source, dest) end
+      dest = Path.join(folder, "missing/dest")
+      assert {:error, %Error{details: %{kind: :enoent, path: ^dest}}} = Nar.restore(source, dest)
+    end
+
+    assert leftovers(folder) == []
+  end
+
+  test "a root may be a file or a link", %{tmp_dir: folder} do
+    file = Path.join(folder, "file")
+    link = Path.join(folder, "link")
+    File.write!(file, "content")
+    File.ln_s!("file", link)
+
+    for {path, type} <- [{file, :regular}, {link, :symlink}] do
+      nar = nix_dump(path)
+      assert path |> Nar.stream() |> Enum.join() == nar
+      assert {:ok, [%Entry{path: "", type: ^type}]} = Nar.list(nar)
+      assert Nar.restore(nar, path <> " restored") == :ok
+      assert nix_dump(path <> " restored") == nar
+    end
+
+    assert Nar.read_file(nix_dump(file), "") == {:ok, "content"}
+    assert {:error, %Error{details: %{kind: :eloop, path: ""}}} = Nar.read_file(nix_dump(link), "")
+    assert File.read_link(link <> " restored") == {:ok, "file"}
+  end
+
+  test "what no NAR can hold is refused", %{tmp_dir: folder} do
+    path = fifo(folder)
+    into = Path.join([folder, "..", "into"])
+    refused = %{kind: :enotsup, path: path}
+
+    for path <- [folder, path] do
+      assert {:error, %Error{reason: :io_error, details: ^refused}} = Nar.dump(path, {:file, into})
+      error = assert_raise Error, fn -> path |> Nar.stream() |> Stream.run() end
+      assert error.details == refused
+    end
+
+    refute File.exists?(into)
+  end
+
+  test "a FIFO is read without holding a scheduler", %{tmp_dir: folder} do
+    nar = folder |> tree() |> nix_dump()
+    File.write!(Path.join(folder, "nar"), nar)
+    expected = Nar.list!(nar)
+    # More than there are schedulers of any kind.
+    count = :erlang.system_info(:dirty_io_schedulers) + :erlang.system_info(:dirty_cpu_schedulers) + 3
+    fifos = for _ <- 1..count, do: fifo(folder)
+    tasks = for fifo <- fifos, do: Task.async(fn -> Nar.list({:file, fifo}) end)
+    restored = Path.join(folder, "restored")
+    slow = fifo(folder)
+    restoring = Task.async(fn -> Nar.restore({:file, slow}, restored) end)
+    Process.sleep(100)
+    assert Nar.hash({:file, Path.join(folder, "nar")}) == Nar.hash(nar)
+
+    for fifo <- [slow | fifos] do
+      {_, 0} = System.cmd("sh", ["-c", ~s(cat "$0/nar" > "$1"), folder, fifo])
+    end
+
+    for task <- tasks, do: assert(Task.await(task) == {:ok, expected})
+    assert Task.await(restoring) == :ok
+    assert nix_dump(restored) == nar
+  end
+
+  test "an enumerable is enumerated as far as that is of use" do
+    start = <<13::little-64, "nix-archive-1", 0::24>>
+
+    string = fn text ->
+      <<byte_size(text)::little-64, text::binary, 0::size(rem(8 - rem(byte_size(text), 8), 8) * 8)>>
+    end
+
+    strings = fn texts -> Enum.map_join(texts, string) end
+
+    entry = fn name, content ->
+      strings.(["entry", "(", "name", name, "node", "(", "type", "regular", "contents", content, ")", ")"])
+    end
+
+    head = start <> strings.(["(", "type", "directory"]) <> entry.("a", "wanted")
+
+    pieces =
+      Stream.concat(
+        [head, entry.("b", :binary.copy("x", 100_000))],
+        Stream.repeatedly(fn -> raise "too far" end)
+      )
+
+    assert Nar.read_file(pieces, "a") == {:ok, "wanted"}
+    assert Nar.read_file(pieces, "/a") == {:ok, "wanted"}
+    assert_raise RuntimeError, "too far", fn -> Nar.list(pieces) end
+
+    for wrong <- [Stream.map([:atom], & &1), Stream.map([1], & &1)] do
+      assert_raise ArgumentError, ~r/expected iodata/, fn -> Nar.list(wrong) end
+    end
+
+    assert_raise ArgumentError, ~r/expected iodata/, fn -> Nar.list([:atom]) end
+    assert_raise Protocol.UndefinedError, fn -> Nar.list(:atom) end
+    assert_raise FunctionClauseError, fn -> Nar.dump("path", "into") end
+  end
+
+  # Half of a NAR, and then for ever nothing.
+  defp stuck(nar) do
+    half = binary_part(nar, 0, div(byte_size(nar), 2))
+    Stream.concat([half], Stream.repeatedly(fn -> Process.sleep(:infinity) end))
+  end
+
+  test "who is killed leaves nothing unpacked", %{tmp_dir: folder} do
+    nar = folder |> tree() |> nix_dump()
+    dest = Path.join(folder, "dest")
+    pid = spawn(fn -> Nar.restore(stuck(nar), dest) end)
+    assert eventually(fn -> leftovers(folder) != [] end)
+    Process.exit(pid, :kill)
+    assert eventually(fn -> leftovers(folder) == [] end)
+    refute File.exists?(dest)
+
+    broken = Stream.concat([binary_part(nar, 0, 200_000)], Stream.map([1], fn _ -> raise "no more" end))
+    assert_raise RuntimeError, fn -> Nar.restore(broken, dest) end
+    assert leftovers(folder) == []
+    assert {:error, %Error{details: %{why: :truncated}}} = Nar.restore(binary_part(nar, 0, 200_000), dest)
+    assert leftovers(folder) == []
+  end
+
+  test "who is killed stops its work", %{tmp_dir: folder} do
+    # So much that it takes half a minute, and no place on the disk.
+    large = Path.join(folder, "large")
+    {_, 0} = System.cmd("truncate", ["-s", "60G", large])
+    into = Path.join([folder, "into"])
+    pid = spawn(fn -> Nar.dump(large, {:file, into}) end)
+    assert eventually(fn -> leftovers(folder) != [] end)
+    Process.exit(pid, :kill)
+    started = System.monotonic_time(:millisecond)
+    assert eventually(fn -> leftovers(folder) == [] end)
+    # 100 ms, and as much again for a machine that does other things too.
+    assert System.monotonic_time(:millisecond) - started < 200
+    refute File.exists?(into)
+  end
+
+  test "a stream of a tree stops with its consumer", %{tmp_dir: folder} do
+    large = Path.join(folder, "large")
+    {_, 0} = System.cmd("truncate", ["-s", "3G", large])
+    [first, _] = large |> Nar.stream() |> Enum.take(2)
+    assert Nar.nar?(first)
+
+    open = fn ->
+      Enum.any?(File.ls!("/proc/self/fd"), &(File.read_link("/proc/self/fd/#{&1}") == {:ok, large}))
+    end
+
+    refute open.()
+    # Nothing happens before it is enumerated.
+    assert Nar.stream("/no/such/file")
+    error = assert_raise Error, fn -> "/no/such/file" |> Nar.stream() |> Stream.run() end
+    assert error.details == %{kind: :enoent, path: "/no/such/file"}
+  end
+
+  test "three gibibytes pass in little memory", %{tmp_dir: folder} do
+    large = Path.join(folder, "large")
+    {_, 0} = System.cmd("truncate", ["-s", "3G", large])
+    before = :erlang.memory(:total)
+    peak = :counters.new(1, [])
+
+    {:ok, [entry]} =
+      large
+      |> Nar.stream()
+      |> Stream.each(fn _ -> :counters.put(peak, 1, max(:counters.get(peak, 1), :erlang.memory(:total))) end)
+      |> Nar.list()
+
+    assert %Entry{type: :regular, size: 3_221_225_472, offset: 96} = entry
+    assert :counters.get(peak, 1) - before < 64 * 1_048_576
+  end
+end
