@@ -11,3 +11,4 @@ mod naive;
 mod parsing;
 #[cfg(unix)]
 mod program;
+mod references;
