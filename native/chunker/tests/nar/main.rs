@@ -2,10 +2,13 @@
 
 #[cfg(all(unix, feature = "sha256"))]
 mod against_nix;
+mod chunking;
 #[cfg(unix)]
 mod files;
 #[cfg(unix)]
 mod folder;
+#[path = "../inputs/mod.rs"]
+mod inputs;
 mod malformed;
 mod naive;
 mod parsing;
