@@ -1,6 +1,6 @@
 //! Chunking along the files in NARs against plain FastCDC, on successive versions of packages.
 //!
-//! `cargo run --release --example nar_series -- [--average KIB] [--seeds N] [--variants] FOLDER [SERIES...]`
+//! `cargo run --release --example nar_series -- [--average KIB] [--seeds N] [--variants] [--normalize] FOLDER [SERIES...]`
 //!
 //! FOLDER is what scripts/nar-series has made. A store that holds versions 1 to n-1 of a series is given version n, for each
 //! n from 2 on, and what it has to add is counted: the new bytes. More and smaller chunks find more that is known, in any
@@ -9,7 +9,8 @@
 //! 0 first: with a single one luck decides more than the variant.
 //!
 //! Prints a row for each series. With `--variants` a row for each variant instead: how many new bytes more or less it has
-//! than plain FastCDC, for each series, all together, and how many times as many chunks.
+//! than plain FastCDC, for each series, all together, and how many times as many chunks. With `--normalize` store hashes are
+//! taken out of the NARs first.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -19,6 +20,7 @@ use std::path::Path;
 use chunker::chunking::{Cutter, Options, Scanner};
 use chunker::compression::{Codec, CompressOptions, compress};
 use chunker::nar::chunking::{Config, NarScanner};
+use chunker::nar::references::Normalizer;
 use chunker::nar::{Event, Kind, NarError, Parser};
 use rayon::prelude::*;
 
@@ -53,8 +55,16 @@ impl File {
 }
 
 impl Nar {
-    fn read(path: &Path) -> Result<Self, Box<dyn Error>> {
-        let bytes = fs::read(path)?;
+    fn read(path: &Path, normalize: bool) -> Result<Self, Box<dyn Error>> {
+        let mut bytes = fs::read(path)?;
+        if normalize {
+            let mut normalized = Vec::new();
+            let mut normalizer = Normalizer::new();
+            normalizer.feed(&bytes, |bytes| normalized.extend_from_slice(bytes));
+            let references = normalizer.finish(|bytes| normalized.extend_from_slice(bytes));
+            eprintln!("{}: {} references", path.display(), references.len());
+            bytes = normalized;
+        }
         let string = |length: usize| 8 + length.next_multiple_of(8);
         let mut files = Vec::new();
         let mut parser = Parser::new();
@@ -226,12 +236,14 @@ fn per_cent(value: f64, of: f64) -> f64 {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (mut average, mut seeds, mut compare_variants) = (512.0 * 1024.0, 8, false);
+    let mut normalize = false;
     let mut arguments = std::env::args().skip(1).peekable();
     while let Some(option) = arguments.next_if(|argument| argument.starts_with("--")) {
         let mut value = || arguments.next().ok_or("a number is missing");
         match option.as_str() {
             "--average" => average = value()?.parse::<f64>()? * 1024.0,
             "--seeds" => seeds = value()?.parse()?,
+            "--normalize" => normalize = true,
             "--variants" => compare_variants = true,
             other => return Err(format!("unknown option {other}").into()),
         }
@@ -254,7 +266,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             paths.push(entry?.path());
         }
         paths.sort();
-        let series = paths.par_iter().map(|path| Nar::read(path).map_err(|error| error.to_string()));
+        let series =
+            paths.par_iter().map(|path| Nar::read(path, normalize).map_err(|error| error.to_string()));
         let series = series.collect::<Result<Vec<_>, _>>()?;
         let plain: &Chunk = &|nar, options| plain(options, &nar.bytes);
         let averages = SWEEP.map(|step| average * f64::from(step).exp2().powf(0.25));
