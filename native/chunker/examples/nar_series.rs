@@ -231,7 +231,7 @@ fn at_equal_count(sweep: &[Figures], chunks: f64) -> Figures {
 }
 
 fn per_cent(value: f64, of: f64) -> f64 {
-    100.0 * (value / of - 1.0)
+    if value == of { 0.0 } else { 100.0 * (value / of - 1.0) }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
