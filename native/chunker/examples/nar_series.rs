@@ -73,7 +73,7 @@ impl Nar {
                 && let Kind::Regular { executable, offset, size } = node.kind
             {
                 // Before the contents: entry ( name NAME node ( type regular [executable ""] contents SIZE
-                let header = 9 * 16 + string(node.name().len()) + if executable { 32 } else { 0 } + 8;
+                let header = 8 * 16 + string(node.name().len()) + if executable { 32 } else { 0 } + 8;
                 let (start, size) = (offset as usize, size as usize);
                 files.push(File {
                     entry: start.saturating_sub(header),

@@ -9,6 +9,7 @@
 
 mod ahead;
 mod chunk;
+mod cuts;
 mod files;
 mod options;
 mod pieces;
@@ -26,7 +27,9 @@ pub(crate) use reader::PATIENCE;
 pub use reader::{Reader, Step};
 pub use scanner::{Cut, Scanner};
 
+use crate::nar::chunking::NarScanner;
 use crate::workers::Workers;
+use cuts::Cuts;
 
 /// How to chunk: where to cut, what to do with each chunk, and on which threads.
 ///
@@ -46,7 +49,7 @@ use crate::workers::Workers;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Chunking<W> {
-    cutter: Cutter,
+    cuts: Cuts,
     workers: Workers,
     work: W,
 }
@@ -54,8 +57,15 @@ pub struct Chunking<W> {
 impl<W> Chunking<W> {
     /// Puts the parts together. Costs nothing.
     #[must_use]
-    pub const fn new(cutter: Cutter, workers: Workers, work: W) -> Self {
-        Self { cutter, workers, work }
+    pub fn new(cutter: Cutter, workers: Workers, work: W) -> Self {
+        Self { cuts: Cuts::plain(cutter), workers, work }
+    }
+
+    /// The same for inputs that are NARs, which are chunked along their files. With any other input chunking fails with
+    /// [`Error::Nar`](crate::Error::Nar).
+    #[must_use]
+    pub fn nar(scanner: NarScanner, workers: Workers, work: W) -> Self {
+        Self { cuts: Cuts::Nar(Box::new(scanner)), workers, work }
     }
 }
 

@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use super::GROUP;
 use super::chunk::ChunkBytes;
-use super::options::Cutter;
-use super::scanner::Scanner;
+use super::cuts::Cuts;
 use crate::GiveUp;
 use crate::error::Error;
+use crate::nar::NarError;
 use crate::workers::{Workers, polite};
 
 /// The size of a block. Small enough that what was read is still in the cache when it is scanned, large enough that
@@ -53,7 +53,7 @@ pub(super) enum Next<T> {
 pub(super) struct Pipeline<T> {
     shared: Arc<Shared<T>>,
     workers: Workers,
-    scanner: Scanner,
+    finder: Cuts,
     /// The block that is being filled, and how far.
     open: Option<(Box<[u8]>, usize)>,
     /// What is left of closed blocks: the beginning of the chunk that the scanner is in.
@@ -115,8 +115,8 @@ struct Job {
 }
 
 impl<T: Send + 'static> Pipeline<T> {
-    pub(super) fn new(cutter: Cutter, workers: Workers, work: Work<T>, side_work: Option<SideWork>) -> Self {
-        let max_size = cutter.max_size();
+    pub(super) fn new(cuts: Cuts, workers: Workers, work: Work<T>, side_work: Option<SideWork>) -> Self {
+        let max_size = cuts.max_size();
         let state = State {
             queue: VecDeque::new(),
             helpers: 0,
@@ -135,7 +135,7 @@ impl<T: Send + 'static> Pipeline<T> {
                 side_work,
             }),
             workers,
-            scanner: Scanner::new(cutter),
+            finder: cuts,
             open: None,
             rest: VecDeque::new(),
             cuts: Vec::new(),
@@ -214,15 +214,16 @@ impl<T: Send + 'static> Pipeline<T> {
     }
 
     /// Takes in a block that was taken before, of which `count` bytes are filled.
-    pub(super) fn feed_block(&mut self, block: Box<[u8]>, count: usize) {
+    pub(super) fn feed_block(&mut self, block: Box<[u8]>, count: usize) -> Result<(), NarError> {
         self.lent -= 1;
-        self.scan(block, 0, count);
+        self.scan(block, 0, count)?;
         self.close();
+        Ok(())
     }
 
     /// Lets `fill` put bytes into the open block; it tells how many. To be called when [`Next::Feed`] asks for it.
     /// With `prompt`, a block in which a chunk ends is closed at once.
-    pub(super) fn feed<E>(
+    pub(super) fn feed<E: From<NarError>>(
         &mut self,
         prompt: bool,
         fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
@@ -236,7 +237,7 @@ impl<T: Send + 'static> Pipeline<T> {
             }
         };
         let end = filled + count;
-        self.scan(block, filled, end);
+        self.scan(block, filled, end)?;
         if end == BLOCK || (prompt && !self.cuts.is_empty()) {
             self.close();
         }
@@ -244,19 +245,21 @@ impl<T: Send + 'static> Pipeline<T> {
     }
 
     /// Scans what is new in the block, which is then the open one.
-    fn scan(&mut self, block: Box<[u8]>, mut from: usize, end: usize) {
-        while let Some(cut) = self.scanner.feed(&block[from..end]) {
+    fn scan(&mut self, block: Box<[u8]>, mut from: usize, end: usize) -> Result<(), NarError> {
+        let block = &self.open.insert((block, end)).0;
+        while let Some(cut) = self.finder.feed(&block[from..end])? {
             from += cut.consumed;
             self.cuts.push(cut.length);
         }
-        self.open = Some((block, end));
+        Ok(())
     }
 
     /// Ends the input.
-    pub(super) fn end(&mut self) {
+    pub(super) fn end(&mut self) -> Result<(), NarError> {
         self.ended = true;
-        self.cuts.extend(self.scanner.finish());
+        self.cuts.extend(self.finder.finish()?);
         self.close();
+        Ok(())
     }
 
     fn block(&mut self) -> Box<[u8]> {

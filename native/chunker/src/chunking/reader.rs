@@ -28,14 +28,14 @@ impl<W> Chunking<W> {
         let workers = if short { Workers::of_this_thread() } else { self.workers };
         let work = Box::new(self.work);
         let running = if source.is_live() {
-            (Pipeline::new(self.cutter, workers, work, None), Input::Live(Box::new(source)))
+            (Pipeline::new(self.cuts, workers, work, None), Input::Live(Box::new(source)))
         } else {
             let ahead = Arc::new(Ahead::new(Box::new(source)));
             let reading: SideWork = Box::new({
                 let ahead = Arc::clone(&ahead);
                 move |give_up| ahead.fill(give_up)
             });
-            (Pipeline::new(self.cutter, workers, work, Some(reading)), Input::Ahead(ahead))
+            (Pipeline::new(self.cuts, workers, work, Some(reading)), Input::Ahead(ahead))
         };
         Reader { running: Some(running) }
     }
@@ -86,7 +86,8 @@ impl<T: Send + 'static> Reader<T> {
     ///
     /// # Errors
     ///
-    /// What the source fails with, and [`Error::Cancelled`] when `give_up` says so. After an error comes
+    /// What the source fails with, [`Error::Nar`] when this is to be a NAR and is none, and [`Error::Cancelled`] when
+    /// `give_up` says so. After an error comes
     /// [`Step::End`].
     ///
     /// # Panics
@@ -164,7 +165,7 @@ fn step_live<T: Send + 'static>(
                     Ok::<_, Error>(read.unwrap_or(0))
                 })?;
                 match read {
-                    Some(0) => pipeline.end(),
+                    Some(0) => pipeline.end()?,
                     Some(_) => {}
                     None => return Ok(Step::Waiting),
                 }
@@ -194,10 +195,10 @@ fn step_ahead<T: Send + 'static>(
                     }
                     continue;
                 };
-                pipeline.feed_block(block, count);
+                pipeline.feed_block(block, count)?;
                 match after {
                     After::More => {}
-                    After::End => pipeline.end(),
+                    After::End => pipeline.end()?,
                     After::Failure(error) => return Err(error),
                     After::Panic(panic) => resume_unwind(panic),
                 }

@@ -116,6 +116,10 @@ impl Scanner {
         (length > 0).then_some(length)
     }
 
+    pub(crate) fn max_size(&self) -> usize {
+        self.cutter.max_size
+    }
+
     /// Whether the last byte fed opens the next chunk, provided that another byte follows.
     pub(crate) fn is_pending(&self) -> bool {
         self.pending

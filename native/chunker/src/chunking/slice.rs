@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::{Scope, ThreadPool};
 
 use super::chunk::ChunkBytes;
-use super::scanner::Scanner;
+use super::cuts::Cuts;
 use super::{Chunking, GROUP};
 use crate::GiveUp;
 use crate::error::Error;
+use crate::nar::NarError;
 use crate::workers::{Workers, polite};
 
 impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
@@ -20,18 +21,19 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `give_up` says so, and nothing else.
+    /// [`Error::Cancelled`] when `give_up` says so, and [`Error::Nar`] when this is to be a NAR and is none.
     ///
     /// # Panics
     ///
     /// When the work on a chunk panics, with its message.
     pub fn slice(&self, data: &[u8], give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
-        let ranges = Ranges { scanner: Scanner::new(self.cutter.clone()), data, offset: 0 };
+        let ranges = Ranges { cuts: self.cuts.clone(), data, scanned: 0, offset: 0 };
         match self.workers.pool() {
             Some(pool) if data.len() > 2 * GROUP => self.shared(pool, ranges, give_up),
             _ => {
                 let mut results = Vec::new();
                 for range in ranges {
+                    let range = range?;
                     // Asking costs little beside a chunk of usual size, but not beside one of 64 bytes.
                     if range.start / GROUP != range.end / GROUP && give_up() {
                         return Err(Error::Cancelled);
@@ -68,18 +70,21 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
             lock(&board).results[place] = results;
         };
         let help = |group| run(group, &|| stopped.load(Ordering::Relaxed));
-        let stop = || {
+        let stop = |error| {
             stopped.store(true, Ordering::Relaxed);
             lock(&board).queue.clear();
-            false
+            Err(error)
         };
-        let finished = pool.in_place_scope(|scope| {
+        pool.in_place_scope(|scope| {
             let mut group = Vec::new();
             loop {
                 if give_up() {
-                    return stop();
+                    return stop(Error::Cancelled);
                 }
-                let range = ranges.next();
+                let range = match ranges.next().transpose() {
+                    Ok(range) => range,
+                    Err(error) => return stop(error.into()),
+                };
                 let ended = range.is_none();
                 group.extend(range);
                 let bytes =
@@ -96,15 +101,12 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
             }
             while let Some(group) = take_newest(&board) {
                 if give_up() {
-                    return stop();
+                    return stop(Error::Cancelled);
                 }
                 run(group, give_up);
             }
-            true
-        });
-        if !finished {
-            return Err(Error::Cancelled);
-        }
+            Ok(())
+        })?;
         let board = board.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         Ok(board.results.into_iter().flatten().collect())
     }
@@ -166,21 +168,40 @@ fn hand_out<'scope, T: Send>(
 
 /// The chunks of `data`, one after the other.
 struct Ranges<'a> {
-    scanner: Scanner,
+    cuts: Cuts,
     data: &'a [u8],
+    scanned: usize,
+    /// The end of the last chunk, which may be before what was scanned.
     offset: usize,
 }
 
-impl Iterator for Ranges<'_> {
-    type Item = Range<usize>;
+impl Ranges<'_> {
+    /// The length of the next chunk.
+    fn length(&mut self) -> Result<Option<usize>, NarError> {
+        match self.cuts.feed(&self.data[self.scanned..])? {
+            Some(cut) => {
+                self.scanned += cut.consumed;
+                Ok(Some(cut.length))
+            }
+            None => {
+                self.scanned = self.data.len();
+                self.cuts.finish()
+            }
+        }
+    }
+}
 
-    fn next(&mut self) -> Option<Range<usize>> {
+impl Iterator for Ranges<'_> {
+    type Item = Result<Range<usize>, NarError>;
+
+    fn next(&mut self) -> Option<Result<Range<usize>, NarError>> {
         let start = self.offset;
-        let length = match self.scanner.feed(&self.data[start..]) {
-            Some(cut) => cut.length,
-            None => self.scanner.finish()?,
-        };
-        self.offset += length;
-        Some(start..self.offset)
+        match self.length().transpose()? {
+            Ok(length) => {
+                self.offset += length;
+                Some(Ok(start..self.offset))
+            }
+            Err(error) => Some(Err(error)),
+        }
     }
 }

@@ -210,6 +210,10 @@ impl NarScanner {
         self.short_chunks
     }
 
+    pub(crate) fn max_size(&self) -> usize {
+        self.scanner.max_size()
+    }
+
     /// Goes on with what is behind the bytes that the parser has read. Gives the length of the chunk that ends there, if that
     /// is a forced cut.
     fn arrive(&mut self) -> Option<usize> {

@@ -2,15 +2,20 @@
 
 use std::ops::Range;
 
-use chunker::chunking::Options;
+use chunker::Error;
+use chunker::chunking::{Chunk, Chunking, Options};
+use chunker::hashing::Algorithm;
 use chunker::nar::chunking::{Config, NarScanner};
 use chunker::nar::{NarError, Rule};
+use chunker::workers::Workers;
 use fastcdc::v2020::{FastCDC, Normalization};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
 use crate::inputs;
 use crate::naive::{self, Tree, encode};
+
+const NEVER: chunker::GiveUp<'static> = &|| false;
 
 /// What the NAR of a tree has to go by.
 #[derive(Default)]
@@ -207,6 +212,83 @@ proptest! {
         prop_assert_eq!(found[0].last(), Some(&contents.len()));
         prop_assert_eq!(&found[0], &found[1]);
         prop_assert_eq!(&found[0], &found[2]);
+    }
+}
+
+/// The chunks of a NAR by each way to chunk: in one slice, read, and pushed in pieces.
+fn every_way(
+    nar: &[u8],
+    config: &Config,
+    threads: usize,
+    pieces: &[usize],
+) -> [Result<Vec<Chunk>, Error>; 3] {
+    let workers = Workers::shared(threads, 3).unwrap();
+    let scanner = NarScanner::new(config).unwrap();
+    let chunking = Chunking::nar(scanner, workers, Chunk::hashed(Algorithm::ALL[0]));
+    let push = || {
+        let (mut pushed, mut chunks, mut rest) = (chunking.clone().pieces(), Vec::new(), nar);
+        let mut sizes = pieces.iter().cycle();
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
+            chunks.extend(pushed.push(piece, NEVER)?);
+            rest = after;
+        }
+        chunks.extend(pushed.finish(NEVER)?);
+        Ok(chunks)
+    };
+    let read = std::io::Cursor::new(nar.to_vec());
+    [chunking.slice(nar, NEVER), chunking.clone().reader(read).all(NEVER), push()]
+}
+
+/// Some MB of large and small files.
+fn large_tree() -> Tree {
+    let file = |(seed, length): (usize, usize)| {
+        let contents = inputs::random(seed as u64, length);
+        (format!("{seed:04}").into_bytes(), Tree::File { executable: false, contents })
+    };
+    let small = (0..2000).map(|seed| (seed, seed * seed % 5000)).map(file);
+    let large = [2_000_000, 0, 1_048_576, 5_000_001, 1_100_000].into_iter().enumerate().map(file);
+    let folders = [(b"large".to_vec(), large.collect()), (b"small".to_vec(), small.collect())];
+    Tree::Folder(folders.map(|(name, files)| (name, Tree::Folder(files))).into())
+}
+
+#[test]
+fn every_way_to_chunk_a_nar_gives_the_same_chunks_on_any_number_of_threads() {
+    let tree = large_tree();
+    let nar = encode(&tree);
+    for config in [Config::DEFAULT, Config::SMALL_PACKAGES, Config::with_average(4096)] {
+        let mut offset = 0;
+        let chunks: Vec<_> = reference(&tree, &config)
+            .0
+            .into_iter()
+            .map(|length| {
+                let hash = Algorithm::ALL[0].hash(&nar[offset..offset + length]);
+                offset += length;
+                Chunk { offset: (offset - length) as u64, length, hash }
+            })
+            .collect();
+        for (threads, pieces) in [(1, [100_000, 1]), (2, [1 << 20, 1 << 20]), (4, [3_000_001, 777])] {
+            for got in every_way(&nar, &config, threads, &pieces) {
+                assert_eq!(got.unwrap(), chunks, "{threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_way_to_chunk_what_is_no_nar_gives_the_parsers_error() {
+    let nar = encode(&large_tree());
+    let trailing = [&nar[..], b"more"].concat();
+    let mut damaged = nar.clone();
+    let last = damaged.len() - 9;
+    damaged[last] ^= 1;
+    for bad in [&b""[..], b"something else", &nar[..3_000_000], &nar[..nar.len() - 1], &damaged, &trailing] {
+        let expected = naive::told([bad]).1.unwrap_err();
+        for threads in [1, 3] {
+            for got in every_way(bad, &Config::DEFAULT, threads, &[100_000]) {
+                assert!(matches!(got, Err(Error::Nar(error)) if error == expected), "{got:?}, {expected:?}");
+            }
+        }
     }
 }
 
