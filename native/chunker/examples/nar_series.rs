@@ -220,7 +220,9 @@ fn mean(series: &[Nar], chunk: &Chunk, average: f64, seeds: u64, with_compressio
 fn at_equal_count(sweep: &[Figures], chunks: f64) -> Figures {
     let above = sweep.partition_point(|figures| figures.chunks < chunks).clamp(1, sweep.len() - 1);
     let (low, high) = (sweep[above - 1], sweep[above]);
-    let way = ((chunks / low.chunks).ln() / (high.chunks / low.chunks).ln()).clamp(0.0, 1.0);
+    // A small package is one chunk with any average.
+    let octaves = (high.chunks / low.chunks).ln();
+    let way = if octaves > 0.0 { ((chunks / low.chunks).ln() / octaves).clamp(0.0, 1.0) } else { 0.0 };
     let between = |low: f64, high: f64| low + way * (high - low);
     Figures {
         chunks,
