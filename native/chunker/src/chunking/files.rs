@@ -40,7 +40,7 @@ impl<W: Fn(&ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static> Chunking<W
     ) -> Result<Vec<Result<FileChunks, Error>>, Error> {
         let few = paths.len() < batch.parallel_threshold;
         let workers = if few { self.workers } else { Workers::of_this_thread() };
-        let chunking = Self { cutter: self.cutter.clone(), workers, work: self.work.clone() };
+        let chunking = Self { cuts: self.cuts.clone(), workers, work: self.work.clone() };
         // Sizes are asked for by all threads too: on a network file system that takes longer than much else.
         let lengths = Batch { progress: None, ..*batch };
         let lengths = lengths.run(paths, |_| 0, || (), |(), path, _| length(path), give_up)?;

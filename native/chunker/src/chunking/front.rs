@@ -6,14 +6,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::blocks::{BLOCK, Block};
+use super::cuts::Cuts;
 use super::jobs::{Job, Part};
-use super::options::Cutter;
-use super::scanner::Scanner;
 use super::{GROUP, STRETCH};
+use crate::error::Error;
+use crate::nar::NarError;
 use crate::workers::polite;
 
 pub(super) struct Front {
-    scanner: Scanner,
+    finder: Cuts,
     /// The block that is being filled, and how far.
     open: Option<(Block, usize)>,
     /// What is left of closed blocks: the beginning of the chunk that the scanner is in.
@@ -25,8 +26,8 @@ pub(super) struct Front {
 }
 
 impl Front {
-    pub(super) fn new(cutter: Cutter) -> Self {
-        Self { scanner: Scanner::new(cutter), open: None, rest: VecDeque::new(), cuts: Vec::new(), offset: 0 }
+    pub(super) fn new(finder: Cuts) -> Self {
+        Self { finder, open: None, rest: VecDeque::new(), cuts: Vec::new(), offset: 0 }
     }
 
     /// Whether a block is open, so that bytes can be put in without another one.
@@ -40,50 +41,45 @@ impl Front {
     }
 
     /// Takes in a block of which `count` bytes are filled.
-    pub(super) fn advance(&mut self, block: Block, count: usize) -> Vec<Job> {
-        self.scan(block, 0, count);
-        self.close()
+    pub(super) fn advance(&mut self, block: Block, count: usize) -> Result<Vec<Job>, NarError> {
+        self.scan(block, 0, count)?;
+        Ok(self.close())
     }
 
     /// Lets `fill` put bytes into the open block; it tells how many. With `prompt`, a block in which a chunk ends is
     /// closed at once.
-    pub(super) fn feed<E>(
+    pub(super) fn feed(
         &mut self,
         prompt: bool,
-        fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
-    ) -> (Vec<Job>, Result<usize, E>) {
+        fill: impl FnOnce(&mut [u8]) -> Result<usize, Error>,
+    ) -> Result<(Vec<Job>, usize), Error> {
         let (mut block, filled) = self.open.take().expect("a block was opened");
-        let count = match fill(&mut block[filled..]) {
-            Ok(count) => count,
-            Err(error) => {
-                self.open = Some((block, filled));
-                return (Vec::new(), Err(error));
-            }
-        };
+        let count = fill(&mut block[filled..])?;
         let end = filled + count;
-        self.scan(block, filled, end);
+        self.scan(block, filled, end)?;
         let full = end == BLOCK || (prompt && !self.cuts.is_empty());
-        (if full { self.close() } else { Vec::new() }, Ok(count))
+        Ok((if full { self.close() } else { Vec::new() }, count))
     }
 
     /// Ends the input.
-    pub(super) fn end(&mut self) -> Vec<Job> {
-        self.cuts.extend(self.scanner.finish());
-        self.close()
+    pub(super) fn end(&mut self) -> Result<Vec<Job>, NarError> {
+        self.cuts.extend(self.finder.finish()?);
+        Ok(self.close())
     }
 
     /// Scans what is new in the block, which is then the open one.
-    fn scan(&mut self, block: Block, from: usize, end: usize) {
+    fn scan(&mut self, block: Block, from: usize, end: usize) -> Result<(), NarError> {
         for (i, mut stretch) in block[from..end].chunks(STRETCH).enumerate() {
             if i > 0 {
                 polite();
             }
-            while let Some(cut) = self.scanner.feed(stretch) {
+            while let Some(cut) = self.finder.feed(stretch)? {
                 stretch = &stretch[cut.consumed..];
                 self.cuts.push(cut.length);
             }
         }
         self.open = Some((block, end));
+        Ok(())
     }
 
     /// Closes the open block and makes jobs of the chunks that end in it.

@@ -9,6 +9,7 @@
 
 mod blocks;
 mod chunk;
+mod cuts;
 mod files;
 mod front;
 mod jobs;
@@ -31,7 +32,9 @@ pub use scanner::{Cut, Scanner};
 
 use std::time::Duration;
 
+use crate::nar::chunking::NarScanner;
 use crate::workers::Workers;
+use cuts::Cuts;
 
 /// How to chunk: where to cut, what to do with each chunk, and on which threads.
 ///
@@ -51,7 +54,7 @@ use crate::workers::Workers;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Chunking<W> {
-    cutter: Cutter,
+    cuts: Cuts,
     workers: Workers,
     work: W,
 }
@@ -59,8 +62,15 @@ pub struct Chunking<W> {
 impl<W> Chunking<W> {
     /// Puts the parts together. Costs nothing.
     #[must_use]
-    pub const fn new(cutter: Cutter, workers: Workers, work: W) -> Self {
-        Self { cutter, workers, work }
+    pub fn new(cutter: Cutter, workers: Workers, work: W) -> Self {
+        Self { cuts: Cuts::plain(cutter), workers, work }
+    }
+
+    /// The same for inputs that are NARs, which are chunked along their files. With any other input chunking fails with
+    /// [`Error::Nar`](crate::Error::Nar).
+    #[must_use]
+    pub fn nar(scanner: NarScanner, workers: Workers, work: W) -> Self {
+        Self { cuts: Cuts::Nar(Box::new(scanner)), workers, work }
     }
 }
 

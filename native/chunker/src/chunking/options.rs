@@ -104,6 +104,11 @@ impl Cutter {
         self.max_size
     }
 
+    /// How many bytes at the start of each chunk are not looked at.
+    pub(crate) fn scan_start(&self) -> usize {
+        self.scan_start
+    }
+
     pub(super) fn gear(&self) -> &[u64; 256] {
         self.gear.as_ref().try_into().expect("a gear table has an entry for each byte value")
     }

@@ -13,7 +13,7 @@ impl<W> Chunking<W> {
         T: Send + 'static,
         W: Fn(&ChunkBytes<'_>) -> T + Send + Sync + 'static,
     {
-        Pieces { pipeline: Some(Pipeline::new(self.cutter, self.workers, Box::new(self.work), None)) }
+        Pieces { pipeline: Some(Pipeline::new(self.cuts, self.workers, Box::new(self.work), None)) }
     }
 }
 
@@ -32,7 +32,8 @@ impl<T: Send + 'static> Pieces<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `give_up` says so; after that, and after the end, nothing comes out any more.
+    /// [`Error::Cancelled`] when `give_up` says so, and [`Error::Nar`] when this is to be a NAR and is none; after that, and
+    /// after the end, nothing comes out any more.
     ///
     /// # Panics
     ///
@@ -63,14 +64,15 @@ impl<T: Send + 'static> Pieces<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `give_up` says so, or when the input was ended or given up before.
+    /// [`Error::Cancelled`] when `give_up` says so, or when the input was ended or given up before; [`Error::Nar`] when this
+    /// is to be a NAR and is not a whole one.
     ///
     /// # Panics
     ///
     /// When the work on a chunk panics, with its message.
     pub fn finish(&mut self, give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
         let pipeline = self.pipeline.take().ok_or(Error::Cancelled)?;
-        pipeline.end();
+        pipeline.end()?;
         let mut results = Vec::new();
         loop {
             match pipeline.next(false, false, give_up)? {

@@ -16,12 +16,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use super::NAP;
 use super::blocks::{BLOCK, Block, Blocks};
 use super::chunk::ChunkBytes;
+use super::cuts::Cuts;
 use super::front::Front;
 use super::jobs::Job;
-use super::options::Cutter;
 use super::tap::{self, After, Filled};
 use crate::GiveUp;
 use crate::error::Error;
+use crate::nar::NarError;
 use crate::source::Source;
 use crate::workers::{Helper, Workers, polite};
 
@@ -107,17 +108,17 @@ enum Turn {
 impl<T: Send + 'static> Pipeline<T> {
     /// For what is in `source`, or, without one, for what is fed.
     pub(super) fn new(
-        cutter: Cutter,
+        cuts: Cuts,
         workers: Workers,
         work: Work<T>,
         source: Option<Box<dyn Source + Send>>,
     ) -> Self {
-        let max_size = cutter.max_size();
+        let max_size = cuts.max_size();
         let state = State {
             source,
             reading: false,
             filled: VecDeque::new(),
-            front: Some(Front::new(cutter)),
+            front: Some(Front::new(cuts)),
             scanning: false,
             queue: VecDeque::new(),
             running: 0,
@@ -216,32 +217,33 @@ impl<T: Send + 'static> Pipeline<T> {
 
     /// Lets `fill` put bytes into a block; it tells how many. To be called when [`Next::Feed`] asks for it. With
     /// `prompt`, a block in which a chunk ends is closed at once.
-    pub(super) fn feed<E>(
+    pub(super) fn feed(
         &self,
         prompt: bool,
-        fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
-    ) -> Result<usize, E> {
+        fill: impl FnOnce(&mut [u8]) -> Result<usize, Error>,
+    ) -> Result<usize, Error> {
         let mut state = self.shared.lock();
         let mut front = state.front.take().expect("input is asked for until it ends");
         if !front.is_open() {
             front.open(state.blocks.take().expect("input is asked for when there is a block"));
         }
         drop(state);
-        let (jobs, count) = front.feed(prompt, fill);
+        let (jobs, count) = front.feed(prompt, fill)?;
         let mut state = self.shared.lock();
         state.front = Some(front);
         self.shared.queue(state, jobs);
-        count
+        Ok(count)
     }
 
     /// Ends the input that was fed.
-    pub(super) fn end(&self) {
+    pub(super) fn end(&self) -> Result<(), NarError> {
         let mut state = self.shared.lock();
         if let Some(mut front) = state.front.take() {
-            let jobs = front.end();
+            let jobs = front.end()?;
             state.blocks.give_back(front.into_blocks());
             self.shared.queue(state, jobs);
         }
+        Ok(())
     }
 }
 
@@ -307,19 +309,30 @@ impl<T: Send + 'static> Shared<T> {
     }
 
     fn scan(self: &Arc<Self>, mut front: Front, Filled { block, count, after }: Filled) {
-        let mut jobs = front.advance(block, count);
-        if matches!(after, After::End) {
-            jobs.extend(front.end());
-        }
+        let ended = matches!(after, After::End);
+        let jobs = front.advance(block, count).and_then(|mut jobs| {
+            if ended {
+                jobs.extend(front.end()?);
+            }
+            Ok(jobs)
+        });
         let mut state = self.lock();
         state.scanning = false;
-        match after {
-            After::More => state.front = Some(front),
-            After::End => state.blocks.give_back(front.into_blocks()),
-            After::Failure(error) => state.failure = Some(Failure::Error(error)),
-            After::Panic(panic) => state.failure = Some(Failure::Panic(panic)),
-        }
-        self.queue(state, jobs);
+        let failure = match (jobs, after) {
+            (Err(error), _) => Failure::Error(error.into()),
+            (Ok(_), After::Failure(error)) => Failure::Error(error),
+            (Ok(_), After::Panic(panic)) => Failure::Panic(panic),
+            (Ok(jobs), After::More | After::End) => {
+                if ended {
+                    state.blocks.give_back(front.into_blocks());
+                } else {
+                    state.front = Some(front);
+                }
+                return self.queue(state, jobs);
+            }
+        };
+        state.failure = Some(failure);
+        self.notify(&state);
     }
 
     /// Queues the jobs that came of scanning.

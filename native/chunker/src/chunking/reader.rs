@@ -25,12 +25,9 @@ impl<W> Chunking<W> {
         let workers = if short { Workers::of_this_thread() } else { self.workers };
         let work = Box::new(self.work);
         let running = if source.is_live() {
-            (
-                Pipeline::new(self.cutter, workers, work, None),
-                Some(Box::new(source) as Box<dyn Source + Send>),
-            )
+            (Pipeline::new(self.cuts, workers, work, None), Some(Box::new(source) as Box<dyn Source + Send>))
         } else {
-            (Pipeline::new(self.cutter, workers, work, Some(Box::new(source))), None)
+            (Pipeline::new(self.cuts, workers, work, Some(Box::new(source))), None)
         };
         Reader { running: Some(running) }
     }
@@ -78,8 +75,8 @@ impl<T: Send + 'static> Reader<T> {
     ///
     /// # Errors
     ///
-    /// What the source fails with, and [`Error::Cancelled`] when `give_up` says so. After an error comes
-    /// [`Step::End`].
+    /// What the source fails with, [`Error::Nar`] when this is to be a NAR and is none, and [`Error::Cancelled`] when
+    /// `give_up` says so. After an error comes [`Step::End`].
     ///
     /// # Panics
     ///
@@ -156,7 +153,7 @@ fn step_live<T: Send + 'static>(
                     Ok::<_, Error>(read.unwrap_or(0))
                 })?;
                 match read {
-                    Some(0) => pipeline.end(),
+                    Some(0) => pipeline.end()?,
                     Some(_) => {}
                     None => return Ok(Step::Waiting),
                 }

@@ -116,7 +116,17 @@ impl Scanner {
         (length > 0).then_some(length)
     }
 
-    fn begin(&mut self, length: usize) {
+    pub(crate) fn max_size(&self) -> usize {
+        self.cutter.max_size
+    }
+
+    /// Whether the last byte fed opens the next chunk, provided that another byte follows.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending
+    }
+
+    /// Begins a chunk of which `length` bytes, at most `scan_start`, have been fed.
+    pub(crate) fn begin(&mut self, length: usize) {
         self.length = length;
         self.hash = 0;
         self.pending = false;

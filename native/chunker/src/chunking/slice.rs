@@ -8,10 +8,11 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use rayon::ThreadPool;
 
 use super::chunk::ChunkBytes;
-use super::scanner::Scanner;
+use super::cuts::Cuts;
 use super::{Chunking, GROUP, NAP, STRETCH};
 use crate::GiveUp;
 use crate::error::Error;
+use crate::nar::NarError;
 use crate::workers::{Helper, polite};
 
 impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
@@ -20,18 +21,19 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `give_up` says so, and nothing else.
+    /// [`Error::Cancelled`] when `give_up` says so, and [`Error::Nar`] when this is to be a NAR and is none.
     ///
     /// # Panics
     ///
     /// When the work on a chunk panics, with its message.
     pub fn slice(&self, data: &[u8], give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
-        let ranges = Ranges { scanner: Scanner::new(self.cutter.clone()), data, scanned: 0, offset: 0 };
+        let ranges = Ranges { cuts: self.cuts.clone(), data, scanned: 0, offset: 0 };
         match self.workers.pool() {
             Some(pool) if data.len() > 2 * GROUP => self.shared(pool, ranges, give_up),
             _ => {
                 let mut results = Vec::new();
                 for range in ranges {
+                    let range = range?;
                     // Asking costs little beside a chunk of usual size, but not beside one of 64 bytes.
                     if range.start / GROUP != range.end / GROUP && give_up() {
                         return Err(Error::Cancelled);
@@ -62,6 +64,7 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
                 queue: VecDeque::new(),
                 helpers: 0,
                 scanning: false,
+                failure: None,
                 results: Vec::new(),
             }),
             scanned: Condvar::new(),
@@ -92,14 +95,18 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
                 }
             }
         };
-        let finished = pool.in_place_scope(|scope| {
+        pool.in_place_scope(|scope| {
             let _present = self.workers.attend();
             loop {
                 if give_up() {
                     board.stopped.store(true, Ordering::Relaxed);
-                    return false;
+                    return Err(Error::Cancelled);
                 }
                 let mut state = board.lock();
+                if let Some(error) = state.failure.take() {
+                    board.stopped.store(true, Ordering::Relaxed);
+                    return Err(error.into());
+                }
                 if state.helpers < self.workers.most_helpers()
                     && state.ranges.is_some()
                     && let Some(helper) = self.workers.recruit()
@@ -115,13 +122,10 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
                         run(group, give_up);
                     }
                     Turn::Wait => board.wait(state),
-                    Turn::Rest => return true,
+                    Turn::Rest => return Ok(()),
                 }
             }
-        });
-        if !finished {
-            return Err(Error::Cancelled);
-        }
+        })?;
         let state = board.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(state.results.into_iter().flatten().collect())
     }
@@ -144,6 +148,7 @@ struct State<'a, T> {
     /// The helpers that are at work or about to be.
     helpers: usize,
     scanning: bool,
+    failure: Option<NarError>,
     results: Vec<Vec<T>>,
 }
 
@@ -168,16 +173,23 @@ impl<'a, T> Board<'a, T> {
         let mut group = Vec::new();
         let mut bytes = 0;
         let more = loop {
-            let Some(range) = ranges.next() else { break false };
+            let range = match ranges.next().transpose() {
+                Ok(Some(range)) => range,
+                Ok(None) => break Ok(false),
+                Err(error) => break Err(error),
+            };
             bytes += range.len();
             group.push(range);
             if bytes >= GROUP {
-                break true;
+                break Ok(true);
             }
         };
         let mut state = self.lock();
         state.scanning = false;
-        state.ranges = more.then_some(ranges);
+        match more {
+            Ok(more) => state.ranges = more.then_some(ranges),
+            Err(error) => state.failure = Some(error),
+        }
         if !group.is_empty() {
             let place = state.results.len();
             state.results.push(Vec::new());
@@ -212,37 +224,40 @@ impl<'a, T> State<'a, T> {
 
 /// The chunks of `data`, one after the other.
 struct Ranges<'a> {
-    scanner: Scanner,
+    cuts: Cuts,
     data: &'a [u8],
-    /// How far the scanner is.
+    /// How far the scanner is, which may be further than the last cut.
     scanned: usize,
     /// Where the next chunk begins.
     offset: usize,
 }
 
 impl Iterator for Ranges<'_> {
-    type Item = Range<usize>;
+    type Item = Result<Range<usize>, NarError>;
 
-    fn next(&mut self) -> Option<Range<usize>> {
+    fn next(&mut self) -> Option<Self::Item> {
         let start = self.offset;
-        self.offset += self.scan()?;
-        Some(start..self.offset)
+        let length = self.scan().transpose()?;
+        Some(length.map(|length| {
+            self.offset += length;
+            start..self.offset
+        }))
     }
 }
 
 impl Ranges<'_> {
     /// The length of the next chunk.
-    fn scan(&mut self) -> Option<usize> {
+    fn scan(&mut self) -> Result<Option<usize>, NarError> {
         loop {
             let rest = &self.data[self.scanned..];
             let stretch = &rest[..rest.len().min(STRETCH)];
-            if let Some(cut) = self.scanner.feed(stretch) {
+            if let Some(cut) = self.cuts.feed(stretch)? {
                 self.scanned += cut.consumed;
-                return Some(cut.length);
+                return Ok(Some(cut.length));
             }
             self.scanned += stretch.len();
             if stretch.len() == rest.len() {
-                return self.scanner.finish();
+                return self.cuts.finish();
             }
             polite();
         }

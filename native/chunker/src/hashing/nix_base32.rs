@@ -24,6 +24,11 @@ impl Base32Error {
     }
 }
 
+/// Whether a byte is one of the digits.
+pub(crate) const fn is_digit(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'z') && !matches!(byte, b'e' | b'o' | b'u' | b't')
+}
+
 /// Writes `bytes` in Nix's notation: 52 characters for 32 bytes. O(n).
 #[must_use]
 pub fn encode(bytes: &[u8]) -> String {
@@ -115,6 +120,13 @@ mod tests {
             if let Ok(bytes) = decode(text.as_bytes()) {
                 prop_assert_eq!(encode(&bytes), text);
             }
+        }
+    }
+
+    #[test]
+    fn the_digits_are_those_of_the_alphabet() {
+        for byte in 0..=255 {
+            assert_eq!(is_digit(byte), ALPHABET.contains(&byte), "{byte}");
         }
     }
 

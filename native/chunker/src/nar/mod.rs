@@ -4,6 +4,8 @@
 //! * [`List`], [`Listing`], [`struct@Hash`], [`ReadFile`] and [`Restore`] are [`Reading`]s: what comes of reading a NAR.
 //!   [`read_slice`] and [`read_source`] carry them out.
 //! * [`Dump`] writes one, as a source of bytes; [`dump_file`] writes it to a file.
+//! * [`chunking`] finds cut points along the files in one.
+//! * [`references`] takes the hashes of dependencies out of content, so that packages built anew share their chunks.
 //!
 //! Whatever makes files or reads them by their names in a tree is there on Unix alone.
 //!
@@ -40,6 +42,7 @@
 //!
 //! Names and targets are bytes, not text.
 
+pub mod chunking;
 #[cfg(unix)]
 mod dump;
 mod error;
@@ -51,6 +54,7 @@ mod parser;
 mod place;
 mod read_file;
 mod reading;
+pub mod references;
 #[cfg(unix)]
 mod restore;
 mod wire;

@@ -2,12 +2,16 @@
 
 #[cfg(all(unix, feature = "sha256"))]
 mod against_nix;
+mod chunking;
 #[cfg(unix)]
 mod files;
 #[cfg(unix)]
 mod folder;
+#[path = "../inputs/mod.rs"]
+mod inputs;
 mod malformed;
 mod naive;
 mod parsing;
 #[cfg(all(unix, feature = "sha256"))]
 mod program;
+mod references;

@@ -1,0 +1,319 @@
+//! Chunking along the files in NARs against plain FastCDC, on successive versions of packages.
+//!
+//! `cargo run --release --example nar_series -- [--average KIB] [--seeds N] [--variants] [--normalize] FOLDER [SERIES...]`
+//!
+//! FOLDER is what scripts/nar-series has made. A store that holds versions 1 to n-1 of a series is given version n, for each
+//! n from 2 on, and what it has to add is counted: the new bytes. More and smaller chunks find more that is known, in any
+//! manner of chunking; so each variant is compared with plain FastCDC of the average size that gives as many chunks, by
+//! interpolation between averages a quarter of an octave apart. Each figure is the mean over some seeds of the gear table,
+//! 0 first: with a single one luck decides more than the variant.
+//!
+//! Prints a row for each series. With `--variants` a row for each variant instead: how many new bytes more or less it has
+//! than plain FastCDC, for each series, all together, and how many times as many chunks. With `--normalize` store hashes are
+//! taken out of the NARs first.
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use chunker::chunking::{Cutter, Options, Scanner};
+use chunker::compression::{Codec, CompressOptions, compress};
+use chunker::nar::chunking::{Config, NarScanner};
+use chunker::nar::references::Normalizer;
+use chunker::nar::{Event, Kind, NarError, Parser};
+use rayon::prelude::*;
+
+/// What a chunk costs in the list of the chunks of a NAR: its hash and its length, in bytes.
+const METADATA: f64 = 40.0;
+
+/// The averages of plain FastCDC, in quarters of an octave from that of the variant.
+const SWEEP: std::ops::RangeInclusive<i32> = -6..=2;
+
+struct Nar {
+    bytes: Vec<u8>,
+    files: Vec<File>,
+}
+
+/// Where a file in a NAR is.
+struct File {
+    /// The start of its entry.
+    entry: usize,
+    /// Its contents.
+    start: usize,
+    end: usize,
+    /// The end of its entry.
+    entry_end: usize,
+    /// Whether it is a program or a library, by its first bytes.
+    is_program: bool,
+}
+
+impl File {
+    fn size(&self) -> u64 {
+        (self.end - self.start) as u64
+    }
+}
+
+impl Nar {
+    fn read(path: &Path, normalize: bool) -> Result<Self, Box<dyn Error>> {
+        let mut bytes = fs::read(path)?;
+        if normalize {
+            let mut normalized = Vec::new();
+            let mut normalizer = Normalizer::new();
+            normalizer.feed(&bytes, |bytes| normalized.extend_from_slice(bytes));
+            let references = normalizer.finish(|bytes| normalized.extend_from_slice(bytes));
+            eprintln!("{}: {} references", path.display(), references.len());
+            bytes = normalized;
+        }
+        let string = |length: usize| 8 + length.next_multiple_of(8);
+        let mut files = Vec::new();
+        let mut parser = Parser::new();
+        parser.feed(&bytes, |event| {
+            if let Event::Node(node) = event
+                && let Kind::Regular { executable, offset, size } = node.kind
+            {
+                // Before the contents: entry ( name NAME node ( type regular [executable ""] contents SIZE
+                let header = 8 * 16 + string(node.name().len()) + if executable { 32 } else { 0 } + 8;
+                let (start, size) = (offset as usize, size as usize);
+                files.push(File {
+                    entry: start.saturating_sub(header),
+                    start,
+                    end: start + size,
+                    // After them: padding ) )
+                    entry_end: start + size.next_multiple_of(8) + 32,
+                    is_program: [&b"\x7fELF"[..], b"\xcf\xfa\xed\xfe"]
+                        .iter()
+                        .any(|magic| bytes[start..].starts_with(magic)),
+                });
+            }
+            Ok::<_, NarError>(())
+        })?;
+        parser.finish()?;
+        Ok(Self { bytes, files })
+    }
+}
+
+/// Gives the lengths of the chunks of a NAR.
+type Chunk = dyn Fn(&Nar, Options) -> Vec<usize> + Sync;
+
+fn plain(options: Options, bytes: &[u8]) -> Vec<usize> {
+    let mut scanner = Scanner::new(Cutter::new(&options).expect("in range"));
+    let (mut lengths, mut rest) = (Vec::new(), bytes);
+    while let Some(cut) = scanner.feed(rest) {
+        rest = &rest[cut.consumed..];
+        lengths.push(cut.length);
+    }
+    lengths.extend(scanner.finish());
+    lengths
+}
+
+/// As the engine does it, with entries of at least so many averages, and boundaries within so much of one.
+fn engine(entry: f64, distance: f64) -> Box<Chunk> {
+    Box::new(move |nar, options| {
+        let of_average = |factor: f64| Some((factor * options.avg_size as f64) as u64);
+        let config = Config {
+            options,
+            min_entry_size: of_average(entry),
+            boundary_preference_distance: of_average(distance),
+        };
+        let mut scanner = NarScanner::new(&config).expect("in range");
+        let (mut lengths, mut rest) = (Vec::new(), &nar.bytes[..]);
+        while let Some(cut) = scanner.feed(rest).expect("it was read before") {
+            rest = &rest[cut.consumed..];
+            lengths.push(cut.length);
+        }
+        lengths.extend(scanner.finish().expect("it was read before"));
+        lengths
+    })
+}
+
+/// Forces cuts at places that depend on the file, and leaves all else to FastCDC.
+fn forced(cuts: impl Fn(&File, Options) -> Vec<usize> + Sync + 'static) -> Box<Chunk> {
+    Box::new(move |nar, options| {
+        let mut start = 0;
+        let ends = nar.files.iter().flat_map(|file| cuts(file, options)).chain([nar.bytes.len()]);
+        ends.flat_map(|end| plain(options, &nar.bytes[std::mem::replace(&mut start, end)..end])).collect()
+    })
+}
+
+fn variants() -> Vec<(String, Box<Chunk>)> {
+    let mut variants: Vec<(String, Box<Chunk>)> = Vec::new();
+    for entry in [0.25, 0.5, 1.0, 2.0, 4.0] {
+        variants.push((format!("contents of files from {entry} averages on"), engine(entry, 0.0)));
+    }
+    for distance in [0.125, 0.25] {
+        variants.push((format!("the same from 2 on, boundaries within {distance}"), engine(2.0, distance)));
+    }
+    variants.push(("no forced cuts, boundaries within 0.25".into(), engine(1e9, 0.25)));
+    let with_header = |file: &File, options: Options| {
+        if file.size() < 2 * options.avg_size { vec![] } else { vec![file.entry, file.entry_end] }
+    };
+    variants.push(("whole entries of files from 2 averages on".into(), forced(with_header)));
+    let separate_header = |file: &File, options: Options| {
+        if file.size() < 2 * options.avg_size { vec![] } else { vec![file.entry, file.start, file.end] }
+    };
+    variants.push(("header and contents of files from 2 averages on".into(), forced(separate_header)));
+    let programs = |file: &File, options: Options| {
+        let least = if file.is_program { options.min_size } else { 2 * options.avg_size };
+        if file.size() < least { vec![] } else { vec![file.start, file.end] }
+    };
+    variants.push(("contents from 2 averages on, and of programs".into(), forced(programs)));
+    variants
+}
+
+/// What came of adding all versions of a series but the first.
+#[derive(Debug, Clone, Copy, Default)]
+struct Figures {
+    chunks: f64,
+    /// Chunks below the minimum size.
+    short: f64,
+    new: f64,
+    /// The new chunks, each compressed. With the first seed only, and only where it is asked for.
+    compressed: f64,
+}
+
+fn add(series: &[Nar], chunk: &Chunk, options: Options, with_compression: bool) -> Figures {
+    let chunks = |nar: &Nar| -> Vec<_> {
+        let mut offset = 0;
+        let hashed = |length| {
+            offset += length;
+            (blake3::hash(&nar.bytes[offset - length..offset]), offset - length, length)
+        };
+        chunk(nar, options).into_iter().map(hashed).collect()
+    };
+    let versions: Vec<_> = series.par_iter().map(chunks).collect();
+    let mut known: HashSet<_> = versions[0].iter().map(|&(hash, ..)| hash).collect();
+    let mut figures = Figures::default();
+    for (nar, chunks) in series.iter().zip(&versions).skip(1) {
+        figures.chunks += chunks.len() as f64;
+        figures.short +=
+            chunks.iter().filter(|&&(.., length)| (length as u64) < options.min_size).count() as f64;
+        let new: Vec<_> = chunks.iter().filter(|&&(hash, ..)| known.insert(hash)).collect();
+        figures.new += new.iter().map(|&&(.., length)| length as f64).sum::<f64>();
+        if with_compression {
+            let zstd = CompressOptions::new(Codec::Zstd).level(3);
+            let compressed = |&&(_, offset, length): &&(_, usize, usize)| {
+                compress(&nar.bytes[offset..offset + length], &zstd).expect("it can be compressed").len()
+                    as f64
+            };
+            figures.compressed += new.par_iter().map(compressed).sum::<f64>();
+        }
+    }
+    figures
+}
+
+/// The mean over seeds 0 to `seeds` - 1.
+fn mean(series: &[Nar], chunk: &Chunk, average: f64, seeds: u64, with_compression: bool) -> Figures {
+    let mut mean = Figures::default();
+    for seed in 0..seeds {
+        let options = Options { seed, ..Config::with_average(average as u64).options };
+        let figures = add(series, chunk, options, with_compression && seed == 0);
+        mean.chunks += figures.chunks / seeds as f64;
+        mean.short += figures.short / seeds as f64;
+        mean.new += figures.new / seeds as f64;
+        mean.compressed += figures.compressed;
+    }
+    mean
+}
+
+/// What plain FastCDC comes to where it gives so many chunks.
+fn at_equal_count(sweep: &[Figures], chunks: f64) -> Figures {
+    let above = sweep.partition_point(|figures| figures.chunks < chunks).clamp(1, sweep.len() - 1);
+    let (low, high) = (sweep[above - 1], sweep[above]);
+    // A small package is one chunk with any average.
+    let octaves = (high.chunks / low.chunks).ln();
+    let way = if octaves > 0.0 { ((chunks / low.chunks).ln() / octaves).clamp(0.0, 1.0) } else { 0.0 };
+    let between = |low: f64, high: f64| low + way * (high - low);
+    Figures {
+        chunks,
+        short: between(low.short, high.short),
+        new: between(low.new, high.new),
+        compressed: between(low.compressed, high.compressed),
+    }
+}
+
+fn per_cent(value: f64, of: f64) -> f64 {
+    if value == of { 0.0 } else { 100.0 * (value / of - 1.0) }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let (mut average, mut seeds, mut compare_variants) = (512.0 * 1024.0, 8, false);
+    let mut normalize = false;
+    let mut arguments = std::env::args().skip(1).peekable();
+    while let Some(option) = arguments.next_if(|argument| argument.starts_with("--")) {
+        let mut value = || arguments.next().ok_or("a number is missing");
+        match option.as_str() {
+            "--average" => average = value()?.parse::<f64>()? * 1024.0,
+            "--seeds" => seeds = value()?.parse()?,
+            "--normalize" => normalize = true,
+            "--variants" => compare_variants = true,
+            other => return Err(format!("unknown option {other}").into()),
+        }
+    }
+    let folder = arguments.next().ok_or("the folder with the series is missing")?;
+    let mut names: Vec<_> = arguments.collect();
+    if names.is_empty() {
+        for entry in fs::read_dir(&folder)? {
+            names.push(entry?.file_name().into_string().map_err(|_| "a name that is no text")?);
+        }
+        names.sort();
+    }
+
+    let variants = if compare_variants { variants() } else { vec![("engine".into(), engine(2.0, 0.25))] };
+    let mut rows: Vec<_> = variants.iter().map(|(name, _)| format!("| {name} |")).collect();
+    let mut totals = vec![[Figures::default(); 2]; variants.len()];
+    for name in &names {
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(Path::new(&folder).join(name))? {
+            paths.push(entry?.path());
+        }
+        paths.sort();
+        let series =
+            paths.par_iter().map(|path| Nar::read(path, normalize).map_err(|error| error.to_string()));
+        let series = series.collect::<Result<Vec<_>, _>>()?;
+        let plain: &Chunk = &|nar, options| plain(options, &nar.bytes);
+        let averages = SWEEP.map(|step| average * f64::from(step).exp2().powf(0.25));
+        let run = |chunk, average| mean(&series, chunk, average, seeds, !compare_variants);
+        let mut sweep: Vec<_> = averages.map(|average| run(plain, average)).collect();
+        sweep.sort_by(|a, b| a.chunks.total_cmp(&b.chunks));
+        let plain_chunks = run(plain, average).chunks;
+        for (i, (_, chunk)) in variants.iter().enumerate() {
+            let ours = run(&**chunk, average);
+            let theirs = at_equal_count(&sweep, ours.chunks);
+            for (total, figures) in totals[i].iter_mut().zip([ours, theirs]) {
+                total.chunks += figures.chunks;
+                total.short += figures.short;
+                total.new += figures.new;
+                total.compressed += figures.compressed;
+            }
+            let change = per_cent(ours.new, theirs.new);
+            if compare_variants {
+                rows[i] += &format!(" {change:+.1} ({:.2}) |", ours.chunks / plain_chunks);
+            } else {
+                let bytes: usize = series[1..].iter().map(|nar| nar.bytes.len()).sum();
+                print!("| {name} | {} | {:.1} |", series.len(), bytes as f64 / 1e6);
+                print_row(&ours, &theirs);
+            }
+        }
+    }
+    if compare_variants {
+        println!("| | {} | together |", names.join(" | "));
+        for (row, [ours, theirs]) in rows.iter().zip(&totals) {
+            println!("{row} {:+.2} |", per_cent(ours.new, theirs.new));
+        }
+    } else {
+        print!("| together | | |");
+        print_row(&totals[0][0], &totals[0][1]);
+    }
+    Ok(())
+}
+
+/// Chunks, short chunks, kB of metadata; then MB that are new and MB of them compressed, of plain FastCDC and ours.
+fn print_row(ours: &Figures, theirs: &Figures) {
+    let Figures { chunks, short, new, compressed } = *ours;
+    print!(" {chunks:.0} | {short:.1} | {:.1} |", chunks * METADATA / 1e3);
+    for (theirs, ours) in [(theirs.new, new), (theirs.compressed, compressed)] {
+        print!(" {:.2} | {:.2} | {:+.2}% |", theirs / 1e6, ours / 1e6, per_cent(ours, theirs));
+    }
+    println!();
+}
