@@ -3,6 +3,7 @@
 //! * [`chunking`] cuts inputs into chunks and works on them on several threads;
 //! * [`compression`] compresses and decompresses with four codecs;
 //! * [`batch`] spreads many items over the threads;
+//! * [`cache`] looks digests up that were computed before;
 //! * [`hashing`] makes digests and writes them as Nix does;
 //! * [`source`] is where bytes come from, and [`mod@file`] reads files of any kind without waiting for anybody;
 //! * [`workers`] is the pool of threads that all of them share;
@@ -11,6 +12,7 @@
 //! Nothing here knows of Erlang: the NIF crate decodes terms, calls this one, and encodes what it gives.
 
 pub mod batch;
+pub mod cache;
 pub mod chunking;
 pub mod compression;
 pub mod cpu;
