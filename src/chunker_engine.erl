@@ -11,8 +11,9 @@
 -export([compress/3, decompress/2, compress_batch/3, decompress_batch/3, detect_format/1, train_dictionary/2]).
 -export([open_compressor/1, compress_update/2, compress_finish/1]).
 -export([open_decompressor/1, decompress_update/2, decompress_finish/1, close_coder/1]).
+-export([open_cache/1, is_cache/1, cache_get/3, cache_put/3, cache_stats/1, cache_clear/1]).
 -export([open_file/2, open_pieces/1, next/1, push/2, finish/1, close/1]).
--export_type([chunk/0, loaded/0, failure/0, stream/0, coder/0]).
+-export_type([chunk/0, loaded/0, failure/0, stream/0, coder/0, cache/0]).
 
 -type chunk() :: {Offset :: non_neg_integer(), Length :: pos_integer(), Hash :: <<_:256>>}.
 -type loaded() ::
@@ -20,6 +21,7 @@
         Compressed :: nil | binary()}.
 -type failure() :: {error, {Reason :: atom(), Details :: map()}}.
 -opaque coder() :: reference().
+-opaque cache() :: reference().
 -opaque stream() :: {regular | special | pieces, reference()}.
 
 -define(NIF, 'Elixir.Chunker.Native').
@@ -77,9 +79,29 @@ unless_special(_, Result, _) -> Result.
 batch({Threads, Threshold, Progress}, Run) ->
     chunker_progress:with(Progress, fun(To) -> Run({Threads, Threshold, To}) end).
 
--spec hash_batch([binary()], chunker:algorithm(), chunker_options:batch()) -> {ok, [<<_:256>>]} | failure().
-hash_batch(Items, Algorithm, Batch) ->
-    batch(Batch, fun(Native) -> ?NIF:hash_batch(Items, Algorithm, Native) end).
+-spec hash_batch([binary()], chunker_options:digests(), chunker_options:batch()) -> {ok, [<<_:256>>]} | failure().
+hash_batch(Items, Digests, Batch) ->
+    batch(Batch, fun(Native) -> ?NIF:hash_batch(Items, Digests, Native) end).
+
+-spec open_cache(chunker_options:cache()) -> {ok, cache()} | failure().
+open_cache(Options) -> ?NIF:cache_new(Options).
+
+-spec is_cache(term()) -> boolean().
+is_cache(Term) -> ?NIF:is_cache(Term).
+
+-spec cache_get(cache(), binary(), chunker:algorithm()) -> {ok, <<_:256>> | nil} | failure().
+cache_get(Cache, Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:cache_get_small(Cache, Data, Algorithm);
+cache_get(Cache, Data, Algorithm) -> ?NIF:cache_get(Cache, Data, Algorithm).
+
+-spec cache_put(cache(), binary(), chunker:algorithm()) -> {ok, <<_:256>>} | failure().
+cache_put(Cache, Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:cache_put_small(Cache, Data, Algorithm);
+cache_put(Cache, Data, Algorithm) -> ?NIF:cache_put(Cache, Data, Algorithm).
+
+-spec cache_stats(cache()) -> map().
+cache_stats(Cache) -> ?NIF:cache_stats(Cache).
+
+-spec cache_clear(cache()) -> ok.
+cache_clear(Cache) -> ?NIF:cache_clear(Cache).
 
 %% With a fallback, the codec that was used comes with the result.
 -spec compress(binary(), chunker_options:compression(), Fallback :: boolean()) ->
