@@ -54,7 +54,7 @@ defmodule Chunker.MixProject do
         "native/*/{Cargo.toml,build.rs,src}",
         # Cargo refuses a manifest whose benchmarks and examples are missing.
         "native/*/{benches,examples}",
-        "docs/{building,features}.md",
+        "docs/{building,cache,features}.md",
         "README.md",
         "CHANGELOG.md",
         "LICENSE"
@@ -65,7 +65,14 @@ defmodule Chunker.MixProject do
   defp docs do
     [
       main: "Chunker",
-      extras: ["README.md", "docs/building.md", "docs/features.md", "CHANGELOG.md", "LICENSE"]
+      extras: [
+        "README.md",
+        "docs/building.md",
+        "docs/features.md",
+        "docs/cache.md",
+        "CHANGELOG.md",
+        "LICENSE"
+      ]
     ]
   end
 end

@@ -8,8 +8,8 @@
 %% '''
 %%
 %% A content is known again by a 128-bit fingerprint of all of its bytes, made with a secret that is drawn for each cache.
-%% Nobody who does not know it can choose two contents that are taken for the same: for contents of up to 64 MiB, which
-%% all chunks are, the probability is below 2^-83 for each pair. With `{verify, content}' the cache keeps the contents and
+%% Nobody who does not know it can choose two contents that are taken for the same: for contents of up to 16 MiB, which
+%% all chunks are, the probability is at most 2^-83 for each pair. With `{verify, content}' the cache keeps the contents and
 %% compares them. The document `docs/cache.md' says what follows from that, and what a cache saves and costs.
 %%
 %% Any number of processes can use a cache at once. It is freed when no process holds it any more.

@@ -18,8 +18,8 @@ defmodule Chunker.Cache do
 
   A content is known again by algorithm, length, and a 128-bit fingerprint of all of its bytes, made with a secret that is
   drawn at random for each cache and never leaves it. That two different contents have the same fingerprint has a
-  probability that is proven to be below 2^-83 for contents of up to 64 MiB, which all chunks are, and below 2^-75 up to
-  1 GiB; longer ones go past the cache. The bound holds for contents that somebody chose with malice, since it is about
+  probability that is proven to be at most 2^-83 for contents of up to 16 MiB, which all chunks are, and at most 2^-75
+  up to 1 GiB; longer ones go past the cache. The bound holds for contents that somebody chose with malice, since it is about
   the secret, which they do not know. For a full cache of default size and 10^12 lookups that is one wrong digest
   with a probability below 1 in 90 million.
 
@@ -32,8 +32,8 @@ defmodule Chunker.Cache do
 
   A lookup reads every byte of the content once, and costs about a fifth of BLAKE3 and a twelfth of SHA-256, on CPUs
   that can multiply polynomials (`PCLMULQDQ` on x86-64, `PMULL` on ARM), which all but the oldest and smallest can;
-  `Chunker.info/0` says under `:kernels` whether this one has the fast `fingerprint`, `"umash"`. On others it is
-  `"polyval"`, which is about as slow as hashing. Functions that take `:cache` hash contents of less than 2 KiB at once,
+  `Chunker.info/0` says under `:kernels` whether this one has the fast `:fingerprint`, `"umash"`. On others it is
+  `"poly1305"`, a tenth as fast, which pays for SHA-256 alone. Functions that take `:cache` hash contents of less than 2 KiB at once,
   since looking them up would cost as much: they are neither counted nor kept.
   """
 

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, IoError};
 
-use super::{polyval, umash};
+use super::{poly1305, umash};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Fingerprint(pub(super) [u64; 2]);
@@ -11,7 +11,7 @@ pub(super) struct Fingerprint(pub(super) [u64; 2]);
 /// What nobody outside knows, so that nobody can look for contents that collide.
 pub(super) enum Secret {
     Umash(umash::Params),
-    Polyval(polyval::Params),
+    Poly1305(poly1305::Params),
     /// Gives all contents the same fingerprint, to see what happens then.
     #[cfg(test)]
     Blind,
@@ -23,35 +23,30 @@ impl Secret {
         getrandom::fill(&mut key).map_err(|error| IoError { path: None, source: error.into() })?;
         Ok(match umash::Params::new(&key) {
             Some(params) => Self::Umash(params),
-            None => Self::polyval(&key),
+            None => Self::Poly1305(poly1305::Params::new(&key)),
         })
-    }
-
-    pub(super) fn polyval(key: &[u8; 32]) -> Self {
-        let (point, _) = key.split_first_chunk().expect("16 of 32 bytes");
-        Self::Polyval(polyval::Params::new(*point))
     }
 
     pub(super) fn start(&self) -> Fingerprinting<'_> {
         match self {
             Self::Umash(params) => Fingerprinting::Umash(params.start()),
-            Self::Polyval(params) => Fingerprinting::Polyval(params.start()),
+            Self::Poly1305(params) => Fingerprinting::Poly1305(params.start()),
             #[cfg(test)]
             Self::Blind => Fingerprinting::Blind,
         }
     }
 }
 
-/// The name of the function that makes fingerprints on this CPU: `umash` or `polyval`.
+/// The name of the function that makes fingerprints on this CPU: `umash` or `poly1305`.
 #[must_use]
 pub fn implementation() -> &'static str {
-    if umash::is_supported() { "umash" } else { "polyval" }
+    if umash::is_supported() { "umash" } else { "poly1305" }
 }
 
 /// A fingerprint in the making, for contents that come in pieces. It does not depend on where they were cut.
 pub(super) enum Fingerprinting<'a> {
     Umash(umash::Fingerprinting<'a>),
-    Polyval(polyval::Fingerprinting),
+    Poly1305(poly1305::Fingerprinting),
     #[cfg(test)]
     Blind,
 }
@@ -60,7 +55,7 @@ impl Fingerprinting<'_> {
     pub(super) fn update(&mut self, data: &[u8]) {
         match self {
             Self::Umash(state) => state.update(data),
-            Self::Polyval(state) => state.update(data),
+            Self::Poly1305(state) => state.update(data),
             #[cfg(test)]
             Self::Blind => {}
         }
@@ -69,7 +64,7 @@ impl Fingerprinting<'_> {
     pub(super) fn finish(self) -> Fingerprint {
         match self {
             Self::Umash(state) => state.finish(),
-            Self::Polyval(state) => state.finish(),
+            Self::Poly1305(state) => state.finish(),
             #[cfg(test)]
             Self::Blind => Fingerprint([0; 2]),
         }

@@ -2,8 +2,8 @@
 //!
 //! A [`Cache`] knows the digests of contents by a fingerprint of every byte of them, which takes a fraction of the time
 //! that a digest takes. Fingerprints are made with a secret that is drawn for each cache, and two contents that were
-//! chosen without it have the same one with a probability that is proven to be below 2^-75 (below 2^-83 for the lengths
-//! that chunks have), so that a wrong answer is out of reach also for those who choose the contents; `docs/cache.md`
+//! chosen without it have the same one with a probability that is proven to be at most 2^-75 (at most 2^-83 for the
+//! lengths that chunks have), so that a wrong answer is out of reach also for those who choose the contents; `docs/cache.md`
 //! states the bounds and what follows from them. With [`Verify::Content`] the cache keeps the contents too and compares
 //! them.
 //!
@@ -11,7 +11,7 @@
 
 mod digester;
 mod fingerprint;
-mod polyval;
+mod poly1305;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -33,7 +33,7 @@ fn random(seed: u64, length: usize) -> Vec<u8> {
 /// Both functions, whatever this CPU would choose.
 fn secrets() -> Vec<Secret> {
     let umash = umash::Params::new(&[42; 32]).map(Secret::Umash);
-    umash.into_iter().chain([Secret::polyval(&[42; 32])]).collect()
+    umash.into_iter().chain([Secret::Poly1305(poly1305::Params::new(&[42; 32]))]).collect()
 }
 
 fn fingerprint<'a>(secret: &Secret, slices: impl IntoIterator<Item = &'a [u8]>) -> Fingerprint {
