@@ -91,17 +91,24 @@ defmodule Chunker.Cache do
   """
   @spec new([option()] | map()) :: t()
   def new(options \\ []) do
-    with {:ok, options} <- :chunker_options.cache(options),
-         {:ok, cache} <- :chunker_engine.open_cache(options) do
-      %__MODULE__{cache: cache}
-    else
-      {:badarg, message} ->
-        raise ArgumentError, message
-
-      {:error, {reason, details}} ->
-        error = Error.new(reason, details)
-        if reason == :invalid_options, do: raise(ArgumentError, Exception.message(error)), else: raise(error)
+    case :chunker_options.cache(options) do
+      {:ok, options} -> open(options)
+      {:error, {:invalid_options, details}} -> out_of_range!(details)
+      {:badarg, message} -> raise ArgumentError, message
     end
+  end
+
+  defp open(options) do
+    case :chunker_engine.open_cache(options) do
+      {:ok, cache} -> %__MODULE__{cache: cache}
+      {:error, {:invalid_options, details}} -> out_of_range!(details)
+      {:error, {reason, details}} -> raise Error.new(reason, details)
+    end
+  end
+
+  @spec out_of_range!(map()) :: no_return()
+  defp out_of_range!(details) do
+    raise ArgumentError, Exception.message(Error.new(:invalid_options, details))
   end
 
   @doc """

@@ -14,11 +14,11 @@ use poly1305::universal_hash::{KeyInit, UniversalHash};
 use super::fingerprint::Fingerprint;
 
 /// The secret point and what is added in the end, with what is precomputed of them.
-pub(super) struct Params(Poly1305);
+pub(super) struct Params(Box<Poly1305>);
 
 impl Params {
     pub(super) fn new(key: &[u8; 32]) -> Self {
-        Self(Poly1305::new(key.into()))
+        Self(Box::new(Poly1305::new(key.into())))
     }
 
     pub(super) fn start(&self) -> Fingerprinting {
@@ -27,7 +27,7 @@ impl Params {
 }
 
 pub(super) struct Fingerprinting {
-    state: Poly1305,
+    state: Box<Poly1305>,
     /// What has come of a block that is not full.
     rest: EagerBuffer<U16>,
 }
@@ -41,7 +41,7 @@ impl Fingerprinting {
         if self.rest.get_pos() > 0 {
             self.state.update(&[self.rest.pad_with_zeros()]);
         }
-        let value = u128::from_le_bytes(self.state.finalize().into());
+        let value = u128::from_le_bytes((*self.state).finalize().into());
         Fingerprint([value as u64, (value >> 64) as u64])
     }
 }
@@ -54,14 +54,14 @@ mod tests {
     #[test]
     fn poly1305_gives_the_vectors_of_the_rfc_in_whatever_pieces() {
         let with = |first: u8, rest: u8| [vec![first], vec![rest; 15]].concat();
-        let cases: [(u8, u8, Vec<Vec<u8>>, Vec<u8>); 5] = [
-            (2, 0, vec![vec![0xff; 16]], with(3, 0)),
-            (2, 0xff, vec![with(2, 0)], with(3, 0)),
-            (1, 0, vec![vec![0xff; 16], with(0xf0, 0xff), with(0x11, 0)], with(5, 0)),
-            (1, 0, vec![vec![0xff; 16], with(0xfb, 0xfe), vec![1; 16]], vec![0; 16]),
-            (2, 0, vec![with(0xfd, 0xff)], with(0xfa, 0xff)),
+        let cases = [
+            ((2, 0), vec![vec![0xff; 16]], with(3, 0)),
+            ((2, 0xff), vec![with(2, 0)], with(3, 0)),
+            ((1, 0), vec![vec![0xff; 16], with(0xf0, 0xff), with(0x11, 0)], with(5, 0)),
+            ((1, 0), vec![vec![0xff; 16], with(0xfb, 0xfe), vec![1; 16]], vec![0; 16]),
+            ((2, 0), vec![with(0xfd, 0xff)], with(0xfa, 0xff)),
         ];
-        for (point, added, blocks, expected) in cases {
+        for ((point, added), blocks, expected) in cases {
             let mut key = [added; 32];
             key[..16].copy_from_slice(&with(point, 0));
             let params = Params::new(&key);
