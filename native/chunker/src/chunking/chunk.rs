@@ -21,7 +21,7 @@ impl Chunk {
     /// The length of the longest chunk that any options give, in bytes.
     pub const LONGEST: u64 = fastcdc::v2020::MAXIMUM_MAX as u64;
 
-    /// The usual work on a chunk: to hash it, with an [`Algorithm`](crate::hashing::Algorithm) or with a [`Digester`], which
+    /// The usual work on a chunk: to hash it, with an [`Algorithm`] or with a [`Digester`], which
     /// may look the digest up.
     pub fn hashed(
         digester: impl Into<Digester>,
