@@ -54,7 +54,7 @@ defmodule Chunker.MixProject do
         "native/*/{Cargo.toml,build.rs,src}",
         # Cargo refuses a manifest whose benchmarks and examples are missing.
         "native/*/{benches,examples}",
-        "docs/{building,features,nar-chunking}.md",
+        "docs/{building,cache,features,nar-chunking}.md",
         "README.md",
         "CHANGELOG.md",
         "LICENSE"
@@ -70,6 +70,7 @@ defmodule Chunker.MixProject do
         "docs/building.md",
         "docs/features.md",
         "docs/nar-chunking.md",
+        "docs/cache.md",
         "CHANGELOG.md",
         "LICENSE"
       ]

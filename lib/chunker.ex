@@ -21,7 +21,7 @@ defmodule Chunker do
     * `stream/2` gives chunks with their bytes, one after the other, in bounded memory: to store them.
     * `chunk_data/2` does it for bytes that are in memory, and copies none of them.
     * `chunk_files/2` does it for many files in one call.
-    * `hash/2`, `hash_file/2` and `hash_batch/2` are the digests alone.
+    * `hash/2`, `hash_file/2` and `hash_batch/2` are the digests alone. `Chunker.Cache` knows those that were computed before.
     * `compress/2` and `decompress/2` are for one binary, `compress_batch/2` and `decompress_batch/2` for many,
       `compress_stream/2` and `decompress_stream/2` for what is larger than memory; `stream/2` compresses chunks in the
       same pass with its option `:compress`. `Chunker.Compressor` and `Chunker.Decompressor` are what they are made of.
@@ -45,6 +45,8 @@ defmodule Chunker do
     * `:seed` - a 64-bit number that keys the cut points, so that they tell nothing about the content to whoever
       does not know it. Default: 0, the published table.
     * `:hash` - `:blake3` or `:sha256`. Default: `:blake3`.
+    * `:cache` - a `Chunker.Cache`, in which digests are looked up before they are computed, and which takes in those that
+      were computed. Default: none.
     * `:threads` - 1 to 1,024: at most so many threads work on the call, that of the caller included. Default: the
       application's `config :chunker, threads: n`, else the number of dirty CPU schedulers online. It is also the size
       of the pool of threads that all calls share, which the first call makes.
@@ -109,6 +111,7 @@ defmodule Chunker do
           | {:normalization, 0..3}
           | {:seed, non_neg_integer()}
           | {:hash, algorithm()}
+          | {:cache, nil | Chunker.Cache.t()}
           | {:threads, pos_integer()}
 
   @type options :: [option()] | %{optional(atom()) => term()}
@@ -408,7 +411,7 @@ defmodule Chunker do
   @doc """
   The digests of many items, in their order: one call, on several threads.
 
-  `:hash` chooses the algorithm. Only options that are out of range give `{:error, error}`.
+  `:hash` chooses the algorithm, and `:cache` may be a `Chunker.Cache` that knows some of the digests. Only options that are out of range give `{:error, error}`.
 
   ## Examples
 
@@ -416,7 +419,10 @@ defmodule Chunker do
       true
 
   """
-  @spec hash_batch([iodata()], [{:hash, algorithm()} | batch_option()] | map()) ::
+  @spec hash_batch(
+          [iodata()],
+          [{:hash, algorithm()} | {:cache, nil | Chunker.Cache.t()} | batch_option()] | map()
+        ) ::
           [digest()] | {:error, Error.t()}
   def hash_batch(items, options \\ []) when is_list(items) do
     items = Enum.map(items, &binary!/1)
@@ -430,7 +436,10 @@ defmodule Chunker do
   @doc """
   The same as `hash_batch/2`, but raises `Chunker.Error`.
   """
-  @spec hash_batch!([iodata()], [{:hash, algorithm()} | batch_option()] | map()) :: [digest()]
+  @spec hash_batch!(
+          [iodata()],
+          [{:hash, algorithm()} | {:cache, nil | Chunker.Cache.t()} | batch_option()] | map()
+        ) :: [digest()]
   def hash_batch!(items, options \\ []) do
     with {:error, error} <- hash_batch(items, options), do: raise(error)
   end
@@ -749,7 +758,7 @@ defmodule Chunker do
 
     * `:version` - of the library that is loaded
     * `:cpu_features` - the instruction-set extensions of this CPU that matter here
-    * `:kernels` - what is used of them: `:scan` finds cut points
+    * `:kernels` - what is used of them: `:scan` finds cut points, `:fingerprint` is what a `Chunker.Cache` knows contents by
     * `:hashes` - for each hash function the instructions it is computed with here
     * `:codecs` - those that were built in
     * `:threads` - how many threads a call uses by default
@@ -758,7 +767,7 @@ defmodule Chunker do
   @spec info() :: %{
           version: String.t(),
           cpu_features: [String.t()],
-          kernels: %{scan: String.t()},
+          kernels: %{scan: String.t(), fingerprint: String.t()},
           hashes: %{algorithm() => String.t()},
           codecs: [codec()],
           threads: pos_integer()

@@ -22,6 +22,8 @@
 %% <li>`normalization': 0 to 3; how strongly sizes gather around the average. 1 by default.</li>
 %% <li>`seed': 64 bits; keys the cut points. 0 by default.</li>
 %% <li>`hash': `blake3' (the default) or `sha256'.</li>
+%% <li>`cache': a cache of {@link chunker_cache:new/1}, in which digests are looked up before they are computed, and which
+%%     takes in those that were computed. None by default.</li>
 %% <li>`threads': 1 to 1,024; at most so many threads work on the call. By default as many as the application's
 %%     environment says under `threads', else as many as there are dirty CPU schedulers online.</li>
 %% </ul>
@@ -272,7 +274,7 @@ chunk_files(Paths, Options) ->
 -spec hash_batch([iodata()]) -> [digest()] | {error, error()}.
 hash_batch(Items) -> hash_batch(Items, []).
 
-%% @doc The digests of many items, in their order, with `hash' as the algorithm.
+%% @doc The digests of many items, in their order, with `hash' as the algorithm and perhaps a `cache'.
 -spec hash_batch([iodata()], options()) -> [digest()] | {error, error()}.
 hash_batch(Items, Options) ->
     Arguments = [Items, Options],
@@ -443,7 +445,7 @@ decompressor_close(Decompressor) -> chunker_engine:close_coder(Decompressor).
     #{
         version := binary(),
         cpu_features := [binary()],
-        kernels := #{scan := binary()},
+        kernels := #{scan := binary(), fingerprint := binary()},
         hashes := #{algorithm() => binary()},
         codecs := [codec()],
         threads := pos_integer()
@@ -451,10 +453,11 @@ decompressor_close(Decompressor) -> chunker_engine:close_coder(Decompressor).
 info() ->
     Info = maps:from_list('Elixir.Chunker.Native':info()),
     #{version := Version, cpu_features := Features, kernel := Kernel, hashes := Hashes, codecs := Codecs} = Info,
+    #{fingerprint := Fingerprint} = Info,
     #{
         version => Version,
         cpu_features => Features,
-        kernels => #{scan => Kernel},
+        kernels => #{scan => Kernel, fingerprint => Fingerprint},
         hashes => maps:from_list(Hashes),
         codecs => Codecs,
         threads => chunker_options:threads()

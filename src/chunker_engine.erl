@@ -13,10 +13,11 @@
 -export([open_decompressor/1, decompress_update/2, decompress_finish/1, close_coder/1]).
 -export([parse_narinfo/1, narinfo_text/1, narinfo_fingerprint/1, sign_narinfo/2, verify_narinfo/2]).
 -export([generate_key/1, public_key/1]).
--export([open_file/2, open_pieces/1, next/1, push/2, finish/1, close/1]).
 -export([nar_data/2, nar_file/2, nar_open/1, nar_push/2, nar_finish/1, nar_close/1]).
 -export([nar_dump_file/2, nar_dump_open/1, nar_dump_next/1, nar_dump_close/1]).
--export_type([chunk/0, loaded/0, failure/0, stream/0, coder/0]).
+-export([open_cache/1, is_cache/1, cache_get/3, cache_put/3, cache_stats/1, cache_clear/1]).
+-export([open_file/2, open_pieces/1, next/1, push/2, finish/1, close/1]).
+-export_type([chunk/0, loaded/0, failure/0, stream/0, coder/0, cache/0]).
 -export_type([nar_wanted/0, nar_reader/0, nar_entry/0, nar_dump/0]).
 
 -type chunk() :: {Offset :: non_neg_integer(), Length :: pos_integer(), Hash :: <<_:256>>}.
@@ -33,6 +34,7 @@
 -opaque nar_reader() :: {nar_wanted(), reference()}.
 -opaque nar_dump() :: reference().
 -opaque coder() :: reference().
+-opaque cache() :: reference().
 -opaque stream() :: {regular | special | pieces, reference()}.
 
 -define(NIF, 'Elixir.Chunker.Native').
@@ -90,9 +92,29 @@ unless_special(_, Result, _) -> Result.
 batch({Threads, Threshold, Progress}, Run) ->
     chunker_progress:with(Progress, fun(To) -> Run({Threads, Threshold, To}) end).
 
--spec hash_batch([binary()], chunker:algorithm(), chunker_options:batch()) -> {ok, [<<_:256>>]} | failure().
-hash_batch(Items, Algorithm, Batch) ->
-    batch(Batch, fun(Native) -> ?NIF:hash_batch(Items, Algorithm, Native) end).
+-spec hash_batch([binary()], chunker_options:digests(), chunker_options:batch()) -> {ok, [<<_:256>>]} | failure().
+hash_batch(Items, Digests, Batch) ->
+    batch(Batch, fun(Native) -> ?NIF:hash_batch(Items, Digests, Native) end).
+
+-spec open_cache(chunker_options:cache()) -> {ok, cache()} | failure().
+open_cache(Options) -> ?NIF:cache_new(Options).
+
+-spec is_cache(term()) -> boolean().
+is_cache(Term) -> ?NIF:is_cache(Term).
+
+-spec cache_get(cache(), binary(), chunker:algorithm()) -> {ok, <<_:256>> | nil} | failure().
+cache_get(Cache, Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:cache_get_small(Cache, Data, Algorithm);
+cache_get(Cache, Data, Algorithm) -> ?NIF:cache_get(Cache, Data, Algorithm).
+
+-spec cache_put(cache(), binary(), chunker:algorithm()) -> {ok, <<_:256>>} | failure().
+cache_put(Cache, Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:cache_put_small(Cache, Data, Algorithm);
+cache_put(Cache, Data, Algorithm) -> ?NIF:cache_put(Cache, Data, Algorithm).
+
+-spec cache_stats(cache()) -> map().
+cache_stats(Cache) -> ?NIF:cache_stats(Cache).
+
+-spec cache_clear(cache()) -> ok.
+cache_clear(Cache) -> ?NIF:cache_clear(Cache).
 
 %% With a fallback, the codec that was used comes with the result.
 -spec compress(binary(), chunker_options:compression(), Fallback :: boolean()) ->

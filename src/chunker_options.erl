@@ -7,7 +7,8 @@
 
 -export([chunking/1, stream/1, files/1, hash/1, hash_batch/1, algorithm/1, threads/0]).
 -export([compression/1, compressor/1, decompression/1, compression_batch/1, decompression_batch/1, dictionary/1]).
--export_type([options/0, chunking/0, batch/0, progress/0, compression/0, decompression/0, checked/1]).
+-export([cache/1]).
+-export_type([options/0, chunking/0, digests/0, cache/0, batch/0, progress/0, compression/0, decompression/0, checked/1]).
 
 -type options() :: [{atom(), term()}] | #{atom() => term()}.
 
@@ -15,9 +16,14 @@
 
 -type chunking() :: {
     {MinSize :: integer(), AvgSize :: integer(), MaxSize :: integer(), Normalization :: integer(), Seed :: integer()},
-    chunker:algorithm(),
+    digests(),
     threads_and_pool()
 }.
+
+%% How to come by digests.
+-type digests() :: {chunker:algorithm(), nil | chunker_engine:cache()}.
+
+-type cache() :: {MaxEntries :: integer(), MaxMemory :: integer(), Verify :: fingerprint | content}.
 
 -type threads_and_pool() :: {Threads :: integer(), PoolSize :: pos_integer()}.
 
@@ -31,6 +37,7 @@
 %% Each option with its default and the type of its value.
 -define(THREADS, [{threads, configured, integer}]).
 -define(HASH, [{hash, blake3, atom}]).
+-define(DIGESTS, ?HASH ++ [{cache, nil, cache}]).
 -define(SIZES, [
     {min_size, 262_144, integer},
     {avg_size, 1_048_576, integer},
@@ -53,27 +60,33 @@
 
 -spec chunking(term()) -> checked(chunking()).
 chunking(Options) ->
-    with(Options, ?SIZES ++ ?HASH ++ ?THREADS, [fun chunking_form/1]).
+    with(Options, ?SIZES ++ ?DIGESTS ++ ?THREADS, [fun chunking_form/1]).
 
 %% For a stream, which may compress in the same pass.
 -spec stream(term()) -> checked({chunking(), nil | compression()}).
 stream(Options) ->
-    with(Options, ?SIZES ++ ?HASH ++ ?THREADS ++ [{compress, nil, options}], [
+    with(Options, ?SIZES ++ ?DIGESTS ++ ?THREADS ++ [{compress, nil, options}], [
         fun chunking_form/1, fun compress_form/1
     ]).
 
 %% For many files.
 -spec files(term()) -> checked({chunking(), batch()}).
 files(Options) ->
-    with(Options, ?SIZES ++ ?HASH ++ ?BATCH, [fun chunking_form/1, fun batch_form/1]).
+    with(Options, ?SIZES ++ ?DIGESTS ++ ?BATCH, [fun chunking_form/1, fun batch_form/1]).
 
 -spec hash(term()) -> checked(chunker:algorithm()).
 hash(Options) ->
     with(Options, ?HASH, [fun hash_form/1]).
 
--spec hash_batch(term()) -> checked({chunker:algorithm(), batch()}).
+-spec hash_batch(term()) -> checked({digests(), batch()}).
 hash_batch(Options) ->
-    with(Options, ?HASH ++ ?BATCH, [fun hash_form/1, fun batch_form/1]).
+    with(Options, ?DIGESTS ++ ?BATCH, [fun digests_form/1, fun batch_form/1]).
+
+%% For a cache of digests.
+-spec cache(term()) -> checked(cache()).
+cache(Options) ->
+    Known = [{max_entries, 100_000, integer}, {max_memory, 268_435_456, integer}, {verify, fingerprint, atom}],
+    with(Options, Known, [fun cache_form/1]).
 
 %% With whether to fall back on the fastest codec.
 -spec compression(term()) -> checked({compression(), Fallback :: boolean()}).
@@ -125,10 +138,20 @@ strategies() -> [{fastest, {lz4, nil}}, {balanced, {zstd, 3}}, {smallest, {xz, 6
 
 chunking_form(#{min_size := Min, avg_size := Avg, max_size := Max} = Values) ->
     #{normalization := Normalization, seed := Seed} = Values,
-    case hash_form(Values) of
-        {ok, Hash} -> {ok, {{Min, Avg, Max, Normalization, Seed}, Hash, threads_form(Values)}};
+    case digests_form(Values) of
+        {ok, Digests} -> {ok, {{Min, Avg, Max, Normalization, Seed}, Digests, threads_form(Values)}};
         Error -> Error
     end.
+
+digests_form(#{cache := Cache} = Values) ->
+    form(hash_form(Values), fun(Hash) -> {Hash, handle(Cache)} end).
+
+%% What the NIF knows a cache by, which Elixir keeps in a struct.
+handle(#{'__struct__' := 'Elixir.Chunker.Cache', cache := Cache}) -> Cache;
+handle(Cache) -> Cache.
+
+cache_form(#{max_entries := Entries, max_memory := Memory, verify := Verify}) ->
+    form(one_of(verify, Verify, [fingerprint, content]), fun(_) -> {Entries, Memory, Verify} end).
 
 hash_form(#{hash := Hash}) -> one_of(hash, Hash, algorithms()).
 
@@ -238,6 +261,8 @@ is(atom, Value) -> is_atom(Value);
 is(boolean, Value) -> is_boolean(Value);
 is(binary, Value) -> is_binary(Value);
 is(options, Value) -> is_list(Value) orelse is_map(Value);
+is(cache, #{'__struct__' := 'Elixir.Chunker.Cache'} = Value) -> chunker_engine:is_cache(handle(Value));
+is(cache, Value) -> chunker_engine:is_cache(Value);
 is(progress, {Pid, Ref}) -> is_pid(Pid) andalso is_reference(Ref);
 is(progress, Value) -> is_pid(Value) orelse is_function(Value, 2).
 
@@ -246,6 +271,7 @@ a(atom) -> "an atom";
 a(boolean) -> "true or false";
 a(binary) -> "a binary";
 a(options) -> "a list of options or a map";
+a(cache) -> "a cache";
 a(progress) -> "a pid, a pid and a reference, or a function of two arguments".
 
 badarg(Format, Arguments) ->

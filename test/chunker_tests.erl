@@ -220,7 +220,7 @@ errors_test() ->
     ?assertEqual(Hash, chunker:chunk_data(<<>>, [{hash, md5}])).
 
 badarg_test_() ->
-    Options = <<"unknown option colour; there are: min_size, avg_size, max_size, normalization, seed, hash, threads">>,
+    Options = <<"unknown option colour; there are: min_size, avg_size, max_size, normalization, seed, hash, cache, threads">>,
     Sources = <<"must be {file, Path}, a list of iodata, or a fun that gives {Piece, NextFun} or done">>,
     {ok, Odd} = chunker:stream([<<"a">>, odd]),
     {ok, Improper} = chunker:stream([<<"a">> | <<"b">>]),

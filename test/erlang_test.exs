@@ -5,7 +5,12 @@ defmodule Chunker.ErlangTest do
   @moduletag :tmp_dir
 
   # How many tests a module has at least.
-  for {module, least} <- [chunker_tests: 55, chunker_nar_tests: 5, chunker_narinfo_tests: 6] do
+  for {module, least} <- [
+        chunker_tests: 55,
+        chunker_nar_tests: 5,
+        chunker_narinfo_tests: 6,
+        chunker_cache_tests: 5
+      ] do
     test "the EUnit tests of #{module} pass without Elixir", %{tmp_dir: folder} do
       run(unquote(module), unquote(least), folder)
     end

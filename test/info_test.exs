@@ -25,6 +25,12 @@ defmodule Chunker.InfoTest do
     assert %{blake3: blake3, sha256: sha256} = info.hashes
     assert is_binary(blake3) and is_binary(sha256)
     assert is_binary(info.kernels.scan)
+
+    assert info.kernels.fingerprint ==
+             if("pclmulqdq" in info.cpu_features or "pmull" in info.cpu_features,
+               do: "umash",
+               else: "poly1305"
+             )
   end
 
   test "info/0 lists the CPU features that the kernel lists too" do

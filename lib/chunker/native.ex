@@ -19,7 +19,7 @@ defmodule Chunker.Native do
   def read_chunk(_path, _range, _hash, _algorithm), do: not_loaded()
 
   def chunk_files(_paths, _options, _batch), do: not_loaded()
-  def hash_batch(_items, _algorithm, _batch), do: not_loaded()
+  def hash_batch(_items, _digests, _batch), do: not_loaded()
   def compress_batch(_items, _options, _batch), do: not_loaded()
   def decompress_batch(_items, _options, _batch), do: not_loaded()
 
@@ -44,6 +44,15 @@ defmodule Chunker.Native do
   def stream_push(_stream, _piece), do: not_loaded()
   def stream_finish(_stream), do: not_loaded()
   def stream_close(_stream), do: not_loaded()
+
+  def cache_new(_options), do: not_loaded()
+  def is_cache(_term), do: not_loaded()
+  def cache_get_small(_cache, _data, _algorithm), do: not_loaded()
+  def cache_get(_cache, _data, _algorithm), do: not_loaded()
+  def cache_put_small(_cache, _data, _algorithm), do: not_loaded()
+  def cache_put(_cache, _data, _algorithm), do: not_loaded()
+  def cache_stats(_cache), do: not_loaded()
+  def cache_clear(_cache), do: not_loaded()
 
   def hash_small(_data, _algorithm), do: not_loaded()
   def hash(_data, _algorithm), do: not_loaded()

@@ -10,9 +10,9 @@ pub fn features() -> Vec<&'static str> {
         };
     }
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-    detect!(is_x86_feature_detected: "sse2" "ssse3" "sse4.1" "avx2" "avx512f" "avx512bw" "avx512vl" "avx512vbmi" "sha");
+    detect!(is_x86_feature_detected: "sse2" "ssse3" "sse4.1" "avx2" "avx512f" "avx512bw" "avx512vl" "avx512vbmi" "sha" "pclmulqdq");
     #[cfg(target_arch = "aarch64")]
-    detect!(is_aarch64_feature_detected: "neon" "sha2" "sve");
+    detect!(is_aarch64_feature_detected: "neon" "sha2" "pmull" "sve");
     features
 }
 

@@ -3,6 +3,7 @@
 //! * [`chunking`] cuts inputs into chunks and works on them on several threads;
 //! * [`compression`] compresses and decompresses with four codecs;
 //! * [`batch`] spreads many items over the threads;
+//! * [`cache`] looks digests up that were computed before;
 //! * [`hashing`] makes digests and writes them as Nix does;
 //! * [`narinfo`] reads, writes, signs and verifies what Nix's binary caches say about store paths;
 //! * [`nar`] reads and writes Nix archives;
@@ -13,6 +14,7 @@
 //! Nothing here knows of Erlang: the NIF crate decodes terms, calls this one, and encodes what it gives.
 
 pub mod batch;
+pub mod cache;
 pub mod chunking;
 pub mod compression;
 pub mod cpu;

@@ -13,7 +13,7 @@ use crate::blob::binary;
 use crate::chunking::{list, to_path};
 use crate::failure::{Failure, text};
 use crate::guard::{caller_died, guard};
-use crate::options::{BatchOptions, ChunkingOptions, Compression, Decompression, Hash, Progress};
+use crate::options::{BatchOptions, ChunkingOptions, Compression, Decompression, Digests, Progress};
 
 /// Calls `run` with a batch that tells progress as `{chunker_progress, Ref, Done, Total}`.
 fn with_batch<'a, T>(
@@ -68,15 +68,15 @@ fn code_batch<'a>(
 fn hash_batch<'a>(
     env: Env<'a>,
     items: Vec<Binary<'a>>,
-    algorithm: Hash,
+    digests: Digests,
     options: BatchOptions<'a>,
 ) -> NifResult<Term<'a>> {
     guard(env, || {
         let items: Vec<&[u8]> = items.iter().map(Binary::as_slice).collect();
-        let algorithm = algorithm.algorithm()?;
+        let digester = digests.digester()?;
         let digests = with_batch(env, &options, |batch, give_up| {
             let work =
-                |(): &mut (), item: &&[u8], give_up: GiveUp<'_>| algorithm.hash_or_give_up(item, give_up);
+                |(): &mut (), item: &&[u8], give_up: GiveUp<'_>| digester.digest_or_give_up(item, give_up);
             let digests = batch.run(&items, |item| item.len(), || (), work, give_up)?;
             digests.into_iter().collect::<Result<Vec<_>, _>>()
         })?;

@@ -6,6 +6,7 @@
 
 mod batch;
 mod blob;
+mod cache;
 mod chunking;
 mod codec_stream;
 mod compression;

@@ -1,21 +1,38 @@
 //! Options, as `chunker_options` sends them: in order, complete, and with values of the right type.
 
 use chunker::OptionsError;
+use chunker::cache::Digester;
 use chunker::chunking::{Chunk, Chunking, Cutter, Options};
 use chunker::compression::{Codec, CompressOptions, CompressionError, DecompressOptions, Dictionary};
 use chunker::hashing::Algorithm;
 use chunker::workers::Workers;
-use rustler::{Binary, Decoder, LocalPid, NifResult, NifTuple, Reference, Term};
+use rustler::{Binary, Decoder, LocalPid, NifResult, NifTuple, Reference, ResourceArc, Term};
 
+use crate::cache::SharedCache;
 use crate::failure::Failure;
 
-/// `{{Min, Avg, Max, Normalization, Seed}, Hash, {Threads, PoolSize}}`
+/// `{{Min, Avg, Max, Normalization, Seed}, {Hash, nil | Cache}, {Threads, PoolSize}}`
 #[derive(NifTuple)]
 #[rustler(decode)]
 pub(crate) struct ChunkingOptions<'a> {
     sizes: Sizes<'a>,
-    hash: Hash,
+    digests: Digests,
     threads: Threads<'a>,
+}
+
+/// `{Hash, nil | Cache}`
+#[derive(NifTuple)]
+#[rustler(decode)]
+pub(crate) struct Digests {
+    hash: Hash,
+    cache: Option<ResourceArc<SharedCache>>,
+}
+
+impl Digests {
+    pub(crate) fn digester<'a>(&self) -> Result<Digester, Failure<'a>> {
+        let cache = self.cache.as_ref().map(|cache| cache.share());
+        Ok(Digester::new(self.hash.algorithm()?, cache))
+    }
 }
 
 #[derive(NifTuple)]
@@ -188,8 +205,8 @@ impl<'a> Decoder<'a> for Hash {
 }
 
 impl<'a> ChunkingOptions<'a> {
-    pub(crate) fn algorithm(&self) -> Result<Algorithm, Failure<'a>> {
-        self.hash.algorithm()
+    pub(crate) fn digester(&self) -> Result<Digester, Failure<'a>> {
+        self.digests.digester()
     }
 
     pub(crate) fn workers(&self) -> Result<Workers, Failure<'a>> {
@@ -228,7 +245,7 @@ impl<'a> ChunkingOptions<'a> {
         Failure<'a>,
     > {
         self.threads.wanted()?;
-        Ok(Chunking::new(self.cutter()?, Workers::of_this_thread(), Chunk::hashed(self.algorithm()?)))
+        Ok(Chunking::new(self.cutter()?, Workers::of_this_thread(), Chunk::hashed(self.digester()?)))
     }
 
     /// Chunking that hashes each chunk and keeps none of its bytes.
@@ -238,7 +255,7 @@ impl<'a> ChunkingOptions<'a> {
         Chunking<impl Fn(&chunker::chunking::ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static>,
         Failure<'a>,
     > {
-        Ok(Chunking::new(self.cutter()?, self.workers()?, Chunk::hashed(self.algorithm()?)))
+        Ok(Chunking::new(self.cutter()?, self.workers()?, Chunk::hashed(self.digester()?)))
     }
 }
 

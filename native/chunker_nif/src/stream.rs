@@ -85,7 +85,7 @@ fn loading<'a>(
     options: &ChunkingOptions<'a>,
     compression: Option<Compression<'a>>,
 ) -> Result<impl Fn(&ChunkBytes<'_>) -> Load + Clone + Send + Sync + 'static, Failure<'a>> {
-    let hashed = Chunk::hashed(options.algorithm()?);
+    let hashed = Chunk::hashed(options.digester()?);
     let compressor = match compression {
         None => None,
         Some(compression) => Some(Arc::new((compression.checked()?, Mutex::new(Vec::new())))),

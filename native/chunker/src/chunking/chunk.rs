@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::GiveUp;
+use crate::cache::Digester;
 use crate::hashing::{Algorithm, Digest};
 
 /// A chunk of an input and its digest.
@@ -20,9 +21,13 @@ impl Chunk {
     /// The length of the longest chunk that any options give, in bytes.
     pub const LONGEST: u64 = fastcdc::v2020::MAXIMUM_MAX as u64;
 
-    /// The usual work on a chunk: hash it.
-    pub fn hashed(algorithm: Algorithm) -> impl Fn(&ChunkBytes<'_>) -> Self + Clone + Send + Sync + 'static {
-        move |chunk| Self { offset: chunk.offset, length: chunk.length, hash: chunk.hash(algorithm) }
+    /// The usual work on a chunk: to hash it, with an [`Algorithm`] or with a [`Digester`], which
+    /// may look the digest up.
+    pub fn hashed(
+        digester: impl Into<Digester>,
+    ) -> impl Fn(&ChunkBytes<'_>) -> Self + Clone + Send + Sync + 'static {
+        let digester = digester.into();
+        move |chunk| Self { offset: chunk.offset, length: chunk.length, hash: digester.digest(chunk.slices) }
     }
 }
 

@@ -1,0 +1,222 @@
+defmodule Chunker.Cache do
+  @moduledoc """
+  A cache of digests: those of contents that come again are looked up instead of computed.
+
+  When another version of a file is chunked, most of its chunks were there before. With a cache their digests are not
+  computed a second time:
+
+      cache = Chunker.Cache.new()
+      {:ok, monday} = Chunker.chunk_file("monday.tar", hash: :sha256, cache: cache)
+      {:ok, tuesday} = Chunker.chunk_file("tuesday.tar", hash: :sha256, cache: cache)
+      Chunker.Cache.stats(cache).hit_rate
+
+  `Chunker.chunk_file/2`, `Chunker.chunk_data/2`, `Chunker.chunk_files/2`, `Chunker.stream/2` and `Chunker.hash_batch/2`
+  take the option `:cache`; `get/3` and `put/3` are for other uses. Any number of processes can use a cache at once. It is
+  freed when no process holds it any more.
+
+  ## Whether an answer can be wrong
+
+  A content is known again by algorithm, length, and a 128-bit fingerprint of all of its bytes, made with a secret that is
+  drawn at random for each cache and never leaves it. That two different contents have the same fingerprint has a
+  probability that is proven to be at most 2^-83 for contents of up to 16 MiB, which all chunks are, and at most 2^-75
+  up to 1 GiB; longer ones go past the cache. The bound holds for contents that somebody chose with malice, since it is about
+  the secret, which they do not know. For a full cache of default size and 10^12 lookups that is one wrong digest
+  with a probability below 1 in 90 million.
+
+  With `verify: :content` the cache keeps the contents, within its memory, and compares them byte by byte: then no answer
+  can be wrong. It holds few chunks then, and taking one in costs a copy.
+
+  `docs/cache.md` derives these numbers, and says what a cache saves and costs.
+
+  ## When it pays
+
+  A lookup reads every byte of the content once, and costs about a fifth of BLAKE3 and a twelfth of SHA-256, on CPUs
+  that can multiply polynomials (`PCLMULQDQ` on x86-64, `PMULL` on ARM), which all but the oldest and smallest can;
+  `Chunker.info/0` says under `:kernels` whether this one has the fast `:fingerprint`, `"umash"`. On others it is
+  `"poly1305"`, a tenth as fast, which pays for SHA-256 alone. Functions that take `:cache` hash contents of less than 2 KiB at once,
+  since looking them up would cost as much: they are neither counted nor kept.
+  """
+
+  alias Chunker.Error
+
+  @enforce_keys [:cache]
+  defstruct [:cache]
+
+  @opaque t :: %__MODULE__{cache: :chunker_cache.cache()}
+
+  @typedoc "An option of `new/1`."
+  @type option ::
+          {:max_entries, pos_integer()}
+          | {:max_memory, pos_integer()}
+          | {:verify, :fingerprint | :content}
+
+  @typedoc "What a cache has done and what it holds; see `stats/1`."
+  @type stats :: %{
+          hits: non_neg_integer(),
+          misses: non_neg_integer(),
+          insertions: non_neg_integer(),
+          evictions: non_neg_integer(),
+          collisions: non_neg_integer(),
+          entries: non_neg_integer(),
+          bytes: non_neg_integer(),
+          hit_rate: float()
+        }
+
+  @doc """
+  An empty cache.
+
+  ## Options
+
+    * `:max_entries` - how many digests are kept at most, 1 to 1,000,000,000. Default: 100,000.
+    * `:max_memory` - how much memory they take at most, in bytes, 1 to 2^60. Default: 268,435,456 (256 MiB). A
+      digest takes 128 bytes, so that with the defaults the number is what counts; with `verify: :content` it takes what
+      its content does besides.
+    * `:verify` - `:fingerprint`, or `:content` to keep the contents and compare them. Default: `:fingerprint`. A
+      content of more than 70 % of `:max_memory` (or of a large cache's parts, the smallest of which have 64 MiB) is not
+      kept.
+
+  When a limit is reached, digests that were not used for long make room. A large cache does that in several parts, which
+  do not fill up at quite the same time.
+
+  Raises `ArgumentError` if an option is wrong or out of range.
+
+  ## Examples
+
+      iex> cache = Chunker.Cache.new(max_entries: 1_000_000, max_memory: 128_000_000)
+      iex> Chunker.Cache.stats(cache).entries
+      0
+      iex> Chunker.Cache.new(max_entries: 0)
+      ** (ArgumentError) option :max_entries is 0, but must be 1..1000000000
+
+  """
+  @spec new([option()] | map()) :: t()
+  def new(options \\ []) do
+    case :chunker_options.cache(options) do
+      {:ok, options} -> open(options)
+      {:error, {:invalid_options, details}} -> out_of_range!(details)
+      {:badarg, message} -> raise ArgumentError, message
+    end
+  end
+
+  defp open(options) do
+    case :chunker_engine.open_cache(options) do
+      {:ok, cache} -> %__MODULE__{cache: cache}
+      {:error, {:invalid_options, details}} -> out_of_range!(details)
+      {:error, {reason, details}} -> raise Error.new(reason, details)
+    end
+  end
+
+  @spec out_of_range!(map()) :: no_return()
+  defp out_of_range!(details) do
+    raise ArgumentError, Exception.message(Error.new(:invalid_options, details))
+  end
+
+  @doc """
+  The digest of a content, or `nil` if the cache does not have it.
+
+  It counts as a hit or a miss, and as use of what it finds. Raises `Chunker.Error` if the algorithm was left out when
+  Chunker was built.
+
+  ## Examples
+
+      iex> cache = Chunker.Cache.new()
+      iex> Chunker.Cache.get(cache, "content", :sha256)
+      nil
+      iex> digest = Chunker.Cache.put(cache, "content", :sha256)
+      iex> Chunker.Cache.get(cache, ["con", "tent"], :sha256) == digest
+      true
+      iex> Chunker.Cache.get(cache, "content", :blake3)
+      nil
+
+  """
+  @spec get(t(), iodata(), Chunker.algorithm()) :: Chunker.digest() | nil
+  def get(%__MODULE__{cache: cache}, data, algorithm), do: call(:get, cache, data, algorithm)
+
+  @doc """
+  Computes the digest of a content, and puts it into the cache.
+
+  No digest can be put in that is not the content's own. A content of more than 1 GiB is not put in.
+
+  ## Examples
+
+      iex> cache = Chunker.Cache.new()
+      iex> Chunker.Cache.put(cache, "abc", :sha256) == :crypto.hash(:sha256, "abc")
+      true
+
+  """
+  @spec put(t(), iodata(), Chunker.algorithm()) :: Chunker.digest()
+  def put(%__MODULE__{cache: cache}, data, algorithm), do: call(:put, cache, data, algorithm)
+
+  @doc """
+  What the cache has done and what it holds.
+
+    * `:hits`, `:misses` - lookups that found a digest and those that did not, by `get/3` and by functions with the option
+      `:cache`; contents that went past the cache are in neither
+    * `:insertions` - digests that were taken in
+    * `:evictions` - digests that went, to make room or by `clear/1`
+    * `:collisions` - contents that had the fingerprint of another one, as far as it was noticed: always with
+      `verify: :content`, where each also counts as a miss, otherwise only by `put/3`
+    * `:entries` - digests that are held: `:insertions` less `:evictions`
+    * `:bytes` - the memory that they take
+    * `:hit_rate` - the share of lookups that were hits, 0.0 before the first one
+
+  The sums hold exactly whenever no other process is in the middle of a call.
+
+  ## Examples
+
+      iex> cache = Chunker.Cache.new()
+      iex> data = :binary.copy("content ", 1000)
+      iex> [one, two] = Chunker.hash_batch!([data, data], cache: cache, threads: 1)
+      iex> one == two
+      true
+      iex> Chunker.Cache.stats(cache)
+      %{hits: 1, misses: 1, insertions: 1, evictions: 0, collisions: 0, entries: 1, bytes: 128, hit_rate: 0.5}
+
+  """
+  @spec stats(t()) :: stats()
+  def stats(%__MODULE__{cache: cache}), do: :chunker_cache.stats(cache)
+
+  @doc """
+  Forgets all digests. The statistics go on.
+
+  ## Examples
+
+      iex> cache = Chunker.Cache.new()
+      iex> Chunker.Cache.put(cache, "content", :blake3)
+      iex> Chunker.Cache.clear(cache)
+      :ok
+      iex> Chunker.Cache.get(cache, "content", :blake3)
+      nil
+
+  """
+  @spec clear(t()) :: :ok
+  def clear(%__MODULE__{cache: cache}), do: :chunker_cache.clear(cache)
+
+  defp call(function, cache, data, algorithm) do
+    with {:badarg, message} <- :chunker_options.algorithm(algorithm), do: raise(ArgumentError, message)
+
+    case engine(function, cache, binary!(data), algorithm) do
+      {:ok, digest} -> digest
+      {:error, {reason, details}} -> raise Error.new(reason, details)
+    end
+  end
+
+  defp engine(:get, cache, data, algorithm), do: :chunker_engine.cache_get(cache, data, algorithm)
+  defp engine(:put, cache, data, algorithm), do: :chunker_engine.cache_put(cache, data, algorithm)
+
+  defp binary!(data) when is_binary(data), do: data
+
+  defp binary!(data) do
+    IO.iodata_to_binary(data)
+  rescue
+    ArgumentError -> raise ArgumentError, "expected iodata, got: " <> inspect(data, limit: 5)
+  end
+
+  defimpl Inspect do
+    # What it holds and whether it is of use, in place of a reference.
+    def inspect(cache, _options) do
+      %{entries: entries, bytes: bytes, hits: hits, misses: misses} = Chunker.Cache.stats(cache)
+      "#Chunker.Cache<entries: #{entries}, bytes: #{bytes}, hits: #{hits}, misses: #{misses}>"
+    end
+  end
+end

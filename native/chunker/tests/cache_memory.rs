@@ -1,0 +1,49 @@
+//! The memory that a cache takes, as the allocator counts it.
+
+use chunker::cache::{Cache, Options, Verify};
+use chunker::hashing::Algorithm;
+
+/// The bytes that are allocated for a cache that has seen three times as many contents as it holds, and what it holds.
+fn allocated(options: Options, content: impl Fn(u64) -> Vec<u8>) -> (u64, chunker::cache::Stats) {
+    let mut cache = None;
+    let info = allocation_counter::measure(|| {
+        let filled = Cache::new(&options).unwrap();
+        for number in 0..3 * options.max_entries {
+            filled.put(Algorithm::ALL[0], &content(number), &|| false).unwrap();
+        }
+        cache = Some(filled);
+    });
+    let stats = cache.expect("it was made").stats();
+    (u64::try_from(info.bytes_current).unwrap(), stats)
+}
+
+#[test]
+fn an_entry_takes_no_more_than_it_is_counted_with() {
+    for max_entries in [1000, 8192, 10_000, 60_000, 100_000, 150_000, 1_000_000] {
+        let options = Options { max_entries, ..Options::default() };
+        let (bytes, stats) = allocated(options, |number| number.to_le_bytes().to_vec());
+        assert!(stats.entries > max_entries * 97 / 100, "{stats:?}");
+        assert_eq!(stats.bytes, 128 * stats.entries);
+        println!("{max_entries} entries: {} bytes each", bytes as f64 / stats.entries as f64);
+        // A few kilobytes are there however many entries there are.
+        assert!(bytes <= 128 * stats.entries + 16_384, "{bytes} bytes for {stats:?}");
+    }
+}
+
+#[test]
+fn a_cache_with_contents_stays_within_its_memory() {
+    for length in [3000_usize, 20_000, 300_000] {
+        let max_memory = 20_000_000;
+        let max_entries = 3 * max_memory / length as u64;
+        let options = Options { max_memory, max_entries, verify: Verify::Content };
+        let content = |number: u64| {
+            let mut content = vec![0; length];
+            content[..8].copy_from_slice(&number.to_le_bytes());
+            content
+        };
+        let (bytes, stats) = allocated(options, content);
+        println!("contents of {length} bytes: {bytes} bytes for {stats:?}");
+        assert!(stats.bytes <= max_memory && bytes <= stats.bytes + 16_384, "{bytes} bytes for {stats:?}");
+        assert!(stats.bytes > max_memory * 9 / 10, "{stats:?}");
+    }
+}

@@ -1,0 +1,125 @@
+%% @doc A cache of digests: those of contents that come again are looked up instead of computed.
+%%
+%% ```
+%% Cache = chunker_cache:new(),
+%% {ok, Chunks} = chunker:chunk_file("monday.tar", [{cache, Cache}]),
+%% {ok, Others} = chunker:chunk_file("tuesday.tar", [{cache, Cache}]),
+%% #{hit_rate := Rate} = chunker_cache:stats(Cache).
+%% '''
+%%
+%% A content is known again by a 128-bit fingerprint of all of its bytes, made with a secret that is drawn for each cache.
+%% Nobody who does not know it can choose two contents that are taken for the same: for contents of up to 16 MiB, which
+%% all chunks are, the probability is at most 2^-83 for each pair. With `{verify, content}' the cache keeps the contents and
+%% compares them. The document `docs/cache.md' says what follows from that, and what a cache saves and costs.
+%%
+%% Any number of processes can use a cache at once. It is freed when no process holds it any more.
+-module(chunker_cache).
+
+-export([new/0, new/1, get/3, put/3, stats/1, clear/1]).
+-export([format_error/2]).
+-export_type([cache/0, stats/0]).
+
+-opaque cache() :: chunker_engine:cache().
+
+-type stats() :: #{
+    hits := non_neg_integer(),
+    misses := non_neg_integer(),
+    insertions := non_neg_integer(),
+    evictions := non_neg_integer(),
+    collisions := non_neg_integer(),
+    entries := non_neg_integer(),
+    bytes := non_neg_integer(),
+    hit_rate := float()
+}.
+
+%% @equiv new([])
+-spec new() -> cache().
+new() -> new([]).
+
+%% @doc An empty cache. Options that are wrong or out of range raise `badarg'.
+%%
+%% <ul>
+%% <li>`max_entries': how many digests are kept at most, 1 to 1,000,000,000; 100,000 by default.</li>
+%% <li>`max_memory': the memory in bytes that all of them take at most, 1 to 2^60; 256 MiB by default. A digest takes
+%%     128 bytes.</li>
+%% <li>`verify': `fingerprint' (the default), or `content' to keep the contents as well, within that memory, and to
+%%     compare them.</li>
+%% </ul>
+-spec new(chunker_options:options()) -> cache().
+new(Options) ->
+    case chunker_options:cache(Options) of
+        {ok, Checked} ->
+            case chunker_engine:open_cache(Checked) of
+                {ok, Cache} -> Cache;
+                {error, {invalid_options, Details}} -> out_of_range(Details, [Options]);
+                {error, Reason} -> error(Reason)
+            end;
+        {error, {invalid_options, Details}} ->
+            out_of_range(Details, [Options]);
+        {badarg, Message} ->
+            badarg([Options], 1, Message)
+    end.
+
+%% @doc The digest of a content, if the cache has it, else `nil'. Counts as a lookup, and as use of what it finds.
+-spec get(cache(), iodata(), chunker:algorithm()) -> chunker:digest() | nil.
+get(Cache, Data, Algorithm) ->
+    Arguments = [Cache, Data, Algorithm],
+    check(Cache, Algorithm, Arguments),
+    unwrap(chunker_engine:cache_get(Cache, binary(Data, Arguments), Algorithm)).
+
+%% @doc Computes the digest of a content and puts it into the cache. A content of more than 1 GiB is not put in.
+-spec put(cache(), iodata(), chunker:algorithm()) -> chunker:digest().
+put(Cache, Data, Algorithm) ->
+    Arguments = [Cache, Data, Algorithm],
+    check(Cache, Algorithm, Arguments),
+    unwrap(chunker_engine:cache_put(Cache, binary(Data, Arguments), Algorithm)).
+
+%% @doc What the cache has done and what it holds. `hits' and `misses' are all lookups; `insertions' less `evictions' is
+%% `entries', which take `bytes'.
+-spec stats(cache()) -> stats().
+stats(Cache) ->
+    check(Cache, [Cache]),
+    chunker_engine:cache_stats(Cache).
+
+%% @doc Forgets all digests. The statistics go on; what is forgotten counts as evicted.
+-spec clear(cache()) -> ok.
+clear(Cache) ->
+    check(Cache, [Cache]),
+    chunker_engine:cache_clear(Cache).
+
+check(Cache, Algorithm, Arguments) ->
+    check(Cache, Arguments),
+    case chunker_options:algorithm(Algorithm) of
+        ok -> ok;
+        {badarg, Message} -> badarg(Arguments, 3, Message)
+    end.
+
+check(Cache, Arguments) ->
+    case chunker_engine:is_cache(Cache) of
+        true -> ok;
+        false -> badarg(Arguments, 1, <<"must be a cache">>)
+    end.
+
+binary(Data, _) when is_binary(Data) -> Data;
+binary(Data, Arguments) ->
+    try
+        iolist_to_binary(Data)
+    catch
+        error:badarg -> badarg(Arguments, 2, <<"must be iodata">>)
+    end.
+
+unwrap({ok, Value}) -> Value;
+unwrap({error, Reason}) -> error(Reason).
+
+-spec out_of_range(map(), [term()]) -> no_return().
+out_of_range(#{option := Option, value := Value, allowed := Allowed}, Arguments) ->
+    Message = io_lib:format("option ~ts is ~tp, but must be ~ts", [Option, Value, Allowed]),
+    badarg(Arguments, 1, unicode:characters_to_binary(Message)).
+
+-spec badarg([term()], pos_integer(), binary()) -> no_return().
+badarg(Arguments, Position, Message) ->
+    erlang:error(badarg, Arguments, [{error_info, #{cause => {Position, Message}}}]).
+
+%% @private
+%% What the shell and the logger print of a `badarg' raised here.
+format_error(Reason, Stack) -> chunker:format_error(Reason, Stack).

@@ -1,0 +1,294 @@
+defmodule Chunker.CacheTest do
+  use ExUnit.Case, async: true
+
+  alias Chunker.Cache
+
+  doctest Chunker.Cache
+
+  @moduletag :tmp_dir
+  @small [min_size: 4096, avg_size: 16_384, max_size: 65_536]
+
+  defp random(size, seed \\ 7) do
+    state = :rand.seed_s(:exsss, seed)
+    {bytes, _state} = :rand.bytes_s(size, state)
+    bytes
+  end
+
+  defp expected(data, :sha256), do: :crypto.hash(:sha256, data)
+  defp expected(data, :blake3), do: Chunker.hash(data, :blake3)
+
+  # Every way to get at the digests of a file's chunks, as `{offset, length, hash}`.
+  defp ways(path, data, options) do
+    bare = &Enum.map(&1, fn chunk -> {chunk.offset, chunk.length, chunk.hash} end)
+
+    [
+      fn -> bare.(Chunker.chunk_file!(path, options)) end,
+      fn -> bare.(Chunker.chunk_data!(data, options)) end,
+      fn -> [path, path, path, path, path] |> Chunker.chunk_files!(options) |> List.last() |> bare.() end,
+      fn -> [path] |> Chunker.chunk_files!(options) |> List.last() |> bare.() end,
+      fn -> path |> Chunker.stream(options) |> Enum.to_list() |> bare.() end,
+      fn -> [data] |> Chunker.stream(options) |> Enum.to_list() |> bare.() end
+    ]
+  end
+
+  for hash <- [:blake3, :sha256], verify <- [:fingerprint, :content], threads <- [1, 3] do
+    test "all functions give what they give without: #{hash}, #{verify}, #{threads} threads", %{
+      tmp_dir: folder
+    } do
+      data = random(3_000_000)
+      path = Path.join(folder, "data")
+      File.write!(path, data)
+      options = [hash: unquote(hash), threads: unquote(threads)] ++ @small
+      without = Enum.map(ways(path, data, options), & &1.())
+      cache = Cache.new(verify: unquote(verify))
+
+      for _round <- 1..2 do
+        assert Enum.map(ways(path, data, [cache: cache] ++ options), & &1.()) == without
+      end
+
+      chunks = length(hd(without))
+      stats = Cache.stats(cache)
+      # In a round, the file goes through ten times. Each chunk was computed once, but for one in a race.
+      assert stats.hits + stats.misses == 2 * 10 * chunks
+      assert stats.misses in chunks..(chunks * unquote(threads))
+      assert stats.entries == chunks
+      assert stats.insertions == chunks
+      assert {stats.evictions, stats.collisions} == {0, 0}
+
+      items = for {offset, length, _hash} <- hd(without), do: binary_part(data, offset, length)
+
+      assert Chunker.hash_batch!(items, hash: unquote(hash), threads: unquote(threads), cache: cache) ==
+               Enum.map(hd(without), &elem(&1, 2))
+
+      assert Cache.stats(cache).hits == stats.hits + chunks
+    end
+  end
+
+  test "a FIFO goes through the cache too", %{tmp_dir: folder} do
+    fifo = Path.join(folder, "fifo")
+    {_, 0} = System.cmd("mkfifo", [fifo])
+    data = random(1_000_000)
+    cache = Cache.new()
+    without = Chunker.chunk_data!(data, @small)
+
+    for _round <- 1..2 do
+      writer = Task.async(fn -> File.write!(fifo, data) end)
+      chunks = Chunker.chunk_file!(fifo, [cache: cache] ++ @small)
+      assert Enum.map(chunks, & &1.hash) == Enum.map(without, & &1.hash)
+      Task.await(writer)
+    end
+
+    assert %{hits: hits, misses: hits} = Cache.stats(cache)
+    assert hits == length(without)
+  end
+
+  test "a stream that compresses its chunks looks digests up as well" do
+    data = random(500_000)
+    cache = Cache.new()
+
+    stream = fn options ->
+      [data] |> Chunker.stream([compress: [codec: :lz4]] ++ options ++ @small) |> Enum.to_list()
+    end
+
+    without = stream.([])
+    assert stream.(cache: cache) == without
+    assert stream.(cache: cache) == without
+    assert Cache.stats(cache).hits == length(without)
+  end
+
+  # Same length, same first and last kilobyte, one bit flipped anywhere; and lengths that differ by one byte.
+  defp family(size) do
+    base = random(size)
+    positions = for _ <- 1..40, do: :rand.uniform(size - 2048) + 1023
+    flipped = for position <- positions, do: flip(base, position)
+    [base, binary_part(base, 0, size - 1), base <> "x", :binary.copy(<<0>>, size) | flipped]
+  end
+
+  defp flip(data, position) do
+    <<head::binary-size(position), byte, tail::binary>> = data
+    <<head::binary, Bitwise.bxor(byte, Bitwise.bsl(1, rem(position, 8))), tail::binary>>
+  end
+
+  for verify <- [:fingerprint, :content] do
+    test "hostile families from many processes get their own digests: #{verify}" do
+      # Small enough that entries go all the time.
+      cache = Cache.new(verify: unquote(verify), max_entries: 60, max_memory: 60 * 40_000)
+      contents = family(20_000)
+
+      1..24
+      |> Task.async_stream(
+        fn worker ->
+          :rand.seed(:exsss, worker)
+
+          for _ <- 1..150 do
+            content = Enum.random(contents)
+            hash = Enum.random([:blake3, :sha256])
+            digest = expected(content, hash)
+
+            case :rand.uniform(4) do
+              1 -> assert Cache.get(cache, content, hash) in [nil, digest]
+              2 -> assert Cache.put(cache, content, hash) == digest
+              3 -> assert Chunker.hash_batch!([content], hash: hash, cache: cache) == [digest]
+              4 -> assert [%{hash: ^digest}] = Chunker.chunk_data!(content, hash: hash, cache: cache)
+            end
+          end
+        end,
+        max_concurrency: 24,
+        timeout: :infinity
+      )
+      |> Stream.run()
+
+      stats = Cache.stats(cache)
+      assert stats.entries == stats.insertions - stats.evictions
+      assert stats.entries <= 60 and stats.bytes <= 60 * 40_000
+      assert stats.evictions > 0 and stats.hits > 0
+      assert stats.collisions == 0
+      assert stats.hit_rate == stats.hits / (stats.hits + stats.misses)
+    end
+  end
+
+  test "a thousand processes share a cache, and the sums agree" do
+    cache = Cache.new(max_entries: 500)
+    contents = for i <- 1..800, do: random(5000, i)
+    digests = Enum.map(contents, &Chunker.hash(&1, :blake3))
+    pairs = List.to_tuple(Enum.zip(contents, digests))
+
+    1..1000
+    |> Enum.map(fn worker ->
+      Task.async(fn ->
+        for i <- 1..20 do
+          {content, digest} = elem(pairs, rem(worker * 7919 + i * 104_729, 800))
+          assert Cache.get(cache, content, :blake3) in [nil, digest]
+          if rem(i, 3) == 0, do: assert(Cache.put(cache, content, :blake3) == digest)
+          if rem(worker * i, 2000) == 0, do: Cache.clear(cache)
+        end
+      end)
+    end)
+    |> Task.await_many(60_000)
+
+    stats = Cache.stats(cache)
+    assert stats.hits + stats.misses == 20_000
+    assert stats.entries == stats.insertions - stats.evictions
+    assert stats.entries in 0..500
+    assert stats.bytes == 128 * stats.entries
+    assert Enum.count(contents, &(Cache.get(cache, &1, :blake3) != nil)) == stats.entries
+  end
+
+  test "limits hold" do
+    by_memory = Cache.new(max_memory: 10_000)
+    by_number = Cache.new(max_entries: 77)
+    contents = Cache.new(max_memory: 1_000_000, verify: :content)
+
+    for i <- 1..1000, cache <- [by_memory, by_number, contents] do
+      Cache.put(cache, random(10_000, i), :blake3)
+    end
+
+    assert %{entries: 78, bytes: 9984, insertions: 1000, evictions: 922} = Cache.stats(by_memory)
+    assert %{entries: 77} = Cache.stats(by_number)
+    assert %{entries: entries, bytes: bytes} = Cache.stats(contents)
+    assert bytes <= 1_000_000 and entries in 70..100
+    # Nothing fits in.
+    nothing = Cache.new(max_memory: 1)
+    Cache.put(nothing, "content", :blake3)
+    assert Cache.stats(nothing).entries == 0
+  end
+
+  test "get counts as use" do
+    cache = Cache.new(max_entries: 10)
+    for i <- 1..10, do: Cache.put(cache, "content #{i}", :blake3)
+
+    for i <- 11..100 do
+      assert Cache.get(cache, "content 1", :blake3)
+      Cache.put(cache, "content #{i}", :blake3)
+    end
+
+    assert Cache.get(cache, "content 9", :blake3) == nil
+  end
+
+  test "small items go past the cache in a batch, and not in get and put" do
+    cache = Cache.new()
+    items = for size <- [0, 1, 100, 2047, 2048, 5000], do: random(size)
+    assert Chunker.hash_batch!(items, cache: cache) == Enum.map(items, &Chunker.hash(&1, :blake3))
+    assert %{misses: 2, entries: 2} = Cache.stats(cache)
+
+    for item <- items, do: Cache.put(cache, item, :blake3)
+    for item <- items, do: assert(Cache.get(cache, item, :blake3) == Chunker.hash(item, :blake3))
+    assert %{hits: 6, entries: 6} = Cache.stats(cache)
+  end
+
+  test "clear forgets, and counts what went" do
+    cache = Cache.new()
+    for i <- 1..100, do: Cache.put(cache, "#{i}", :sha256)
+    assert Cache.clear(cache) == :ok
+    assert %{entries: 0, bytes: 0, insertions: 100, evictions: 100} = Cache.stats(cache)
+    assert Cache.get(cache, "1", :sha256) == nil
+    assert Cache.put(cache, "1", :sha256) == :crypto.hash(:sha256, "1")
+    assert Cache.get(cache, "1", :sha256)
+  end
+
+  test "a cache shows what it holds, and no secret" do
+    cache = Cache.new()
+    Cache.put(cache, "content", :blake3)
+    Cache.get(cache, "content", :blake3)
+    Cache.get(cache, "other", :blake3)
+    assert inspect(cache) == "#Chunker.Cache<entries: 1, bytes: 128, hits: 1, misses: 1>"
+  end
+
+  test "wrong options and arguments raise ArgumentError" do
+    for options <- [
+          [max_entries: 0],
+          [max_entries: -1],
+          [max_entries: 1_000_000_001],
+          [max_entries: 2 ** 80],
+          [max_entries: 1.0],
+          [max_memory: 0],
+          [max_memory: 2 ** 60 + 1],
+          [max_memory: "1"],
+          [verify: :nothing],
+          [verify: true],
+          [size: 1],
+          :none
+        ] do
+      assert_raise ArgumentError, fn -> Cache.new(options) end
+    end
+
+    cache = Cache.new(%{max_entries: 5})
+    assert_raise ArgumentError, fn -> Cache.get(cache, "content", :md5) end
+    assert_raise ArgumentError, fn -> Cache.put(cache, [:no], :sha256) end
+    assert_raise FunctionClauseError, fn -> Cache.get(nil, "content", :sha256) end
+
+    for wrong <- [:cache, "cache", make_ref(), self(), %{}, %Cache{cache: make_ref()}, %Cache{cache: nil}] do
+      for call <- [
+            &Chunker.chunk_data("content", &1),
+            &Chunker.chunk_file("/dev/null", &1),
+            &Chunker.chunk_files(["/dev/null"], &1),
+            &Chunker.stream(["content"], &1),
+            &Chunker.hash_batch(["content"], &1)
+          ] do
+        assert_raise ArgumentError, ~r/option cache must be a cache/, fn -> call.(cache: wrong) end
+      end
+    end
+
+    assert Chunker.hash_batch(["content"], cache: nil) == [Chunker.hash("content", :blake3)]
+  end
+
+  test "get and put of much data end when the caller dies" do
+    cache = Cache.new()
+    data = :binary.copy(<<7>>, 700_000_000)
+
+    caller =
+      spawn(fn ->
+        for _ <- Stream.cycle([:again]), do: Cache.put(cache, data, :sha256)
+      end)
+
+    Process.sleep(100)
+    monitor = Process.monitor(caller)
+    Process.exit(caller, :kill)
+    assert_receive {:DOWN, ^monitor, _, _, :killed}
+    # The work that it left behind holds the data no longer.
+    Process.sleep(100)
+    before = Cache.stats(cache)
+    Process.sleep(700)
+    assert Cache.stats(cache) == before
+  end
+end
