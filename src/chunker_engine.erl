@@ -80,13 +80,36 @@ chunks_of(Stream, Chunks) ->
 -spec chunk_files([binary()], chunker_options:chunking(), chunker_options:batch()) ->
     {ok, [{ok, [chunk()]} | failure()]} | failure().
 chunk_files(Paths, Chunking, Batch) ->
-    case batch(Batch, fun(Native) -> ?NIF:chunk_files(Paths, Chunking, Native) end) of
-        {ok, Results} -> {ok, lists:zipwith(fun(P, R) -> unless_special(P, R, Chunking) end, Paths, Results)};
-        Failure -> Failure
+    batch(Batch, fun({_, _, Progress} = Native) ->
+        case ?NIF:chunk_files(Paths, Chunking, Native) of
+            {ok, Results} ->
+                Left = length([special || special <- Results]),
+                {ok, special_files(Paths, Results, Chunking, {Progress, Left, length(Results), now_and_then()})};
+            Failure ->
+                Failure
+        end
+    end).
+
+special_files([Path | Paths], [special | Results], Chunking, Telling) ->
+    Result = chunk_special_file(Path, Chunking),
+    [Result | special_files(Paths, Results, Chunking, tell(Telling))];
+special_files([_ | Paths], [Result | Results], Chunking, Telling) ->
+    [Result | special_files(Paths, Results, Chunking, Telling)];
+special_files([], [], _, _) ->
+    [].
+
+%% As the engine does: now and then, and at the end.
+tell({Progress, Left, Total, Due}) ->
+    Now = erlang:monotonic_time(millisecond),
+    case Progress of
+        {Pid, Ref} when Left =:= 1; Now >= Due ->
+            Pid ! {chunker_progress, Ref, Total - Left + 1, Total},
+            {Progress, Left - 1, Total, now_and_then()};
+        _ ->
+            {Progress, Left - 1, Total, Due}
     end.
 
-unless_special(Path, special, Chunking) -> chunk_special_file(Path, Chunking);
-unless_special(_, Result, _) -> Result.
+now_and_then() -> erlang:monotonic_time(millisecond) + 100.
 
 %% Runs a call with the batch's options in the NIF's form.
 batch({Threads, Threshold, Progress}, Run) ->

@@ -447,6 +447,27 @@ defmodule Chunker.BatchTest do
       end
     end
 
+    test "tells of the end only when FIFOs too have come to theirs", %{tmp_dir: folder} do
+      regular = file(folder, "regular", "content")
+      fifo = Path.join(folder, "fifo")
+      {_, 0} = System.cmd("mkfifo", [fifo])
+      me = self()
+      ref = make_ref()
+
+      for paths <- [[fifo, regular, regular], [fifo], [regular, fifo]], threads <- [1, 2] do
+        total = length(paths)
+        call = fn -> Chunker.chunk_files(paths, threads: threads, progress: {me, ref}) end
+        task = Task.async(call)
+        assert_receive {:chunker_progress, ^ref, 0, ^total}, 5000
+        refute_receive {:chunker_progress, ^ref, ^total, ^total}, 200
+        File.write!(fifo, "from the FIFO")
+        assert Enum.all?(Task.await(task), &match?({:ok, [_]}, &1))
+        told = progress(messages(), ref)
+        assert List.last(told) == {total, total}
+        assert told == told |> Enum.sort() |> Enum.uniq()
+      end
+    end
+
     test "refuses what may not be read" do
       # Outside of the folder of the checkout, which another user may not reach.
       folder = Path.join(System.tmp_dir!(), "chunker-batch-#{System.unique_integer([:positive])}")

@@ -25,6 +25,8 @@ impl<W: Fn(&ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static> Chunking<W
     /// Many files are each chunked by one thread, the largest first; each thread has one file open. Few files, fewer than
     /// the batch's threshold, are chunked one after the other, each by all threads.
     ///
+    /// Progress counts the files that are chunked here: of those that are special, none is done yet.
+    ///
     /// # Errors
     ///
     /// [`Error::Cancelled`] when `give_up` says so, and nothing else: the errors of the files are among the results.
@@ -42,21 +44,38 @@ impl<W: Fn(&ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static> Chunking<W
         let workers = if few { self.workers } else { Workers::of_this_thread() };
         let chunking = Self { cuts: self.cuts.clone(), workers, work: self.work.clone() };
         // Sizes are asked for by all threads too: on a network file system that takes longer than much else.
-        let lengths = Batch { progress: None, ..*batch };
-        let lengths = lengths.run(paths, |_| 0, || (), |(), path, _| length(path), give_up)?;
-        let files: Vec<_> = paths.iter().zip(lengths).collect();
-        let work = |(): &mut (), (path, _): &(&PathBuf, usize), give_up: GiveUp<'_>| match file::kind(path)? {
-            Kind::Special => Ok(FileChunks::Special),
-            Kind::Regular => {
-                let input = Input::open(path)?;
-                Ok(FileChunks::Chunks(chunking.clone().source(input).all(give_up)?))
+        let looks = Batch { progress: None, ..*batch };
+        let looks = looks.run(paths, |_| 0, || (), |(), path, _| look(path), give_up)?;
+        let special = looks.iter().filter(|(special, _)| *special).count();
+        let total = paths.len();
+        // Those that are special are left to the end, so that what the batch counts is what is chunked, and then they.
+        let tell = |done: usize, _: usize| {
+            if let Some(progress) = batch.progress
+                && done <= total - special
+            {
+                progress(done, total);
             }
         };
-        batch.run(&files, |(_, length)| *length, || (), work, give_up)
+        let batch = Batch { progress: batch.progress.is_some().then_some(&tell), ..*batch };
+        let files: Vec<_> = paths.iter().zip(looks).collect();
+        let work = |(): &mut (), (path, (special, _)): &(&PathBuf, (bool, usize)), give_up: GiveUp<'_>| {
+            if *special || file::kind(path)? == Kind::Special {
+                return Ok(FileChunks::Special);
+            }
+            let input = Input::open(path)?;
+            Ok(FileChunks::Chunks(chunking.clone().source(input).all(give_up)?))
+        };
+        let size = |(_, (special, length)): &(&PathBuf, (bool, usize))| {
+            if *special { 0 } else { length.saturating_add(1) }
+        };
+        batch.run(&files, size, || (), work, give_up)
     }
 }
 
-/// What a file says of its length; 0 if it says nothing, for it is only used to begin with the largest.
-fn length(path: &Path) -> usize {
-    std::fs::metadata(path).map_or(0, |metadata| usize::try_from(metadata.len()).unwrap_or(usize::MAX))
+/// Whether a file is special, and what it says of its length; 0 if it says nothing, for it is only used to begin with the
+/// largest.
+fn look(path: &Path) -> (bool, usize) {
+    let Ok(metadata) = std::fs::metadata(path) else { return (false, 0) };
+    let special = !metadata.is_file() && !metadata.is_dir();
+    (special, usize::try_from(metadata.len()).unwrap_or(usize::MAX))
 }

@@ -1,0 +1,161 @@
+//! Many inputs at once, from sources that give as little or as much as they like, fail, panic, or are dropped on the way:
+//! what comes out is the beginning of what one thread would have found, in order, and nothing hangs.
+
+mod inputs;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use chunker::chunking::{Chunk, Chunking, Cutter, Options};
+use chunker::hashing::Algorithm;
+use chunker::source::Source;
+use chunker::workers::Workers;
+use chunker::{Error, GiveUp};
+
+const ANY: Algorithm = Algorithm::ALL[0];
+
+const NEVER: GiveUp<'static> = &|| false;
+
+/// A generator of numbers that are random enough to choose by (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Ends,
+    Fails,
+    Panics,
+}
+
+struct Moody {
+    data: Arc<Vec<u8>>,
+    place: usize,
+    /// Where its fate overtakes it.
+    until: usize,
+    fate: Fate,
+    dice: Dice,
+    live: bool,
+}
+
+impl Source for Moody {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error> {
+        let mood = self.dice.below(50);
+        if mood == 0 {
+            std::thread::sleep(Duration::from_micros(self.dice.below(500)));
+        } else if mood < 5 {
+            return Ok(None);
+        }
+        if self.place == self.until {
+            match self.fate {
+                Fate::Ends => return Ok(Some(0)),
+                Fate::Fails => return Err(Error::FileChanged { path: "moody".into() }),
+                Fate::Panics => panic!("moody"),
+            }
+        }
+        let most = if mood < 25 { 1 + self.dice.below(5000) as usize } else { usize::MAX };
+        let count = most.min(buffer.len()).min(self.until - self.place);
+        buffer[..count].copy_from_slice(&self.data[self.place..self.place + count]);
+        self.place += count;
+        Ok(Some(count))
+    }
+
+    fn is_live(&self) -> bool {
+        self.live
+    }
+
+    fn wait(&self, _patience: Duration) -> bool {
+        true
+    }
+}
+
+/// Chunks one moody input to its end, or to where it is dropped, and checks what comes out.
+fn one_input(seed: u64, data: &Arc<Vec<u8>>) {
+    let mut dice = Dice(seed);
+    let (min_size, avg_size, max_size) =
+        [(64, 256, 1024), (1024, 4096, 16_384), (16_384, 65_536, 262_144), (262_144, 1 << 20, 4 << 20)]
+            [dice.below(4) as usize];
+    let options = Options { min_size, avg_size, max_size, ..Options::default() };
+    let fate = [Fate::Ends, Fate::Ends, Fate::Fails, Fate::Panics][dice.below(4) as usize];
+    let ends = fate == Fate::Ends;
+    let until = dice.below(data.len() as u64 + 1) as usize;
+    let threads = [1, 2, 3, 8][dice.below(4) as usize];
+    let chunking = |threads| {
+        let workers = Workers::shared(threads, 8).unwrap();
+        Chunking::new(Cutter::new(&options).unwrap(), workers, Chunk::hashed(ANY))
+    };
+    let expected = chunking(1).slice(&data[..until], NEVER).unwrap();
+    let source = Moody {
+        data: Arc::clone(data),
+        place: 0,
+        until,
+        fate,
+        live: dice.below(4) == 0,
+        dice: Dice(dice.below(u64::MAX)),
+    };
+    let mut reader = chunking(threads).source(source);
+    let mut rounds = if dice.below(3) == 0 { dice.below(6) } else { u64::MAX };
+    let mut got = Vec::new();
+    let slow = dice.below(4) == 0;
+    while rounds > 0 {
+        rounds -= 1;
+        if slow {
+            std::thread::sleep(Duration::from_micros(dice.below(3000)));
+        }
+        match catch_unwind(AssertUnwindSafe(|| reader.next_results(NEVER))) {
+            Ok(Ok(Some(results))) => {
+                assert!(!results.is_empty());
+                got.extend(results);
+                assert!(expected.starts_with(&got), "seed {seed}: other chunks");
+            }
+            Ok(Ok(None)) => {
+                assert!(ends && got == expected, "seed {seed}: {} of {}", got.len(), expected.len());
+                break;
+            }
+            Ok(Err(error)) => {
+                assert_eq!((fate, error.code()), (Fate::Fails, "file_changed"), "seed {seed}");
+                break;
+            }
+            Err(panic) => {
+                assert_eq!((fate, panic.downcast_ref()), (Fate::Panics, Some(&"moody")), "seed {seed}");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn moody_sources_give_the_right_chunks_on_any_number_of_threads() {
+    std::panic::set_hook(Box::new(|info| {
+        if info.payload().downcast_ref() != Some(&"moody") {
+            eprintln!("{info}");
+        }
+    }));
+    let rounds = std::env::var("CHUNKER_STRESS").map_or(15, |rounds| rounds.parse().unwrap());
+    let data = Arc::new(inputs::random(9, 12 << 20));
+    let (done, all) = mpsc::channel();
+    for caller in 0..12 {
+        let (data, done) = (Arc::clone(&data), done.clone());
+        std::thread::spawn(move || {
+            for round in 0..rounds {
+                one_input(caller * 1_000_003 + round, &data);
+            }
+            done.send(()).unwrap();
+        });
+    }
+    drop(done);
+    for _ in 0..12 {
+        // A thread that fails drops its sender, and one that hangs lets the time run out.
+        all.recv_timeout(Duration::from_secs(60 + rounds)).expect("every input comes to its end");
+    }
+}
