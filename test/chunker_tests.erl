@@ -251,7 +251,8 @@ nar_test() ->
                  chunker:chunk_data(Nar, [{nar, true}, {min_size, 32768}, {avg_size, 131072}, {max_size, 524288}])),
     Truncated = {error, {invalid_nar, #{offset => 100, why => truncated}}},
     ?assertEqual(Truncated, chunker:chunk_data(binary:part(Nar, 0, 100), Options)),
-    ?assertEqual([Truncated], stream([binary:part(Nar, 0, 100)], Options)),
+    %% Chunks may come out before the end is known.
+    ?assertEqual(Truncated, lists:last(stream([binary:part(Nar, 0, 100)], Options))),
     ?assertEqual(#{2 => <<"option min_entry_size needs option nar">>},
                  explained(fun() -> chunker:chunk_data(Nar, [{min_entry_size, 1}]) end)).
 
