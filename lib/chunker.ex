@@ -44,6 +44,16 @@ defmodule Chunker do
     * `:normalization` - 0 to 3: how strongly sizes gather around the average. Default: 1.
     * `:seed` - a 64-bit number that keys the cut points, so that they tell nothing about the content to whoever
       does not know it. Default: 0, the published table.
+    * `:preset` - the three sizes at once, unless one is given: `:default` (128 KiB, 512 KiB and 2 MiB), `:large_packages`
+      (256 KiB, 1 MiB and 4 MiB) or `:small_packages` (32 KiB, 128 KiB and 512 KiB). They are meant for NARs. Default:
+      none, but `:default` with `nar: true` and `nar: :auto`.
+    * `:nar` - `true` to chunk Nix archives along the files in them, and to refuse all else with `:invalid_nar`; `:auto` to
+      chunk in that way what is a NAR as a whole, and anything else as it is, with the same sizes. See below. Default:
+      `false`.
+    * `:min_entry_size` - bytes, at least `:min_size`; with `:nar`, files in the archive of at least this size have chunks
+      of their own. Default: twice `:avg_size`.
+    * `:boundary_preference_distance` - bytes, 0 to `:min_size`; with `:nar`, any other cut moves back to where a file ended
+      if that is less than this before it. Default: a quarter of `:avg_size`, at most `:min_size`.
     * `:hash` - `:blake3` or `:sha256`. Default: `:blake3`.
     * `:cache` - a `Chunker.Cache`, in which digests are looked up before they are computed, and which takes in those that
       were computed. Default: none.
@@ -61,6 +71,33 @@ defmodule Chunker do
 
   An option that is unknown, or whose value has the wrong type, raises `ArgumentError`. A value that is out of range
   gives `{:error, %Chunker.Error{reason: :invalid_options}}`.
+
+  ## Nix archives
+
+  With `nar: true` a large file in a NAR gives the same chunks in every NAR, whatever stands around it:
+
+      iex> path = Path.join(System.tmp_dir!(), "chunker-doc-nar")
+      iex> content = :rand.bytes(2_000_000)
+      iex> File.write!(path, content)
+      iex> nar = path |> Chunker.Nar.stream() |> Enum.join()
+      iex> {:ok, [_header | chunks]} = Chunker.chunk_data(nar, nar: true)
+      iex> {:ok, alone} = Chunker.chunk_data(content, preset: :default)
+      iex> Enum.map(alone, & &1.hash) -- Enum.map(chunks, & &1.hash)
+      []
+      iex> {:error, error} = Chunker.chunk_file(path, nar: true)
+      iex> {error.reason, error.details}
+      {:invalid_nar, %{offset: 0, why: :bad_magic}}
+      iex> Chunker.chunk_file(path, nar: :auto) == Chunker.chunk_file(path, preset: :default)
+      true
+      iex> File.rm!(path)
+      :ok
+
+  Whether something is a NAR shows at its last byte. So with `nar: :auto` an input is read twice, the first time without
+  the contents of the files in it. What can be read only once (a FIFO or a device, an enumerable) is refused with
+  `:invalid_options`: write it to a file first, or say what it is. With `nar: true` chunks come out of a stream before it
+  is known whether the rest is valid.
+
+  `docs/nar-chunking.md` tells how NARs are cut, and what is gained by it.
 
   ## From Erlang
 
@@ -110,6 +147,10 @@ defmodule Chunker do
           | {:max_size, pos_integer()}
           | {:normalization, 0..3}
           | {:seed, non_neg_integer()}
+          | {:preset, nil | :default | :large_packages | :small_packages}
+          | {:nar, boolean() | :auto}
+          | {:min_entry_size, nil | non_neg_integer()}
+          | {:boundary_preference_distance, nil | non_neg_integer()}
           | {:hash, algorithm()}
           | {:cache, nil | Chunker.Cache.t()}
           | {:threads, pos_integer()}
@@ -132,7 +173,8 @@ defmodule Chunker do
 
     * `:io_error` - the file cannot be opened or read; `:kind` says why (`:enoent`, `:eacces`, `:eisdir`, ...)
     * `:file_changed` - a regular file shrank or grew while it was read
-    * `:invalid_options` - an option is out of range
+    * `:invalid_nar` - with `nar: true`, the file is no NAR: `:offset`, `:why`; with `nar: :auto` only if it changed meanwhile
+    * `:invalid_options` - an option is out of range, or `nar: :auto` and the file can be read only once
 
   ## Examples
 

@@ -21,6 +21,15 @@
 %% <li>`max_size': bytes, 1,024 to 16,777,216; no chunk is longer. 4,194,304 by default.</li>
 %% <li>`normalization': 0 to 3; how strongly sizes gather around the average. 1 by default.</li>
 %% <li>`seed': 64 bits; keys the cut points. 0 by default.</li>
+%% <li>`preset': the three sizes at once, unless one is given: `default' (128 KiB, 512 KiB, 2 MiB), `large_packages' (256 KiB,
+%%     1 MiB, 4 MiB) or `small_packages' (32 KiB, 128 KiB, 512 KiB). None by default, but `default' with `nar'.</li>
+%% <li>`nar': `true' to chunk Nix archives along the files in them, and to refuse all else with `invalid_nar'; `auto' to
+%%     chunk in that way what is a NAR as a whole, and anything else as it is, with the same sizes. `auto' reads its input
+%%     twice, so that FIFOs, devices and pieces are refused with `invalid_options'. `false' by default.</li>
+%% <li>`min_entry_size', with `nar': bytes, at least `min_size'; files in the archive of at least this size have chunks of
+%%     their own. Twice `avg_size' by default.</li>
+%% <li>`boundary_preference_distance', with `nar': bytes, 0 to `min_size'; any other cut moves back to where a file ended if
+%%     that is less than this before it. A quarter of `avg_size' by default, at most `min_size'.</li>
 %% <li>`hash': `blake3' (the default) or `sha256'.</li>
 %% <li>`cache': a cache of {@link chunker_cache:new/1}, in which digests are looked up before they are computed, and which
 %%     takes in those that were computed. None by default.</li>
@@ -89,7 +98,7 @@ chunk_file(Path) -> chunk_file(Path, []).
 %% A FIFO or a device is read until whoever feeds it closes it.
 %%
 %% Errors: `io_error' with `kind' (`enoent', `eacces', `eisdir' and so on) and `path'; `file_changed' with `path' when a
-%% regular file shrinks or grows while it is read; `invalid_options'.
+%% regular file shrinks or grows while it is read; `invalid_nar' with `offset' and `why'; `invalid_options'.
 -spec chunk_file(file:name_all(), options()) -> {ok, [chunk()]} | {error, error()}.
 chunk_file(Path, Options) ->
     Name = path(Path, [Path, Options]),
@@ -181,7 +190,7 @@ open(Pieces, Options, _) when is_list(Pieces); is_function(Pieces, 0) ->
     case chunker_engine:open_pieces(Options) of
         {ok, Stream} ->
             %% Chunks smaller than usual are for somebody who does not want to wait for much input.
-            {{{_, AvgSize, _, _, _}, _, _}, _} = Options,
+            {{{_, AvgSize, _, _, _}, _, _, _}, _} = Options,
             {ok, {[], {min(AvgSize, ?GATHER), Pieces}, Stream}};
         Error -> Error
     end;

@@ -16,8 +16,14 @@
 
 -type chunking() :: {
     {MinSize :: integer(), AvgSize :: integer(), MaxSize :: integer(), Normalization :: integer(), Seed :: integer()},
+    nil | nar(),
     digests(),
     threads_and_pool()
+}.
+
+%% How to chunk NARs, and whether only NARs or whatever turns out to be one.
+-type nar() :: {
+    ByContent :: boolean(), MinEntrySize :: nil | integer(), BoundaryPreferenceDistance :: nil | integer()
 }.
 
 %% How to come by digests.
@@ -38,13 +44,17 @@
 -define(THREADS, [{threads, configured, integer}]).
 -define(HASH, [{hash, blake3, atom}]).
 -define(DIGESTS, ?HASH ++ [{cache, nil, cache}]).
--define(SIZES, [
-    {min_size, 262_144, integer},
-    {avg_size, 1_048_576, integer},
-    {max_size, 4_194_304, integer},
+-define(CHUNKING, [
+    {min_size, preset, integer},
+    {avg_size, preset, integer},
+    {max_size, preset, integer},
     {normalization, 1, integer},
-    {seed, 0, integer}
-]).
+    {seed, 0, integer},
+    {preset, nil, atom},
+    {nar, false, atom},
+    {min_entry_size, nil, integer},
+    {boundary_preference_distance, nil, integer}
+] ++ ?DIGESTS).
 -define(BATCH, [{parallel_threshold, 4, integer}, {progress, nil, progress}] ++ ?THREADS).
 -define(COMPRESSION, [
     {codec, nil, atom},
@@ -60,19 +70,19 @@
 
 -spec chunking(term()) -> checked(chunking()).
 chunking(Options) ->
-    with(Options, ?SIZES ++ ?DIGESTS ++ ?THREADS, [fun chunking_form/1]).
+    with(Options, ?CHUNKING ++ ?THREADS, [fun chunking_form/1]).
 
 %% For a stream, which may compress in the same pass.
 -spec stream(term()) -> checked({chunking(), nil | compression()}).
 stream(Options) ->
-    with(Options, ?SIZES ++ ?DIGESTS ++ ?THREADS ++ [{compress, nil, options}], [
+    with(Options, ?CHUNKING ++ ?THREADS ++ [{compress, nil, options}], [
         fun chunking_form/1, fun compress_form/1
     ]).
 
 %% For many files.
 -spec files(term()) -> checked({chunking(), batch()}).
 files(Options) ->
-    with(Options, ?SIZES ++ ?DIGESTS ++ ?BATCH, [fun chunking_form/1, fun batch_form/1]).
+    with(Options, ?CHUNKING ++ ?BATCH, [fun chunking_form/1, fun batch_form/1]).
 
 -spec hash(term()) -> checked(chunker:algorithm()).
 hash(Options) ->
@@ -136,12 +146,49 @@ codecs() -> [zstd, lz4, xz, bzip2].
 %% What a strategy stands for.
 strategies() -> [{fastest, {lz4, nil}}, {balanced, {zstd, 3}}, {smallest, {xz, 6}}].
 
-chunking_form(#{min_size := Min, avg_size := Avg, max_size := Max} = Values) ->
-    #{normalization := Normalization, seed := Seed} = Values,
-    case digests_form(Values) of
-        {ok, Digests} -> {ok, {{Min, Avg, Max, Normalization, Seed}, Digests, threads_form(Values)}};
+%% The sizes of each preset: the least, the average and the most.
+presets() ->
+    [
+        {default, {131_072, 524_288, 2_097_152}},
+        {large_packages, {262_144, 1_048_576, 4_194_304}},
+        {small_packages, {32_768, 131_072, 524_288}}
+    ].
+
+chunking_form(Values) ->
+    case forms([fun sizes_form/1, fun nar_form/1, fun digests_form/1], Values, []) of
+        {ok, {Sizes, Nar, Digests}} -> {ok, {Sizes, Nar, Digests, threads_form(Values)}};
         Error -> Error
     end.
+
+sizes_form(#{normalization := Normalization, seed := Seed} = Values) ->
+    form(preset_form(Values), fun({Min, Avg, Max}) ->
+        {size(min_size, Values, Min), size(avg_size, Values, Avg), size(max_size, Values, Max), Normalization, Seed}
+    end).
+
+%% A size that was not given is that of the preset.
+size(Name, Values, Preset) ->
+    case Values of
+        #{Name := preset} -> Preset;
+        #{Name := Size} -> Size
+    end.
+
+preset_form(#{preset := nil, nar := false}) ->
+    {ok, {262_144, 1_048_576, 4_194_304}};
+preset_form(#{preset := nil} = Values) ->
+    preset_form(Values#{preset := default});
+preset_form(#{preset := Preset}) ->
+    form(one_of(preset, Preset, [Name || {Name, _} <- presets()]), fun(_) ->
+        element(2, lists:keyfind(Preset, 1, presets()))
+    end).
+
+nar_form(#{nar := false, min_entry_size := nil, boundary_preference_distance := nil}) ->
+    {ok, nil};
+nar_form(#{nar := false, min_entry_size := nil}) ->
+    badarg("option boundary_preference_distance needs option nar", []);
+nar_form(#{nar := false}) ->
+    badarg("option min_entry_size needs option nar", []);
+nar_form(#{nar := Nar, min_entry_size := MinEntrySize, boundary_preference_distance := Distance}) ->
+    form(one_of(nar, Nar, [true, false, auto]), fun(_) -> {Nar =:= auto, MinEntrySize, Distance} end).
 
 digests_form(#{cache := Cache} = Values) ->
     form(hash_form(Values), fun(Hash) -> {Hash, handle(Cache)} end).

@@ -75,6 +75,33 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
     output |> String.trim() |> String.trim("\"") |> String.replace("\\n", "\n")
   end
 
+  test "NARs are chunked along their files, when asked for", %{tmp_dir: folder} do
+    content = :rand.bytes(100_000)
+    nar = folder |> file("content", content) |> Chunker.Nar.stream() |> Enum.join()
+    path = file(folder, "nar", nar)
+    other = file(folder, "other", content)
+
+    for {nar, options} <- [{"true", [nar: true]}, {"auto", [nar: :auto]}, {"false", []}] do
+      {printed, "", 0} = run(["--nar", nar, path] ++ @sizes)
+
+      for chunk <- Chunker.chunk_file!(path, options ++ @small),
+          do: assert(printed =~ Chunker.to_hex(chunk.hash))
+    end
+
+    assert {printed, "", 0} = run(["--nar", "auto", "--preset", "small_packages", other])
+
+    for chunk <- Chunker.chunk_file!(other, preset: :small_packages),
+        do: assert(printed =~ Chunker.to_hex(chunk.hash))
+
+    assert {"", "chunker.chunk: not a NAR: bad magic at byte 0\n", 1} = run(["--nar", "true", other])
+
+    message = "option --preset must be one of default, large_packages, small_packages, not huge"
+    assert_raise Mix.Error, message, fn -> run(["--preset", "huge", other]) end
+
+    # Standard input can be read only once.
+    assert {"", "chunker.chunk: option :nar is :auto" <> _, 1} = run(["--nar", "auto", "-"])
+  end
+
   describe "the table" do
     test "has each chunk, and a summary follows", %{tmp_dir: folder} do
       block = :rand.bytes(100_000)

@@ -219,8 +219,50 @@ errors_test() ->
     Hash = {error, {invalid_options, #{option => hash, value => md5, allowed => <<"blake3, sha256">>}}},
     ?assertEqual(Hash, chunker:chunk_data(<<>>, [{hash, md5}])).
 
+nar_test() ->
+    [_, _] = Parts = [<<13:64/little, "nix-archive-1", 0:24>>, nar_of(data(50_000))],
+    Nar = iolist_to_binary(Parts),
+    Options = ?SMALL#{nar => true},
+    {ok, Expected} = chunker:chunk_data(Nar, Options),
+    ?assertEqual(Nar, iolist_to_binary([D || #{data := D} <- Expected])),
+    %% The contents of the file begin a chunk, at the offset that the archive tells.
+    {ok, [#{offset := Offset}]} = chunker_nar:list(Nar),
+    ?assert(lists:member(Offset, [O || #{offset := O} <- Expected])),
+    {ok, Plain} = chunker:chunk_data(Nar, ?SMALL),
+    ?assertNotEqual(Expected, Plain),
+    Once = #{option => nar, value => auto, allowed => <<"true or false, since this input can be read only once">>},
+    with_file(Nar, fun(Path) ->
+        Bare = {ok, [maps:remove(data, Chunk) || Chunk <- Expected]},
+        [
+            begin
+                ?assertEqual(Bare, chunker:chunk_file(Path, ?SMALL#{nar => Mode})),
+                ?assertEqual([Bare], chunker:chunk_files([Path], ?SMALL#{nar => Mode})),
+                ?assertEqual(Expected, stream({file, Path}, ?SMALL#{nar => Mode})),
+                ?assertEqual({ok, Expected}, chunker:chunk_data(Parts, ?SMALL#{nar => Mode}))
+            end
+         || Mode <- [true, auto]
+        ],
+        [?assertEqual(Expected, stream(slices(Nar, Size), Options)) || Size <- [7, 1000, 100_000]],
+        ?assertEqual({error, {invalid_options, Once}}, chunker:stream([Nar], [{nar, auto}]))
+    end),
+    ?assertEqual({ok, [maps:put(offset, 0, hd(Plain))]},
+                 chunker:chunk_data(maps:get(data, hd(Plain)), ?SMALL#{nar => auto})),
+    ?assertEqual(chunker:chunk_data(Nar, [{nar, true}, {preset, small_packages}]),
+                 chunker:chunk_data(Nar, [{nar, true}, {min_size, 32768}, {avg_size, 131072}, {max_size, 524288}])),
+    Truncated = {error, {invalid_nar, #{offset => 100, why => truncated}}},
+    ?assertEqual(Truncated, chunker:chunk_data(binary:part(Nar, 0, 100), Options)),
+    %% Chunks may come out before the end is known.
+    ?assertEqual(Truncated, lists:last(stream([binary:part(Nar, 0, 100)], Options))),
+    ?assertEqual(#{2 => <<"option min_entry_size needs option nar">>},
+                 explained(fun() -> chunker:chunk_data(Nar, [{min_entry_size, 1}]) end)).
+
+nar_of(Content) ->
+    [[<<(byte_size(S)):64/little>>, S, binary:copy(<<0>>, -byte_size(S) band 7)]
+     || S <- [<<"(">>, <<"type">>, <<"regular">>, <<"contents">>, Content, <<")">>]].
+
 badarg_test_() ->
-    Options = <<"unknown option colour; there are: min_size, avg_size, max_size, normalization, seed, hash, cache, threads">>,
+    Options = <<"unknown option colour; there are: min_size, avg_size, max_size, normalization, seed, preset, nar, "
+                "min_entry_size, boundary_preference_distance, hash, cache, threads">>,
     Sources = <<"must be {file, Path}, a list of iodata, or a fun that gives {Piece, NextFun} or done">>,
     {ok, Odd} = chunker:stream([<<"a">>, odd]),
     {ok, Improper} = chunker:stream([<<"a">> | <<"b">>]),

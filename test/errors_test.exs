@@ -80,7 +80,19 @@ defmodule Chunker.ErrorsTest do
            "option :seed is -1, but must be 0..18446744073709551615"},
           {[hash: :md5], invalid(:hash, :md5, "blake3, sha256"),
            "option :hash is :md5, but must be blake3, sha256"},
-          {[threads: 0], invalid(:threads, 0, "1..1024"), "option :threads is 0, but must be 1..1024"}
+          {[threads: 0], invalid(:threads, 0, "1..1024"), "option :threads is 0, but must be 1..1024"},
+          {[nar: :maybe], invalid(:nar, :maybe, "true, false, auto"),
+           "option :nar is :maybe, but must be true, false, auto"},
+          {[preset: :huge], invalid(:preset, :huge, "default, large_packages, small_packages"),
+           "option :preset is :huge, but must be default, large_packages, small_packages"},
+          {[nar: true, min_entry_size: 131_071],
+           invalid(:min_entry_size, 131_071, "at least min_size, which is 131072"),
+           "option :min_entry_size is 131071, but must be at least min_size, which is 131072"},
+          {[nar: true, min_entry_size: -1], invalid(:min_entry_size, -1, "131072..18446744073709551615"),
+           "option :min_entry_size is -1, but must be 131072..18446744073709551615"},
+          {[nar: :auto, boundary_preference_distance: -1],
+           invalid(:boundary_preference_distance, -1, "at most min_size, which is 131072"),
+           "option :boundary_preference_distance is -1, but must be at most min_size, which is 131072"}
         ] do
       assert_fails(
         [
@@ -512,6 +524,31 @@ defmodule Chunker.ErrorsTest do
 
       assert File.ls!(folder) |> Enum.sort() == ["nar", "tree"]
     end
+
+    File.write!(path, "something else")
+
+    assert_fails(
+      [
+        elixir: [
+          fn -> Chunker.chunk_data("something else", nar: true) end,
+          fn -> Chunker.chunk_file(path, nar: true) end,
+          only(fn -> Chunker.chunk_files([path], nar: true) end)
+        ],
+        raising: [
+          fn -> Chunker.chunk_data!("something else", nar: true) end,
+          fn -> path |> Chunker.stream(nar: true) |> Stream.run() end,
+          fn -> ["something", " else"] |> Chunker.stream(nar: true) |> Stream.run() end
+        ],
+        erlang: [
+          fn -> :chunker.chunk_data("something else", nar: true) end,
+          fn -> :chunker.chunk_file(path, %{nar: true}) end,
+          only(fn -> :chunker.chunk_files([path], nar: true) end)
+        ]
+      ],
+      :invalid_nar,
+      %{offset: 0, why: :bad_magic},
+      "not a NAR: bad magic at byte 0"
+    )
 
     deep = Path.join([folder, "deep" | List.duplicate("d", 64)])
     File.mkdir_p!(deep)

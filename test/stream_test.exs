@@ -10,7 +10,7 @@ defmodule Chunker.StreamTest do
   @small [min_size: 64, avg_size: 256, max_size: 1024]
 
   # As `chunker_options` gives them.
-  @native {{64, 256, 1024, 1, 0}, {:blake3, nil}, {2, 2}}
+  @native {{64, 256, 1024, 1, 0}, nil, {:blake3, nil}, {2, 2}}
 
   defp open?(path) do
     Enum.any?(File.ls!("/proc/self/fd"), &(File.read_link("/proc/self/fd/#{&1}") == {:ok, path}))

@@ -17,6 +17,10 @@ defmodule Mix.Tasks.Chunker.Chunk do
 
     * `--min-size SIZE`, `--avg-size SIZE`, `--max-size SIZE` - sizes in bytes, or with a unit: `16K`, `4M` (powers of
       1024). Defaults: `256K`, `1M`, `4M`
+    * `--nar MODE` - `true`: the files are Nix archives, which are chunked along the files in them; `auto`: those that are
+      (not on standard input); `false`, the default
+    * `--preset NAME` - sizes for Nix archives, at once: `default` (also with `--nar true` and `--nar auto`),
+      `large_packages`, `small_packages`
     * `--normalization N` - 0 to 3: how strongly sizes gather around the average. Default: 1
     * `--seed N` - keys the cut points. Default: 0
     * `--hash NAME` - `blake3` (the default) or `sha256`
@@ -42,6 +46,8 @@ defmodule Mix.Tasks.Chunker.Chunk do
     min_size: :string,
     avg_size: :string,
     max_size: :string,
+    nar: :string,
+    preset: :string,
     normalization: :integer,
     seed: :integer,
     hash: :string,
@@ -79,7 +85,9 @@ defmodule Mix.Tasks.Chunker.Chunk do
     digest = digest(switches[:digest] || "hex")
 
     # Options that are out of range are a mistake of the call, not of each file.
-    with {:error, error} <- Chunker.chunk_data("", options), do: Mix.raise(out_of_range(error))
+    with {:error, %{reason: :invalid_options} = error} <- Chunker.chunk_data("", options) do
+      Mix.raise(out_of_range(error))
+    end
 
     files =
       for path <- paths do
@@ -104,6 +112,8 @@ defmodule Mix.Tasks.Chunker.Chunk do
   defp chunk_path("-", options) do
     :ok = :io.setopts(:standard_io, encoding: :latin1)
     {:ok, :stdio |> IO.binstream(65_536) |> Chunker.stream(options) |> Enum.map(&%{&1 | data: nil})}
+  rescue
+    error in Chunker.Error -> {:error, error}
   after
     :ok = :io.setopts(:standard_io, encoding: :unicode)
   end
@@ -121,7 +131,23 @@ defmodule Mix.Tasks.Chunker.Chunk do
         other -> Mix.raise("option --hash must be blake3 or sha256, not #{other}")
       end
 
-    sizes ++ hash ++ Keyword.take(switches, [:normalization, :seed, :threads])
+    nar = one_of(switches, :nar, ~w(true false auto)a)
+    preset = one_of(switches, :preset, ~w(default large_packages small_packages)a)
+    sizes ++ hash ++ nar ++ preset ++ Keyword.take(switches, [:normalization, :seed, :threads])
+  end
+
+  defp one_of(switches, key, names) do
+    case switches[key] do
+      nil ->
+        []
+
+      text ->
+        unless text in Enum.map(names, &Atom.to_string/1) do
+          Mix.raise("option #{switch(key)} must be one of #{Enum.join(names, ", ")}, not #{text}")
+        end
+
+        [{key, String.to_existing_atom(text)}]
+    end
   end
 
   defp size(key, text) do

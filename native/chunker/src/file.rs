@@ -82,6 +82,13 @@ impl Input {
         self.kind
     }
 
+    /// Goes back to the start of a regular file.
+    pub(crate) fn rewind(&mut self) -> Result<(), Error> {
+        self.file.rewind().map_err(|source| self.refused(source))?;
+        self.read = 0;
+        Ok(())
+    }
+
     /// A regular file has the size now that it had when it was opened, and all of it was read.
     ///
     /// Files of `/proc` say that they are empty and those of `/sys` that they fill a page. They differ from a file that

@@ -24,22 +24,34 @@ pub(crate) fn list<'a>(env: Env<'a>, chunks: &[Chunk]) -> Term<'a> {
 /// For binaries so short that a plain scheduler is not held up.
 #[rustler::nif]
 fn chunk_small_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
-    guard(env, || Ok(list(env, &options.hashing_alone()?.slice(&data, &|| false)?)))
+    guard(env, || {
+        let selection = options.hashing_alone()?;
+        let chunking = selection.for_slice(&data, &|| false)?;
+        Ok(list(env, &chunking.slice(&data, &|| false)?))
+    })
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn chunk_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
-    guard(env, || Ok(list(env, &options.hashing()?.slice(&data, &caller_died(env))?)))
+    guard(env, || {
+        let selection = options.hashing()?;
+        let died = caller_died(env);
+        let chunking = selection.for_slice(&data, &died)?;
+        Ok(list(env, &chunking.slice(&data, &died)?))
+    })
 }
 
 /// `special` for a file that may keep its reader waiting, which is chunked as a stream.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let chunking = options.hashing()?;
-        match regular(&path)? {
+        let selection = options.hashing()?;
+        let Some(mut input) = regular(&path)? else { return Ok(atoms::special().encode(env)) };
+        let died = caller_died(env);
+        match selection.for_input(&mut input, &died)? {
+            // The path leads to another file by now.
             None => Ok(atoms::special().encode(env)),
-            Some(input) => Ok(list(env, &chunking.source(input).all(&caller_died(env))?)),
+            Some(chunking) => Ok(list(env, &chunking.clone().source(input).all(&died)?)),
         }
     })
 }

@@ -21,7 +21,7 @@ mod stream;
 
 mod atoms {
     rustler::atoms! {
-        ok, error, regular, special, more, done, wait, chunker_progress, directory, symlink, nil
+        ok, error, regular, special, more, done, wait, chunker_progress, directory, symlink, nil, auto
     }
 }
 

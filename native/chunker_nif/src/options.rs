@@ -2,20 +2,24 @@
 
 use chunker::OptionsError;
 use chunker::cache::Digester;
-use chunker::chunking::{Chunk, Chunking, Cutter, Options};
+use chunker::chunking::{Chunk, ChunkBytes, Chunking, Cutter, Options, Selection};
 use chunker::compression::{Codec, CompressOptions, CompressionError, DecompressOptions, Dictionary};
 use chunker::hashing::Algorithm;
+use chunker::nar::chunking::{Config, NarScanner};
 use chunker::workers::Workers;
-use rustler::{Binary, Decoder, LocalPid, NifResult, NifTuple, Reference, ResourceArc, Term};
+use rustler::types::atom::Atom;
+use rustler::{Binary, Decoder, Encoder, Env, LocalPid, NifResult, NifTuple, Reference, ResourceArc, Term};
 
+use crate::atoms;
 use crate::cache::SharedCache;
 use crate::failure::Failure;
 
-/// `{{Min, Avg, Max, Normalization, Seed}, {Hash, nil | Cache}, {Threads, PoolSize}}`
+/// `{{Min, Avg, Max, Normalization, Seed}, nil | Nar, {Hash, nil | Cache}, {Threads, PoolSize}}`
 #[derive(NifTuple)]
 #[rustler(decode)]
 pub(crate) struct ChunkingOptions<'a> {
     sizes: Sizes<'a>,
+    nar: Option<Nar<'a>>,
     digests: Digests,
     threads: Threads<'a>,
 }
@@ -43,6 +47,30 @@ struct Sizes<'a> {
     max_size: Term<'a>,
     normalization: Term<'a>,
     seed: Term<'a>,
+}
+
+/// How to chunk NARs: `{ByContent, MinEntrySize | nil, BoundaryPreferenceDistance | nil}`
+#[derive(NifTuple)]
+#[rustler(decode)]
+struct Nar<'a> {
+    /// Whether other inputs are chunked too, as they are.
+    by_content: bool,
+    min_entry_size: Term<'a>,
+    boundary_preference_distance: Term<'a>,
+}
+
+impl<'a> Nar<'a> {
+    fn config(&self, options: Options) -> Result<Config, Failure<'a>> {
+        // What has no place in 64 bits may be above all or below: the distance is at most a megabyte, so that either is wrong.
+        let distance = self.boundary_preference_distance;
+        let boundary_preference_distance = (!is_nil(distance)).then(|| number(distance));
+        let value = self.min_entry_size;
+        let Ok(min_entry_size) = value.decode() else {
+            let allowed = format!("{}..{}", options.min_size, u64::MAX);
+            return Err(Failure::OutOfRange { option: "min_entry_size", value, allowed });
+        };
+        Ok(Config { options, min_entry_size, boundary_preference_distance })
+    }
 }
 
 #[derive(NifTuple)]
@@ -213,50 +241,71 @@ impl<'a> ChunkingOptions<'a> {
         self.threads.workers()
     }
 
-    pub(crate) fn cutter(&self) -> Result<Cutter, Failure<'a>> {
+    fn options(&self) -> Result<Options, Failure<'a>> {
         let Sizes { min_size, avg_size, max_size, normalization, seed } = self.sizes;
         let Ok(key) = seed.decode() else {
             let allowed = format!("0..{}", u64::MAX);
             return Err(Failure::OutOfRange { option: "seed", value: seed, allowed });
         };
-        let options = Options {
+        Ok(Options {
             min_size: number(min_size),
             avg_size: number(avg_size),
             max_size: number(max_size),
             normalization: number(normalization),
             seed: key,
-        };
-        Cutter::new(&options).map_err(|OptionsError { option, allowed, .. }| {
-            let value = match option {
-                "min_size" => min_size,
-                "avg_size" => avg_size,
-                "max_size" => max_size,
-                _ => normalization,
-            };
-            Failure::OutOfRange { option, value, allowed }
         })
     }
 
-    /// The same on the thread of the caller, however many are allowed; the pool is not even made.
+    /// What the engine refuses, with the value as the caller gave it.
+    fn out_of_range(&self, OptionsError { option, allowed, .. }: OptionsError) -> Failure<'a> {
+        let value = match (option, &self.nar) {
+            ("min_size", _) => self.sizes.min_size,
+            ("avg_size", _) => self.sizes.avg_size,
+            ("max_size", _) => self.sizes.max_size,
+            ("min_entry_size", Some(nar)) => nar.min_entry_size,
+            ("boundary_preference_distance", Some(nar)) => nar.boundary_preference_distance,
+            _ => self.sizes.normalization,
+        };
+        Failure::OutOfRange { option, value, allowed }
+    }
+
+    /// Chunking with `work` on each chunk, by what the inputs are.
+    pub(crate) fn chunking<W: Clone>(&self, workers: Workers, work: W) -> Result<Selection<W>, Failure<'a>> {
+        let options = self.options()?;
+        let cutter = Cutter::new(&options).map_err(|error| self.out_of_range(error))?;
+        let plain = Chunking::new(cutter, workers, work.clone());
+        let Some(nar) = &self.nar else { return Ok(plain.into()) };
+        let scanner = NarScanner::new(&nar.config(options)?).map_err(|error| self.out_of_range(error))?;
+        let nar_aware = Chunking::nar(scanner, workers, work);
+        Ok(if nar.by_content { Selection::ByContent { nar: nar_aware, plain } } else { nar_aware.into() })
+    }
+
+    /// Why an input that can be read only once cannot be chunked.
+    pub(crate) fn needs_two_reads(&self, env: Env<'a>) -> Failure<'a> {
+        let allowed = "true or false, since this input can be read only once".into();
+        Failure::OutOfRange { option: "nar", value: atoms::auto().encode(env), allowed }
+    }
+
+    /// The same as [`Self::hashing`] on the thread of the caller, however many are allowed; the pool is not even made.
     pub(crate) fn hashing_alone(
         &self,
-    ) -> Result<
-        Chunking<impl Fn(&chunker::chunking::ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static>,
-        Failure<'a>,
-    > {
+    ) -> Result<Selection<impl Fn(&ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static>, Failure<'a>>
+    {
         self.threads.wanted()?;
-        Ok(Chunking::new(self.cutter()?, Workers::of_this_thread(), Chunk::hashed(self.digester()?)))
+        self.chunking(Workers::of_this_thread(), Chunk::hashed(self.digester()?))
     }
 
     /// Chunking that hashes each chunk and keeps none of its bytes.
     pub(crate) fn hashing(
         &self,
-    ) -> Result<
-        Chunking<impl Fn(&chunker::chunking::ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static>,
-        Failure<'a>,
-    > {
-        Ok(Chunking::new(self.cutter()?, self.workers()?, Chunk::hashed(self.digester()?)))
+    ) -> Result<Selection<impl Fn(&ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static>, Failure<'a>>
+    {
+        self.chunking(self.workers()?, Chunk::hashed(self.digester()?))
     }
+}
+
+fn is_nil(term: Term<'_>) -> bool {
+    term.decode::<Atom>().is_ok_and(|atom| atom == atoms::nil())
 }
 
 /// An integer, or one that is out of every range for those that have no place in 64 bits.

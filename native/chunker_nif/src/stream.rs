@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chunker::GiveUp;
-use chunker::chunking::{Chunk, ChunkBytes, Chunking, Pieces, Reader, Step};
+use chunker::chunking::{Chunk, ChunkBytes, Pieces, Reader, Step};
 use chunker::compression::{CompressOptions, CompressionScratch, compress_or_give_up};
 use chunker::file::{Input, Kind};
 use rustler::{Binary, Encoder, Env, NifResult, OwnedBinary, Resource, ResourceArc, Term};
@@ -139,13 +139,16 @@ fn stream_file<'a>(
     compression: Option<Compression<'a>>,
 ) -> NifResult<Term<'a>> {
     guard(env, || {
-        let chunking = Chunking::new(options.cutter()?, options.workers()?, loading(&options, compression)?);
-        let input = Input::open(&to_path(&path))?;
+        let selection = options.chunking(options.workers()?, loading(&options, compression)?)?;
+        let mut input = Input::open(&to_path(&path))?;
+        let Some(chunking) = selection.for_input(&mut input, &caller_died(env))? else {
+            return Err(options.needs_two_reads(env));
+        };
         let kind = match input.kind() {
             Kind::Regular => atoms::regular(),
             Kind::Special => atoms::special(),
         };
-        let stream = Stream::new(State::File(chunking.source(input)));
+        let stream = Stream::new(State::File(chunking.clone().source(input)));
         Ok((atoms::ok(), ResourceArc::new(stream), kind).encode(env))
     })
 }
@@ -158,8 +161,9 @@ fn stream_pieces<'a>(
     compression: Option<Compression<'a>>,
 ) -> NifResult<Term<'a>> {
     guard(env, || {
-        let chunking = Chunking::new(options.cutter()?, options.workers()?, loading(&options, compression)?);
-        let stream = Stream::new(State::Pieces(chunking.pieces()));
+        let selection = options.chunking(options.workers()?, loading(&options, compression)?)?;
+        let Some(chunking) = selection.for_pieces() else { return Err(options.needs_two_reads(env)) };
+        let stream = Stream::new(State::Pieces(chunking.clone().pieces()));
         Ok((atoms::ok(), ResourceArc::new(stream)).encode(env))
     })
 }

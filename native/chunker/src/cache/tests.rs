@@ -11,7 +11,7 @@ use super::fingerprint::{Fingerprint, Secret};
 use super::table::{Entry, Key};
 use super::*;
 use crate::batch::Batch;
-use crate::chunking::{Chunk, Chunking, Cutter, FileChunks};
+use crate::chunking::{Chunk, Chunking, Cutter, FileChunks, Selection};
 use crate::file::Input;
 use crate::source::FromRead;
 use crate::workers::Workers;
@@ -171,7 +171,8 @@ fn what_is_found_is_not_computed_on_any_path() {
             found.push(pushed);
             for parallel_threshold in [0, 10] {
                 let batch = Batch { workers, parallel_threshold, progress: None };
-                for file in chunking().files(&vec![path.clone(); 4], &batch, &never).unwrap() {
+                for file in Selection::from(chunking()).files(&vec![path.clone(); 4], &batch, &never).unwrap()
+                {
                     let Ok(FileChunks::Chunks(chunks)) = file else { panic!("a plain file has chunks") };
                     found.push(chunks);
                 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Chunking;
+use super::Selection;
 use super::chunk::{Chunk, ChunkBytes};
 use crate::GiveUp;
 use crate::batch::Batch;
@@ -19,7 +19,7 @@ pub enum FileChunks {
     Special,
 }
 
-impl<W: Fn(&ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static> Chunking<W> {
+impl<W: Fn(&ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static> Selection<W> {
     /// Chunks the files at `paths` and gives the results in their order; a file that cannot be chunked spoils no other.
     ///
     /// Many files are each chunked by one thread, the largest first; each thread has one file open. Few files, fewer than
@@ -41,8 +41,7 @@ impl<W: Fn(&ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static> Chunking<W
         give_up: GiveUp<'_>,
     ) -> Result<Vec<Result<FileChunks, Error>>, Error> {
         let few = paths.len() < batch.parallel_threshold;
-        let workers = if few { self.workers } else { Workers::of_this_thread() };
-        let chunking = Self { cuts: self.cuts.clone(), workers, work: self.work.clone() };
+        let selection = if few { self.clone() } else { self.clone().with_workers(Workers::of_this_thread()) };
         // Sizes are asked for by all threads too: on a network file system that takes longer than much else.
         let looks = Batch { progress: None, ..*batch };
         let looks = looks.run(paths, |_| 0, || (), |(), path, _| look(path), give_up)?;
@@ -62,7 +61,11 @@ impl<W: Fn(&ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static> Chunking<W
             if *special || file::kind(path)? == Kind::Special {
                 return Ok(FileChunks::Special);
             }
-            let input = Input::open(path)?;
+            let mut input = Input::open(path)?;
+            // The path may lead to another file by now.
+            let Some(chunking) = selection.for_input(&mut input, give_up)? else {
+                return Ok(FileChunks::Special);
+            };
             Ok(FileChunks::Chunks(chunking.clone().source(input).all(give_up)?))
         };
         let size = |(_, (special, length)): &(&PathBuf, (bool, usize))| {

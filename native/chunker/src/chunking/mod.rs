@@ -2,6 +2,7 @@
 //!
 //! To chunk something, make a [`Chunking`] once and call it: [`Chunking::slice`] for bytes in memory,
 //! [`Chunking::reader`] for a file or any `Read`, [`Chunking::pieces`] for input that arrives in pieces.
+//! [`Selection`] chunks NARs in one way and other inputs in another.
 //! [`Scanner`] gives bare cut points, for those who hash and store in their own way.
 //!
 //! Cut points are those of crate `fastcdc`'s `v2020` for the same options, however the input comes and on any number
@@ -19,6 +20,7 @@ mod pipeline;
 mod reader;
 mod scalar;
 mod scanner;
+mod selection;
 mod slice;
 mod tap;
 
@@ -29,6 +31,7 @@ pub use pieces::Pieces;
 pub(crate) use reader::PATIENCE;
 pub use reader::{Reader, Step};
 pub use scanner::{Cut, Scanner};
+pub use selection::Selection;
 
 use std::time::Duration;
 

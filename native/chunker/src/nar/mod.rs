@@ -3,6 +3,7 @@
 //! * [`Parser`] reads one strictly, fed with pieces of any size, and tells what is in it as [`Event`]s.
 //! * [`List`], [`Listing`], [`struct@Hash`], [`ReadFile`] and [`Restore`] are [`Reading`]s: what comes of reading a NAR.
 //!   [`read_slice`] and [`read_source`] carry them out.
+//! * [`is_nar`] and [`is_nar_source`] tell whether something is one.
 //! * [`Dump`] writes one, as a source of bytes; [`dump_file`] writes it to a file.
 //! * [`chunking`] finds cut points along the files in one.
 //! * [`references`] takes the hashes of dependencies out of content, so that packages built anew share their chunks.
@@ -42,6 +43,7 @@
 //!
 //! Names and targets are bytes, not text.
 
+mod check;
 pub mod chunking;
 #[cfg(unix)]
 mod dump;
@@ -59,6 +61,7 @@ pub mod references;
 mod restore;
 mod wire;
 
+pub use check::{is_nar, is_nar_source};
 #[cfg(unix)]
 pub use dump::{Dump, dump_file};
 pub use error::{NarError, Rule};
