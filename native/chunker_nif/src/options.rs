@@ -193,7 +193,8 @@ impl Hash {
     /// The algorithm, if it is built in. `chunker_options` lets no other names through.
     pub(crate) fn algorithm<'a>(&self) -> Result<Algorithm, Failure<'a>> {
         let algorithm = Algorithm::from_name(&self.0)?;
-        let unknown = || chunker::OptionsError { option: "hash", value: 0, allowed: "blake3, sha256".into() };
+        let unknown =
+            || chunker::OptionsError { option: "hash", value: 0.into(), allowed: "blake3, sha256".into() };
         Ok(algorithm.ok_or_else(unknown)?)
     }
 }
@@ -226,14 +227,16 @@ impl<'a> ChunkingOptions<'a> {
             normalization: number(normalization),
             seed: key,
         };
-        Cutter::new(&options).map_err(|OptionsError { option, allowed, .. }| {
-            let value = match option {
+        Cutter::new(&options).map_err(|error| {
+            let value = match error.option {
                 "min_size" => min_size,
                 "avg_size" => avg_size,
                 "max_size" => max_size,
-                _ => normalization,
+                "normalization" => normalization,
+                // None of the caller's.
+                _ => return error.into(),
             };
-            Failure::OutOfRange { option, value, allowed }
+            Failure::OutOfRange { option: error.option, value, allowed: error.allowed }
         })
     }
 
