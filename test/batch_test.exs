@@ -486,10 +486,16 @@ defmodule Chunker.BatchTest do
       known = MapSet.new(files)
 
       for threads <- [1, 2, 3] do
-        task = Task.async(fn -> Chunker.chunk_files(paths, threads: threads, progress: nil) end)
-        {most, results} = most_open(task, known, 0)
-        assert results == Enum.map(paths, &expected[&1])
-        assert most in 1..threads
+        wanted = Enum.map(paths, &expected[&1])
+
+        # Whoever looks may miss the moments at which files are open, but not every time.
+        assert Enum.any?(1..20, fn _ ->
+                 task = Task.async(fn -> Chunker.chunk_files(paths, threads: threads, progress: nil) end)
+                 {most, results} = most_open(task, known, 0)
+                 assert results == wanted
+                 assert most <= threads
+                 most > 0
+               end)
       end
     end
   end

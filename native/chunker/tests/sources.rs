@@ -129,6 +129,78 @@ fn a_panic_in_the_work_reaches_the_caller() {
     });
 }
 
+/// Gives its bytes in reads of many sizes, and panics when they are used up.
+struct Panicking(usize);
+
+impl Read for Panicking {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        assert!(self.0 > 0, "{} bytes are left", self.0);
+        let count = buffer.len().min(self.0).min(1 + self.0 % 50_000);
+        self.0 -= count;
+        buffer[..count].fill(7);
+        Ok(count)
+    }
+}
+
+#[test]
+fn a_panic_of_the_source_reaches_the_caller() {
+    for threads in [1, 2, 3] {
+        for length in [0, 1, 300_000, 9_000_000] {
+            let panic =
+                panic_of(|| chunking(&small(), threads).reader(Panicking(length)).all(NEVER).map(drop));
+            assert_eq!(panic, "0 bytes are left");
+        }
+    }
+}
+
+/// Gives `data` in reads of many sizes.
+struct Short<'a>(&'a [u8]);
+
+impl Read for Short<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = buffer.len().min(self.0.len()).min(1 + self.0.len() * 7 % 90_001);
+        buffer[..count].copy_from_slice(&self.0[..count]);
+        self.0 = &self.0[count..];
+        Ok(count)
+    }
+}
+
+#[test]
+fn many_inputs_at_once_do_not_disturb_each_other() {
+    let data: &'static [u8] = Vec::leak(inputs::random(11, 6 << 20));
+    let expected = chunking(&small(), 1).slice(data, NEVER).unwrap();
+    std::thread::scope(|scope| {
+        for caller in 0..8 {
+            let expected = &expected;
+            scope.spawn(move || {
+                for round in 0..12 {
+                    let chunking = chunking(&small(), 1 + (caller + round) % 4);
+                    match round % 4 {
+                        0 => assert_eq!(chunking.slice(data, NEVER).unwrap(), *expected),
+                        1 => assert_eq!(chunking.reader(Short(data)).all(NEVER).unwrap(), *expected),
+                        // Dropped in the middle, while others may be at work on it.
+                        2 => {
+                            let mut reader = chunking.reader(Short(data));
+                            let first = reader.next_results(NEVER).unwrap().unwrap();
+                            assert!(expected.starts_with(&first));
+                        }
+                        // Somebody who takes long over the results.
+                        _ => {
+                            let mut reader = chunking.reader(Short(data));
+                            let mut chunks = Vec::new();
+                            while let Some(results) = reader.next_results(NEVER).unwrap() {
+                                chunks.extend(results);
+                                std::thread::sleep(Duration::from_millis(2));
+                            }
+                            assert_eq!(chunks, *expected);
+                        }
+                    }
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn whoever_gives_up_gets_no_results() {
     let data = inputs::random(4, 8 << 20);

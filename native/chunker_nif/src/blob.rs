@@ -5,7 +5,7 @@ use rustler::{Env, Resource, ResourceArc, Term};
 use crate::failure::text;
 
 /// Up to here bytes are copied: that costs less than a resource.
-const SMALL: usize = 64 << 10;
+const SMALL: usize = 8 << 10;
 
 /// Bytes that live in the engine's memory and are freed when no process holds a binary of them any more.
 struct Blob(Vec<u8>);

@@ -268,8 +268,18 @@ impl<T> Drop for Pipeline<T> {
 }
 
 impl<T: Send + 'static> Shared<T> {
-    /// What a helper does, until there is nothing to do for it.
-    fn help(self: Arc<Self>, helper: Helper) {
+    /// What a helper does. A panic goes to the caller: it must not end the pool's thread, and the process with it.
+    fn help(self: Arc<Self>, helper: &Helper) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.take_turns(helper))) {
+            let mut state = self.lock();
+            state.helpers -= 1;
+            state.failure = Some(Failure::Panic(panic));
+            self.notify(&state);
+        }
+    }
+
+    /// Works until there is nothing to do for a helper.
+    fn take_turns(self: &Arc<Self>, helper: &Helper) {
         let give_up = || self.abandoned.load(Ordering::Relaxed);
         loop {
             polite();
@@ -290,6 +300,7 @@ impl<T: Send + 'static> Shared<T> {
                 }
                 Turn::Wait => self.wait(state),
                 Turn::Rest => {
+                    // Under the lock, so that a job which comes now is seen to have nobody.
                     state.helpers -= 1;
                     return;
                 }
@@ -322,7 +333,6 @@ impl<T: Send + 'static> Shared<T> {
         let failure = match (jobs, after) {
             (Err(error), _) => Failure::Error(error.into()),
             (Ok(_), After::Failure(error)) => Failure::Error(error),
-            (Ok(_), After::Panic(panic)) => Failure::Panic(panic),
             (Ok(jobs), After::More | After::End) => {
                 if ended {
                     state.blocks.give_back(front.into_blocks());
@@ -360,24 +370,21 @@ impl<T: Send + 'static> Shared<T> {
             state.helpers += 1;
             drop(state);
             let shared = Arc::clone(self);
-            helper.pool().spawn(move || shared.help(helper));
+            helper.pool().spawn(move || {
+                shared.help(&helper);
+                drop(helper);
+            });
         }
     }
 
     fn run(&self, number: usize, job: Job, give_up: GiveUp<'_>) {
-        // A panic must not end the pool's thread; it goes to the caller.
-        let results = catch_unwind(AssertUnwindSafe(|| job.run(&self.work, give_up)));
+        let results = job.run(&self.work, give_up);
         let blocks: Vec<_> = job.into_blocks().collect();
         let mut state = self.lock();
         state.running -= 1;
         state.blocks.give_back(blocks);
-        match results {
-            Ok(results) => {
-                let place = number - state.first;
-                state.slots[place].results = Some(results);
-            }
-            Err(panic) => state.failure = Some(Failure::Panic(panic)),
-        }
+        let place = number - state.first;
+        state.slots[place].results = Some(results);
         self.notify(&state);
     }
 }

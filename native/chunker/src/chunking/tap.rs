@@ -1,8 +1,5 @@
 //! Reading an input into blocks.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use super::blocks::Block;
 use super::reader::PATIENCE;
 use crate::GiveUp;
@@ -28,14 +25,12 @@ pub(super) enum After {
     More,
     End,
     Failure(Error),
-    Panic(Box<dyn Any + Send>),
 }
 
-/// Fills a block. A panic of the source is kept for the caller: it must not end a thread of the pool.
+/// Fills a block.
 pub(super) fn fill(source: &mut dyn Source, mut block: Block, give_up: GiveUp<'_>) -> Filled {
     let mut count = 0;
-    let read = AssertUnwindSafe(|| read_whole(source, &mut block, &mut count, give_up));
-    let after = catch_unwind(read).unwrap_or_else(After::Panic);
+    let after = read_whole(source, &mut block, &mut count, give_up);
     Filled { block, count, after }
 }
 
