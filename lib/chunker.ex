@@ -801,6 +801,8 @@ defmodule Chunker do
     * `:version` - of the library that is loaded
     * `:cpu_features` - the instruction-set extensions of this CPU that matter here
     * `:kernels` - what is used of them: `:scan` finds cut points, `:fingerprint` is what a `Chunker.Cache` knows contents by
+      (the fastest one that this CPU can run, `"avx512"` or `"scalar"`, unless the environment variable `CHUNKER_KERNEL` names one
+      when the VM starts; a name that cannot be had makes calls fail with `:invalid_options`)
     * `:hashes` - for each hash function the instructions it is computed with here
     * `:codecs` - those that were built in
     * `:threads` - how many threads a call uses by default
@@ -814,7 +816,15 @@ defmodule Chunker do
           codecs: [codec()],
           threads: pos_integer()
         }
-  defdelegate info, to: :chunker
+  def info do
+    :chunker.info()
+  rescue
+    error in ErlangError ->
+      case error.original do
+        {:invalid_options, details} -> reraise Error.new(:invalid_options, details), __STACKTRACE__
+        _another -> reraise error, __STACKTRACE__
+      end
+  end
 
   @doc """
   A digest, or any other binary, in lower-case hexadecimal digits.

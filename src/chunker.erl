@@ -449,7 +449,8 @@ decompressor_finish(Decompressor) -> chunker_engine:decompress_finish(Decompress
 -spec decompressor_close(decompressor()) -> ok.
 decompressor_close(Decompressor) -> chunker_engine:close_coder(Decompressor).
 
-%% @doc What this build of Chunker is, and what it uses of this machine.
+%% @doc What this build of Chunker is, and what it uses of this machine. Raises `{invalid_options, Details}' if the
+%% environment variable `CHUNKER_KERNEL' asks for a scan kernel that this CPU cannot run.
 -spec info() ->
     #{
         version := binary(),
@@ -460,7 +461,11 @@ decompressor_close(Decompressor) -> chunker_engine:close_coder(Decompressor).
         threads := pos_integer()
     }.
 info() ->
-    Info = maps:from_list('Elixir.Chunker.Native':info()),
+    Info =
+        case 'Elixir.Chunker.Native':info() of
+            {error, Reason} -> erlang:error(Reason);
+            Pairs -> maps:from_list(Pairs)
+        end,
     #{version := Version, cpu_features := Features, kernel := Kernel, hashes := Hashes, codecs := Codecs} = Info,
     #{fingerprint := Fingerprint} = Info,
     #{

@@ -33,6 +33,38 @@ defmodule Chunker.InfoTest do
              )
   end
 
+  defp in_vm_with_kernel(kernel, code) do
+    ebin = Path.join(Mix.Project.app_path(), "ebin")
+    environment = [{"CHUNKER_KERNEL", kernel}]
+    System.cmd("elixir", ["-pa", ebin, "-e", code], stderr_to_stdout: true, env: environment)
+  end
+
+  test "CHUNKER_KERNEL forces a scan kernel, and each finds the same chunks" do
+    code = """
+    data = :erlang.iolist_to_binary(for i <- 1..200_000, do: :erlang.md5(<<i::32>>))
+    IO.puts(Chunker.info().kernels.scan)
+    IO.puts(:erlang.phash2(Chunker.chunk_data!(data, min_size: 4096, avg_size: 16_384, max_size: 65_536)))
+    """
+
+    usual = Chunker.info().kernels.scan
+    {scalar, 0} = in_vm_with_kernel("scalar", code)
+    assert ["scalar", chunks] = String.split(scalar)
+    assert in_vm_with_kernel(usual, code) == {"#{usual}\n#{chunks}\n", 0}
+  end
+
+  test "a kernel that there is not is an error, from each language" do
+    code = """
+    {:error, %Chunker.Error{reason: :invalid_options, details: details}} = Chunker.chunk_data("x")
+    IO.inspect(Map.take(details, [:option, :value]))
+    {:error, {:invalid_options, ^details}} = :chunker.chunk_data("x")
+    try do Chunker.info() rescue error in Chunker.Error -> IO.inspect(error.details == details) end
+    try do :chunker.info() catch :error, {:invalid_options, ^details} -> IO.puts("raised") end
+    """
+
+    assert in_vm_with_kernel("abacus", code) ==
+             {"%{option: :CHUNKER_KERNEL, value: \"abacus\"}\ntrue\nraised\n", 0}
+  end
+
   test "info/0 lists the CPU features that the kernel lists too" do
     info = Chunker.info()
     flags = flags()

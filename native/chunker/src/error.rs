@@ -3,6 +3,7 @@
 //! Each error has a `code()`: a stable snake_case name that callers may match on. [`Error`] gathers the concerns
 //! for functions that can fail in several ways; gathering keeps the code and the fields.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -17,9 +18,48 @@ pub struct OptionsError {
     /// The name of the option, as in the public API.
     pub option: &'static str,
     /// The value that was refused.
-    pub value: u64,
+    pub value: OptionValue,
     /// What would have been accepted, for people to read: `64..1048576`, for instance.
     pub allowed: String,
+}
+
+/// The value of an option.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OptionValue {
+    /// As most options have it.
+    Number(u64),
+    /// As an environment variable has it.
+    Text(String),
+}
+
+impl From<u64> for OptionValue {
+    fn from(value: u64) -> Self {
+        Self::Number(value)
+    }
+}
+
+impl From<String> for OptionValue {
+    fn from(value: String) -> Self {
+        Self::Text(value)
+    }
+}
+
+impl From<OptionValue> for Detail {
+    fn from(value: OptionValue) -> Self {
+        match value {
+            OptionValue::Number(value) => Self::Number(value),
+            OptionValue::Text(value) => Self::Text(value),
+        }
+    }
+}
+
+impl fmt::Display for OptionValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(value) => write!(f, "{value}"),
+            Self::Text(value) => write!(f, "{value:?}"),
+        }
+    }
 }
 
 impl OptionsError {
@@ -159,7 +199,7 @@ impl Error {
         match self {
             Self::Options(error) => vec![
                 ("option", Detail::Name(error.option)),
-                ("value", Detail::Number(error.value)),
+                ("value", error.value.clone().into()),
                 ("allowed", Detail::Text(error.allowed.clone())),
             ],
             Self::Io(error) => std::iter::once(("kind", Detail::Name(error.kind())))

@@ -60,7 +60,7 @@ impl Workers {
             return Ok(());
         }
         let allowed = format!("1..{MOST_THREADS}");
-        Err(OptionsError { option: "threads", value: threads as u64, allowed })
+        Err(OptionsError { option: "threads", value: (threads as u64).into(), allowed })
     }
 
     /// The thread that calls and as many of the pool's that there are `threads` in all. The first call that needs the

@@ -25,7 +25,7 @@ fn info<'a>(env: Env<'a>) -> NifResult<Term<'a>> {
         Ok(vec![
             (atom(env, "version"), text(env, chunker::VERSION.as_bytes())),
             (atom(env, "cpu_features"), features.encode(env)),
-            (atom(env, "kernel"), text(env, chunker::chunking::KERNEL.as_bytes())),
+            (atom(env, "kernel"), text(env, chunker::chunking::kernel()?.as_bytes())),
             (atom(env, "fingerprint"), text(env, chunker::cache::fingerprint_implementation().as_bytes())),
             (atom(env, "hashes"), hashes.encode(env)),
             (atom(env, "codecs"), codecs.encode(env)),

@@ -221,7 +221,8 @@ impl Hash {
     /// The algorithm, if it is built in. `chunker_options` lets no other names through.
     pub(crate) fn algorithm<'a>(&self) -> Result<Algorithm, Failure<'a>> {
         let algorithm = Algorithm::from_name(&self.0)?;
-        let unknown = || chunker::OptionsError { option: "hash", value: 0, allowed: "blake3, sha256".into() };
+        let unknown =
+            || chunker::OptionsError { option: "hash", value: 0.into(), allowed: "blake3, sha256".into() };
         Ok(algorithm.ok_or_else(unknown)?)
     }
 }
@@ -257,16 +258,18 @@ impl<'a> ChunkingOptions<'a> {
     }
 
     /// What the engine refuses, with the value as the caller gave it.
-    fn out_of_range(&self, OptionsError { option, allowed, .. }: OptionsError) -> Failure<'a> {
-        let value = match (option, &self.nar) {
+    fn out_of_range(&self, error: OptionsError) -> Failure<'a> {
+        let value = match (error.option, &self.nar) {
             ("min_size", _) => self.sizes.min_size,
             ("avg_size", _) => self.sizes.avg_size,
             ("max_size", _) => self.sizes.max_size,
+            ("normalization", _) => self.sizes.normalization,
             ("min_entry_size", Some(nar)) => nar.min_entry_size,
             ("boundary_preference_distance", Some(nar)) => nar.boundary_preference_distance,
-            _ => self.sizes.normalization,
+            // None of the caller's.
+            _ => return error.into(),
         };
-        Failure::OutOfRange { option, value, allowed }
+        Failure::OutOfRange { option: error.option, value, allowed: error.allowed }
     }
 
     /// Chunking with `work` on each chunk, by what the inputs are.

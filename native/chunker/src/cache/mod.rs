@@ -90,7 +90,7 @@ fn within(option: &'static str, value: u64, most: u64) -> Result<(), OptionsErro
     if (1..=most).contains(&value) {
         return Ok(());
     }
-    Err(OptionsError { option, value, allowed: format!("1..{most}") })
+    Err(OptionsError { option, value: value.into(), allowed: format!("1..{most}") })
 }
 
 /// What a cache has done and what it holds.

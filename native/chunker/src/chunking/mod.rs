@@ -8,12 +8,15 @@
 //! Cut points are those of crate `fastcdc`'s `v2020` for the same options, however the input comes and on any number
 //! of threads: the chunks that someone stored last year must be the ones that are found today.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod blocks;
 mod chunk;
 mod cuts;
 mod files;
 mod front;
 mod jobs;
+mod kernel;
 mod options;
 mod pieces;
 mod pipeline;
@@ -38,6 +41,7 @@ use std::time::Duration;
 use crate::nar::chunking::NarScanner;
 use crate::workers::Workers;
 use cuts::Cuts;
+use kernel::Kernel;
 
 /// How to chunk: where to cut, what to do with each chunk, and on which threads.
 ///
@@ -87,5 +91,12 @@ const STRETCH: usize = 32 << 10;
 /// How long a thread sleeps that waits for another before it asks again whether to give up.
 const NAP: Duration = Duration::from_millis(10);
 
-/// The name of the scan kernel that is used.
-pub const KERNEL: &str = "scalar";
+/// The name of the scan kernel that is used: the fastest one that the CPU can run, or the one that the environment variable
+/// `CHUNKER_KERNEL` asks for.
+///
+/// # Errors
+///
+/// When the variable asks for one that does not exist or that the CPU cannot run.
+pub fn kernel() -> Result<&'static str, crate::OptionsError> {
+    Ok(Kernel::selected()?.name())
+}

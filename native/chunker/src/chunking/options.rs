@@ -7,6 +7,7 @@ use fastcdc::v2020::{
     get_gear_with_seed, select_masks,
 };
 
+use super::kernel::Kernel;
 use crate::error::OptionsError;
 
 /// The sizes and the keys of content-defined chunking. Sizes are in bytes.
@@ -55,6 +56,7 @@ pub struct Cutter {
     pub(super) strict: u64,
     pub(super) loose: u64,
     pub(super) gear: Cow<'static, [u64]>,
+    pub(super) kernel: Kernel,
 }
 
 impl Cutter {
@@ -62,7 +64,8 @@ impl Cutter {
     ///
     /// # Errors
     ///
-    /// The first option that is outside its range, `min_size <= avg_size <= max_size` included.
+    /// The first option that is outside its range, `min_size <= avg_size <= max_size` included; then, what
+    /// [`kernel`](super::kernel()) says.
     pub fn new(options: &Options) -> Result<Self, OptionsError> {
         let Options { min_size, avg_size, max_size, normalization, seed } = *options;
         let min_size = within("min_size", min_size, MINIMUM_MIN, MINIMUM_MAX)?;
@@ -70,11 +73,11 @@ impl Cutter {
         let max_size = within("max_size", max_size, MAXIMUM_MIN, MAXIMUM_MAX)?;
         if min_size > avg_size {
             let allowed = format!("at most avg_size, which is {avg_size}");
-            return Err(OptionsError { option: "min_size", value: min_size as u64, allowed });
+            return Err(OptionsError { option: "min_size", value: (min_size as u64).into(), allowed });
         }
         if max_size < avg_size {
             let allowed = format!("at least avg_size, which is {avg_size}");
-            return Err(OptionsError { option: "max_size", value: max_size as u64, allowed });
+            return Err(OptionsError { option: "max_size", value: (max_size as u64).into(), allowed });
         }
         let level = match normalization {
             0 => Normalization::Level0,
@@ -82,7 +85,11 @@ impl Cutter {
             2 => Normalization::Level2,
             3 => Normalization::Level3,
             value => {
-                return Err(OptionsError { option: "normalization", value, allowed: "0..3".into() });
+                return Err(OptionsError {
+                    option: "normalization",
+                    value: value.into(),
+                    allowed: "0..3".into(),
+                });
             }
         };
         let (strict, loose) = select_masks(avg_size, level);
@@ -95,6 +102,7 @@ impl Cutter {
             strict,
             loose,
             gear: get_gear_with_seed(seed).0,
+            kernel: Kernel::selected()?,
         })
     }
 
@@ -117,15 +125,16 @@ impl Cutter {
 fn within(option: &'static str, value: u64, low: usize, high: usize) -> Result<usize, OptionsError> {
     match usize::try_from(value) {
         Ok(size) if (low..=high).contains(&size) => Ok(size),
-        _ => Err(OptionsError { option, value, allowed: format!("{low}..{high}") }),
+        _ => Err(OptionsError { option, value: value.into(), allowed: format!("{low}..{high}") }),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::OptionValue;
 
-    fn refused(options: Options) -> (&'static str, u64) {
+    fn refused(options: Options) -> (&'static str, OptionValue) {
         let error = Cutter::new(&options).expect_err("these options are out of range");
         assert_eq!(error.code(), "invalid_options");
         (error.option, error.value)
@@ -135,27 +144,39 @@ mod tests {
     fn the_ends_of_each_range_are_accepted_and_their_neighbours_are_not() {
         let base = Options { min_size: 64, avg_size: 4_194_304, max_size: 16_777_216, ..Options::default() };
         assert!(Cutter::new(&base).is_ok());
-        assert_eq!(refused(Options { min_size: 63, ..base }), ("min_size", 63));
+        assert_eq!(refused(Options { min_size: 63, ..base }), ("min_size", OptionValue::Number(63)));
         assert!(Cutter::new(&Options { min_size: 1_048_576, ..base }).is_ok());
-        assert_eq!(refused(Options { min_size: 1_048_577, ..base }), ("min_size", 1_048_577));
-        assert_eq!(refused(Options { avg_size: 4_194_305, ..base }), ("avg_size", 4_194_305));
-        assert_eq!(refused(Options { max_size: 16_777_217, ..base }), ("max_size", 16_777_217));
+        assert_eq!(
+            refused(Options { min_size: 1_048_577, ..base }),
+            ("min_size", OptionValue::Number(1_048_577))
+        );
+        assert_eq!(
+            refused(Options { avg_size: 4_194_305, ..base }),
+            ("avg_size", OptionValue::Number(4_194_305))
+        );
+        assert_eq!(
+            refused(Options { max_size: 16_777_217, ..base }),
+            ("max_size", OptionValue::Number(16_777_217))
+        );
         let small = Options { min_size: 64, avg_size: 256, max_size: 1024, ..base };
         assert!(Cutter::new(&small).is_ok());
-        assert_eq!(refused(Options { avg_size: 255, ..small }), ("avg_size", 255));
-        assert_eq!(refused(Options { max_size: 1023, ..small }), ("max_size", 1023));
+        assert_eq!(refused(Options { avg_size: 255, ..small }), ("avg_size", OptionValue::Number(255)));
+        assert_eq!(refused(Options { max_size: 1023, ..small }), ("max_size", OptionValue::Number(1023)));
         for normalization in 0..=3 {
             assert!(Cutter::new(&Options { normalization, ..base }).is_ok());
         }
-        assert_eq!(refused(Options { normalization: 4, ..base }), ("normalization", 4));
-        assert_eq!(refused(Options { min_size: u64::MAX, ..base }), ("min_size", u64::MAX));
+        assert_eq!(refused(Options { normalization: 4, ..base }), ("normalization", OptionValue::Number(4)));
+        assert_eq!(
+            refused(Options { min_size: u64::MAX, ..base }),
+            ("min_size", OptionValue::Number(u64::MAX))
+        );
     }
 
     #[test]
     fn sizes_must_be_in_order() {
         let base = Options { min_size: 1024, avg_size: 1024, max_size: 1024, ..Options::default() };
         assert!(Cutter::new(&base).is_ok());
-        assert_eq!(refused(Options { min_size: 1025, ..base }), ("min_size", 1025));
-        assert_eq!(refused(Options { avg_size: 1025, ..base }), ("max_size", 1024));
+        assert_eq!(refused(Options { min_size: 1025, ..base }), ("min_size", OptionValue::Number(1025)));
+        assert_eq!(refused(Options { avg_size: 1025, ..base }), ("max_size", OptionValue::Number(1024)));
     }
 }

@@ -94,6 +94,7 @@ enum Failure {
 }
 
 /// What a thread may do.
+#[expect(clippy::large_enum_variant, reason = "it is made and taken apart at once, and kept nowhere")]
 enum Turn {
     Read(Box<dyn Source + Send>, Block),
     Scan(Front, Filled),

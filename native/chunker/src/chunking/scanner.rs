@@ -13,7 +13,6 @@
 //! has to look ahead.
 
 use super::options::Cutter;
-use super::scalar;
 
 /// A cut point in the piece given to [`Scanner::feed`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +82,7 @@ impl Scanner {
             if from >= to {
                 continue;
             }
-            match scalar::find(self.cutter.gear(), mask, &mut self.hash, &piece[from..to]) {
+            match self.cutter.kernel.find(self.cutter.gear(), mask, &mut self.hash, &piece[from..to]) {
                 None => self.length = before + to,
                 Some(at) => {
                     let length = self.length + at;

@@ -75,6 +75,7 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
             board.lock().results[place] = results;
         };
         let help = |helper: &Helper| {
+            let _stop = StopIfPanicking(&board.stopped);
             // The caller's own question is not for other threads.
             let stopped = || board.stopped.load(Ordering::Relaxed);
             loop {
@@ -97,8 +98,10 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
         };
         pool.in_place_scope(|scope| {
             let _present = self.workers.attend();
+            let _stop = StopIfPanicking(&board.stopped);
             loop {
-                if give_up() {
+                // After a helper's panic, which the scope passes on when all have left, the result does not matter.
+                if give_up() || board.stopped.load(Ordering::Relaxed) {
                     board.stopped.store(true, Ordering::Relaxed);
                     return Err(Error::Cancelled);
                 }
@@ -150,6 +153,17 @@ struct State<'a, T> {
     scanning: bool,
     failure: Option<NarError>,
     results: Vec<Vec<T>>,
+}
+
+/// Stops all threads when one of them panics: what it was at will never be done.
+struct StopIfPanicking<'a>(&'a AtomicBool);
+
+impl Drop for StopIfPanicking<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 /// What a thread does next.

@@ -130,12 +130,16 @@ impl NarScanner {
         let min_entry_size = config.min_entry_size.unwrap_or(2 * avg_size);
         if min_entry_size < min_size {
             let allowed = format!("at least min_size, which is {min_size}");
-            return Err(OptionsError { option: "min_entry_size", value: min_entry_size, allowed });
+            return Err(OptionsError { option: "min_entry_size", value: min_entry_size.into(), allowed });
         }
         let distance = config.boundary_preference_distance.unwrap_or(min_size.min(avg_size / 4));
         if distance > min_size {
             let allowed = format!("at most min_size, which is {min_size}");
-            return Err(OptionsError { option: "boundary_preference_distance", value: distance, allowed });
+            return Err(OptionsError {
+                option: "boundary_preference_distance",
+                value: distance.into(),
+                allowed,
+            });
         }
         Ok(Self {
             parser: Parser::new(),

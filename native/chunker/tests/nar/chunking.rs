@@ -305,11 +305,11 @@ fn each_preset_is_in_range_and_the_ends_of_each_range_are_accepted() {
         assert!(NarScanner::new(&Config { min_entry_size: Some(min), ..config }).is_ok());
         assert!(NarScanner::new(&Config { min_entry_size: Some(u64::MAX), ..config }).is_ok());
         let low = Config { min_entry_size: Some(min - 1), ..config };
-        assert_eq!(refused(low), ("min_entry_size", min - 1));
+        assert_eq!(refused(low), ("min_entry_size", (min - 1).into()));
         assert!(NarScanner::new(&Config { boundary_preference_distance: Some(0), ..config }).is_ok());
         assert!(NarScanner::new(&Config { boundary_preference_distance: Some(min), ..config }).is_ok());
         let far = Config { boundary_preference_distance: Some(min + 1), ..config };
-        assert_eq!(refused(far), ("boundary_preference_distance", min + 1));
+        assert_eq!(refused(far), ("boundary_preference_distance", (min + 1).into()));
     }
     let options = Options { normalization: 4, ..Options::default() };
     assert!(NarScanner::new(&Config { options, ..Config::DEFAULT }).is_err());
