@@ -413,6 +413,7 @@ defmodule Chunker.BuildTest do
     end
 
     test "for a warning stays until the warning is gone" do
+      compile!()
       source = File.read!(@engine)
       line = length(String.split(source, "\n"))
 
