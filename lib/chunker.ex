@@ -105,6 +105,7 @@ defmodule Chunker do
   """
 
   import Chunker.Input
+  import Chunker.Result
 
   alias Chunker.{Chunk, Error}
 
@@ -891,12 +892,6 @@ defmodule Chunker do
     with {:badarg, message} <- :chunker_options.algorithm(algorithm), do: raise(ArgumentError, message)
   end
 
-  defp result({:ok, value}), do: {:ok, value}
-  defp result({:error, {reason, details}}), do: {:error, Error.new(reason, details)}
-
   defp all!({:error, error}), do: raise(error)
   defp all!(results), do: Enum.map(results, &bang!/1)
-
-  defp bang!({:ok, value}), do: value
-  defp bang!({:error, error}), do: raise(error)
 end

@@ -100,12 +100,10 @@ check(Cache, Arguments) ->
         false -> badarg(Arguments, 1, <<"must be a cache">>)
     end.
 
-binary(Data, _) when is_binary(Data) -> Data;
 binary(Data, Arguments) ->
-    try
-        iolist_to_binary(Data)
-    catch
-        error:badarg -> badarg(Arguments, 2, <<"must be iodata">>)
+    case chunker_input:binary(Data) of
+        {ok, Binary} -> Binary;
+        {badarg, Message} -> badarg(Arguments, 2, Message)
     end.
 
 unwrap({ok, Value}) -> Value;

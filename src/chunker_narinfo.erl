@@ -41,7 +41,7 @@
 %% Errors: `invalid_narinfo' with `why', and `line' or `field'; `buffer_limit_exceeded' for more than 8 MiB.
 -spec parse(iodata()) -> {ok, narinfo()} | {error, chunker:error()}.
 parse(Text) ->
-    shape(chunker_engine:parse_narinfo(binary(Text, [Text]))).
+    shape(chunker_engine:parse_narinfo(checked(chunker_input:binary(Text), [Text], 1))).
 
 %% @doc The text of a narinfo file, as Nix writes it.
 -spec to_string(narinfo()) -> {ok, binary()} | {error, chunker:error()}.
@@ -93,14 +93,6 @@ form(Narinfo, Arguments) -> checked(chunker_narinfo_form:to_form(Narinfo), Argum
 
 checked({ok, Value}, _, _) -> Value;
 checked({badarg, Message}, Arguments, Position) -> badarg(Arguments, Position, Message).
-
-binary(Data, _) when is_binary(Data) -> Data;
-binary(Data, Arguments) ->
-    try
-        iolist_to_binary(Data)
-    catch
-        error:badarg -> badarg(Arguments, 1, <<"must be iodata">>)
-    end.
 
 %% A secret key does not belong into the arguments: they are logged.
 -spec badarg([term()], pos_integer(), binary()) -> no_return().

@@ -37,6 +37,9 @@ defmodule Chunker.Cache do
   since looking them up would cost as much: they are neither counted nor kept.
   """
 
+  import Chunker.Input, only: [binary!: 1]
+  import Chunker.Result
+
   alias Chunker.Error
 
   @enforce_keys [:cache]
@@ -195,22 +198,11 @@ defmodule Chunker.Cache do
   defp call(function, cache, data, algorithm) do
     with {:badarg, message} <- :chunker_options.algorithm(algorithm), do: raise(ArgumentError, message)
 
-    case engine(function, cache, binary!(data), algorithm) do
-      {:ok, digest} -> digest
-      {:error, {reason, details}} -> raise Error.new(reason, details)
-    end
+    bang!(result(engine(function, cache, binary!(data), algorithm)))
   end
 
   defp engine(:get, cache, data, algorithm), do: :chunker_engine.cache_get(cache, data, algorithm)
   defp engine(:put, cache, data, algorithm), do: :chunker_engine.cache_put(cache, data, algorithm)
-
-  defp binary!(data) when is_binary(data), do: data
-
-  defp binary!(data) do
-    IO.iodata_to_binary(data)
-  rescue
-    ArgumentError -> raise ArgumentError, "expected iodata, got: " <> inspect(data, limit: 5)
-  end
 
   defimpl Inspect do
     # What it holds and whether it is of use, in place of a reference.

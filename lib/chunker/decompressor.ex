@@ -14,6 +14,8 @@ defmodule Chunker.Decompressor do
   error, by `close/1`, or when no process holds it any more. A call after that gives `:cancelled`.
   """
 
+  import Chunker.Result
+
   alias Chunker.Error
 
   @enforce_keys [:coder]
@@ -47,7 +49,4 @@ defmodule Chunker.Decompressor do
   """
   @spec close(t()) :: :ok
   def close(%__MODULE__{coder: coder}), do: :chunker.decompressor_close(coder)
-
-  defp result({:ok, value}), do: {:ok, value}
-  defp result({:error, {reason, details}}), do: {:error, Error.new(reason, details)}
 end

@@ -57,6 +57,7 @@ defmodule Chunker.Nar do
   """
 
   import Chunker.Input
+  import Chunker.Result
 
   alias Chunker.Error
   alias Chunker.Nar.Entry
@@ -360,10 +361,4 @@ defmodule Chunker.Nar do
       end
     end)
   end
-
-  defp result({:ok, value}), do: {:ok, value}
-  defp result({:error, {reason, details}}), do: {:error, Error.new(reason, details)}
-
-  defp bang!({:ok, value}), do: value
-  defp bang!({:error, error}), do: raise(error)
 end

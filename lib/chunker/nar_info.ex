@@ -94,6 +94,7 @@ defmodule Chunker.NarInfo do
   """
 
   import Kernel, except: [to_string: 1]
+  import Chunker.Result
 
   alias Chunker.Error
 
@@ -151,7 +152,7 @@ defmodule Chunker.NarInfo do
 
   """
   @spec parse(iodata()) :: {:ok, t()} | {:error, Error.t()}
-  def parse(text), do: result(:chunker_narinfo.parse(text), &struct!(__MODULE__, &1))
+  def parse(text), do: narinfo(:chunker_narinfo.parse(text))
 
   @doc """
   The same as `parse/1`, but returns the narinfo and raises `Chunker.Error`.
@@ -294,7 +295,7 @@ defmodule Chunker.NarInfo do
   """
   @spec sign(t(), key()) :: {:ok, t()} | {:error, Error.t()}
   def sign(%__MODULE__{} = narinfo, secret_key) do
-    result(:chunker_narinfo.sign(Map.from_struct(narinfo), secret_key), &struct!(__MODULE__, &1))
+    narinfo(:chunker_narinfo.sign(Map.from_struct(narinfo), secret_key))
   end
 
   @doc """
@@ -328,12 +329,9 @@ defmodule Chunker.NarInfo do
   @spec verify!(t(), key() | [key()]) :: binary()
   def verify!(narinfo, public_keys), do: bang!(verify(narinfo, public_keys))
 
-  defp result(result, shape \\ & &1)
-  defp result({:ok, value}, shape), do: {:ok, shape.(value)}
-  defp result({:error, {reason, details}}, _shape), do: {:error, Error.new(reason, details)}
-
-  defp bang!({:ok, value}), do: value
-  defp bang!({:error, error}), do: raise(error)
+  defp narinfo(answer) do
+    with {:ok, fields} <- result(answer), do: {:ok, struct!(__MODULE__, fields)}
+  end
 
   defimpl String.Chars do
     def to_string(narinfo), do: Chunker.NarInfo.to_string!(narinfo)

@@ -93,13 +93,19 @@ enum Failure {
     Panic(Box<dyn Any + Send>),
 }
 
-/// What a thread may do.
+/// What there is to do.
 #[expect(clippy::large_enum_variant, reason = "it is made and taken apart at once, and kept nowhere")]
-enum Turn {
+enum Task {
     Read(Box<dyn Source + Send>, Block),
     Scan(Front, Filled),
     /// The number of a job, and it.
     Run(usize, Job),
+}
+
+/// What a thread may do.
+#[expect(clippy::large_enum_variant, reason = "it is made and taken apart at once, and kept nowhere")]
+enum Turn {
+    Work(Task),
     /// Others are about to make something to do.
     Wait,
     /// There is nothing to do until the caller takes results, or nothing at all any more.
@@ -153,17 +159,9 @@ impl<T: Send + 'static> Pipeline<T> {
             }
             let mut state = self.shared.lock_unless_failed()?;
             match state.turn() {
-                Turn::Read(source, block) => {
+                Turn::Work(task) => {
                     drop(state);
-                    self.shared.read(source, block, give_up);
-                }
-                Turn::Scan(front, filled) => {
-                    drop(state);
-                    self.shared.scan(front, filled);
-                }
-                Turn::Run(number, job) => {
-                    drop(state);
-                    self.shared.run(number, job, give_up);
+                    self.shared.work_on(task, give_up);
                 }
                 Turn::Wait | Turn::Rest => {
                     if state.is_ready() {
@@ -286,17 +284,9 @@ impl<T: Send + 'static> Shared<T> {
             let mut state = self.lock();
             let turn = if helper.is_superfluous() || give_up() { Turn::Rest } else { state.turn() };
             match turn {
-                Turn::Read(source, block) => {
+                Turn::Work(task) => {
                     drop(state);
-                    self.read(source, block, &give_up);
-                }
-                Turn::Scan(front, filled) => {
-                    drop(state);
-                    self.scan(front, filled);
-                }
-                Turn::Run(number, job) => {
-                    drop(state);
-                    self.run(number, job, &give_up);
+                    self.work_on(task, &give_up);
                 }
                 Turn::Wait => self.wait(state),
                 Turn::Rest => {
@@ -305,6 +295,14 @@ impl<T: Send + 'static> Shared<T> {
                     return;
                 }
             }
+        }
+    }
+
+    fn work_on(self: &Arc<Self>, task: Task, give_up: GiveUp<'_>) {
+        match task {
+            Task::Read(source, block) => self.read(source, block, give_up),
+            Task::Scan(front, filled) => self.scan(front, filled),
+            Task::Run(number, job) => self.run(number, job, give_up),
         }
     }
 
@@ -433,18 +431,18 @@ impl<T> State<T> {
                 && let Some(filled) = self.filled.pop_front()
             {
                 self.scanning = true;
-                return Turn::Scan(front, filled);
+                return Turn::Work(Task::Scan(front, filled));
             }
             if self.can_read()
                 && let Some(source) = self.source.take()
                 && let Some(block) = self.blocks.take()
             {
                 self.reading = true;
-                return Turn::Read(source, block);
+                return Turn::Work(Task::Read(source, block));
             }
         }
         if let Some((number, job)) = self.take_job() {
-            return Turn::Run(number, job);
+            return Turn::Work(Task::Run(number, job));
         }
         let more = self.reading || self.scanning || (self.source.is_some() && self.running > 0);
         if more && self.has_room() { Turn::Wait } else { Turn::Rest }
