@@ -134,7 +134,7 @@ impl<T: Send + 'static> Pipeline<T> {
             slots: VecDeque::new(),
             first: 0,
             untaken: 0,
-            most_untaken: 2 * max_size + (4 << 20),
+            most_untaken: max_size + (8 << 20),
             // The longest chunk, which may begin and end inside a block; beyond that, two MiB for each thread.
             blocks: Blocks::new(max_size.div_ceil(BLOCK) + 1 + workers.threads() * (2 << 20) / BLOCK),
             failure: None,
@@ -484,10 +484,15 @@ impl<T> State<T> {
         self.slots.front().is_some_and(|slot| slot.results.is_some())
     }
 
-    /// The results that can be given now: those before the first job that is not done.
+    /// The results that can be given now: those before the first job that is not done. Not more of them than it takes to
+    /// make room: whoever takes them may hold them while the next ones come.
     fn take_ready(&mut self) -> Vec<T> {
         let mut ready = Vec::new();
+        let enough = self.untaken.saturating_sub(self.most_untaken / 2);
         while let Some(slot) = self.slots.front_mut() {
+            if !ready.is_empty() && self.untaken <= enough {
+                break;
+            }
             let Some(mut results) = slot.results.take() else { break };
             if ready.is_empty() {
                 ready = results;
