@@ -133,20 +133,33 @@ long_pieces_test() ->
     ?assertEqual(Expected, stream([binary:part(Data, 0, 4_194_304), binary:part(Data, 4_194_304, 4_805_697)], [])),
     ?assertEqual(Expected, stream(slices(Data, 4_194_305), [])).
 
+%% Pieces of 1,000 bytes.
 stream_is_lazy_test() ->
-    Self = self(),
-    Endless = fun Endless() -> Self ! piece, {<<0:8_000>>, Endless} end,
-    {ok, Iterator} = chunker:stream(Endless, ?SMALL),
+    Alone = ?SMALL#{threads => 1},
+    {ok, Iterator} = chunker:stream(endless(), Alone),
     receive piece -> error(early) after 0 -> ok end,
     {ok, #{length := 1024}, Next} = chunker:next(Iterator),
     {ok, #{offset := 1024}, Other} = chunker:next(Next),
+    ?assert(pieces() < 10),
     ok = chunker:close(Other),
     ok = chunker:close(Other),
-    %% 1,000 bytes a piece.
-    Pieces = fun Count() -> receive piece -> 1 + Count() after 0 -> 0 end end(),
-    ?assert(Pieces < 10),
     %% A chunk that was there already may still come.
     ?assertEqual({error, {cancelled, #{}}}, lists:last(chunks(Other))).
+
+%% While another thread is at the first chunk, the engine takes in more, but no more than it may hold: four times the
+%% largest chunk and a few MiB for each thread.
+stream_works_ahead_within_bounds_test() ->
+    pieces(),
+    {ok, Iterator} = chunker:stream(endless(), ?SMALL#{threads => 2}),
+    {ok, _, Next} = chunker:next(Iterator),
+    ?assert(pieces() =< 16_000),
+    ok = chunker:close(Next).
+
+endless() ->
+    Self = self(),
+    fun Endless() -> Self ! piece, {<<0:8_000>>, Endless} end.
+
+pieces() -> receive piece -> 1 + pieces() after 0 -> 0 end.
 
 close_test() ->
     with_file(data(3_000_000), fun(Path) ->
