@@ -1,10 +1,11 @@
+Code.require_file("attempts.exs", __DIR__)
 Code.require_file("reference.exs", __DIR__)
 
 defmodule Chunker.SpecialFilesTest do
   # Whatever a path can lead to, through each function that takes a path.
   use ExUnit.Case, async: true
 
-  alias Chunker.Error
+  alias Chunker.{Attempts, Error}
 
   @moduletag :tmp_dir
   @small [min_size: 64, avg_size: 256, max_size: 1024]
@@ -414,8 +415,11 @@ defmodule Chunker.SpecialFilesTest do
       assert eventually(fn -> Enum.all?(paths, &open?/1) end)
 
       assert {:ok, [_ | _]} = Chunker.chunk_file(__ENV__.file)
-      late = for _ <- 1..50, do: elem(:timer.tc(fn -> Process.sleep(1) end), 0)
-      assert Enum.count(late, &(&1 > 100_000)) <= 2
+
+      assert Attempts.once?(fn ->
+               late = for _ <- 1..50, do: elem(:timer.tc(fn -> Process.sleep(1) end), 0)
+               Enum.count(late, &(&1 > 100_000)) <= 2
+             end)
 
       for path <- paths, do: Task.await(shell("printf hello > #{path}"))
       for [chunk] <- Task.await_many(tasks), do: assert(chunk.hash == Chunker.hash("hello", :blake3))
