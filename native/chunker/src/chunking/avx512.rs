@@ -11,7 +11,7 @@
 
 use std::arch::x86_64::*;
 
-use super::scalar;
+use super::{prefetch, scalar};
 
 /// How many strips are scanned at once.
 const STRIPS: usize = 16;
@@ -21,6 +21,9 @@ const STEP: usize = 16;
 
 /// How many bytes determine the low half of a hash.
 const WARM_UP: usize = 32;
+
+/// How many bytes determine the bits of a hash that the masks of FastCDC have.
+const REACH: usize = 48;
 
 /// What is scanned at once, in bytes: with more, too much is scanned in vain behind a cut point, and with less, warming up
 /// takes too large a part.
@@ -60,26 +63,33 @@ impl Avx512 {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
 fn find(gear: &[u64; 256], mask: u64, hash: &mut u64, bytes: &[u8]) -> Option<usize> {
     let planes = Planes::new(gear);
-    // A stretch between cut points is as long as the mask makes it, most of the time.
-    let longest = (1usize << mask.count_ones().min(20)).clamp(SHORTEST_BLOCK, LONGEST_BLOCK);
+    let longest = block_length(mask);
     let mut done = 0;
     while bytes.len() - done >= SHORTEST_BLOCK {
         let block = &bytes[done..];
         let block = &block[..block.len().min(longest)];
         let strip = block.len() / (STRIPS * STEP) * STEP;
-        match scan(&planes, &Exact { gear, mask, hash: *hash, bytes: block }, strip) {
+        let block = &block[..strip * STRIPS];
+        let exact = Exact { gear, mask, hash: *hash, bytes: block };
+        match scan(&planes, &exact, strip) {
             Found::Nothing => {
-                let end = strip * STRIPS;
-                *hash = Exact { gear, mask: u64::MAX, hash: *hash, bytes: block }.at(end - 1);
-                done += end;
+                *hash = Exact { mask: u64::MAX, ..exact }.at(block.len() - 1);
+                done += block.len();
             }
-            Found::At(position) => {
-                return Some(done + position);
-            }
-            Found::TooMany => break,
+            Found::At(position) => return Some(done + position),
+            Found::TooMany => match scalar::find(gear, mask, hash, block) {
+                None => done += block.len(),
+                Some(position) => return Some(done + position),
+            },
         }
     }
     scalar::find(gear, mask, hash, &bytes[done..]).map(|position| done + position)
+}
+
+/// How much is scanned at once. Half a block is scanned in vain behind each cut point, and each block costs as much as a
+/// kilobyte of scanning, so the best length is about the root of two kilobytes by the distance of cut points.
+fn block_length(mask: u64) -> usize {
+    (1usize << ((11 + mask.count_ones()) / 2).min(20)).clamp(SHORTEST_BLOCK, LONGEST_BLOCK)
 }
 
 enum Found {
@@ -118,8 +128,49 @@ impl Exact<'_> {
     }
 
     fn passes(&self, position: usize) -> bool {
-        self.at(position) & self.mask == 0
+        let hash = match position.checked_sub(REACH - 1).and_then(|from| self.bytes[from..].first_chunk()) {
+            Some(bytes) if self.mask >> REACH == 0 => self.of(bytes),
+            _ => self.at(position),
+        };
+        hash & self.mask == 0
     }
+
+    /// The hash after so many bytes, whatever came before: [`at`](Self::at), with the length known to the compiler.
+    #[inline]
+    fn of(&self, bytes: &[u8; REACH]) -> u64 {
+        let roll = |hash: u64, &byte: &u8| (hash << 1).wrapping_add(self.gear[usize::from(byte)]);
+        let (left, right) = bytes.split_at(REACH / 2);
+        (left.iter().fold(0, roll) << right.len()).wrapping_add(right.iter().fold(0, roll))
+    }
+
+    /// Checks the candidates among the positions of `strip` bytes in each strip.
+    fn check(&self, notes: &[Note], strip: usize) -> Found {
+        let candidates: u32 = notes.iter().map(|note| note.passing.count_ones()).sum();
+        if candidates as usize > 8 + self.bytes.len() / 128 {
+            return Found::TooMany;
+        }
+        let mut first = usize::MAX;
+        for note in notes {
+            let mut passing = note.passing;
+            while passing != 0 {
+                let bit = passing.trailing_zeros() as usize;
+                passing &= passing - 1;
+                let position = bit % STRIPS * strip + note.at + bit / STRIPS;
+                if position < first && self.passes(position) {
+                    first = position;
+                }
+            }
+        }
+        if first == usize::MAX { Found::Nothing } else { Found::At(first) }
+    }
+}
+
+/// What the low half lets pass: of the four positions from `at` on in each strip, strip by strip those after the first byte,
+/// then those after the second, and so on.
+#[derive(Clone, Copy)]
+struct Note {
+    at: usize,
+    passing: u64,
 }
 
 /// The low half of a gear table: for each of its four bytes a table of 256, a quarter in each register.
@@ -216,7 +267,9 @@ fn roll(planes: &Planes, hashes: __m512i, bytes: __m512i) -> [__m512i; 4] {
     [first, second, third, fourth]
 }
 
-/// Scans the first `16 * strip` bytes of a block; `strip` is a multiple of 16 and at least 32.
+/// Scans a block of 16 strips; `strip` is a multiple of 16, at least 32 and at most a sixteenth of [`LONGEST_BLOCK`].
+///
+/// Candidates are noted without a branch, which the CPU would guess wrong each time, and checked at the end.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
 fn scan(planes: &Planes, exact: &Exact<'_>, strip: usize) -> Found {
     let bytes = exact.bytes;
@@ -232,39 +285,22 @@ fn scan(planes: &Planes, exact: &Exact<'_>, strip: usize) -> Found {
     }
     hashes = _mm512_mask_set1_epi32(_mm512_alignr_epi32::<15>(hashes, hashes), 1, exact.hash as i32);
 
-    let mut found = Found::Nothing;
-    let mut active = u16::MAX;
-    let mut checks_left = 8 + bytes.len() / 128;
+    let mut notes = [Note { at: 0, passing: 0 }; LONGEST_BLOCK / STRIPS / 4 + 1];
+    let mut count = 0;
     for from in (0..strip).step_by(STEP) {
+        for line in (0..STRIPS * STEP).step_by(64) {
+            prefetch::line_behind(bytes, from * STRIPS + line);
+        }
         for (i, four) in transpose(gather(bytes, from, strip)).into_iter().enumerate() {
             let rolled = roll(planes, hashes, four);
             hashes = rolled[3];
-            let passing = rolled.map(|hashes| _mm512_testn_epi32_mask(hashes, mask));
-            if (passing[0] | passing[1] | passing[2] | passing[3]) & active == 0 {
-                continue;
-            }
-            for (j, mut lanes) in passing.into_iter().enumerate() {
-                lanes &= active;
-                while lanes != 0 {
-                    let lane = lanes.trailing_zeros();
-                    lanes &= lanes - 1;
-                    let position = lane as usize * strip + from + 4 * i + j;
-                    if exact.passes(position) {
-                        found = Found::At(position);
-                        // Only what comes before it in the input can still change that.
-                        active &= (1 << lane) - 1;
-                        break;
-                    }
-                    if checks_left == 0 {
-                        return Found::TooMany;
-                    }
-                    checks_left -= 1;
-                }
-            }
-            if active == 0 {
-                return found;
-            }
+            let [a, b, c, d] = rolled.map(|hashes| _mm512_testn_epi32_mask(hashes, mask));
+            let low = _mm512_kunpackw(u32::from(b), u32::from(a));
+            let high = _mm512_kunpackw(u32::from(d), u32::from(c));
+            let passing = _mm512_kunpackd(u64::from(high), u64::from(low));
+            notes[count] = Note { at: from + 4 * i, passing };
+            count += usize::from(passing != 0);
         }
     }
-    found
+    exact.check(&notes[..count], strip)
 }

@@ -20,6 +20,7 @@ mod kernel;
 mod options;
 mod pieces;
 mod pipeline;
+mod prefetch;
 mod reader;
 mod scalar;
 mod scanner;

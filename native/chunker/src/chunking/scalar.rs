@@ -1,4 +1,21 @@
-//! The portable scan kernel: one byte after the other, for every CPU.
+//! The portable scan kernel, for every CPU.
+//!
+//! The speed of a scan byte after byte is that of the chain of its steps, of which each needs the one before. So two strips
+//! of the input are scanned at once where that pays, the second one warmed up with the bytes before it: their chains do not
+//! wait for each other.
+
+use super::prefetch;
+
+/// How many bytes determine a hash: each step doubles it, so that after so many nothing is left of what was before.
+const WARM_UP: usize = 64;
+
+/// How much is scanned at once, at most and at least: with more, too much is scanned in vain behind a cut point, and with
+/// less, warming up takes too large a part.
+const LONGEST_BLOCK: usize = 16 << 10;
+const SHORTEST_BLOCK: usize = 4 << 10;
+
+/// How many bytes of a strip are taken at once, without counting.
+const GROUP: usize = 8;
 
 /// Rolls `hash` over `bytes` and stops at the first byte after which no bit of `mask` is set in it.
 ///
@@ -6,14 +23,29 @@
 /// with. This is the gear hash of FastCDC: `hash = (hash << 1) + gear[byte]`, in wrapping arithmetic.
 #[inline(never)]
 pub(super) fn find(gear: &[u64; 256], mask: u64, hash: &mut u64, bytes: &[u8]) -> Option<usize> {
+    // A quarter of the distance of cut points, if that is not too little.
+    let longest = ((1usize << mask.count_ones().min(20)) / 4).min(LONGEST_BLOCK);
+    let mut done = 0;
+    while longest >= SHORTEST_BLOCK && bytes.len() - done >= SHORTEST_BLOCK {
+        let block = &bytes[done..];
+        let block = &block[..block.len().min(longest) / (2 * GROUP) * (2 * GROUP)];
+        if let Some(position) = two_strips(gear, mask, hash, block) {
+            return Some(done + position);
+        }
+        done += block.len();
+    }
+    one_strip(gear, mask, hash, &bytes[done..]).map(|position| done + position)
+}
+
+#[inline(always)]
+fn one_strip(gear: &[u64; 256], mask: u64, hash: &mut u64, bytes: &[u8]) -> Option<usize> {
     let mut rolling = *hash;
     let mut position = 0;
-    let (groups, tail) = bytes.as_chunks::<8>();
+    let (groups, tail) = bytes.as_chunks::<GROUP>();
     for group in groups {
         for (i, &byte) in group.iter().enumerate() {
             rolling = step(rolling, gear[usize::from(byte)]);
             if rolling & mask == 0 {
-                *hash = rolling;
                 return Some(position + i);
             }
         }
@@ -22,11 +54,40 @@ pub(super) fn find(gear: &[u64; 256], mask: u64, hash: &mut u64, bytes: &[u8]) -
     for (i, &byte) in tail.iter().enumerate() {
         rolling = step(rolling, gear[usize::from(byte)]);
         if rolling & mask == 0 {
-            *hash = rolling;
             return Some(position + i);
         }
     }
     *hash = rolling;
+    None
+}
+
+/// The same for a number of bytes that two groups divide, and at least twice [`WARM_UP`].
+fn two_strips(gear: &[u64; 256], mask: u64, hash: &mut u64, bytes: &[u8]) -> Option<usize> {
+    let (left, right) = bytes.split_at(bytes.len() / 2);
+    let mut left_hash = *hash;
+    let warm_up = &left[left.len() - WARM_UP..];
+    let mut right_hash = warm_up.iter().fold(0, |hash, &byte| step(hash, gear[usize::from(byte)]));
+    let (left_groups, _) = left.as_chunks::<GROUP>();
+    let (right_groups, _) = right.as_chunks::<GROUP>();
+    let mut position = 0;
+    for (left_group, right_group) in left_groups.iter().zip(right_groups) {
+        prefetch::line_behind(bytes, 2 * position);
+        for i in 0..GROUP {
+            left_hash = step(left_hash, gear[usize::from(left_group[i])]);
+            right_hash = step(right_hash, gear[usize::from(right_group[i])]);
+            if left_hash & mask == 0 {
+                return Some(position + i);
+            }
+            if right_hash & mask == 0 {
+                // What is left of the first strip comes before.
+                let rest = position + i + 1;
+                let earlier = one_strip(gear, mask, &mut left_hash, &left[rest..]);
+                return Some(earlier.map_or(left.len() + position + i, |at| rest + at));
+            }
+        }
+        position += GROUP;
+    }
+    *hash = right_hash;
     None
 }
 
