@@ -6,7 +6,9 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, IoError};
@@ -42,7 +44,7 @@ fn kind_of(metadata: &Metadata) -> io::Result<Kind> {
 /// An open file.
 #[derive(Debug)]
 pub struct Input {
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
     kind: Kind,
     opened: State,
@@ -70,7 +72,7 @@ impl Input {
     /// What the operating system says; `eisdir` for a directory.
     pub fn open(path: &Path) -> Result<Self, IoError> {
         let refused = |source| IoError { path: Some(path.into()), source };
-        let file = open_without_waiting(path).map_err(refused)?;
+        let file = Arc::new(open_without_waiting(path).map_err(refused)?);
         let metadata = file.metadata().map_err(refused)?;
         let kind = kind_of(&metadata).map_err(refused)?;
         Ok(Self { file, path: path.into(), kind, opened: State::of(&metadata), read: 0 })
@@ -84,7 +86,7 @@ impl Input {
 
     /// Goes back to the start of a regular file.
     pub(crate) fn rewind(&mut self) -> Result<(), Error> {
-        self.file.rewind().map_err(|source| self.refused(source))?;
+        (&*self.file).rewind().map_err(|source| self.refused(source))?;
         self.read = 0;
         Ok(())
     }
@@ -136,13 +138,13 @@ pub fn read_range(path: &Path, offset: u64, target: &mut [u8]) -> Result<(), Err
     if kind(path)? == Kind::Special {
         return Err(refused(ErrorKind::NotSeekable.into()).into());
     }
-    let mut input = Input::open(path)?;
+    let input = Input::open(path)?;
     let (length, data_length) = (target.len() as u64, input.opened.size);
     if offset.checked_add(length).is_none_or(|end| end > data_length) {
         return Err(Error::Bounds { offset, length, data_length });
     }
-    input.file.seek(SeekFrom::Start(offset)).map_err(refused)?;
-    input.file.read_exact(target).map_err(|source| match source.kind() {
+    (&*input.file).seek(SeekFrom::Start(offset)).map_err(refused)?;
+    (&*input.file).read_exact(target).map_err(|source| match source.kind() {
         ErrorKind::UnexpectedEof => input.changed(),
         _ => input.refused(source),
     })
@@ -155,7 +157,7 @@ impl Source for Input {
             return Ok(None);
         }
         loop {
-            match self.file.read(buffer) {
+            match (&*self.file).read(buffer) {
                 Ok(0) => {
                     self.check_end()?;
                     return Ok(Some(0));
@@ -177,9 +179,18 @@ impl Source for Input {
         let count = count.min(self.length().unwrap_or(0).saturating_sub(self.read));
         if count > 0 {
             self.read += count;
-            self.file.seek(SeekFrom::Start(self.read)).map_err(|source| self.refused(source))?;
+            (&*self.file).seek(SeekFrom::Start(self.read)).map_err(|source| self.refused(source))?;
         }
         Ok(count)
+    }
+
+    #[cfg(unix)]
+    fn split_off(&mut self, count: u64) -> Option<Box<dyn Source + Send>> {
+        let start = self.read;
+        let end = start.checked_add(count).filter(|&end| Some(end) <= self.length())?;
+        (&*self.file).seek(SeekFrom::Start(end)).ok()?;
+        self.read = end;
+        Some(Box::new(Part { file: Arc::clone(&self.file), path: self.path.clone(), range: start..end }))
     }
 
     fn is_live(&self) -> bool {
@@ -192,6 +203,35 @@ impl Source for Input {
 
     fn wait(&self, patience: Duration) -> bool {
         self.kind == Kind::Regular || has_bytes(&self.file, patience)
+    }
+}
+
+/// Bytes of a regular file that has them.
+#[cfg(unix)]
+struct Part {
+    file: Arc<File>,
+    path: PathBuf,
+    range: Range<u64>,
+}
+
+#[cfg(unix)]
+impl Source for Part {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error> {
+        use std::os::unix::fs::FileExt;
+
+        let left = usize::try_from(self.range.end - self.range.start).unwrap_or(usize::MAX);
+        let room = buffer.len().min(left);
+        loop {
+            match self.file.read_at(&mut buffer[..room], self.range.start) {
+                Ok(0) if room > 0 => return Err(Error::FileChanged { path: self.path.clone() }),
+                Ok(count) => {
+                    self.range.start += count as u64;
+                    return Ok(Some(count));
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(source) => return Err(IoError { path: Some(self.path.clone()), source }.into()),
+            }
+        }
     }
 }
 

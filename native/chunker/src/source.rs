@@ -24,6 +24,12 @@ pub trait Source {
         Ok(0)
     }
 
+    /// Hands the next `count` bytes out as a source of their own, to be read on another thread while this one goes on behind
+    /// them; `None` where that is not possible, or where there may be fewer.
+    fn split_off(&mut self, _count: u64) -> Option<Box<dyn Source + Send>> {
+        None
+    }
+
     /// Whether bytes come when somebody else sends them, so that what there is should be passed on at once.
     fn is_live(&self) -> bool {
         false

@@ -286,6 +286,38 @@ fn a_file_gives_what_its_bytes_give() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn parts_of_a_file_are_read_in_any_order() {
+    use chunker::source::Source;
+
+    fn all(source: &mut dyn Source) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 700];
+        while let Some(count @ 1..) = source.read(&mut buffer)? {
+            bytes.extend(&buffer[..count]);
+        }
+        Ok(bytes)
+    }
+
+    let folder = Folder::new("parts");
+    let data = inputs::random(9, 10_000);
+    let path = folder.file("data", &data);
+    let mut input = Input::open(&path).unwrap();
+    let mut first = input.split_off(4_000).unwrap();
+    let mut second = input.split_off(5_000).unwrap();
+    assert!(input.split_off(1_001).is_none(), "more than there is");
+    assert_eq!(all(&mut input).unwrap(), data[9_000..]);
+    assert_eq!(all(&mut *second).unwrap(), data[4_000..9_000]);
+    assert_eq!(all(&mut *first).unwrap(), data[..4_000]);
+    assert!(input.split_off(1).is_none(), "after the end");
+
+    let mut input = Input::open(&path).unwrap();
+    let mut part = input.split_off(10_000).unwrap();
+    File::options().write(true).open(&path).unwrap().set_len(3_000).unwrap();
+    assert_eq!(all(&mut *part).unwrap_err().code(), "file_changed");
+}
+
 /// Opens a file of 32 MiB, takes a first chunk, changes the file, and reads on to the error.
 fn change_while_reading(test: &str, change: impl Fn(&Path)) -> Error {
     let folder = Folder::new(test);

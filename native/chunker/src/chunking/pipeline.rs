@@ -2,9 +2,10 @@
 //! [`Reader`](super::Reader) share.
 //!
 //! All threads do the same, and there are three things to do: to read a block, to scan a block, which makes jobs of the
-//! chunks that end in it, and to do a job. Reading and scanning must be done in the order of the input, so one thread at a
-//! time does either, whichever is free; meanwhile the others do jobs. No thread waits for another as long as there is
-//! anything to do. A byte is copied nowhere inside, and memory is bounded by the number of blocks.
+//! chunks that end in it, and to do a job. Scanning must be done in the order of the input, so one thread at a time does it,
+//! whichever is free, most of the time the one that has just read the block; and so must reading, unless the source can be
+//! split. No thread waits for another as long as there is anything to do. A byte is copied nowhere inside, and memory is
+//! bounded by the number of blocks.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -28,7 +29,7 @@ use crate::workers::{Helper, Workers, polite};
 
 type Work<T> = Box<dyn Fn(&ChunkBytes<'_>) -> T + Send + Sync>;
 
-/// How many blocks are read ahead. With one, the thread that scans would wait now and then.
+/// How many blocks are read ahead for each thread. With one, threads would wait now and then.
 const MOST_FILLED: usize = 2;
 
 /// What the caller is to do next.
@@ -56,11 +57,17 @@ struct Shared<T> {
 }
 
 struct State<T> {
-    /// What any thread may read; without it, the caller feeds the front. `None` while a thread reads, and after the end.
+    /// What any thread may read; without it, the caller feeds the front. `None` while a thread reads all that is left of it,
+    /// and after the end.
     source: Option<Box<dyn Source + Send>>,
-    reading: bool,
-    /// What was read and not scanned.
-    filled: VecDeque<Filled>,
+    /// Threads that read.
+    reading: usize,
+    /// A place a block that is read and not scanned, in the order of the input; empty while it is being read.
+    filled: VecDeque<Option<Filled>>,
+    /// The number of the block that the first place belongs to.
+    first_filled: usize,
+    /// How many places there may be.
+    most_filled: usize,
     /// `None` while a thread scans, and after the end of the input.
     front: Option<Front>,
     scanning: bool,
@@ -96,10 +103,19 @@ enum Failure {
 /// What there is to do.
 #[expect(clippy::large_enum_variant, reason = "it is made and taken apart at once, and kept nowhere")]
 enum Task {
-    Read(Box<dyn Source + Send>, Block),
+    Read(Reading),
     Scan(Front, Filled),
     /// The number of a job, and it.
     Run(usize, Job),
+}
+
+/// A block to be filled.
+struct Reading {
+    number: usize,
+    block: Block,
+    source: Box<dyn Source + Send>,
+    /// The source is a part of the pipeline's, which has stayed where it is.
+    split: bool,
 }
 
 /// What a thread may do.
@@ -123,8 +139,10 @@ impl<T: Send + 'static> Pipeline<T> {
         let max_size = cuts.max_size();
         let state = State {
             source,
-            reading: false,
+            reading: 0,
             filled: VecDeque::new(),
+            first_filled: 0,
+            most_filled: MOST_FILLED * workers.threads(),
             front: Some(Front::new(cuts)),
             scanning: false,
             queue: VecDeque::new(),
@@ -254,7 +272,7 @@ impl<T> Drop for Pipeline<T> {
         let jobs = std::mem::take(&mut state.queue);
         state.blocks.give_back(jobs.into_iter().flat_map(Job::into_blocks));
         let filled = std::mem::take(&mut state.filled);
-        state.blocks.give_back(filled.into_iter().map(|filled| filled.block));
+        state.blocks.give_back(filled.into_iter().flatten().map(|filled| filled.block));
         if let Some(front) = state.front.take() {
             state.blocks.give_back(front.into_blocks());
         }
@@ -300,20 +318,25 @@ impl<T: Send + 'static> Shared<T> {
 
     fn work_on(self: &Arc<Self>, task: Task, give_up: GiveUp<'_>) {
         match task {
-            Task::Read(source, block) => self.read(source, block, give_up),
+            Task::Read(reading) => self.read(reading, give_up),
             Task::Scan(front, filled) => self.scan(front, filled),
             Task::Run(number, job) => self.run(number, job, give_up),
         }
     }
 
-    fn read(self: &Arc<Self>, mut source: Box<dyn Source + Send>, block: Block, give_up: GiveUp<'_>) {
+    fn read(self: &Arc<Self>, reading: Reading, give_up: GiveUp<'_>) {
+        let Reading { number, block, mut source, split } = reading;
         let filled = tap::fill(&mut *source, block, give_up);
         let mut state = self.lock();
-        state.reading = false;
-        if matches!(filled.after, After::More) && !self.abandoned.load(Ordering::Relaxed) {
+        state.reading -= 1;
+        if !split && matches!(filled.after, After::More) && !self.abandoned.load(Ordering::Relaxed) {
             state.source = Some(source);
         }
-        state.filled.push_back(filled);
+        let place = number - state.first_filled;
+        // It is gone when the pipeline is.
+        if let Some(place) = state.filled.get_mut(place) {
+            *place = Some(filled);
+        }
         self.notify(&state);
         self.recruit(state);
     }
@@ -426,30 +449,53 @@ impl<T> State<T> {
         // Jobs come first when nobody else does them, and their bytes are in this thread's cache now; else some are kept
         // at hand, so that no thread has to wait for the one that scans.
         if self.queue.len() < (2 * self.helpers).max(1) && self.has_room() {
-            if !self.filled.is_empty()
+            if self.front.is_some()
+                && let Some(filled) = self.take_filled()
                 && let Some(front) = self.front.take()
-                && let Some(filled) = self.filled.pop_front()
             {
                 self.scanning = true;
                 return Turn::Work(Task::Scan(front, filled));
             }
-            if self.can_read()
-                && let Some(source) = self.source.take()
-                && let Some(block) = self.blocks.take()
-            {
-                self.reading = true;
-                return Turn::Work(Task::Read(source, block));
+            if let Some(reading) = self.take_reading() {
+                return Turn::Work(Task::Read(reading));
             }
         }
         if let Some((number, job)) = self.take_job() {
             return Turn::Work(Task::Run(number, job));
         }
-        let more = self.reading || self.scanning || (self.source.is_some() && self.running > 0);
+        let more = self.reading > 0 || self.scanning || (self.source.is_some() && self.running > 0);
         if more && self.has_room() { Turn::Wait } else { Turn::Rest }
     }
 
     fn can_read(&self) -> bool {
-        self.source.is_some() && self.filled.len() < MOST_FILLED && !self.blocks.is_empty()
+        self.source.is_some() && self.filled.len() < self.most_filled && !self.blocks.is_empty()
+    }
+
+    /// The next block to be read.
+    fn take_reading(&mut self) -> Option<Reading> {
+        if !self.can_read() {
+            return None;
+        }
+        let mut source = self.source.take()?;
+        let block = self.blocks.take()?;
+        let number = self.first_filled + self.filled.len();
+        self.filled.push_back(None);
+        self.reading += 1;
+        match source.split_off(BLOCK as u64) {
+            Some(part) => {
+                self.source = Some(source);
+                Some(Reading { number, block, source: part, split: true })
+            }
+            None => Some(Reading { number, block, source, split: false }),
+        }
+    }
+
+    /// The next block to be scanned, if it has been read.
+    fn take_filled(&mut self) -> Option<Filled> {
+        let filled = self.filled.front_mut()?.take()?;
+        self.filled.pop_front();
+        self.first_filled += 1;
+        Some(filled)
     }
 
     fn take_job(&mut self) -> Option<(usize, Job)> {
