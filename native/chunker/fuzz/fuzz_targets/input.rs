@@ -4,10 +4,12 @@
 use chunker::chunking::Options;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 
-/// Chunking options, all of them in range, most of them small.
+/// Chunking options, all of them in range. Small averages give many chunks of little data; the masks of larger ones have
+/// the bits that let some kernels start.
 #[derive(Debug, Arbitrary)]
 pub struct Sizes {
     min: u16,
+    scale: u8,
     more: u16,
     most: u16,
     normalization: u8,
@@ -17,9 +19,9 @@ pub struct Sizes {
 
 impl Sizes {
     pub fn options(&self) -> Options {
-        let min_size = 64 + u64::from(self.min % 2048);
-        let avg_size = (min_size + u64::from(self.more % 4096)).max(256);
-        let max_size = (avg_size + u64::from(self.most)).max(1024);
+        let avg_size = (256 << (self.scale % 11)) + u64::from(self.more % 4096);
+        let min_size = 64 + u64::from(self.min) % (avg_size - 63);
+        let max_size = (avg_size + 4 * u64::from(self.most)).max(1024);
         let seed = if self.keyed { self.seed } else { 0 };
         Options { min_size, avg_size, max_size, normalization: u64::from(self.normalization % 4), seed }
     }
