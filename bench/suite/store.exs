@@ -9,13 +9,23 @@ store = Suite.data("store")
 cores = System.schedulers_online()
 
 defmodule Store do
-  # A file for each chunk, named by the digest, in 256 folders.
+  # 256 folders, and in them a file for each chunk, named by the digest.
+  def make(folder) do
+    for first <- 0..255, do: File.mkdir_p!(Path.join(folder, Chunker.to_hex(<<first>>)))
+  end
+
   def write(chunk, folder) do
     <<first::binary-size(2), rest::binary>> = Chunker.to_hex(chunk.hash)
-    folder = Path.join(folder, first)
-    File.mkdir_p!(folder)
-    file = Path.join(folder, rest)
-    if not File.exists?(file), do: File.write!(file, chunk.compressed, [:raw])
+
+    case File.open(Path.join([folder, first, rest]), [:raw, :write, :exclusive]) do
+      {:ok, file} ->
+        :ok = :file.write(file, chunk.compressed)
+        :ok = :file.close(file)
+
+      # It came before.
+      {:error, :eexist} ->
+        :ok
+    end
   end
 end
 
@@ -82,7 +92,7 @@ contestants =
       row.(
         name,
         ours.(options),
-        fn -> File.mkdir_p!(store) end,
+        fn -> Store.make(store) end,
         "Chunker.stream(path, #{options |> inspect() |> String.slice(1..-2//1)}) |> Enum.each(&write/1)"
       )
   ) ++
