@@ -54,7 +54,7 @@ defmodule Chunker.MixProject do
         "native/*/{Cargo.toml,build.rs,src}",
         # Cargo refuses a manifest whose benchmarks and examples are missing.
         "native/*/{benches,examples}",
-        "docs/{building,cache,features,nar-chunking}.md",
+        "docs/{benchmarks,building,cache,features,nar-chunking}.md",
         "README.md",
         "CHANGELOG.md",
         "LICENSE"
@@ -68,12 +68,14 @@ defmodule Chunker.MixProject do
       extras: [
         "README.md",
         "docs/building.md",
+        "docs/benchmarks.md",
         "docs/features.md",
         "docs/nar-chunking.md",
         "docs/cache.md",
         "CHANGELOG.md",
         "LICENSE"
-      ]
+      ],
+      assets: %{"docs/plots" => "plots"}
     ]
   end
 end

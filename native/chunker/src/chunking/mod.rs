@@ -101,3 +101,9 @@ const NAP: Duration = Duration::from_millis(10);
 pub fn kernel() -> Result<&'static str, crate::OptionsError> {
     Ok(Kernel::selected()?.name())
 }
+
+/// The names of all scan kernels that this CPU can run, the fastest first.
+#[must_use]
+pub fn kernels() -> Vec<&'static str> {
+    Kernel::available().iter().map(Kernel::name).collect()
+}

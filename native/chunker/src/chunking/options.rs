@@ -106,6 +106,14 @@ impl Cutter {
         })
     }
 
+    /// The same with the scan kernel of that name, for whoever compares them; `None` if this CPU has none of that name.
+    /// [`kernels`](super::kernels()) are the names.
+    #[must_use]
+    pub fn with_kernel(self, name: &str) -> Option<Self> {
+        let kernel = Kernel::available().into_iter().find(|kernel| kernel.name() == name)?;
+        Some(Self { kernel, ..self })
+    }
+
     /// The longest chunk these options can give, in bytes.
     #[must_use]
     pub fn max_size(&self) -> usize {
@@ -170,6 +178,15 @@ mod tests {
             refused(Options { min_size: u64::MAX, ..base }),
             ("min_size", OptionValue::Number(u64::MAX))
         );
+    }
+
+    #[test]
+    fn a_kernel_is_taken_by_its_name_and_by_no_other() {
+        let cutter = Cutter::new(&Options::default()).unwrap();
+        for name in super::super::kernels() {
+            assert_eq!(cutter.clone().with_kernel(name).unwrap().kernel.name(), name);
+        }
+        assert!(cutter.with_kernel("abacus").is_none());
     }
 
     #[test]

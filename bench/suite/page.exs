@@ -1,0 +1,459 @@
+# Writes the page of benchmarks from the results that the parts have kept.
+#
+#     mix run bench/suite/page.exs FILE
+
+Code.require_file("suite.exs", __DIR__)
+
+defmodule Page do
+  import Suite, only: [kept: 1, lines: 1, show: 2]
+
+  def write(path) do
+    sections = [
+      targets(),
+      machine(),
+      kernels(),
+      main_job(),
+      sizes(),
+      threads(),
+      hashes(),
+      codecs(),
+      store(),
+      small(),
+      distribution()
+    ]
+
+    File.mkdir_p!(Path.dirname(path))
+    File.write!(path, [introduction() | Enum.reject(sections, &is_nil/1)])
+  end
+
+  defp introduction do
+    """
+    # Benchmarks
+
+    `scripts/bench` measures all of this in one run, on the machine where it is called, and writes this page: to change a word,
+    change `bench/suite/page.exs`. It installs the rivals that are missing, makes its data in a temporary folder, and takes up to
+    20 minutes; `scripts/bench --quick` shows in two that everything works, and `scripts/bench --full` adds a file of 10 GB.
+
+    Rivals take turns with Chunker, so that all see the same weather. Figures are medians, with the slowest and the fastest round
+    in brackets. All input is in the page cache: `random` is #{megabytes("main_job")} of bytes that look random (a key stream of
+    AES), `tar` #{megabytes("store")} of an archive of the folder `lib` of the Rust toolchain, and `piece`
+    #{megabytes("codecs")} out of that. Ratios mean more than figures, which are those of one machine, and ratios within a table
+    more than others.
+
+    """
+  end
+
+  defp megabytes(part) do
+    case kept(part) do
+      [] -> "some MB"
+      [row | _] -> "#{round(row.bytes / 1.0e6)} MB"
+    end
+  end
+
+  # What it is to show.
+
+  defp targets do
+    cores = System.schedulers_online()
+    kernels = kept("kernels")
+    [kernel] = for [name, value] <- lines("machine"), name == "scan kernel", do: value
+    cut = fn place, average, row -> ratio(kernels, [table: place, x: "#{average}"], row, "fastcdc") end
+    main = kept("main_job")
+    whole = fn hash -> rate(find(main, table: "main_job", row: "chunk_file", x: hash)) end
+    threads = kept("threads")
+    store = kept("store")
+
+    two = fn hash ->
+      quotient(
+        rate(find(threads, row: "chunk_file, #{hash}", x: "2")),
+        rate(find(threads, row: "chunk_file, #{hash}", x: "1"))
+      )
+    end
+
+    rows = [
+      {"cut points, 1 MiB on average, in cache, against crate `fastcdc`", cut.("cache", 1_048_576, kernel),
+       2.5, "times"},
+      {"the same from memory", cut.("memory", 1_048_576, kernel), 2.0, "times"},
+      {"at 64 KiB on average, in cache", cut.("cache", 65_536, kernel), 1.6, "times"},
+      {"at 8 KiB on average, in cache", cut.("cache", 8192, kernel), 1.4, "times"},
+      {"the portable kernel alone, 1 MiB on average, in cache", cut.("cache", 1_048_576, "scalar"), 1.5,
+       "times"},
+      {"`chunk_file`, BLAKE3, `random`", whole.("blake3"), 3.4, "GB/s"},
+      {"the same, of what its parts allow on #{cores} cores", quotient(whole.("blake3"), allowed("blake3")),
+       0.9, "of it"},
+      {"`chunk_file`, SHA-256, `random`", whole.("sha256"), 2.3, "GB/s"},
+      {"the same, of what its parts allow on #{cores} cores", quotient(whole.("sha256"), allowed("sha256")),
+       0.9, "of it"},
+      {"`stream` with zstd 3, against `zstd -3 -T#{cores}`",
+       ratio(store, [table: "compressed"], "Chunker, zstd 3, blake3", "zstd -3 -T#{cores}"), 1.0, "times"},
+      {"the same writing a store, against restic",
+       ratio(store, [table: "store"], "Chunker, zstd 3, blake3", "restic, zstd"), 3.0, "times"},
+      {"the same writing a store, against borg with zstd 3",
+       ratio(store, [table: "store"], "Chunker, zstd 3, blake3", "borg, zstd 3"), 2.5, "times"},
+      {"`chunk_file` on two threads against one, BLAKE3", two.("blake3"), 1.85, "times"},
+      {"`chunk_file` on two threads against one, SHA-256", two.("sha256"), 1.85, "times"}
+    ]
+
+    most = [
+      {"cost of a byte by size, the highest over the lowest, BLAKE3", spread("blake3"), 1.1, "times"},
+      {"cost of a byte by size, the highest over the lowest, SHA-256", spread("sha256"), 1.1, "times"},
+      {"chunking 4 KiB from Elixir", microseconds("chunk_data of 4 KiB"), 20.0, "µs"}
+    ]
+
+    verdicts =
+      for(row <- rows, do: verdict(row, "at least", &>=/2)) ++
+        for row <- most, do: verdict(row, "at most", &<=/2)
+
+    """
+    ## What it is to show
+
+    | what | wanted | measured | |
+    |---|---|---|---|
+    #{Enum.join(verdicts, "\n")}
+
+    """
+  end
+
+  defp verdict({what, found, wanted, unit}, sense, compare) do
+    word =
+      cond do
+        found == nil -> "not measured"
+        compare.(found, wanted) -> "met"
+        true -> "**missed**"
+      end
+
+    found = if found, do: "#{show(found, 2)} #{unit}", else: ""
+    "| #{what} | #{sense} #{show(wanted, 2)} #{unit} | #{found} | #{word} |"
+  end
+
+  # What all cores could do if nothing were lost between the parts: each byte is read, scanned and hashed once.
+  defp allowed(hash) do
+    parts = for row <- kept("main_job"), row.table == "parts", row.row in ["read", "scan", hash], do: row
+
+    if length(parts) == 3 do
+      System.schedulers_online() * hd(parts).bytes / 1.0e9 / Enum.sum(Enum.map(parts, & &1.median))
+    end
+  end
+
+  defp spread(hash) do
+    costs = for row <- kept("sizes"), row.row == hash, do: row.median / row.bytes
+    if costs != [], do: Enum.max(costs) / Enum.min(costs)
+  end
+
+  defp microseconds(name) do
+    row = find(kept("small"), row: name)
+    row && row.median * 1.0e6
+  end
+
+  # The parts.
+
+  defp machine do
+    facts = for [name, value] <- lines("machine"), do: "| #{name} | #{value} |"
+
+    """
+    ## Machine and versions
+
+    | | |
+    |---|---|
+    #{Enum.join(facts, "\n")}
+
+    """
+  end
+
+  defp kernels do
+    section("kernels", "Cut points", fn rows ->
+      tables =
+        for {place, title} <- [
+              {"cache", "The first 16 MiB of `random`, over and over"},
+              {"memory", "The whole of `random`"}
+            ] do
+          rows = Enum.filter(rows, &(&1.table == place))
+          averages = rows |> Enum.map(& &1.x) |> Enum.uniq() |> Enum.sort_by(&String.to_integer/1)
+          rivals = rows |> Enum.map(& &1.row) |> Enum.uniq() |> Enum.sort_by(&{&1 != "fastcdc", &1})
+
+          lines =
+            for rival <- rivals do
+              cells =
+                for average <- averages do
+                  row = find(rows, row: rival, x: average)
+                  times = ratio(rows, [x: average], rival, "fastcdc")
+                  "#{show(rate(row), 2)} (#{range(row, 1.0e9)}), #{show(times, 2)} times"
+                end
+
+              "| #{kernel_name(rival)} | #{Enum.join(cells, " | ")} |"
+            end
+
+          """
+          #{title}, GB/s, and times crate `fastcdc`, by the average size:
+
+          | | #{Enum.map_join(averages, " | ", &"#{div(String.to_integer(&1), 1024)} KiB")} |
+          |---|#{String.duplicate("---|", length(averages))}
+          #{Enum.join(lines, "\n")}
+          """
+        end
+
+      """
+      No hashing, no reading: only where to cut, on one thread unless it says otherwise. Minimum and maximum are a quarter and four
+      times of the average. Every rival has found the same cut points before it is timed.
+
+      #{Enum.join(tables, "\n")}
+      Command: `#{hd(rows).command}`
+
+      ![Cut points by average size](plots/kernels.svg)
+      """
+    end)
+  end
+
+  defp kernel_name("fastcdc"), do: "crate `fastcdc`"
+  defp kernel_name("engine, " <> threads), do: "`Chunking::slice`, #{count(threads)}"
+  defp kernel_name(kernel), do: "kernel `#{kernel}`"
+
+  defp count("1"), do: "1 thread"
+  defp count(threads), do: "#{threads} threads"
+
+  defp main_job do
+    section("main_job", "Chunking and hashing a file", fn rows ->
+      parts =
+        for row <- Enum.filter(rows, &(&1.table == "parts")) |> Enum.sort_by(&rate/1, :desc) do
+          "| #{row.row} | #{show(rate(row), 2)} (#{range(row, 1.0e9)}) |"
+        end
+
+      jobs =
+        for hash <- ["blake3", "sha256"], row <- rows, row.table == "main_job" and row.x == hash do
+          against = find(rows, table: "main_job", row: "crate fastcdc, then #{hash}")
+          allowed = quotient(rate(row), allowed(hash))
+
+          "| #{row.row}#{if row.row =~ hash, do: "", else: ", #{hash}"} | #{show(rate(row), 2)} (#{range(row, 1.0e9)}) | " <>
+            "#{show(rate(row) / rate(against), 2)} | #{if allowed && row.row == "chunk_file", do: show(allowed, 2), else: ""} | `#{command(row)}` |"
+        end
+
+      """
+      `random`, default sizes (256 KiB, 1 MiB, 4 MiB). The bare sequence finds cut points with crate `fastcdc` and hashes each chunk, on
+      one thread, of a file that is in memory already. `stream` gives the bytes of each chunk to the process that asks.
+
+      | | GB/s | times the bare sequence | of what the parts allow | command |
+      |---|---|---|---|---|
+      #{Enum.join(jobs, "\n")}
+
+      The parts, each alone on one thread. What they allow is the number of cores over the sum of the times that a byte costs in
+      reading, scanning and hashing, as if nothing else cost anything and memory were as fast for all cores as for one.
+
+      | part | GB/s |
+      |---|---|
+      #{Enum.join(parts, "\n")}
+
+      Command: `#{find(rows, table: "parts").command}`
+      """
+    end)
+  end
+
+  defp sizes do
+    section("sizes", "By the size of the file", fn rows ->
+      sizes = rows |> Enum.map(& &1.x) |> Enum.uniq()
+
+      lines =
+        for size <- sizes do
+          cells =
+            for hash <- ["blake3", "sha256"] do
+              row = find(rows, row: hash, x: size)
+              "#{show(rate(row), 2)} (#{range(row, 1.0e9)}) | #{show(row.median / row.bytes * 1.0e9, 3)}"
+            end
+
+          "| #{size |> String.to_integer() |> div(1_000_000)} | #{Enum.join(cells, " | ")} |"
+        end
+
+      """
+      `#{hd(rows).command}` from Elixir, and with SHA-256. Small files are chunked many times in a round.
+
+      | MB | BLAKE3, GB/s | ns for a byte | SHA-256, GB/s | ns for a byte |
+      |---|---|---|---|---|
+      #{Enum.join(lines, "\n")}
+
+      ![chunk_file by size](plots/sizes.svg)
+      """
+    end)
+  end
+
+  defp threads do
+    section("threads", "By threads", fn rows ->
+      threads = rows |> Enum.map(& &1.x) |> Enum.uniq()
+
+      lines =
+        for name <- rows |> Enum.map(& &1.row) |> Enum.uniq() do
+          one = find(rows, row: name, x: "1")
+
+          cells =
+            for count <- threads do
+              row = find(rows, row: name, x: count)
+              "#{show(rate(row), 2)} (#{range(row, 1.0e9)}) | #{show(one.median / row.median, 2)}"
+            end
+
+          "| `#{name}` | #{Enum.join(cells, " | ")} |"
+        end
+
+      """
+      One input, `random`, with the option `threads:`; GB/s, and times one thread.
+
+      | | #{Enum.map_join(threads, " | ", &"#{count(&1)}, GB/s | times one")} |
+      |---|#{String.duplicate("---|", 2 * length(threads))}
+      #{Enum.join(lines, "\n")}
+
+      Command: `#{hd(rows).command}`
+
+      ![By threads](plots/threads.svg)
+      """
+    end)
+  end
+
+  defp hashes do
+    section("hashes", "Digests", fn rows ->
+      lines =
+        for row <- Enum.sort_by(rows, &rate/1, :desc),
+            do: "| #{row.row} | #{show(rate(row), 2)} (#{range(row, 1.0e9)}) | `#{command(row)}` |"
+
+      """
+      Of `random` as a whole. Programs read the file; their start counts.
+
+      | | GB/s | command |
+      |---|---|---|
+      #{Enum.join(lines, "\n")}
+      """
+    end)
+  end
+
+  defp codecs do
+    section("codecs", "Codecs", fn rows ->
+      lines =
+        for codec <- rows |> Enum.map(& &1.x) |> Enum.uniq() do
+          [ours, theirs, back, theirs_back] =
+            for {table, row} <- [
+                  {"compress", "Chunker"},
+                  {"compress", "program"},
+                  {"decompress", "Chunker"},
+                  {"decompress", "program"}
+                ],
+                do: find(rows, table: table, row: row, x: codec)
+
+          speed = fn row ->
+            if row, do: "#{show(row.bytes / row.median / 1.0e6, 1)} (#{range(row, 1.0e6)})"
+          end
+
+          size = if ours && theirs, do: show(ours.output / theirs.output, 4)
+
+          "| #{codec} | #{speed.(ours)} | #{speed.(theirs)} | #{show(ours.bytes / ours.output, 2)} | #{size} | " <>
+            "#{speed.(back)} | #{speed.(theirs_back)} | `#{theirs && theirs.command}` |"
+        end
+
+      """
+      `piece` at default levels on one thread, MB/s of content: `Chunker.compress/2` and `decompress/2` of a binary against the official
+      programs, whose start counts.
+
+      | codec | compress | the program | ratio | size, of the program's | decompress | the program | the program's command |
+      |---|---|---|---|---|---|---|---|
+      #{Enum.join(lines, "\n")}
+
+      ![Codecs](plots/codecs.svg)
+      """
+    end)
+  end
+
+  defp store do
+    section("store", "Storing a file", fn rows ->
+      lines = fn table ->
+        first = Enum.find(rows, &(&1.table == table))
+
+        for row <- rows, row.table == table do
+          "| #{row.row} | #{show(row.bytes / row.median / 1.0e6, 1)} (#{range(row, 1.0e6)}) | " <>
+            "#{show(row.median / first.median, 2)} | #{row.output |> trunc()} | `#{command(row)}` |"
+        end
+      end
+
+      """
+      `tar`: chunks are found, hashed, compressed, and written to an empty store, which for Chunker is a folder with a file for each
+      chunk, written by Elixir. `zstd` and `lz4` only compress, to one file. borg is told to encrypt nothing, and restic, which encrypts
+      always, does. None of the programs is told how many threads to take, but zstd. What they wait for the disk counts.
+
+      | | MB/s | times as long as the first | bytes written | command |
+      |---|---|---|---|---|
+      #{Enum.join(lines.("store"), "\n")}
+
+      The same without writing anything:
+
+      | | MB/s | times as long as the first | bytes | command |
+      |---|---|---|---|---|
+      #{Enum.join(lines.("compressed"), "\n")}
+      """
+    end)
+  end
+
+  defp small do
+    section("small", "Small calls", fn rows ->
+      lines =
+        for row <- rows do
+          "| #{row.row} | #{show(row.median * 1.0e6, 2)} (#{show(row.slowest * 1.0e6, 2)} to #{show(row.fastest * 1.0e6, 2)}) | `#{command(row)}` |"
+        end
+
+      """
+      From Elixir, one call after the other.
+
+      | | µs for a call | command |
+      |---|---|---|
+      #{Enum.join(lines, "\n")}
+      """
+    end)
+  end
+
+  defp distribution do
+    case lines("chunks") do
+      [] ->
+        nil
+
+      rows ->
+        lines = for row <- rows, do: "| #{Enum.join(row, " | ")} |"
+
+        """
+        ## Lengths of chunks
+
+        Bytes. Repeated is the share of bytes that are in a chunk which came before in the same input.
+
+        | input | chunks | shortest | median | mean | longest | repeated, % |
+        |---|---|---|---|---|---|---|
+        #{Enum.join(lines, "\n")}
+
+        ![Lengths of chunks](plots/distribution.svg)
+        """
+    end
+  end
+
+  # What sections are made of.
+
+  defp section(part, title, text) do
+    case kept(part) do
+      [] -> nil
+      rows -> "## #{title}\n\n#{text.(rows)}\n"
+    end
+  end
+
+  defp find(rows, fields),
+    do: Enum.find(rows, fn row -> Enum.all?(fields, fn {key, value} -> row[key] == value end) end)
+
+  # A bar ends a cell even in code.
+  defp command(row), do: String.replace(row.command, "|", "\\|")
+
+  defp rate(nil), do: nil
+  defp rate(row), do: row.bytes / row.median / 1.0e9
+
+  defp range(row, unit),
+    do: "#{decimals(row.bytes / row.slowest / unit)} to #{decimals(row.bytes / row.fastest / unit)}"
+
+  defp decimals(rate), do: show(rate, if(rate < 100, do: 2, else: 1))
+
+  defp ratio(rows, fields, row, against) do
+    quotient(rate(find(rows, fields ++ [row: row])), rate(find(rows, fields ++ [row: against])))
+  end
+
+  defp quotient(a, b), do: a && b && a / b
+end
+
+[path] = System.argv()
+Page.write(path)
+IO.puts("written: #{path}")

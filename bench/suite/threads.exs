@@ -1,0 +1,28 @@
+# One input on one thread and on several.
+
+Code.require_file("suite.exs", __DIR__)
+
+path = Suite.data("random")
+data = File.read!(path)
+cores = System.schedulers_online()
+threads = [1, 2, 4, 8, 16, 32, cores] |> Enum.filter(&(&1 <= cores)) |> Enum.uniq() |> Enum.sort()
+
+contestants =
+  for threads <- threads,
+      hash <- [:blake3, :sha256],
+      {name, run} <- [
+        {"chunk_file", &Chunker.chunk_file!(path, &1)},
+        {"chunk_data", &Chunker.chunk_data!(data, &1)},
+        {"stream", &(path |> Chunker.stream(&1) |> Stream.run())}
+      ] do
+    %{
+      table: "threads",
+      row: "#{name}, #{hash}",
+      x: threads,
+      bytes: byte_size(data),
+      run: fn -> run.(hash: hash, threads: threads) end,
+      command: "Chunker.#{name}(input, hash: :#{hash}, threads: #{threads})"
+    }
+  end
+
+Suite.keep("threads", Suite.race(contestants, Suite.rounds(5)))

@@ -1,0 +1,124 @@
+//! Whatever the bytes are, reading them as a NAR tells the same in one piece and in many; and what is accepted is the one
+//! archive of a tree, so that a tree restored from it gives the same bytes again.
+#![no_main]
+
+mod input;
+
+use chunker::hashing::Algorithm;
+use chunker::nar::chunking::{Config, NarScanner};
+use chunker::nar::{
+    Dump, Event, Hash, Kind, List, Listing, NarError, Parser, Reading, Restore, is_nar, read_slice,
+};
+use chunker::source::Source;
+use input::Chance;
+use libfuzzer_sys::fuzz_target;
+
+const NEVER: chunker::GiveUp<'static> = &|| false;
+
+fuzz_target!(|data: &[u8]| {
+    let mut chance = Chance::of(data);
+    let pieces = chance.pieces().of(data);
+    let whole = parse(&[data]);
+    assert_eq!(parse(&pieces), whole);
+    let valid = whole.is_ok();
+    assert_eq!(is_nar(data, NEVER).expect("nobody gives up"), valid);
+    assert_eq!(read_slice(List::new(), data, NEVER).is_ok(), valid);
+    let listing = read_slice(Listing::new(), data, NEVER);
+    assert_eq!(listing.is_ok(), valid);
+    let hash = in_pieces(Hash::new(Algorithm::Sha256), &pieces);
+    assert_eq!(hash.is_ok(), valid);
+    if let Ok(hash) = hash {
+        assert_eq!(hash, Algorithm::Sha256.hash(data));
+    }
+
+    let options = Config::with_average(256).options;
+    let config = Config {
+        options: chunker::chunking::Options { min_size: 64, ..options },
+        ..Config::with_average(256)
+    };
+    let lengths = cut(&config, &[data]);
+    assert_eq!(cut(&config, &pieces), lengths);
+    assert_eq!(lengths.is_ok(), valid);
+    if let Ok(lengths) = lengths {
+        assert_eq!(lengths.iter().sum::<usize>(), data.len());
+    }
+
+    // Files cost much more than all else.
+    if valid && chance.number().is_multiple_of(16) {
+        restore_and_dump(data);
+    }
+});
+
+/// What the parser tells, with contents put together.
+#[derive(Debug, PartialEq)]
+enum Told {
+    Node(Vec<u8>, usize, String),
+    Contents(Vec<u8>),
+    End,
+}
+
+fn parse(pieces: &[&[u8]]) -> Result<Vec<Told>, NarError> {
+    let mut parser = Parser::new();
+    let mut told = Vec::new();
+    for piece in pieces {
+        parser.feed::<NarError>(piece, |event| {
+            match (event, told.last_mut()) {
+                (Event::Contents(more), Some(Told::Contents(contents))) => contents.extend_from_slice(more),
+                (Event::Contents(contents), _) => told.push(Told::Contents(contents.to_vec())),
+                (Event::Node(node), _) => {
+                    let kind = match node.kind {
+                        Kind::Symlink { target } => format!("symlink {target:?}"),
+                        kind => format!("{kind:?}"),
+                    };
+                    told.push(Told::Node(node.path.to_vec(), node.depth, kind));
+                }
+                (Event::End, _) => told.push(Told::End),
+            }
+            Ok(())
+        })?;
+    }
+    parser.finish()?;
+    Ok(told)
+}
+
+fn in_pieces<R: Reading>(mut reading: R, pieces: &[&[u8]]) -> Result<R::Output, chunker::Error> {
+    for piece in pieces {
+        chunker::nar::feed(&mut reading, piece, NEVER)?;
+    }
+    reading.finish()
+}
+
+fn cut(config: &Config, pieces: &[&[u8]]) -> Result<Vec<usize>, NarError> {
+    let mut scanner = NarScanner::new(config).expect("the options are in range");
+    let mut lengths = Vec::new();
+    for mut piece in pieces.iter().copied() {
+        while let Some(cut) = scanner.feed(piece)? {
+            piece = &piece[cut.consumed..];
+            lengths.push(cut.length);
+        }
+    }
+    lengths.extend(scanner.finish()?);
+    Ok(lengths)
+}
+
+fn restore_and_dump(data: &[u8]) {
+    let folder = std::env::temp_dir().join(format!("chunker-fuzz-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder can be made");
+    let place = folder.join("tree");
+    let restored = Restore::new(&place).and_then(|restore| read_slice(restore, data, NEVER));
+    // A file system may refuse what a NAR may hold, a path that is too long for example, but nothing may be left then.
+    if restored.is_ok() {
+        let mut dump = Dump::new(&place);
+        let mut again = Vec::new();
+        let mut buffer = vec![0; 4096];
+        while let Some(count) =
+            dump.read(&mut buffer).expect("the tree can be read").filter(|&count| count > 0)
+        {
+            again.extend_from_slice(&buffer[..count]);
+        }
+        assert_eq!(again, data, "the tree gives another archive");
+    } else {
+        assert!(!place.exists());
+    }
+    std::fs::remove_dir_all(&folder).expect("the folder can be removed");
+}
