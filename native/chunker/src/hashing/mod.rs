@@ -1,6 +1,9 @@
 //! Digests of whole inputs: BLAKE3 and SHA-256, both of 32 bytes.
 
 pub mod nix_base32;
+mod whole;
+
+pub use whole::Whole;
 
 use std::fmt;
 
