@@ -137,7 +137,7 @@ impl Wanted<'_> {
 }
 
 /// That of Nix, if it is built in.
-fn sha256() -> Result<Algorithm, Error> {
+pub(crate) fn sha256() -> Result<Algorithm, Error> {
     Algorithm::from_name("sha256")?.ok_or(Error::Disabled { name: "sha256" })
 }
 
@@ -167,7 +167,7 @@ fn dump_file(path: &Path, _into: &Path, _env: Env<'_>) -> Result<Digest, Error> 
 }
 
 /// `sha256:` and the digest as Nix writes it.
-fn nar_hash<'a>(env: Env<'a>, digest: &Digest) -> Term<'a> {
+pub(crate) fn nar_hash<'a>(env: Env<'a>, digest: &Digest) -> Term<'a> {
     text(env, format!("sha256:{}", nix_base32::encode(&digest.0)).as_bytes())
 }
 

@@ -83,6 +83,12 @@ impl<W> Chunking<W> {
         Self { cuts: Cuts::Nar(Box::new(scanner)), workers, work, notes: Notes::default() }
     }
 
+    /// The threads that work.
+    #[must_use]
+    pub const fn workers(&self) -> Workers {
+        self.workers
+    }
+
     /// The same, with these notes on each chunk of a NAR, which are given to the work on it.
     #[must_use]
     pub fn with_notes(mut self, notes: Notes) -> Self {

@@ -14,7 +14,7 @@ impl<W> Chunking<W> {
         T: Send + 'static,
         W: Fn(&ChunkBytes<'_>) -> T + Send + Sync + 'static,
     {
-        let scribe = (!self.notes.is_empty()).then(|| Scribe::new(self.notes));
+        let scribe = (!self.notes.is_empty()).then(|| Box::new(Scribe::new(self.notes)));
         let work: Work<T> = match &scribe {
             None => Box::new(self.work),
             Some(scribe) => Box::new(with_notes(scribe.notebook(), self.work)),
@@ -30,7 +30,7 @@ impl<W> Chunking<W> {
 pub struct Pieces<T> {
     /// `None` after the end and after an error.
     pipeline: Option<Pipeline<T>>,
-    scribe: Option<Scribe>,
+    scribe: Option<Box<Scribe>>,
 }
 
 impl<T: Send + 'static> Pieces<T> {
@@ -88,7 +88,7 @@ impl<T: Send + 'static> Pieces<T> {
     ///
     /// When the work on a chunk panics, with its message.
     pub fn finish(&mut self, give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
-        let mut results = match self.scribe.as_mut().map(Scribe::finish) {
+        let mut results = match self.scribe.as_mut().map(|scribe| scribe.finish()) {
             Some(rest) if !rest.is_empty() => self.take_in(&rest, give_up)?,
             _ => Vec::new(),
         };

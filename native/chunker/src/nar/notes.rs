@@ -207,9 +207,8 @@ impl Scribe {
             if give_up() {
                 return Err(Error::Cancelled);
             }
-            match self.feed(piece) {
-                Cow::Owned(bytes) => normalized.extend_from_slice(&bytes),
-                Cow::Borrowed(_) => {}
+            if let Cow::Owned(bytes) = self.feed(piece) {
+                normalized.extend_from_slice(&bytes);
             }
         }
         if self.normalizer.is_none() {
@@ -226,7 +225,9 @@ impl Scribe {
         let mut broken = false;
         loop {
             let (path, size) = match parser.next(&mut piece) {
-                Ok(Some(Event::Node(Node { path, kind: Kind::Regular { size, .. }, .. }))) => (path.into(), size),
+                Ok(Some(Event::Node(Node { path, kind: Kind::Regular { size, .. }, .. }))) => {
+                    (path.into(), size)
+                }
                 Ok(Some(Event::Node(node))) => (node.path.into(), 0),
                 Ok(Some(Event::Contents(_) | Event::End)) => continue,
                 Ok(None) => break,
