@@ -448,7 +448,9 @@ with_digest(Failure, _) ->
     Failure.
 
 -spec nar_dump_file(binary(), binary()) -> {ok, binary()} | failure().
-nar_dump_file(Path, Into) -> ?NIF:nar_dump_file(Path, Into).
+nar_dump_file(Path, Into) ->
+    Threads = chunker_options:threads(),
+    ?NIF:nar_dump_file(Path, Into, {Threads, Threads}).
 
 -spec nar_dump_open(binary()) -> {ok, nar_dump()} | failure().
 nar_dump_open(Path) -> ?NIF:nar_dump_open(Path).

@@ -393,10 +393,12 @@ defmodule Chunker.Nar do
   end
 
   @doc """
-  Writes the tree at `path` as a NAR to a file, byte for byte as `nix-store --dump` does, and gives its hash as `hash/1` does.
+  Writes the tree at `path` as a NAR to a file, byte for byte as `nix-store --dump` does, and gives its hash as `hash/1` does, which
+  is computed while the file is written.
 
   Symbolic links are not followed, `path` itself included. The file is written under another name beside it and takes its own at
-  the end, in place of a file that has it; until then, and after an error, that one is as it was.
+  the end, in place of a file that has it; until then, and after an error, that one is as it was. If `into` lies in the tree, the NAR
+  has the tree as it was before.
 
   ## Errors
 

@@ -76,7 +76,7 @@ defmodule Chunker.Native do
   def nar_close(_reader), do: not_loaded()
   def nar_chunk_data(_data, _options), do: not_loaded()
   def nar_chunk_file(_path, _options), do: not_loaded()
-  def nar_dump_file(_path, _into), do: not_loaded()
+  def nar_dump_file(_path, _into, _threads), do: not_loaded()
   def nar_dump_open(_path), do: not_loaded()
   def nar_dump_next(_dump), do: not_loaded()
   def nar_dump_close(_dump), do: not_loaded()

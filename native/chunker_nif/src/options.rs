@@ -83,7 +83,7 @@ impl<'a> Nar<'a> {
 
 #[derive(NifTuple)]
 #[rustler(decode)]
-struct Threads<'a> {
+pub(crate) struct Threads<'a> {
     threads: Term<'a>,
     pool_size: usize,
 }
@@ -100,7 +100,7 @@ impl<'a> Threads<'a> {
         Ok(threads)
     }
 
-    fn workers(&self) -> Result<Workers, Failure<'a>> {
+    pub(crate) fn workers(&self) -> Result<Workers, Failure<'a>> {
         Ok(Workers::shared(self.wanted()?, self.pool_size)?)
     }
 }
