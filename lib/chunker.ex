@@ -54,6 +54,11 @@ defmodule Chunker do
       of their own. Default: twice `:avg_size`.
     * `:boundary_preference_distance` - bytes, 0 to `:min_size`; with `:nar`, any other cut moves back to where a file ended
       if that is less than this before it. Default: a quarter of `:avg_size`, at most `:min_size`.
+    * `:entries` - with `:nar`, `true` to have each chunk tell the entries of the archive that it touches, in its field of that
+      name. Default: `false`.
+    * `:references` - with `:nar`, `true` to take store hashes out of the archive before it is chunked, so that packages that
+      were built anew share their chunks; each chunk has what was taken out of it in its field of that name. See below.
+      Default: `false`.
     * `:hash` - `:blake3` or `:sha256`. Default: `:blake3`.
     * `:cache` - a `Chunker.Cache`, in which digests are looked up before they are computed, and which takes in those that
       were computed. Default: none.
@@ -97,7 +102,31 @@ defmodule Chunker do
   `:invalid_options`: write it to a file first, or say what it is. With `nar: true` chunks come out of a stream before it
   is known whether the rest is valid.
 
-  `docs/nar-chunking.md` tells how NARs are cut, and what is gained by it.
+  With `entries: true` each chunk tells which files it has parts of, and where: what a binary cache needs to serve a single file,
+  and to tell what is new in a version. Memory grows with their paths; 16 KiB is the longest that there can be.
+
+  With `references: true` the 32 characters after each `/nix/store/` are replaced by `e`, which no hash has, before anything is
+  chunked and hashed. Each chunk has what was replaced, a list of `{position, characters}`, to be kept with the chunk's place
+  in the archive and not with its bytes; `Chunker.Nar.restore_references/2` puts it back:
+
+      iex> path = Path.join(System.tmp_dir!(), "chunker-doc-references")
+      iex> [one, two] =
+      ...>   for hash <- ["6xg259477c90a229xwmb53pdfkn6ig3g", "aw2fw9ag10wr9pf0qk4nk5sxi0q0bn56"] do
+      ...>     File.write!(path, ["#!/nix/store/", hash, "-bash-5.2/bin/sh"])
+      ...>     nar = path |> Chunker.Nar.stream() |> Enum.join()
+      ...>     {:ok, [chunk]} = Chunker.chunk_data(nar, nar: true, references: true)
+      ...>     {:ok, ^nar} = Chunker.Nar.restore_references(chunk.data, chunk.references)
+      ...>     chunk
+      ...>   end
+      iex> one.hash == two.hash
+      true
+      iex> two.references
+      [{109, "aw2fw9ag10wr9pf0qk4nk5sxi0q0bn56"}]
+      iex> File.rm!(path)
+      :ok
+
+  `docs/nar-chunking.md` tells how NARs are cut, and what is gained by it. `Chunker.Nar.chunk/2` gives the hash of the archive
+  in the same pass.
 
   ## From Erlang
 
@@ -152,6 +181,8 @@ defmodule Chunker do
           | {:nar, boolean() | :auto}
           | {:min_entry_size, nil | non_neg_integer()}
           | {:boundary_preference_distance, nil | non_neg_integer()}
+          | {:entries, boolean()}
+          | {:references, boolean()}
           | {:hash, algorithm()}
           | {:cache, nil | Chunker.Cache.t()}
           | {:threads, pos_integer()}
@@ -196,7 +227,7 @@ defmodule Chunker do
 
     with {:ok, options} <- options(options),
          {:ok, chunks} <- result(:chunker_engine.chunk_file(path, options)) do
-      {:ok, bare(chunks)}
+      {:ok, Enum.map(chunks, &to_chunk/1)}
     end
   end
 
@@ -210,7 +241,8 @@ defmodule Chunker do
   The bytes of a chunk that `chunk_file/2` told of, read from the file and checked against the chunk's digest.
 
   `chunk_file/2` is the fastest way to find out which chunks of a file are new; this reads those, and only those. The
-  option `:hash` must be the algorithm that the file was chunked with.
+  option `:hash` must be the algorithm that the file was chunked with. What was taken out of the chunk with `references: true` is
+  taken out again.
 
   ## Errors
 
@@ -236,12 +268,13 @@ defmodule Chunker do
   """
   @spec read_chunk(Path.t(), Chunk.t(), [{:hash, algorithm()}] | map()) ::
           {:ok, binary()} | {:error, Error.t()}
-  def read_chunk(path, %Chunk{offset: offset, length: length, hash: <<_::256>> = hash}, options \\ [])
+  def read_chunk(path, %Chunk{offset: offset, length: length, hash: <<_::256>> = hash} = chunk, options \\ [])
       when is_integer(offset) and offset >= 0 and is_integer(length) and length > 0 do
     path = path!(path)
+    references = references!(chunk.references)
 
     with {:ok, algorithm} <- checked(:chunker_options.hash(options)) do
-      result(:chunker_engine.read_chunk(path, {offset, length, hash}, algorithm))
+      result(:chunker_engine.read_chunk(path, {offset, length, hash}, references, algorithm))
     end
   end
 
@@ -278,7 +311,9 @@ defmodule Chunker do
 
     with {:ok, {chunking, batch}} <- checked(:chunker_options.files(options)),
          {:ok, results} <- result(:chunker_engine.chunk_files(paths, chunking, batch)) do
-      Enum.map(results, &with({:ok, chunks} <- result(&1), do: {:ok, bare(chunks)}))
+      for answer <- results do
+        with {:ok, chunks} <- result(answer), do: {:ok, Enum.map(chunks, &to_chunk/1)}
+      end
     end
   end
 
@@ -315,11 +350,14 @@ defmodule Chunker do
     data = binary!(data)
 
     with {:ok, options} <- options(options),
-         {:ok, chunks} <- result(:chunker_engine.chunk_data(data, options)) do
+         {:ok, chunks, data} <- :chunker_engine.chunk_data(data, options) do
       {:ok,
-       for {offset, length, hash} <- chunks do
-         %Chunk{offset: offset, length: length, hash: hash, data: binary_part(data, offset, length)}
+       for chunk <- chunks, chunk = to_chunk(chunk) do
+         %Chunk{chunk | data: binary_part(data, chunk.offset, chunk.length)}
        end}
+    else
+      {:error, %Error{}} = error -> error
+      failure -> result(failure)
     end
   end
 
@@ -384,7 +422,7 @@ defmodule Chunker do
       fn stream ->
         case bang!(result(:chunker_engine.next(stream))) do
           [] -> {:halt, stream}
-          chunks -> {shape(chunks), stream}
+          chunks -> {Enum.map(chunks, &to_chunk/1), stream}
         end
       end,
       &:chunker_engine.close/1
@@ -399,8 +437,8 @@ defmodule Chunker do
     |> pieces(gather)
     |> Stream.transform(
       fn -> bang!(with {:ok, options} <- checked, do: result(:chunker_engine.open_pieces(options))) end,
-      fn piece, stream -> {shape(bang!(result(:chunker_engine.push(stream, piece)))), stream} end,
-      fn stream -> {shape(bang!(result(:chunker_engine.finish(stream)))), stream} end,
+      fn piece, stream -> {shaped(:chunker_engine.push(stream, piece)), stream} end,
+      fn stream -> {shaped(:chunker_engine.finish(stream)), stream} end,
       &:chunker_engine.close/1
     )
   end
@@ -865,15 +903,7 @@ defmodule Chunker do
   @spec from_nix_base32!(String.t()) :: binary()
   def from_nix_base32!(text), do: bang!(from_nix_base32(text))
 
-  defp shape(chunks) do
-    for {offset, length, hash, data, compressed} <- chunks do
-      %Chunk{offset: offset, length: length, hash: hash, data: data, compressed: compressed}
-    end
-  end
-
-  defp bare(chunks) do
-    for {offset, length, hash} <- chunks, do: %Chunk{offset: offset, length: length, hash: hash}
-  end
+  defp shaped(answer), do: answer |> result() |> bang!() |> Enum.map(&to_chunk/1)
 
   # Chunks smaller than usual are for somebody who does not want to wait for much input.
   defp gather(options) do
@@ -884,9 +914,6 @@ defmodule Chunker do
   end
 
   defp options(options), do: checked(:chunker_options.chunking(options))
-
-  defp checked({:badarg, message}), do: raise(ArgumentError, message)
-  defp checked(checked), do: result(checked)
 
   defp algorithm!(algorithm) do
     with {:badarg, message} <- :chunker_options.algorithm(algorithm), do: raise(ArgumentError, message)

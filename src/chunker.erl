@@ -10,7 +10,7 @@
 %%  || #{offset := O, length := L, hash := H} <- Chunks].
 %% '''
 %%
-%% {@link chunker_narinfo} has those of `Chunker.NarInfo'.
+%% {@link chunker_nar} has those of `Chunker.Nar', and {@link chunker_narinfo} has those of `Chunker.NarInfo'.
 %%
 %% Options are a map or a list of pairs. An unknown option and a value of the wrong type raise `badarg'; a value that
 %% is out of range gives `{error, {invalid_options, Details}}'.
@@ -30,6 +30,9 @@
 %%     their own. Twice `avg_size' by default.</li>
 %% <li>`boundary_preference_distance', with `nar': bytes, 0 to `min_size'; any other cut moves back to where a file ended if
 %%     that is less than this before it. A quarter of `avg_size' by default, at most `min_size'.</li>
+%% <li>`entries', with `nar': `true' to have each chunk tell the entries of the archive that it touches. `false' by default.</li>
+%% <li>`references', with `nar': `true' to take store hashes out of the archive before it is chunked; each chunk has those that
+%%     were in it, and {@link chunker_nar:restore_references/2} puts them back. `false' by default.</li>
 %% <li>`hash': `blake3' (the default) or `sha256'.</li>
 %% <li>`cache': a cache of {@link chunker_cache:new/1}, in which digests are looked up before they are computed, and which
 %%     takes in those that were computed. None by default.</li>
@@ -57,7 +60,8 @@
 -export([decompressor/0, decompressor/1, decompressor_update/2, decompressor_finish/1, decompressor_close/1]).
 -export([to_hex/1, to_nix_base32/1, from_nix_base32/1]).
 -export([format_error/2]).
--export_type([algorithm/0, chunk/0, codec/0, compressor/0, decompressor/0]).
+-export([chunk/1]).
+-export_type([algorithm/0, chunk/0, part/0, codec/0, compressor/0, decompressor/0]).
 -export_type([digest/0, error/0, iterator/0, options/0, source/0]).
 
 %% Pieces are gathered up to this size, since a call of the engine costs some microseconds.
@@ -71,7 +75,14 @@
     length := pos_integer(),
     hash := digest(),
     data => binary(),
-    compressed => binary()
+    compressed => binary(),
+    entries => [part()],
+    references => chunker_nar:references()
+}.
+%% The part of an entry of an archive that is in a chunk: `length' bytes of its contents, from `offset' on, which are in the chunk
+%% from `position' on. No bytes, if the chunk has only the end of what stands before them.
+-type part() :: #{
+    path := binary(), offset := non_neg_integer(), length := non_neg_integer(), position := non_neg_integer()
 }.
 -opaque compressor() :: chunker_engine:coder().
 -opaque decompressor() :: chunker_engine:coder().
@@ -84,9 +95,9 @@
 -type pieces() :: fun(() -> {iodata(), pieces()} | done).
 
 -opaque iterator() ::
-    {[chunker_engine:loaded()], file, chunker_engine:stream()}
-    | {[chunker_engine:loaded()], {Gather :: pos_integer(), [iodata()] | pieces()}, chunker_engine:stream()}
-    | {[chunker_engine:loaded()], done}.
+    {[chunker_engine:noted(chunker_engine:loaded())], file, chunker_engine:stream()}
+    | {[chunker_engine:noted(chunker_engine:loaded())], {Gather :: pos_integer(), [iodata()] | pieces()}, chunker_engine:stream()}
+    | {[chunker_engine:noted(chunker_engine:loaded())], done}.
 
 %% @equiv chunk_file(Path, [])
 -spec chunk_file(file:name_all()) -> {ok, [chunk()]} | {error, error()}.
@@ -112,7 +123,7 @@ chunk_file(Path, Options) ->
 read_chunk(Path, Chunk) -> read_chunk(Path, Chunk, []).
 
 %% @doc The bytes of a chunk that {@link chunk_file/2} has told of, read from the file and checked against the chunk's
-%% digest, with `hash' as the algorithm.
+%% digest, with `hash' as the algorithm. What was taken out of it, by its `references', is taken out again.
 %%
 %% Errors: those of {@link chunk_file/2}; `bounds_check_failed' when the file ends before the chunk does;
 %% `buffer_limit_exceeded' when the length is none that a chunk has; `file_changed' when the bytes are others now.
@@ -124,7 +135,8 @@ read_chunk(Path, Chunk, Options) ->
         {{ok, Algorithm}, #{offset := Offset, length := Length, hash := <<_:256>> = Hash}} when
             is_integer(Offset), Offset >= 0, is_integer(Length), Length > 0
         ->
-            chunker_engine:read_chunk(Name, {Offset, Length, Hash}, Algorithm);
+            References = valid(chunker_input:references(maps:get(references, Chunk, nil)), Arguments, 2),
+            chunker_engine:read_chunk(Name, {Offset, Length, Hash}, References, Algorithm);
         {{ok, _}, _} ->
             badarg(Arguments, 2, <<"must be a chunk">>);
         {Error, _} ->
@@ -143,14 +155,15 @@ chunk_data(Data, Options) ->
     case options(Options, [Data, Options]) of
         {ok, Checked} ->
             case chunker_engine:chunk_data(Binary, Checked) of
-                {ok, Chunks} ->
-                    {ok, [(chunk(Chunk))#{data => part(Binary, Chunk)} || Chunk <- Chunks]};
-                Error ->
-                    Error
+                {ok, Chunks, Bytes} -> {ok, [with_data(chunk(Chunk), Bytes) || Chunk <- Chunks]};
+                Error -> Error
             end;
         Error ->
             Error
     end.
+
+with_data(#{offset := Offset, length := Length} = Chunk, Binary) ->
+    Chunk#{data => binary:part(Binary, Offset, Length)}.
 
 %% @equiv stream(Source, [])
 -spec stream(source()) -> {ok, iterator()} | {error, error()}.
@@ -190,8 +203,9 @@ open(Pieces, Options, _) when is_list(Pieces); is_function(Pieces, 0) ->
     case chunker_engine:open_pieces(Options) of
         {ok, Stream} ->
             %% Chunks smaller than usual are for somebody who does not want to wait for much input.
-            {{{_, AvgSize, _, _, _}, _, _, _}, _} = Options,
-            {ok, {[], {min(AvgSize, ?GATHER), Pieces}, Stream}};
+            {{{_, _, AvgSize, _, _, _}, _, _, _}, _} = Options,
+            Gather = if AvgSize =:= nil -> ?GATHER; true -> min(AvgSize, ?GATHER) end,
+            {ok, {[], {Gather, Pieces}, Stream}};
         Error -> Error
     end;
 open(_, _, Arguments) ->
@@ -204,9 +218,9 @@ open(_, _, Arguments) ->
 next(Iterator) ->
     case Iterator of
         {[Loaded | Rest], done} ->
-            {ok, loaded(Loaded), {Rest, done}};
+            {ok, chunk(Loaded), {Rest, done}};
         {[Loaded | Rest], Source, Stream} ->
-            {ok, loaded(Loaded), {Rest, Source, Stream}};
+            {ok, chunk(Loaded), {Rest, Source, Stream}};
         {[], done} ->
             done;
         {[], file, Stream} ->
@@ -232,11 +246,6 @@ next(Iterator) ->
                     end
             end
     end.
-
-loaded({Offset, Length, Hash, Data, nil}) ->
-    #{offset => Offset, length => Length, hash => Hash, data => Data};
-loaded({Offset, Length, Hash, Data, Compressed}) ->
-    (loaded({Offset, Length, Hash, Data, nil}))#{compressed => Compressed}.
 
 %% @doc Frees what a stream holds, before its end.
 -spec close(iterator()) -> ok.
@@ -496,9 +505,28 @@ from_nix_base32(Text) when is_binary(Text) -> chunker_engine:from_nix_base32(Tex
 chunks({ok, Chunks}) -> {ok, [chunk(Chunk) || Chunk <- Chunks]};
 chunks(Error) -> Error.
 
-chunk({Offset, Length, Hash}) -> #{offset => Offset, length => Length, hash => Hash}.
+%% @private
+%% A chunk as the engine gives it, as a map. What it does not have is not in the map.
+chunk({Chunk, Entries, References}) when is_tuple(Chunk) ->
+    with_note(references, References, with_note(entries, Entries, chunk(Chunk)));
+chunk({Offset, Length, Hash}) ->
+    #{offset => Offset, length => Length, hash => Hash};
+chunk({Offset, Length, Hash, Data, nil}) ->
+    #{offset => Offset, length => Length, hash => Hash, data => Data};
+chunk({Offset, Length, Hash, Data, Compressed}) ->
+    #{offset => Offset, length => Length, hash => Hash, data => Data, compressed => Compressed}.
 
-part(Binary, {Offset, Length, _}) -> binary:part(Binary, Offset, Length).
+with_note(_, nil, Chunk) ->
+    Chunk;
+with_note(references, References, Chunk) ->
+    Chunk#{references => References};
+with_note(entries, Entries, Chunk) ->
+    Chunk#{
+        entries => [
+            #{path => Path, offset => Offset, length => Length, position => Position}
+         || {Path, Offset, Length, Position} <- Entries
+        ]
+    }.
 
 options(Options, Arguments) -> checked(chunker_options:chunking(Options), Arguments).
 

@@ -5,7 +5,7 @@
 %% `chunker_options' gives.
 -module(chunker_engine).
 
--export([chunk_data/2, chunk_file/2, read_chunk/3, hash/2, hash_file/2]).
+-export([chunk_data/2, chunk_file/2, read_chunk/4, restore_references/2, hash/2, hash_file/2]).
 -export([to_nix_base32/1, from_nix_base32/1]).
 -export([chunk_files/3, hash_batch/3]).
 -export([compress/3, decompress/2, compress_batch/3, decompress_batch/3, detect_format/1, train_dictionary/2]).
@@ -14,16 +14,23 @@
 -export([parse_narinfo/1, narinfo_text/1, narinfo_fingerprint/1, sign_narinfo/2, verify_narinfo/2]).
 -export([generate_key/1, public_key/1]).
 -export([nar_data/2, nar_file/2, nar_open/1, nar_push/2, nar_finish/1, nar_close/1]).
+-export([nar_chunk_data/2, nar_chunk_file/2, nar_chunk_open/1, nar_chunk_push/2, nar_chunk_finish/1]).
 -export([nar_dump_file/2, nar_dump_open/1, nar_dump_next/1, nar_dump_close/1]).
 -export([open_cache/1, is_cache/1, cache_get/3, cache_put/3, cache_stats/1, cache_clear/1]).
 -export([open_file/2, open_pieces/1, next/1, push/2, finish/1, close/1]).
--export_type([chunk/0, loaded/0, failure/0, stream/0, coder/0, cache/0]).
+-export_type([chunk/0, loaded/0, noted/1, entries/0, references/0, failure/0, stream/0, coder/0, cache/0]).
 -export_type([nar_wanted/0, nar_reader/0, nar_entry/0, nar_dump/0]).
 
 -type chunk() :: {Offset :: non_neg_integer(), Length :: pos_integer(), Hash :: <<_:256>>}.
 -type loaded() ::
     {Offset :: non_neg_integer(), Length :: pos_integer(), Hash :: <<_:256>>, Data :: binary(),
         Compressed :: nil | binary()}.
+%% A chunk by itself, or with what was asked for about it.
+-type noted(Chunk) :: Chunk | {Chunk, nil | entries(), nil | references()}.
+-type entries() :: [
+    {Path :: binary(), Offset :: non_neg_integer(), Length :: non_neg_integer(), Position :: non_neg_integer()}
+].
+-type references() :: [{Position :: non_neg_integer(), Characters :: binary()}].
 -type failure() :: {error, {Reason :: atom(), Details :: map()}}.
 %% What is to come of an archive, and what does.
 -type nar_wanted() :: list | listing | hash | {read_file, binary()} | {restore, binary()}.
@@ -44,11 +51,20 @@
 %% takes a third of the millisecond that a NIF may take.
 -define(SMALL, 65_536).
 
--spec chunk_data(binary(), chunker_options:chunking()) -> {ok, [chunk()]} | failure().
-chunk_data(Data, Options) when byte_size(Data) =< ?SMALL -> ?NIF:chunk_small_data(Data, Options);
-chunk_data(Data, Options) -> ?NIF:chunk_data(Data, Options).
+%% With the data that the chunks are parts of: what was given, unless something was taken out of it.
+-spec chunk_data(binary(), chunker_options:chunking()) -> {ok, [noted(chunk())], binary()} | failure().
+chunk_data(Data, Options) ->
+    Result =
+        if
+            byte_size(Data) =< ?SMALL -> ?NIF:chunk_small_data(Data, Options);
+            true -> ?NIF:chunk_data(Data, Options)
+        end,
+    case Result of
+        {ok, Chunks} -> {ok, Chunks, Data};
+        _ -> Result
+    end.
 
--spec chunk_file(binary(), chunker_options:chunking()) -> {ok, [chunk()]} | failure().
+-spec chunk_file(binary(), chunker_options:chunking()) -> {ok, [noted(chunk())]} | failure().
 chunk_file(Path, Options) ->
     case ?NIF:chunk_file(Path, Options) of
         special -> chunk_special_file(Path, Options);
@@ -56,11 +72,31 @@ chunk_file(Path, Options) ->
     end.
 
 %% The NIF takes numbers of 64 bits, beyond which no file goes.
--spec read_chunk(binary(), chunk(), chunker:algorithm()) -> {ok, binary()} | failure().
-read_chunk(Path, {Offset, Length, Hash}, Algorithm) when Offset < 1 bsl 63, Length < 1 bsl 63 ->
-    ?NIF:read_chunk(Path, {Offset, Length}, Hash, Algorithm);
-read_chunk(_, {_, Length, _}, _) ->
+-spec read_chunk(binary(), chunk(), references(), chunker:algorithm()) -> {ok, binary()} | failure().
+read_chunk(Path, {Offset, Length, Hash}, References, Algorithm) when Offset < 1 bsl 63, Length < 1 bsl 63 ->
+    case there(References) of
+        {error, _} -> {error, {file_changed, #{path => Path}}};
+        ok -> ?NIF:read_chunk(Path, {Offset, Length}, {Hash, Algorithm}, References)
+    end;
+read_chunk(_, {_, Length, _}, _, _) ->
     {error, {buffer_limit_exceeded, #{attempted => Length, limit => 16_777_216}}}.
+
+-spec restore_references(binary(), references()) -> {ok, binary()} | failure().
+restore_references(Data, []) ->
+    {ok, Data};
+restore_references(Data, References) ->
+    case there(References) of
+        {error, _} = Failure -> Failure;
+        ok when byte_size(Data) =< ?SMALL -> ?NIF:restore_few_references(Data, References);
+        ok -> ?NIF:restore_references(Data, References)
+    end.
+
+%% Whether all positions are numbers that the NIF can take, which is to say whether a chunk can have them.
+there(References) ->
+    case [Position || {Position, _} <- References, Position >= 1 bsl 63] of
+        [] -> ok;
+        [Position | _] -> {error, {invalid_references, #{position => Position}}}
+    end.
 
 %% A FIFO, a terminal or a device: what it gives bit by bit, and between the bits no scheduler waits for it.
 chunk_special_file(Path, Options) ->
@@ -70,15 +106,22 @@ chunk_special_file(Path, Options) ->
     end.
 
 chunks_of(Stream, Chunks) ->
-    case next(Stream) of
+    case unloaded(next(Stream)) of
         {ok, []} -> {ok, lists:append(lists:reverse(Chunks))};
-        {ok, Loaded} -> chunks_of(Stream, [[{O, L, H} || {O, L, H, _, _} <- Loaded] | Chunks]);
+        {ok, More} -> chunks_of(Stream, [More | Chunks]);
         Failure -> Failure
     end.
 
+%% Chunks without their bytes.
+unloaded({ok, Loaded}) -> {ok, [unloaded_chunk(Chunk) || Chunk <- Loaded]};
+unloaded(Failure) -> Failure.
+
+unloaded_chunk({{Offset, Length, Hash, _, _}, Entries, References}) -> {{Offset, Length, Hash}, Entries, References};
+unloaded_chunk({Offset, Length, Hash, _, _}) -> {Offset, Length, Hash}.
+
 %% A result for each path. Those that may keep their reader waiting come after the others, each on its own.
 -spec chunk_files([binary()], chunker_options:chunking(), chunker_options:batch()) ->
-    {ok, [{ok, [chunk()]} | failure()]} | failure().
+    {ok, [{ok, [noted(chunk())]} | failure()]} | failure().
 chunk_files(Paths, Chunking, Batch) ->
     batch(Batch, fun({_, _, Progress} = Native) ->
         case ?NIF:chunk_files(Paths, Chunking, Native) of
@@ -270,31 +313,35 @@ from_nix_base32(Text) -> ?NIF:nix_base32_decode(Text).
 %% A stream of a file. To be pulled with `next/1'.
 -spec open_file(binary(), {chunker_options:chunking(), nil | chunker_options:compression()}) ->
     {ok, stream()} | failure().
-open_file(Path, {Chunking, Compression}) ->
-    case ?NIF:stream_file(Path, Chunking, Compression) of
+open_file(Path, Options) -> open_file(Path, Options, false).
+
+open_file(Path, {Chunking, Compression}, Whole) ->
+    case ?NIF:stream_file(Path, Chunking, Compression, Whole) of
         {ok, Stream, Kind} -> {ok, {Kind, Stream}};
         Failure -> Failure
     end.
 
 %% A stream of what is pushed with `push/2', until `finish/1'.
 -spec open_pieces({chunker_options:chunking(), nil | chunker_options:compression()}) -> {ok, stream()} | failure().
-open_pieces({Chunking, Compression}) ->
-    case ?NIF:stream_pieces(Chunking, Compression) of
+open_pieces(Options) -> open_pieces(Options, false).
+
+open_pieces({Chunking, Compression}, Whole) ->
+    case ?NIF:stream_pieces(Chunking, Compression, Whole) of
         {ok, Stream} -> {ok, {pieces, Stream}};
         Failure -> Failure
     end.
 
 %% The next chunks; none at the end.
--spec next(stream()) -> {ok, [loaded()]} | failure().
+-spec next(stream()) -> {ok, [noted(loaded())]} | failure().
 next({regular, Stream}) -> ?NIF:stream_next(Stream);
 next({special, Stream}) -> again_and_again(fun() -> ?NIF:stream_next_special(Stream) end, 1).
 
 %% The chunks that have become known, be it none.
--spec push(stream(), binary()) -> {ok, [loaded()]} | failure().
+-spec push(stream(), binary()) -> {ok, [noted(loaded())]} | failure().
 push({pieces, Stream}, Piece) -> ?NIF:stream_push(Stream, Piece).
 
 %% The chunks that are left.
--spec finish(stream()) -> {ok, [loaded()]} | failure().
+-spec finish(stream()) -> {ok, [noted(loaded())]} | failure().
 finish({pieces, Stream}) -> ?NIF:stream_finish(Stream).
 
 %% Frees what the stream holds. It is also freed when no process holds the stream any more.
@@ -323,6 +370,7 @@ generate_key(Name) -> ?NIF:narinfo_generate_key(Name).
 
 -spec public_key(binary()) -> {ok, binary()} | failure().
 public_key(SecretKey) -> ?NIF:narinfo_public_key(SecretKey).
+
 -spec nar_data(binary(), nar_wanted()) -> nar_answer().
 nar_data(Data, {restore, _} = Wanted) -> ?NIF:nar_data_io(Data, Wanted);
 nar_data(Data, Wanted) -> ?NIF:nar_data(Data, Wanted).
@@ -365,8 +413,44 @@ nar_finish({_, Reader}) -> ?NIF:nar_finish(Reader).
 -spec nar_close(nar_reader()) -> ok.
 nar_close({_, Reader}) -> ?NIF:nar_close(Reader).
 
+%% The chunks of an archive, and its hash, of one read.
+-spec nar_chunk_data(binary(), chunker_options:chunking()) -> {ok, [noted(chunk())], NarHash :: binary()} | failure().
+nar_chunk_data(Data, Options) -> ?NIF:nar_chunk_data(Data, Options).
+
+-spec nar_chunk_file(binary(), chunker_options:chunking()) -> {ok, [noted(chunk())], NarHash :: binary()} | failure().
+nar_chunk_file(Path, Options) ->
+    case ?NIF:nar_chunk_file(Path, Options) of
+        special ->
+            case open_file(Path, {Options, nil}, true) of
+                {ok, Stream} -> with_digest(chunks_of(Stream, []), Stream);
+                Failure -> Failure
+            end;
+        Result ->
+            Result
+    end.
+
+%% A stream of chunks without their bytes, which gives the hash besides at its end. To be closed with `close/1'.
+-spec nar_chunk_open(chunker_options:chunking()) -> {ok, stream()} | failure().
+nar_chunk_open(Options) -> open_pieces({Options, nil}, true).
+
+-spec nar_chunk_push(stream(), binary()) -> {ok, [noted(chunk())]} | failure().
+nar_chunk_push(Stream, Piece) -> unloaded(push(Stream, Piece)).
+
+-spec nar_chunk_finish(stream()) -> {ok, [noted(chunk())], NarHash :: binary()} | failure().
+nar_chunk_finish(Stream) -> with_digest(unloaded(finish(Stream)), Stream).
+
+with_digest({ok, Chunks}, {_, Stream}) ->
+    case ?NIF:stream_digest(Stream) of
+        {ok, Hash} -> {ok, Chunks, Hash};
+        Failure -> Failure
+    end;
+with_digest(Failure, _) ->
+    Failure.
+
 -spec nar_dump_file(binary(), binary()) -> {ok, binary()} | failure().
-nar_dump_file(Path, Into) -> ?NIF:nar_dump_file(Path, Into).
+nar_dump_file(Path, Into) ->
+    Threads = chunker_options:threads(),
+    ?NIF:nar_dump_file(Path, Into, {Threads, Threads}).
 
 -spec nar_dump_open(binary()) -> {ok, nar_dump()} | failure().
 nar_dump_open(Path) -> ?NIF:nar_dump_open(Path).

@@ -4,7 +4,7 @@
 %% What is none of these is a mistake of the programmer: `{badarg, Message}', which each caller raises in its own way.
 -module(chunker_input).
 
--export([binary/1, path/1, gather/2]).
+-export([binary/1, path/1, references/1, gather/2]).
 -export_type([pieces/0]).
 
 %% A long piece is cut down to this size, so that what comes of it does not come all at once.
@@ -32,6 +32,21 @@ path(Path) ->
         end
     catch
         error:_ -> {badarg, <<"must be the name of a file">>}
+    end.
+
+%% What was taken out of a chunk, if anything was looked for.
+-spec references(term()) -> {ok, chunker_engine:references()} | {badarg, binary()}.
+references(nil) -> {ok, []};
+references(References) ->
+    Is = fun
+        ({Position, Characters}) -> is_integer(Position) andalso Position >= 0 andalso is_binary(Characters);
+        (_) -> false
+    end,
+    try lists:all(Is, References) of
+        true -> {ok, References};
+        false -> {badarg, <<"must be a list of pairs of a position and characters">>}
+    catch
+        error:_ -> {badarg, <<"must be a list of pairs of a position and characters">>}
     end.
 
 %% The next bytes, at least `Gather' of them if there are so many, and the pieces after them.

@@ -14,9 +14,10 @@
 -module(chunker_nar).
 
 -export(['nar?'/1, list/1, listing/1, hash/1, read_file/2, restore/2]).
+-export([chunk/1, chunk/2, restore_references/2]).
 -export([dump/2, stream/1, next/1, close/1]).
 -export([format_error/2]).
--export_type([source/0, entry/0, iterator/0]).
+-export_type([source/0, entry/0, references/0, iterator/0]).
 
 %% Pieces are gathered up to this size, since a call of the engine costs some microseconds.
 -define(GATHER, 65_536).
@@ -35,6 +36,8 @@
     offset => non_neg_integer(),
     target => binary()
 }.
+%% What was taken out of a chunk: where it was in the chunk, in bytes from its start, and the characters, at most 32.
+-type references() :: [{Position :: non_neg_integer(), Characters :: binary()}].
 -opaque iterator() :: chunker_engine:nar_dump().
 
 %% @doc Whether a binary begins as every NAR does, by its first 56 bytes.
@@ -74,6 +77,73 @@ hash(Source) -> read(Source, hash, [Source]).
 read_file(Source, Path) ->
     Arguments = [Source, Path],
     read(Source, {read_file, path(Path, Arguments, 2)}, Arguments).
+
+%% @equiv chunk(Source, [])
+-spec chunk(source()) ->
+    {ok, #{chunks := [chunker:chunk()], hash := binary(), size := non_neg_integer()}} | {error, chunker:error()}.
+chunk(Source) -> chunk(Source, []).
+
+%% @doc The chunks of an archive, as {@link chunker:chunk_file/2} with `nar' gives them, and in the same pass its hash, as
+%% {@link hash/1} gives it, and its size in bytes. Options are those of {@link chunker:chunk_file/2}, without `nar'.
+-spec chunk(source(), chunker_options:options()) ->
+    {ok, #{chunks := [chunker:chunk()], hash := binary(), size := non_neg_integer()}} | {error, chunker:error()}.
+chunk(Source, Options) ->
+    Arguments = [Source, Options],
+    case chunker_options:nar_chunking(Options) of
+        {badarg, Message} ->
+            badarg(Arguments, 2, Message);
+        {ok, Chunking} ->
+            case chunks(Source, Chunking, Arguments) of
+                {ok, Chunks, Hash} ->
+                    Maps = [chunker:chunk(Chunk) || Chunk <- Chunks],
+                    {ok, #{chunks => Maps, hash => Hash, size => lists:sum([Length || #{length := Length} <- Maps])}};
+                Error ->
+                    Error
+            end;
+        Error ->
+            Error
+    end.
+
+chunks({file, Path}, Chunking, Arguments) ->
+    chunker_engine:nar_chunk_file(path(Path, Arguments, 1), Chunking);
+chunks(Pieces, Chunking, Arguments) when is_function(Pieces, 0) ->
+    case chunker_engine:nar_chunk_open(Chunking) of
+        {ok, Stream} ->
+            try
+                push_chunks(Stream, Pieces, Arguments, [])
+            after
+                chunker_engine:close(Stream)
+            end;
+        Error ->
+            Error
+    end;
+chunks(Data, Chunking, Arguments) ->
+    chunker_engine:nar_chunk_data(valid(chunker_input:binary(Data), Arguments, 1), Chunking).
+
+push_chunks(Stream, Pieces, Arguments, Chunks) ->
+    case chunker_input:gather(Pieces, ?GATHER) of
+        done ->
+            case chunker_engine:nar_chunk_finish(Stream) of
+                {ok, Last, Hash} -> {ok, lists:reverse(Chunks, Last), Hash};
+                Error -> Error
+            end;
+        {badarg, Message} ->
+            badarg(Arguments, 1, Message);
+        {Piece, Rest} ->
+            case chunker_engine:nar_chunk_push(Stream, Piece) of
+                {ok, More} -> push_chunks(Stream, Rest, Arguments, lists:reverse(More, Chunks));
+                Error -> Error
+            end
+    end.
+
+%% @doc Puts back into the bytes of a chunk what was taken out of it when it was chunked with `references'.
+%%
+%% Errors: `invalid_references' with the `position' at which nothing can have been taken out.
+-spec restore_references(iodata(), nil | references()) -> {ok, binary()} | {error, chunker:error()}.
+restore_references(Data, References) ->
+    Arguments = [Data, References],
+    Binary = valid(chunker_input:binary(Data), Arguments, 1),
+    chunker_engine:restore_references(Binary, valid(chunker_input:references(References), Arguments, 2)).
 
 %% @doc Unpacks an archive to a place that must not exist. All of it is there at the end, or nothing.
 -spec restore(source(), file:name_all()) -> ok | {error, chunker:error()}.

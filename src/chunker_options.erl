@@ -5,7 +5,7 @@
 %% raises in its own way. Ranges are the engine's business.
 -module(chunker_options).
 
--export([chunking/1, stream/1, files/1, hash/1, hash_batch/1, algorithm/1, threads/0]).
+-export([chunking/1, nar_chunking/1, stream/1, files/1, hash/1, hash_batch/1, algorithm/1, threads/0]).
 -export([compression/1, compressor/1, decompression/1, compression_batch/1, decompression_batch/1, dictionary/1]).
 -export([cache/1]).
 -export_type([options/0, chunking/0, digests/0, cache/0, batch/0, progress/0, compression/0, decompression/0, checked/1]).
@@ -15,15 +15,25 @@
 -type checked(Form) :: {ok, Form} | {error, {invalid_options, map()}} | {badarg, binary()}.
 
 -type chunking() :: {
-    {MinSize :: integer(), AvgSize :: integer(), MaxSize :: integer(), Normalization :: integer(), Seed :: integer()},
+    {
+        Preset :: atom(), MinSize :: size(), AvgSize :: size(), MaxSize :: size(), Normalization :: integer(),
+        Seed :: integer()
+    },
     nil | nar(),
     digests(),
     threads_and_pool()
 }.
 
-%% How to chunk NARs, and whether only NARs or whatever turns out to be one.
+%% In bytes; `nil' for that of the preset.
+-type size() :: nil | integer().
+
+%% How to chunk NARs, whether only NARs or whatever turns out to be one, and what is told about each chunk.
 -type nar() :: {
-    ByContent :: boolean(), MinEntrySize :: nil | integer(), BoundaryPreferenceDistance :: nil | integer()
+    ByContent :: boolean(),
+    MinEntrySize :: nil | integer(),
+    BoundaryPreferenceDistance :: nil | integer(),
+    Entries :: boolean(),
+    References :: boolean()
 }.
 
 %% How to come by digests.
@@ -53,7 +63,9 @@
     {preset, nil, atom},
     {nar, false, atom},
     {min_entry_size, nil, integer},
-    {boundary_preference_distance, nil, integer}
+    {boundary_preference_distance, nil, integer},
+    {entries, false, boolean},
+    {references, false, boolean}
 ] ++ ?DIGESTS).
 -define(BATCH, [{parallel_threshold, 4, integer}, {progress, nil, progress}] ++ ?THREADS).
 -define(COMPRESSION, [
@@ -71,6 +83,11 @@
 -spec chunking(term()) -> checked(chunking()).
 chunking(Options) ->
     with(Options, ?CHUNKING ++ ?THREADS, [fun chunking_form/1]).
+
+%% For what is a NAR in any case.
+-spec nar_chunking(term()) -> checked(chunking()).
+nar_chunking(Options) ->
+    with(Options, lists:keydelete(nar, 1, ?CHUNKING) ++ ?THREADS, [fun(Values) -> chunking_form(Values#{nar => true}) end]).
 
 %% For a stream, which may compress in the same pass.
 -spec stream(term()) -> checked({chunking(), nil | compression()}).
@@ -146,13 +163,8 @@ codecs() -> [zstd, lz4, xz, bzip2].
 %% What a strategy stands for.
 strategies() -> [{fastest, {lz4, nil}}, {balanced, {zstd, 3}}, {smallest, {xz, 6}}].
 
-%% The sizes of each preset: the least, the average and the most.
-presets() ->
-    [
-        {default, {131_072, 524_288, 2_097_152}},
-        {large_packages, {262_144, 1_048_576, 4_194_304}},
-        {small_packages, {32_768, 131_072, 524_288}}
-    ].
+%% The engine knows their sizes.
+presets() -> [default, large_packages, small_packages].
 
 chunking_form(Values) ->
     case forms([fun sizes_form/1, fun nar_form/1, fun digests_form/1], Values, []) of
@@ -161,34 +173,38 @@ chunking_form(Values) ->
     end.
 
 sizes_form(#{normalization := Normalization, seed := Seed} = Values) ->
-    form(preset_form(Values), fun({Min, Avg, Max}) ->
-        {size(min_size, Values, Min), size(avg_size, Values, Avg), size(max_size, Values, Max), Normalization, Seed}
+    form(preset_form(Values), fun(Preset) ->
+        {Preset, size(min_size, Values), size(avg_size, Values), size(max_size, Values), Normalization, Seed}
     end).
 
 %% A size that was not given is that of the preset.
-size(Name, Values, Preset) ->
+size(Name, Values) ->
     case Values of
-        #{Name := preset} -> Preset;
+        #{Name := preset} -> nil;
         #{Name := Size} -> Size
     end.
 
-preset_form(#{preset := nil, nar := false}) ->
-    {ok, {262_144, 1_048_576, 4_194_304}};
-preset_form(#{preset := nil} = Values) ->
-    preset_form(Values#{preset := default});
-preset_form(#{preset := Preset}) ->
-    form(one_of(preset, Preset, [Name || {Name, _} <- presets()]), fun(_) ->
-        element(2, lists:keyfind(Preset, 1, presets()))
-    end).
+preset_form(#{preset := nil, nar := false}) -> {ok, nil};
+preset_form(#{preset := nil}) -> {ok, default};
+preset_form(#{preset := Preset}) -> one_of(preset, Preset, presets()).
 
-nar_form(#{nar := false, min_entry_size := nil, boundary_preference_distance := nil}) ->
-    {ok, nil};
-nar_form(#{nar := false, min_entry_size := nil}) ->
-    badarg("option boundary_preference_distance needs option nar", []);
-nar_form(#{nar := false}) ->
-    badarg("option min_entry_size needs option nar", []);
-nar_form(#{nar := Nar, min_entry_size := MinEntrySize, boundary_preference_distance := Distance}) ->
-    form(one_of(nar, Nar, [true, false, auto]), fun(_) -> {Nar =:= auto, MinEntrySize, Distance} end).
+nar_form(#{nar := false} = Values) ->
+    Given = [
+        Name
+     || {Name, Default} <- [
+            {min_entry_size, nil}, {boundary_preference_distance, nil}, {entries, false}, {references, false}
+        ],
+        maps:get(Name, Values) =/= Default
+    ],
+    case Given of
+        [] -> {ok, nil};
+        [Name | _] -> badarg("option ~ts needs option nar", [Name])
+    end;
+nar_form(#{nar := Nar, min_entry_size := MinEntrySize, boundary_preference_distance := Distance} = Values) ->
+    #{entries := Entries, references := References} = Values,
+    form(one_of(nar, Nar, [true, false, auto]), fun(_) ->
+        {Nar =:= auto, MinEntrySize, Distance, Entries, References}
+    end).
 
 digests_form(#{cache := Cache} = Values) ->
     form(hash_form(Values), fun(Hash) -> {Hash, handle(Cache)} end).

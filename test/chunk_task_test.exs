@@ -315,6 +315,39 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
       assert json(folder, third, "[json.bytes json.unique_bytes json.chunks]") == "[ 0 0 [ ] ]"
     end
 
+    test "tells the entries that a chunk of a NAR touches, when asked for", %{tmp_dir: folder} do
+      tree = Path.join(folder, "tree")
+      File.mkdir_p!(tree)
+      for i <- 1..3, do: file(tree, ~s(a"#{i}), :rand.bytes(10_000))
+      nar = tree |> Chunker.Nar.stream() |> Enum.join()
+      path = file(folder, "nar", nar)
+      {printed, "", 0} = run(["--json", "--nar", "true", "--entries", path] ++ @sizes)
+
+      parts =
+        json(folder, printed, """
+        builtins.concatStringsSep "\n" (builtins.concatMap
+          (c: map (e: "${e.path} ${toString e.offset} ${toString e.length} ${toString e.position}") c.entries)
+          json.chunks)
+        """)
+
+      expected =
+        for chunk <- Chunker.chunk_data!(nar, [nar: true, entries: true] ++ @small), part <- chunk.entries do
+          "#{part.path} #{part.offset} #{part.length} #{part.position}"
+        end
+
+      assert length(expected) > 6
+      assert parts |> String.replace(~S(\"), ~S(")) |> String.split("\n") == expected
+
+      for {arguments, needed} <- [
+            {["--json"], "--nar"},
+            {["--nar", "false"], "--nar"},
+            {["--nar", "true"], "--json"}
+          ] do
+        message = "option --entries needs option #{needed}"
+        assert_raise Mix.Error, message, fn -> run(["--entries", path] ++ arguments) end
+      end
+    end
+
     test "has as many chunks as there are", %{tmp_dir: folder} do
       data = :rand.bytes(700_000)
       path = file(folder, "data", data)

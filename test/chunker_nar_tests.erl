@@ -136,3 +136,54 @@ mistakes_test() ->
     ?assertEqual(#{1 => Fun}, explained(fun() -> chunker_nar:list(fun() -> atom end) end)),
     More = <<"its source must go on with a list or a fun">>,
     ?assertEqual(#{1 => More}, explained(fun() -> chunker_nar:list(fun() -> {<<>>, atom} end) end)).
+
+%% What is told of an archive beside its chunks.
+notes_test() ->
+    Tree = tree(),
+    Hash = <<"6xg259477c90a229xwmb53pdfkn6ig3g">>,
+    ok = file:write_file(filename:join(Tree, "e"), ["#!/nix/store/", Hash, "-bash/bin/sh"]),
+    Nar = nar(Tree),
+    NarHash = <<"sha256:", (chunker:to_nix_base32(crypto:hash(sha256, Nar)))/binary>>,
+    Options = #{entries => true, references => true, min_size => 64, avg_size => 256, max_size => 1024},
+    lists:foreach(
+        fun(Source) ->
+            {ok, #{chunks := Chunks, hash := NarHash, size := Size}} = chunker_nar:chunk(Source, Options),
+            ?assertEqual(byte_size(Nar), Size),
+            ?assertNot(lists:any(fun(Chunk) -> is_map_key(data, Chunk) end, Chunks)),
+            {ok, Loaded} = chunker:chunk_data(Nar, Options#{nar => true}),
+            ?assertEqual(Chunks, [maps:remove(data, Chunk) || Chunk <- Loaded]),
+            ?assertEqual(
+                [<<>>, <<"a">>, <<"b">>, <<"c">>, <<"d">>, <<"e">>],
+                lists:usort([Path || #{entries := Entries} <- Chunks, #{path := Path} <- Entries])
+            ),
+            Content = [
+                binary:part(Data, Position, Length)
+             || #{entries := Entries, data := Data} <- Loaded,
+                #{path := <<"a">>, position := Position, length := Length} <- Entries
+            ],
+            ?assertEqual(<<"content">>, iolist_to_binary(Content)),
+            Restored = [
+                element(2, {ok, _} = chunker_nar:restore_references(Data, References))
+             || #{data := Data, references := References} <- Loaded
+            ],
+            ?assertEqual(Nar, iolist_to_binary(Restored)),
+            ?assertEqual(Hash, iolist_to_binary([C || #{references := R} <- Chunks, {_, C} <- R]))
+        end,
+        sources(Nar)
+    ),
+    {ok, [First | _]} = chunker:chunk_data(Nar, [{nar, true}]),
+    ?assertNot(is_map_key(entries, First) orelse is_map_key(references, First)),
+    Path = filename:join(folder(), "nar"),
+    ok = file:write_file(Path, Nar),
+    {ok, [Chunk]} = chunker:chunk_file(Path, [{nar, true}, {references, true}]),
+    {ok, Bytes} = chunker:read_chunk(Path, Chunk),
+    ?assertEqual({ok, Nar}, chunker_nar:restore_references(Bytes, maps:get(references, Chunk))),
+    ?assertMatch({error, {file_changed, _}}, chunker:read_chunk(Path, Chunk#{references := []})),
+    ?assertEqual({ok, Nar}, chunker_nar:restore_references(Nar, nil)),
+    ?assertMatch({ok, #{hash := NarHash}}, chunker_nar:chunk(Nar)),
+    ?assertMatch({error, {invalid_nar, #{why := truncated}}}, chunker_nar:chunk({file, "/dev/null"})),
+    ?assertMatch({error, {invalid_options, _}}, chunker_nar:chunk(Nar, [{avg_size, 1}])),
+    ?assertError(badarg, chunker_nar:chunk(Nar, [{nar, true}])),
+    ?assertError(badarg, chunker_nar:chunk(Nar, nothing)),
+    ?assertError(badarg, chunker_nar:restore_references(Nar, nothing)),
+    ?assertError(badarg, chunker:read_chunk(Path, Chunk#{references := nothing})).

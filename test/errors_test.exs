@@ -569,6 +569,21 @@ defmodule Chunker.ErrorsTest do
     )
   end
 
+  test ":invalid_references" do
+    references = [{0, "6xg2"}, {3, "59"}]
+
+    assert_fails(
+      [
+        elixir: [fn -> Nar.restore_references("eeeeeeee", references) end],
+        raising: [fn -> Nar.restore_references!("eeeeeeee", references) end],
+        erlang: [fn -> :chunker_nar.restore_references("eeeeeeee", references) end]
+      ],
+      :invalid_references,
+      %{position: 3},
+      "no reference was taken out at byte 3"
+    )
+  end
+
   test ":invalid_base32" do
     for {text, position} <- [{"0mdqe", 4}, {"e", 0}, {String.duplicate("0", 5000) <> "u", 5000}] do
       assert_fails(

@@ -185,6 +185,20 @@ defmodule Chunker.NarTest do
     assert File.read_link(link <> " restored") == {:ok, "file"}
   end
 
+  test "a NAR that is written into its own tree has the tree as it was", %{tmp_dir: folder} do
+    tree = Path.join(folder, "own")
+    File.mkdir_p!(Path.join(tree, "deep/down"))
+    File.write!(Path.join(tree, "file"), :rand.bytes(1_000_000))
+
+    for into <- ["nar", "deep/down/nar"], _ <- 1..2 do
+      {:ok, hash} = tree |> Nar.stream() |> Nar.hash()
+      into = Path.join(tree, into)
+      assert Nar.dump(tree, {:file, into}) == {:ok, hash}
+      assert Nar.hash({:file, into}) == {:ok, hash}
+      refute tree |> Nar.stream() |> Nar.list!() |> Enum.any?(&(&1.path =~ ".chunker-"))
+    end
+  end
+
   test "what no NAR can hold is refused", %{tmp_dir: folder} do
     path = fifo(folder)
     into = Path.join([folder, "..", "into"])

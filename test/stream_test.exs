@@ -10,7 +10,7 @@ defmodule Chunker.StreamTest do
   @small [min_size: 64, avg_size: 256, max_size: 1024]
 
   # As `chunker_options` gives them.
-  @native {{64, 256, 1024, 1, 0}, nil, {:blake3, nil}, {2, 2}}
+  @native {{nil, 64, 256, 1024, 1, 0}, nil, {:blake3, nil}, {2, 2}}
 
   defp open?(path) do
     Enum.any?(File.ls!("/proc/self/fd"), &(File.read_link("/proc/self/fd/#{&1}") == {:ok, path}))
@@ -350,8 +350,8 @@ defmodule Chunker.StreamTest do
       path = sparse(folder, "fought-over", 20 * @mib)
 
       for round <- 1..20 do
-        {:ok, file, :regular} = Native.stream_file(path, @native, nil)
-        {:ok, pieces} = Native.stream_pieces(@native, nil)
+        {:ok, file, :regular} = Native.stream_file(path, @native, nil, false)
+        {:ok, pieces} = Native.stream_pieces(@native, nil, false)
         piece = :rand.bytes(100_000)
 
         results =
@@ -379,14 +379,14 @@ defmodule Chunker.StreamTest do
     end
 
     test "answers wrong use with errors, not with harm" do
-      {:ok, pieces} = Native.stream_pieces(@native, nil)
-      {:ok, file, :regular} = Native.stream_file(__ENV__.file, @native, nil)
+      {:ok, pieces} = Native.stream_pieces(@native, nil, false)
+      {:ok, file, :regular} = Native.stream_file(__ENV__.file, @native, nil, false)
       cancelled = {:error, {:cancelled, %{}}}
 
       assert Native.stream_next(pieces) == cancelled
       assert Native.stream_push(file, "a") == cancelled
       assert Native.stream_finish(file) == cancelled
-      {:ok, pieces} = Native.stream_pieces(@native, nil)
+      {:ok, pieces} = Native.stream_pieces(@native, nil, false)
       assert {:ok, []} = Native.stream_push(pieces, "a")
       assert {:ok, [{0, 1, _, "a", nil}]} = Native.stream_finish(pieces)
       assert Native.stream_finish(pieces) == cancelled
@@ -400,10 +400,10 @@ defmodule Chunker.StreamTest do
         assert_raise ArgumentError, fn -> Native.stream_close(wrong) end
       end
 
-      {:ok, pieces} = Native.stream_pieces(@native, nil)
+      {:ok, pieces} = Native.stream_pieces(@native, nil, false)
       assert_raise ArgumentError, fn -> Native.stream_push(pieces, ["a"]) end
-      assert_raise ArgumentError, fn -> Native.stream_pieces({}, nil) end
-      assert_raise ArgumentError, fn -> Native.stream_pieces(nil, nil) end
+      assert_raise ArgumentError, fn -> Native.stream_pieces({}, nil, false) end
+      assert_raise ArgumentError, fn -> Native.stream_pieces(nil, nil, false) end
     end
 
     test "that is closed while another process waits in it stays closed, and lets that one go", %{

@@ -23,6 +23,7 @@ defmodule Chunker.Error do
   | `:unknown_format` | `:magic`: the first bytes there are, at most 4 |
   | `:codec_disabled` | `:codec` |
   | `:invalid_nar` | `:offset`, in bytes, and `:why` (an atom such as `:names_unsorted`; see `Chunker.Nar`) |
+  | `:invalid_references` | `:position`: where in the chunk nothing was taken out, in bytes |
   | `:invalid_base32` | `:position`, counted from 0 |
   | `:invalid_narinfo` | `:why` (an atom such as `:missing`), and `:field` or `:line`; see `Chunker.NarInfo` |
   | `:invalid_key` | `:why` (an atom such as `:bad_base64`) |
@@ -45,6 +46,7 @@ defmodule Chunker.Error do
           | :unknown_format
           | :codec_disabled
           | :invalid_nar
+          | :invalid_references
           | :invalid_base32
           | :invalid_narinfo
           | :invalid_key
@@ -93,6 +95,7 @@ defmodule Chunker.Error do
 
   defp describe(:codec_disabled, %{codec: codec}), do: "#{codec} was left out when Chunker was built"
   defp describe(:invalid_nar, %{offset: offset, why: why}), do: "not a NAR: #{words(why)} at byte #{offset}"
+  defp describe(:invalid_references, %{position: at}), do: "no reference was taken out at byte #{at}"
   defp describe(:invalid_base32, %{position: at}), do: "not Nix base-32 at character #{at}"
 
   defp describe(:invalid_narinfo, %{field: field, why: why}),

@@ -18,6 +18,15 @@ defmodule Chunker.Input do
   def path!(path) when is_binary(path), do: path
   def path!(path), do: IO.chardata_to_string(path)
 
+  # What was taken out of a chunk.
+  @spec references!(nil | Chunker.Nar.references()) :: Chunker.Nar.references()
+  def references!(references) do
+    case :chunker_input.references(references) do
+      {:ok, references} -> references
+      {:badarg, message} -> raise ArgumentError, "references #{message}"
+    end
+  end
+
   # Binaries of at least `gather` bytes (but for the last one) and at most `@slice`.
   @spec pieces(Enumerable.t(), pos_integer()) :: Enumerable.t()
   def pieces(enumerable, gather) do

@@ -59,7 +59,7 @@ defmodule Chunker.Nar do
   import Chunker.Input
   import Chunker.Result
 
-  alias Chunker.Error
+  alias Chunker.{Chunk, Error}
   alias Chunker.Nar.Entry
 
   # Pieces are gathered up to this size, since a call of the engine costs some microseconds.
@@ -67,6 +67,13 @@ defmodule Chunker.Nar do
 
   @typedoc "Where a NAR comes from: a file, iodata, or an enumerable of iodata."
   @type source :: {:file, Path.t()} | iodata() | Enumerable.t()
+
+  @typedoc """
+  What was taken out of a chunk: where it was in the chunk, in bytes from its start, and the characters, at most 32.
+
+  A hash that two chunks share is in the table of either with its part.
+  """
+  @type references :: [{position :: non_neg_integer(), characters :: binary()}]
 
   @doc """
   Whether a binary begins as every NAR does, by its first 56 bytes.
@@ -227,6 +234,120 @@ defmodule Chunker.Nar do
   def read_file!(source, path), do: bang!(read_file(source, path))
 
   @doc """
+  The chunks of a NAR, as `Chunker.chunk_file/2` with `nar: true` gives them, and in the same pass its hash, as `hash/1` gives it,
+  and its size in bytes: what a binary cache has to know of a package.
+
+  The file is read once. The hash, which has to be computed from the first byte to the last, is computed on one thread while others
+  find and hash the chunks. From a stream, chunks come without their bytes too.
+
+  Takes the options of `Chunker.chunk_file/2`, without `:nar`. With `references: true` the hash is still that of the NAR as
+  it is.
+
+  ## Errors
+
+    * `:invalid_nar` - as with `list/1`
+    * `:invalid_options` - an option is out of range
+    * `:io_error`, `:file_changed` - as with `Chunker.chunk_file/2`
+    * `:codec_disabled` - as with `hash/1`
+
+  ## Examples
+
+      iex> path = Path.join(System.tmp_dir!(), "chunker-doc-nar-chunk")
+      iex> File.write!(path, "")
+      iex> hash = Chunker.Nar.dump!(path, {:file, path <> ".nar"})
+      iex> {:ok, nar} = Chunker.Nar.chunk({:file, path <> ".nar"}, preset: :small_packages)
+      iex> {nar.hash == hash, nar.size}
+      {true, 112}
+      iex> nar.chunks == Chunker.chunk_file!(path <> ".nar", nar: true)
+      true
+      iex> Enum.each([path, path <> ".nar"], &File.rm!/1)
+      :ok
+
+  """
+  @spec chunk(source(), Chunker.options()) ::
+          {:ok, %{chunks: [Chunk.t()], hash: String.t(), size: non_neg_integer()}} | {:error, Error.t()}
+  def chunk(source, options \\ []) do
+    with {:ok, options} <- checked(:chunker_options.nar_chunking(options)),
+         {:ok, chunks, hash} <- chunks(source, options) do
+      size = chunks |> Enum.map(& &1.length) |> Enum.sum()
+      {:ok, %{chunks: chunks, hash: hash, size: size}}
+    end
+  end
+
+  @doc """
+  The same as `chunk/2`, but returns the map and raises `Chunker.Error`.
+  """
+  @spec chunk!(source(), Chunker.options()) :: %{
+          chunks: [Chunk.t()],
+          hash: String.t(),
+          size: non_neg_integer()
+        }
+  def chunk!(source, options \\ []), do: bang!(chunk(source, options))
+
+  defp chunks({:file, path}, options), do: chunked(:chunker_engine.nar_chunk_file(path!(path), options))
+
+  defp chunks(data, options) when is_binary(data) or is_list(data),
+    do: chunked(:chunker_engine.nar_chunk_data(binary!(data), options))
+
+  defp chunks(enumerable, options) do
+    with {:ok, stream} <- result(:chunker_engine.nar_chunk_open(options)) do
+      try do
+        enumerable
+        |> pieces(@gather)
+        |> Enum.reduce_while([], fn piece, chunks ->
+          case :chunker_engine.nar_chunk_push(stream, piece) do
+            {:ok, more} -> {:cont, Enum.reverse(more, chunks)}
+            failure -> {:halt, failure}
+          end
+        end)
+        |> finish(stream)
+      after
+        :chunker_engine.close(stream)
+      end
+    end
+  end
+
+  defp finish({:error, _reason} = failure, _stream), do: result(failure)
+
+  defp finish(chunks, stream) do
+    case :chunker_engine.nar_chunk_finish(stream) do
+      {:ok, last, hash} -> chunked({:ok, Enum.reverse(chunks, last), hash})
+      failure -> result(failure)
+    end
+  end
+
+  defp chunked({:ok, chunks, hash}), do: {:ok, Enum.map(chunks, &to_chunk/1), hash}
+  defp chunked(failure), do: result(failure)
+
+  @doc """
+  Puts back into the bytes of a chunk what was taken out of it when it was chunked with `references: true`.
+
+  `references` is the chunk's field of that name; `nil` changes nothing.
+
+  ## Errors
+
+    * `:invalid_references` - the table is none of this chunk's: there is nothing at `:position` that could have been taken out
+
+  ## Examples
+
+      iex> Chunker.Nar.restore_references("bin: eeee", [{5, "6xg2"}])
+      {:ok, "bin: 6xg2"}
+      iex> {:error, error} = Chunker.Nar.restore_references("bin: eeee", [{4, "6xg2"}])
+      iex> {error.reason, error.details}
+      {:invalid_references, %{position: 4}}
+
+  """
+  @spec restore_references(iodata(), nil | references()) :: {:ok, binary()} | {:error, Error.t()}
+  def restore_references(data, references),
+    do: result(:chunker_engine.restore_references(binary!(data), references!(references)))
+
+  @doc """
+  The same as `restore_references/2`, but returns the bytes and raises `Chunker.Error`.
+  """
+  @spec restore_references!(iodata(), nil | references()) :: binary()
+  def restore_references!(data, references), do: bang!(restore_references(data, references))
+
+  @doc """
   Unpacks a NAR, as `nix-store --restore` does: the same files, executable bits and symbolic links.
 
   Nothing may be at `dest`, and the directory that it is in must exist. All is made beside it, under a name that begins with
@@ -272,10 +393,12 @@ defmodule Chunker.Nar do
   end
 
   @doc """
-  Writes the tree at `path` as a NAR to a file, byte for byte as `nix-store --dump` does, and gives its hash as `hash/1` does.
+  Writes the tree at `path` as a NAR to a file, byte for byte as `nix-store --dump` does, and gives its hash as `hash/1` does, which
+  is computed while the file is written.
 
   Symbolic links are not followed, `path` itself included. The file is written under another name beside it and takes its own at
-  the end, in place of a file that has it; until then, and after an error, that one is as it was.
+  the end, in place of a file that has it; until then, and after an error, that one is as it was. If `into` lies in the tree, the NAR
+  has the tree as it was before.
 
   ## Errors
 

@@ -21,6 +21,8 @@ defmodule Mix.Tasks.Chunker.Chunk do
       (not on standard input); `false`, the default
     * `--preset NAME` - sizes for Nix archives, at once: `default` (also with `--nar true` and `--nar auto`),
       `large_packages`, `small_packages`
+    * `--entries` - with `--nar` and `--json`: each chunk tells the entries of the archive that it touches, as
+      `"entries": [{"path", "offset", "length", "position"}]`; see `Chunker.Nar.Part`
     * `--normalization N` - 0 to 3: how strongly sizes gather around the average. Default: 1
     * `--seed N` - keys the cut points. Default: 0
     * `--hash NAME` - `blake3` (the default) or `sha256`
@@ -48,6 +50,7 @@ defmodule Mix.Tasks.Chunker.Chunk do
     max_size: :string,
     nar: :string,
     preset: :string,
+    entries: :boolean,
     normalization: :integer,
     seed: :integer,
     hash: :string,
@@ -133,7 +136,17 @@ defmodule Mix.Tasks.Chunker.Chunk do
 
     nar = one_of(switches, :nar, ~w(true false auto)a)
     preset = one_of(switches, :preset, ~w(default large_packages small_packages)a)
-    sizes ++ hash ++ nar ++ preset ++ Keyword.take(switches, [:normalization, :seed, :threads])
+    entries = entries(switches, nar)
+    sizes ++ hash ++ nar ++ preset ++ entries ++ Keyword.take(switches, [:normalization, :seed, :threads])
+  end
+
+  defp entries(switches, nar) do
+    cond do
+      !switches[:entries] -> []
+      nar in [[], [nar: false]] -> Mix.raise("option --entries needs option --nar")
+      !switches[:json] -> Mix.raise("option --entries needs option --json")
+      true -> [entries: true]
+    end
   end
 
   defp one_of(switches, key, names) do
@@ -259,7 +272,7 @@ defmodule Mix.Tasks.Chunker.Chunk do
     |> Stream.map(fn chunk ->
       [
         ["{\"offset\":", Integer.to_string(chunk.offset), ",\"length\":", Integer.to_string(chunk.length)],
-        [",\"hash\":", json(digest.(chunk.hash)), "}"]
+        [",\"hash\":", json(digest.(chunk.hash)), json_entries(chunk.entries), "}"]
       ]
     end)
     |> Stream.intersperse(",")
@@ -267,6 +280,21 @@ defmodule Mix.Tasks.Chunker.Chunk do
     |> Enum.each(&IO.write/1)
 
     IO.puts("]}")
+  end
+
+  defp json_entries(nil), do: []
+
+  defp json_entries(parts) do
+    parts =
+      for part <- parts do
+        [
+          ["{\"path\":", json(part.path), ",\"offset\":", Integer.to_string(part.offset)],
+          [",\"length\":", Integer.to_string(part.length)],
+          [",\"position\":", Integer.to_string(part.position), "}"]
+        ]
+      end
+
+    [",\"entries\":[", Enum.intersperse(parts, ","), "]"]
   end
 
   # A JSON string. JSON is Unicode, and names of files need not be: other bytes become U+FFFD, as JSON writers do.

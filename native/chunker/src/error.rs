@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use crate::compression::CompressionError;
 use crate::nar::NarError;
+use crate::nar::references::ReferencesError;
 use crate::narinfo::{KeyError, NarInfoError, SignatureError};
 
 /// An option that has the right type and a value outside its range.
@@ -162,6 +163,9 @@ pub enum Error {
     /// What should be a NAR is none.
     #[error(transparent)]
     Nar(#[from] NarError),
+    /// A table of references does not belong to the content.
+    #[error(transparent)]
+    References(#[from] ReferencesError),
     /// A hash function, or signing, was left out when the library was built.
     #[error("{name} was left out when the library was built")]
     Disabled {
@@ -188,6 +192,7 @@ impl Error {
             Self::Key(error) => error.code(),
             Self::Signature(error) => error.code(),
             Self::Nar(error) => error.code(),
+            Self::References(error) => error.code(),
             Self::Disabled { .. } => "codec_disabled",
             Self::Cancelled => "cancelled",
         }
@@ -221,6 +226,7 @@ impl Error {
             Self::Nar(error) => {
                 vec![("offset", Detail::Number(error.offset)), ("why", Detail::Name(error.rule.name()))]
             }
+            Self::References(ReferencesError { position }) => vec![("position", Detail::Number(*position))],
             Self::Disabled { name } => vec![("codec", Detail::Name(name))],
             Self::Cancelled => Vec::new(),
         }

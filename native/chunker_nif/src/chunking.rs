@@ -2,23 +2,78 @@
 
 use std::path::{Path, PathBuf};
 
-use chunker::chunking::Chunk;
+use chunker::cache::Digester;
+use chunker::chunking::{Chunk, ChunkBytes};
 use chunker::file::{self, Input, Kind};
+use chunker::hashing::Whole;
+use chunker::nar::notes::{Note, Part};
+use chunker::nar::references::{self, PLACEHOLDER, Replaced};
 use rustler::{Binary, Encoder, Env, NewBinary, NifResult, Term};
 
 use crate::atoms;
 use crate::failure::{Failure, text};
 use crate::guard::{caller_died, guard};
+use crate::nar::{nar_hash, sha256};
 use crate::options::{ChunkingOptions, Hash};
 
-/// `{Offset, Length, Hash}`
-pub(crate) fn encode<'a>(env: Env<'a>, chunk: &Chunk) -> Term<'a> {
-    (chunk.offset, chunk.length, text(env, &chunk.hash.0)).encode(env)
+/// A chunk, and what there is to be told about it.
+pub(crate) struct Noted {
+    pub(crate) chunk: Chunk,
+    /// Apart, since most chunks have none.
+    pub(crate) note: Option<Box<Note>>,
 }
 
-pub(crate) fn list<'a>(env: Env<'a>, chunks: &[Chunk]) -> Term<'a> {
-    let terms: Vec<_> = chunks.iter().map(|chunk| encode(env, chunk)).collect();
-    (atoms::ok(), terms).encode(env)
+impl Noted {
+    /// The work that makes one.
+    pub(crate) fn hashed(
+        digester: Digester,
+    ) -> impl Fn(&ChunkBytes<'_>) -> Self + Clone + Send + Sync + 'static {
+        let hashed = Chunk::hashed(digester);
+        move |bytes| Self { chunk: hashed(bytes), note: bytes.note.cloned().map(Box::new) }
+    }
+}
+
+/// `{Offset, Length, Hash}`, with notes if there are any.
+fn encode<'a>(env: Env<'a>, Noted { chunk, note }: &Noted) -> Term<'a> {
+    let chunk = (chunk.offset, chunk.length, text(env, &chunk.hash.0)).encode(env);
+    with_note(env, chunk, note.as_deref())
+}
+
+/// The chunk by itself, or `{Chunk, nil | [{Path, Offset, Length, Position}], nil | [{Position, Characters}]}`.
+pub(crate) fn with_note<'a>(env: Env<'a>, chunk: Term<'a>, note: Option<&Note>) -> Term<'a> {
+    let Some(Note { entries, references }) = note else { return chunk };
+    let part = |part: &Part| (text(env, &part.path), part.offset, part.length, part.position);
+    let entries = entries.as_ref().map(|entries| entries.iter().map(part).collect::<Vec<_>>());
+    let replaced = |replaced: &Replaced| (replaced.position, text(env, &replaced.characters));
+    let references =
+        references.as_ref().map(|references| references.iter().map(replaced).collect::<Vec<_>>());
+    (chunk, entries, references).encode(env)
+}
+
+pub(crate) fn each<'a>(env: Env<'a>, chunks: &[Noted]) -> Vec<Term<'a>> {
+    chunks.iter().map(|chunk| encode(env, chunk)).collect()
+}
+
+pub(crate) fn list<'a>(env: Env<'a>, chunks: &[Noted]) -> Term<'a> {
+    (atoms::ok(), each(env, chunks)).encode(env)
+}
+
+/// `{ok, Chunks}`, or `{ok, Chunks, Data}` if their bytes are others than those of `data`.
+fn list_of_data<'a>(env: Env<'a>, chunks: &[Noted], data: &[u8], options: &ChunkingOptions<'a>) -> Term<'a> {
+    if !options.takes_references() {
+        return list(env, chunks);
+    }
+    let mut normalized = NewBinary::new(env, data.len());
+    let bytes = normalized.as_mut_slice();
+    bytes.copy_from_slice(data);
+    for Noted { chunk, note } in chunks {
+        for replaced in note.iter().filter_map(|note| note.references.as_ref()).flatten() {
+            let at = chunk.offset as usize + replaced.position;
+            let count = replaced.characters.len();
+            bytes[at..at + count].copy_from_slice(&PLACEHOLDER[..count]);
+        }
+    }
+    (atoms::ok(), each(env, chunks), Term::from(normalized)).encode(env)
 }
 
 /// For binaries so short that a plain scheduler is not held up.
@@ -27,7 +82,7 @@ fn chunk_small_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions
     guard(env, || {
         let selection = options.hashing_alone()?;
         let chunking = selection.for_slice(&data, &|| false)?;
-        Ok(list(env, &chunking.slice(&data, &|| false)?))
+        Ok(list_of_data(env, &chunking.slice(&data, &|| false)?, &data, &options))
     })
 }
 
@@ -37,7 +92,7 @@ fn chunk_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'a>) 
         let selection = options.hashing()?;
         let died = caller_died(env);
         let chunking = selection.for_slice(&data, &died)?;
-        Ok(list(env, &chunking.slice(&data, &died)?))
+        Ok(list_of_data(env, &chunking.slice(&data, &died)?, &data, &options))
     })
 }
 
@@ -56,14 +111,81 @@ fn chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) 
     })
 }
 
-/// The bytes of a chunk, which must have the digest that it had when the file was chunked.
+/// `{ok, Chunks, NarHash}`, or `special` for a file that may keep its reader waiting, which is chunked as a stream.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn nar_chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let selection = options.hashing()?;
+        let algorithm = sha256()?;
+        let Some(mut input) = regular(&path)? else { return Ok(atoms::special().encode(env)) };
+        let died = caller_died(env);
+        let Some(chunking) = selection.for_input(&mut input, &died)? else {
+            return Ok(atoms::special().encode(env));
+        };
+        let (source, whole) = Whole::new(input, algorithm);
+        let chunks = chunking.clone().source(source).all(&died)?;
+        let digest = whole().expect("all of it was read");
+        Ok((atoms::ok(), each(env, &chunks), nar_hash(env, &digest)).encode(env))
+    })
+}
+
+/// `{ok, Chunks, NarHash}`
+#[rustler::nif(schedule = "DirtyCpu")]
+fn nar_chunk_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let selection = options.hashing()?;
+        let died = caller_died(env);
+        let chunking = selection.for_slice(&data, &died)?;
+        let (chunks, digest) =
+            sha256()?.hash_beside(&data, chunking.workers(), &died, || chunking.slice(&data, &died))?;
+        Ok((atoms::ok(), each(env, &chunks), nar_hash(env, &digest)).encode(env))
+    })
+}
+
+/// What was taken out of a chunk, `[{Position, Characters}]`.
+fn replaced(references: Vec<(usize, Binary<'_>)>) -> Vec<Replaced> {
+    let replaced =
+        |(position, characters): (usize, Binary<'_>)| Replaced { position, characters: characters.to_vec() };
+    references.into_iter().map(replaced).collect()
+}
+
+fn restore<'a>(env: Env<'a>, data: &[u8], references: Vec<(usize, Binary<'a>)>) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let mut restored = NewBinary::new(env, data.len());
+        restored.as_mut_slice().copy_from_slice(data);
+        references::restore(restored.as_mut_slice(), &replaced(references))?;
+        Ok((atoms::ok(), Term::from(restored)).encode(env))
+    })
+}
+
+/// The bytes of a chunk with what was taken out of it. For binaries so short that a plain scheduler is not held up.
+#[rustler::nif]
+fn restore_few_references<'a>(
+    env: Env<'a>,
+    data: Binary<'a>,
+    references: Vec<(usize, Binary<'a>)>,
+) -> NifResult<Term<'a>> {
+    restore(env, &data, references)
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn restore_references<'a>(
+    env: Env<'a>,
+    data: Binary<'a>,
+    references: Vec<(usize, Binary<'a>)>,
+) -> NifResult<Term<'a>> {
+    restore(env, &data, references)
+}
+
+/// The bytes of a chunk, which must have the digest that it had when the file was chunked: those that were taken out of it
+/// are taken out again.
 #[rustler::nif(schedule = "DirtyIo")]
 fn read_chunk<'a>(
     env: Env<'a>,
     path: Binary<'a>,
     (offset, length): (u64, u64),
-    hash: Binary<'a>,
-    algorithm: Hash,
+    (hash, algorithm): (Binary<'a>, Hash),
+    references: Vec<(usize, Binary<'a>)>,
 ) -> NifResult<Term<'a>> {
     guard(env, || {
         let algorithm = algorithm.algorithm()?;
@@ -73,7 +195,8 @@ fn read_chunk<'a>(
         let path = to_path(&path);
         let mut data = NewBinary::new(env, length as usize);
         file::read_range(&path, offset, data.as_mut_slice())?;
-        if algorithm.hash(&data).0 != *hash {
+        let replaced = references::replace(data.as_mut_slice(), &replaced(references));
+        if replaced.is_err() || algorithm.hash(&data).0 != *hash {
             return Err(chunker::Error::FileChanged { path }.into());
         }
         Ok((atoms::ok(), Term::from(data)).encode(env))

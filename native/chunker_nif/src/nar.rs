@@ -13,6 +13,7 @@ use chunker::file::Input;
 use chunker::hashing::{Algorithm, Digest, nix_base32};
 use chunker::nar::{self, Entry, Hash, Kind, List, Listing, ReadFile, Reading, Step};
 use chunker::source::Source;
+use chunker::workers::Workers;
 use rustler::{Binary, Encoder, Env, NifResult, NifTaggedEnum, OwnedBinary, Resource, ResourceArc, Term};
 
 use crate::atoms;
@@ -20,6 +21,7 @@ use crate::blob::binary;
 use crate::chunking::{regular, to_path};
 use crate::failure::{Failure, text};
 use crate::guard::{caller_died, guard};
+use crate::options::Threads;
 
 /// What is to come of an archive.
 #[derive(NifTaggedEnum)]
@@ -137,7 +139,7 @@ impl Wanted<'_> {
 }
 
 /// That of Nix, if it is built in.
-fn sha256() -> Result<Algorithm, Error> {
+pub(crate) fn sha256() -> Result<Algorithm, Error> {
     Algorithm::from_name("sha256")?.ok_or(Error::Disabled { name: "sha256" })
 }
 
@@ -147,8 +149,8 @@ fn restore(target: &Path) -> Result<Box<dyn Task>, Error> {
 }
 
 #[cfg(unix)]
-fn dump_file(path: &Path, into: &Path, env: Env<'_>) -> Result<Digest, Error> {
-    nar::dump_file(path, into, sha256()?, &caller_died(env))
+fn dump_file(path: &Path, into: &Path, workers: Workers, env: Env<'_>) -> Result<Digest, Error> {
+    nar::dump_file(path, into, sha256()?, workers, &caller_died(env))
 }
 
 #[cfg(not(unix))]
@@ -162,12 +164,12 @@ fn restore(target: &Path) -> Result<Box<dyn Task>, Error> {
 }
 
 #[cfg(not(unix))]
-fn dump_file(path: &Path, _into: &Path, _env: Env<'_>) -> Result<Digest, Error> {
+fn dump_file(path: &Path, _into: &Path, _workers: Workers, _env: Env<'_>) -> Result<Digest, Error> {
     Err(unsupported(path))
 }
 
 /// `sha256:` and the digest as Nix writes it.
-fn nar_hash<'a>(env: Env<'a>, digest: &Digest) -> Term<'a> {
+pub(crate) fn nar_hash<'a>(env: Env<'a>, digest: &Digest) -> Term<'a> {
     text(env, format!("sha256:{}", nix_base32::encode(&digest.0)).as_bytes())
 }
 
@@ -371,9 +373,14 @@ fn nar_close<'a>(env: Env<'a>, reader: ResourceArc<NarReader>) -> NifResult<Term
 
 /// `{ok, Hash}`: writes the archive of what is at `path` to the file `into`.
 #[rustler::nif(schedule = "DirtyIo")]
-fn nar_dump_file<'a>(env: Env<'a>, path: Binary<'a>, into: Binary<'a>) -> NifResult<Term<'a>> {
+fn nar_dump_file<'a>(
+    env: Env<'a>,
+    path: Binary<'a>,
+    into: Binary<'a>,
+    threads: Threads<'a>,
+) -> NifResult<Term<'a>> {
     guard(env, || {
-        let digest = dump_file(&to_path(&path), &to_path(&into), env)?;
+        let digest = dump_file(&to_path(&path), &to_path(&into), threads.workers()?, env)?;
         Ok((atoms::ok(), nar_hash(env, &digest)).encode(env))
     })
 }

@@ -2,19 +2,22 @@
 
 use chunker::OptionsError;
 use chunker::cache::Digester;
-use chunker::chunking::{Chunk, ChunkBytes, Chunking, Cutter, Options, Selection};
+use chunker::chunking::{ChunkBytes, Chunking, Cutter, Options, Selection};
 use chunker::compression::{Codec, CompressOptions, CompressionError, DecompressOptions, Dictionary};
 use chunker::hashing::Algorithm;
 use chunker::nar::chunking::{Config, NarScanner};
+use chunker::nar::notes::Notes;
 use chunker::workers::Workers;
 use rustler::types::atom::Atom;
 use rustler::{Binary, Decoder, Encoder, Env, LocalPid, NifResult, NifTuple, Reference, ResourceArc, Term};
 
 use crate::atoms;
 use crate::cache::SharedCache;
+use crate::chunking::Noted;
 use crate::failure::Failure;
 
-/// `{{Min, Avg, Max, Normalization, Seed}, nil | Nar, {Hash, nil | Cache}, {Threads, PoolSize}}`
+/// `{{Preset | nil, Min | nil, Avg | nil, Max | nil, Normalization, Seed}, nil | Nar, {Hash, nil | Cache},
+/// {Threads, PoolSize}}`
 #[derive(NifTuple)]
 #[rustler(decode)]
 pub(crate) struct ChunkingOptions<'a> {
@@ -42,6 +45,8 @@ impl Digests {
 #[derive(NifTuple)]
 #[rustler(decode)]
 struct Sizes<'a> {
+    /// What the sizes are that are not given; those of any input without one.
+    preset: Term<'a>,
     min_size: Term<'a>,
     avg_size: Term<'a>,
     max_size: Term<'a>,
@@ -49,7 +54,7 @@ struct Sizes<'a> {
     seed: Term<'a>,
 }
 
-/// How to chunk NARs: `{ByContent, MinEntrySize | nil, BoundaryPreferenceDistance | nil}`
+/// How to chunk NARs: `{ByContent, MinEntrySize | nil, BoundaryPreferenceDistance | nil, Entries, References}`
 #[derive(NifTuple)]
 #[rustler(decode)]
 struct Nar<'a> {
@@ -57,6 +62,9 @@ struct Nar<'a> {
     by_content: bool,
     min_entry_size: Term<'a>,
     boundary_preference_distance: Term<'a>,
+    /// What is told about each chunk.
+    entries: bool,
+    references: bool,
 }
 
 impl<'a> Nar<'a> {
@@ -75,7 +83,7 @@ impl<'a> Nar<'a> {
 
 #[derive(NifTuple)]
 #[rustler(decode)]
-struct Threads<'a> {
+pub(crate) struct Threads<'a> {
     threads: Term<'a>,
     pool_size: usize,
 }
@@ -92,7 +100,7 @@ impl<'a> Threads<'a> {
         Ok(threads)
     }
 
-    fn workers(&self) -> Result<Workers, Failure<'a>> {
+    pub(crate) fn workers(&self) -> Result<Workers, Failure<'a>> {
         Ok(Workers::shared(self.wanted()?, self.pool_size)?)
     }
 }
@@ -243,15 +251,19 @@ impl<'a> ChunkingOptions<'a> {
     }
 
     fn options(&self) -> Result<Options, Failure<'a>> {
-        let Sizes { min_size, avg_size, max_size, normalization, seed } = self.sizes;
+        let Sizes { preset, min_size, avg_size, max_size, normalization, seed } = self.sizes;
+        let preset = preset.atom_to_string().unwrap_or_default();
+        let preset = Config::PRESETS.into_iter().find(|(name, _)| *name == preset);
+        let sizes = preset.map_or_else(Options::default, |(_, config)| config.options);
+        let or = |given: Term<'a>, preset| if is_nil(given) { preset } else { number(given) };
         let Ok(key) = seed.decode() else {
             let allowed = format!("0..{}", u64::MAX);
             return Err(Failure::OutOfRange { option: "seed", value: seed, allowed });
         };
         Ok(Options {
-            min_size: number(min_size),
-            avg_size: number(avg_size),
-            max_size: number(max_size),
+            min_size: or(min_size, sizes.min_size),
+            avg_size: or(avg_size, sizes.avg_size),
+            max_size: or(max_size, sizes.max_size),
             normalization: number(normalization),
             seed: key,
         })
@@ -269,6 +281,9 @@ impl<'a> ChunkingOptions<'a> {
             // None of the caller's.
             _ => return error.into(),
         };
+        if is_nil(value) {
+            return error.into();
+        }
         Failure::OutOfRange { option: error.option, value, allowed: error.allowed }
     }
 
@@ -279,7 +294,8 @@ impl<'a> ChunkingOptions<'a> {
         let plain = Chunking::new(cutter, workers, work.clone());
         let Some(nar) = &self.nar else { return Ok(plain.into()) };
         let scanner = NarScanner::new(&nar.config(options)?).map_err(|error| self.out_of_range(error))?;
-        let nar_aware = Chunking::nar(scanner, workers, work);
+        let Nar { entries, references, .. } = *nar;
+        let nar_aware = Chunking::nar(scanner, workers, work).with_notes(Notes { entries, references });
         Ok(if nar.by_content { Selection::ByContent { nar: nar_aware, plain } } else { nar_aware.into() })
     }
 
@@ -292,18 +308,23 @@ impl<'a> ChunkingOptions<'a> {
     /// The same as [`Self::hashing`] on the thread of the caller, however many are allowed; the pool is not even made.
     pub(crate) fn hashing_alone(
         &self,
-    ) -> Result<Selection<impl Fn(&ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static>, Failure<'a>>
+    ) -> Result<Selection<impl Fn(&ChunkBytes<'_>) -> Noted + Clone + Send + Sync + 'static>, Failure<'a>>
     {
         self.threads.wanted()?;
-        self.chunking(Workers::of_this_thread(), Chunk::hashed(self.digester()?))
+        self.chunking(Workers::of_this_thread(), Noted::hashed(self.digester()?))
     }
 
     /// Chunking that hashes each chunk and keeps none of its bytes.
     pub(crate) fn hashing(
         &self,
-    ) -> Result<Selection<impl Fn(&ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static>, Failure<'a>>
+    ) -> Result<Selection<impl Fn(&ChunkBytes<'_>) -> Noted + Clone + Send + Sync + 'static>, Failure<'a>>
     {
-        self.chunking(self.workers()?, Chunk::hashed(self.digester()?))
+        self.chunking(self.workers()?, Noted::hashed(self.digester()?))
+    }
+
+    /// Whether store hashes are to be taken out, so that chunks have other bytes than the input.
+    pub(crate) fn takes_references(&self) -> bool {
+        self.nar.as_ref().is_some_and(|nar| nar.references)
     }
 }
 

@@ -3,38 +3,47 @@
 //! A stream is a resource: when no process holds it any more, its file is closed and its work stops.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use chunker::GiveUp;
 use chunker::chunking::{Chunk, ChunkBytes, Pieces, Reader, Step};
 use chunker::compression::{CompressOptions, CompressionScratch, compress_or_give_up};
 use chunker::file::{Input, Kind};
+use chunker::hashing::{Digest, Hasher, Whole};
+use chunker::nar::notes::Note;
 use rustler::{Binary, Encoder, Env, NifResult, OwnedBinary, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::blob::binary;
-use crate::chunking::to_path;
+use crate::chunking::{to_path, with_note};
 use crate::failure::{Failure, text};
 use crate::guard::{caller_died, guard};
+use crate::nar::{nar_hash, sha256};
 use crate::options::{ChunkingOptions, Compression};
 
 pub(crate) struct Stream {
     state: Mutex<State>,
     /// Set for good by whoever closes the stream, also while another process is inside a call.
     closed: AtomicBool,
+    /// The SHA-256 of the input as a whole, if that was asked for, when it has ended.
+    digest: OnceLock<Digest>,
 }
 
 enum State {
-    File(Reader<Load>),
-    Pieces(Pieces<Load>),
+    /// With what tells the digest of the whole.
+    File(Reader<Load>, Option<Tell>),
+    Pieces(Pieces<Load>, Option<Hasher>),
     Closed,
 }
+
+type Tell = Box<dyn Fn() -> Option<Digest> + Send>;
 
 /// A chunk with its bytes, in a binary that the VM takes over as it is, and with them compressed if that was asked for.
 struct Loaded {
     chunk: Chunk,
     data: OwnedBinary,
     compressed: Option<Vec<u8>>,
+    note: Option<Box<Note>>,
 }
 
 type Load = Result<Loaded, chunker::Error>;
@@ -44,7 +53,7 @@ impl Resource for Stream {}
 
 impl Stream {
     fn new(state: State) -> Self {
-        Self { state: Mutex::new(state), closed: AtomicBool::new(false) }
+        Self { state: Mutex::new(state), closed: AtomicBool::new(false), digest: OnceLock::new() }
     }
 
     /// Whether the caller has died or the stream was closed.
@@ -68,6 +77,14 @@ impl Stream {
         // The lock is held for moments only.
         let state = self.state.lock().map(|mut state| std::mem::replace(&mut *state, State::Closed));
         drop(state);
+    }
+
+    /// Keeps the digest of the whole.
+    fn set_digest(&self, digest: Option<Digest>) {
+        if let Some(digest) = digest {
+            // There is one input, and it ends once.
+            let _ = self.digest.set(digest);
+        }
     }
 
     fn put(&self, state: State) {
@@ -97,7 +114,7 @@ fn loading<'a>(
             None => None,
             Some((compression, scratches)) => Some(compress(&data, compression, scratches, bytes.give_up)?),
         };
-        Ok(Loaded { chunk: hashed(bytes), data, compressed })
+        Ok(Loaded { chunk: hashed(bytes), data, compressed, note: bytes.note.cloned().map(Box::new) })
     })
 }
 
@@ -116,10 +133,11 @@ fn compress(
     result.map(|()| out)
 }
 
-/// `{Offset, Length, Hash, Data, Compressed | nil}`
-fn encode<'a>(env: Env<'a>, Loaded { chunk, data, compressed }: Loaded) -> Term<'a> {
+/// `{Offset, Length, Hash, Data, Compressed | nil}`, with notes if there are any.
+fn encode<'a>(env: Env<'a>, Loaded { chunk, data, compressed, note }: Loaded) -> Term<'a> {
     let compressed = compressed.map(|bytes| binary(env, bytes));
-    (chunk.offset, chunk.length, text(env, &chunk.hash.0), data.release(env), compressed).encode(env)
+    let chunk = (chunk.offset, chunk.length, text(env, &chunk.hash.0), data.release(env), compressed);
+    with_note(env, chunk.encode(env), note.as_deref())
 }
 
 fn list<'a>(env: Env<'a>, chunks: Vec<Load>) -> Result<Term<'a>, Failure<'a>> {
@@ -130,13 +148,14 @@ fn list<'a>(env: Env<'a>, chunks: Vec<Load>) -> Result<Term<'a>, Failure<'a>> {
     Ok((atoms::ok(), terms).encode(env))
 }
 
-/// `{ok, Stream, regular | special}`
+/// `{ok, Stream, regular | special}`. With `whole` the digest of the input is there at its end.
 #[rustler::nif(schedule = "DirtyIo")]
 fn stream_file<'a>(
     env: Env<'a>,
     path: Binary<'a>,
     options: ChunkingOptions<'a>,
     compression: Option<Compression<'a>>,
+    whole: bool,
 ) -> NifResult<Term<'a>> {
     guard(env, || {
         let selection = options.chunking(options.workers()?, loading(&options, compression)?)?;
@@ -148,22 +167,30 @@ fn stream_file<'a>(
             Kind::Regular => atoms::regular(),
             Kind::Special => atoms::special(),
         };
-        let stream = Stream::new(State::File(chunking.clone().source(input)));
+        let state = if whole {
+            let (source, tell) = Whole::new(input, sha256()?);
+            State::File(chunking.clone().source(source), Some(Box::new(tell)))
+        } else {
+            State::File(chunking.clone().source(input), None)
+        };
+        let stream = Stream::new(state);
         Ok((atoms::ok(), ResourceArc::new(stream), kind).encode(env))
     })
 }
 
-/// `{ok, Stream}`
+/// `{ok, Stream}`. With `whole` the digest of the input is there at its end.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn stream_pieces<'a>(
     env: Env<'a>,
     options: ChunkingOptions<'a>,
     compression: Option<Compression<'a>>,
+    whole: bool,
 ) -> NifResult<Term<'a>> {
     guard(env, || {
         let selection = options.chunking(options.workers()?, loading(&options, compression)?)?;
         let Some(chunking) = selection.for_pieces() else { return Err(options.needs_two_reads(env)) };
-        let stream = Stream::new(State::Pieces(chunking.clone().pieces()));
+        let hasher = if whole { Some(Hasher::new(sha256()?)) } else { None };
+        let stream = Stream::new(State::Pieces(chunking.clone().pieces(), hasher));
         Ok((atoms::ok(), ResourceArc::new(stream)).encode(env))
     })
 }
@@ -181,9 +208,10 @@ fn stream_next_special<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResu
 /// `{ok, Chunks}`, with no chunks at the end, or `wait` if somebody has to send more before there can be any: a scheduler
 /// that waited for a FIFO would be missing to all others.
 fn next<'a>(env: Env<'a>, stream: &Stream) -> Result<Term<'a>, Failure<'a>> {
-    let State::File(mut reader) = stream.take() else { return Err(chunker::Error::Cancelled.into()) };
+    let State::File(mut reader, tell) = stream.take() else { return Err(chunker::Error::Cancelled.into()) };
     let step = reader.step(&stream.given_up(env))?;
-    stream.put(State::File(reader));
+    stream.set_digest(tell.as_ref().and_then(|tell| tell()));
+    stream.put(State::File(reader, tell));
     match step {
         Step::Results(chunks) => list(env, chunks),
         Step::End => list(env, Vec::new()),
@@ -195,9 +223,15 @@ fn next<'a>(env: Env<'a>, stream: &Stream) -> Result<Term<'a>, Failure<'a>> {
 #[rustler::nif(schedule = "DirtyCpu")]
 fn stream_push<'a>(env: Env<'a>, stream: ResourceArc<Stream>, piece: Binary<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let State::Pieces(mut pieces) = stream.take() else { return Err(chunker::Error::Cancelled.into()) };
+        let State::Pieces(mut pieces, mut hasher) = stream.take() else {
+            return Err(chunker::Error::Cancelled.into());
+        };
         let chunks = pieces.push(&piece, &stream.given_up(env))?;
-        stream.put(State::Pieces(pieces));
+        // While others work on the chunks.
+        if let Some(hasher) = &mut hasher {
+            hasher.update(&piece);
+        }
+        stream.put(State::Pieces(pieces, hasher));
         list(env, chunks)
     })
 }
@@ -206,8 +240,21 @@ fn stream_push<'a>(env: Env<'a>, stream: ResourceArc<Stream>, piece: Binary<'a>)
 #[rustler::nif(schedule = "DirtyCpu")]
 fn stream_finish<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let State::Pieces(mut pieces) = stream.take() else { return Err(chunker::Error::Cancelled.into()) };
-        list(env, pieces.finish(&stream.given_up(env))?)
+        let State::Pieces(mut pieces, hasher) = stream.take() else {
+            return Err(chunker::Error::Cancelled.into());
+        };
+        let chunks = pieces.finish(&stream.given_up(env))?;
+        stream.set_digest(hasher.map(Hasher::finish));
+        list(env, chunks)
+    })
+}
+
+/// `{ok, NarHash}`, after the end.
+#[rustler::nif]
+fn stream_digest<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let digest = stream.digest.get().ok_or(chunker::Error::Cancelled)?;
+        Ok((atoms::ok(), nar_hash(env, digest)).encode(env))
     })
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::GiveUp;
 use crate::cache::Digester;
 use crate::hashing::{Algorithm, Digest};
+use crate::nar::notes::Note;
 
 /// A chunk of an input and its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,7 +33,7 @@ impl Chunk {
 }
 
 /// The bytes of a chunk, as the engine holds them: in one slice or in several that follow each other.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub struct ChunkBytes<'a> {
     /// Where the chunk begins, in bytes from the start of the input.
     pub offset: u64,
@@ -42,6 +43,8 @@ pub struct ChunkBytes<'a> {
     pub slices: &'a [&'a [u8]],
     /// For work that may take long: whether to give up. The result does not matter then.
     pub give_up: GiveUp<'a>,
+    /// What is told about the chunk, if [`Chunking::with_notes`](super::Chunking::with_notes) asked for it.
+    pub note: Option<&'a Note>,
 }
 
 impl fmt::Debug for ChunkBytes<'_> {

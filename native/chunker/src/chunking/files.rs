@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Selection;
-use super::chunk::{Chunk, ChunkBytes};
+use super::chunk::ChunkBytes;
 use crate::GiveUp;
 use crate::batch::Batch;
 use crate::error::Error;
@@ -12,14 +12,18 @@ use crate::workers::Workers;
 
 /// What became of a file among many.
 #[derive(Debug)]
-pub enum FileChunks {
-    /// Its chunks.
-    Chunks(Vec<Chunk>),
+pub enum FileChunks<T> {
+    /// What came of its chunks.
+    Chunks(Vec<T>),
     /// It is none that can be read at once, and was left alone: a FIFO would hold up the files after it.
     Special,
 }
 
-impl<W: Fn(&ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static> Selection<W> {
+impl<T, W> Selection<W>
+where
+    T: Send + 'static,
+    W: Fn(&ChunkBytes<'_>) -> T + Clone + Send + Sync + 'static,
+{
     /// Chunks the files at `paths` and gives the results in their order; a file that cannot be chunked spoils no other.
     ///
     /// Many files are each chunked by one thread, the largest first; each thread has one file open. Few files, fewer than
@@ -39,7 +43,7 @@ impl<W: Fn(&ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static> Selection<
         paths: &[PathBuf],
         batch: &Batch<'_>,
         give_up: GiveUp<'_>,
-    ) -> Result<Vec<Result<FileChunks, Error>>, Error> {
+    ) -> Result<Vec<Result<FileChunks<T>, Error>>, Error> {
         let few = paths.len() < batch.parallel_threshold;
         let selection = if few { self.clone() } else { self.clone().with_workers(Workers::of_this_thread()) };
         // Sizes are asked for by all threads too: on a network file system that takes longer than much else.

@@ -49,7 +49,7 @@ impl Job {
                 current = rest;
                 missing -= slice.len();
             }
-            results.push(work(&ChunkBytes { offset, length, slices: &slices, give_up }));
+            results.push(work(&ChunkBytes { offset, length, slices: &slices, give_up, note: None }));
             offset += length as u64;
         }
         results

@@ -40,6 +40,7 @@ pub use selection::Selection;
 use std::time::Duration;
 
 use crate::nar::chunking::NarScanner;
+use crate::nar::notes::Notes;
 use crate::workers::Workers;
 use cuts::Cuts;
 use kernel::Kernel;
@@ -65,20 +66,34 @@ pub struct Chunking<W> {
     cuts: Cuts,
     workers: Workers,
     work: W,
+    notes: Notes,
 }
 
 impl<W> Chunking<W> {
     /// Puts the parts together. Costs nothing.
     #[must_use]
     pub fn new(cutter: Cutter, workers: Workers, work: W) -> Self {
-        Self { cuts: Cuts::plain(cutter), workers, work }
+        Self { cuts: Cuts::plain(cutter), workers, work, notes: Notes::default() }
     }
 
     /// The same for inputs that are NARs, which are chunked along their files. With any other input chunking fails with
     /// [`Error::Nar`](crate::Error::Nar).
     #[must_use]
     pub fn nar(scanner: NarScanner, workers: Workers, work: W) -> Self {
-        Self { cuts: Cuts::Nar(Box::new(scanner)), workers, work }
+        Self { cuts: Cuts::Nar(Box::new(scanner)), workers, work, notes: Notes::default() }
+    }
+
+    /// The threads that work.
+    #[must_use]
+    pub const fn workers(&self) -> Workers {
+        self.workers
+    }
+
+    /// The same, with these notes on each chunk of a NAR, which are given to the work on it.
+    #[must_use]
+    pub fn with_notes(mut self, notes: Notes) -> Self {
+        self.notes = notes;
+        self
     }
 }
 

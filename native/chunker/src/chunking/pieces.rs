@@ -2,9 +2,10 @@
 
 use super::Chunking;
 use super::chunk::ChunkBytes;
-use super::pipeline::{Next, Pipeline};
+use super::pipeline::{Next, Pipeline, Work};
 use crate::GiveUp;
 use crate::error::Error;
+use crate::nar::notes::{Scribe, with_notes};
 
 impl<W> Chunking<W> {
     /// Begins an input that arrives in pieces.
@@ -13,7 +14,12 @@ impl<W> Chunking<W> {
         T: Send + 'static,
         W: Fn(&ChunkBytes<'_>) -> T + Send + Sync + 'static,
     {
-        Pieces { pipeline: Some(Pipeline::new(self.cuts, self.workers, Box::new(self.work), None)) }
+        let scribe = (!self.notes.is_empty()).then(|| Box::new(Scribe::new(self.notes)));
+        let work: Work<T> = match &scribe {
+            None => Box::new(self.work),
+            Some(scribe) => Box::new(with_notes(scribe.notebook(), self.work)),
+        };
+        Pieces { pipeline: Some(Pipeline::new(self.cuts, self.workers, work, None)), scribe }
     }
 }
 
@@ -24,6 +30,7 @@ impl<W> Chunking<W> {
 pub struct Pieces<T> {
     /// `None` after the end and after an error.
     pipeline: Option<Pipeline<T>>,
+    scribe: Option<Box<Scribe>>,
 }
 
 impl<T: Send + 'static> Pieces<T> {
@@ -38,7 +45,17 @@ impl<T: Send + 'static> Pieces<T> {
     /// # Panics
     ///
     /// When the work on a chunk panics, with its message.
-    pub fn push(&mut self, mut piece: &[u8], give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
+    pub fn push(&mut self, piece: &[u8], give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
+        match &mut self.scribe {
+            None => self.take_in(piece, give_up),
+            Some(scribe) => {
+                let piece = scribe.feed(piece);
+                self.take_in(&piece, give_up)
+            }
+        }
+    }
+
+    fn take_in(&mut self, mut piece: &[u8], give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
         let pipeline = self.pipeline.take().ok_or(Error::Cancelled)?;
         let mut results = Vec::new();
         loop {
@@ -71,9 +88,12 @@ impl<T: Send + 'static> Pieces<T> {
     ///
     /// When the work on a chunk panics, with its message.
     pub fn finish(&mut self, give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
+        let mut results = match self.scribe.as_mut().map(|scribe| scribe.finish()) {
+            Some(rest) if !rest.is_empty() => self.take_in(&rest, give_up)?,
+            _ => Vec::new(),
+        };
         let pipeline = self.pipeline.take().ok_or(Error::Cancelled)?;
         pipeline.end()?;
-        let mut results = Vec::new();
         loop {
             match pipeline.next(false, false, give_up)? {
                 Next::Results(more) => results.extend(more),

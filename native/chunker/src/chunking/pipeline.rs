@@ -27,7 +27,7 @@ use crate::nar::NarError;
 use crate::source::Source;
 use crate::workers::{Helper, Workers, polite};
 
-type Work<T> = Box<dyn Fn(&ChunkBytes<'_>) -> T + Send + Sync>;
+pub(super) type Work<T> = Box<dyn Fn(&ChunkBytes<'_>) -> T + Send + Sync>;
 
 /// How many blocks are read ahead for each thread. With one, threads would wait now and then.
 const MOST_FILLED: usize = 2;

@@ -5,10 +5,11 @@ use std::io::Read;
 use std::time::Duration;
 
 use super::chunk::ChunkBytes;
-use super::pipeline::{Next, Pipeline};
+use super::pipeline::{Next, Pipeline, Work};
 use super::{Chunking, GROUP};
 use crate::GiveUp;
 use crate::error::Error;
+use crate::nar::notes::{Noted, Scribe, with_notes};
 use crate::source::{FromRead, Source};
 use crate::workers::Workers;
 
@@ -23,11 +24,17 @@ impl<W> Chunking<W> {
         // To wake a thread takes longer than to do so little work.
         let short = source.length().is_some_and(|length| length <= GROUP as u64);
         let workers = if short { Workers::of_this_thread() } else { self.workers };
-        let work = Box::new(self.work);
-        let running = if source.is_live() {
-            (Pipeline::new(self.cuts, workers, work, None), Some(Box::new(source) as Box<dyn Source + Send>))
+        let (source, work): (Box<dyn Source + Send>, Work<T>) = if self.notes.is_empty() {
+            (Box::new(source), Box::new(self.work))
         } else {
-            (Pipeline::new(self.cuts, workers, work, Some(Box::new(source))), None)
+            let scribe = Scribe::new(self.notes);
+            let work = with_notes(scribe.notebook(), self.work);
+            (Box::new(Noted::new(source, scribe)), Box::new(work))
+        };
+        let running = if source.is_live() {
+            (Pipeline::new(self.cuts, workers, work, None), Some(source))
+        } else {
+            (Pipeline::new(self.cuts, workers, work, Some(source)), None)
         };
         Reader { running: Some(running) }
     }

@@ -13,11 +13,12 @@ use super::{Chunking, GROUP, NAP, STRETCH};
 use crate::GiveUp;
 use crate::error::Error;
 use crate::nar::NarError;
+use crate::nar::notes::{Notes, Scribe, with_notes};
 use crate::workers::{Helper, polite};
 
 impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
     /// Chunks `data` and gives the results in order. Time and memory are linear in `data` and in the number of chunks;
-    /// `data` itself is not copied.
+    /// `data` itself is not copied, unless store hashes are taken out of it.
     ///
     /// # Errors
     ///
@@ -27,6 +28,18 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
     ///
     /// When the work on a chunk panics, with its message.
     pub fn slice(&self, data: &[u8], give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
+        if self.notes.is_empty() {
+            return self.bare_slice(data, give_up);
+        }
+        let mut scribe = Scribe::new(self.notes);
+        let data = scribe.whole(data, give_up)?;
+        let work = with_notes(scribe.notebook(), &self.work);
+        let chunking =
+            Chunking { cuts: self.cuts.clone(), workers: self.workers, work, notes: Notes::default() };
+        chunking.bare_slice(&data, give_up)
+    }
+
+    fn bare_slice(&self, data: &[u8], give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
         let ranges = Ranges { cuts: self.cuts.clone(), data, scanned: 0, offset: 0 };
         match self.workers.pool() {
             Some(pool) if data.len() > 2 * GROUP => self.shared(pool, ranges, give_up),
@@ -51,6 +64,7 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
             length: range.len(),
             slices: &[&data[range]],
             give_up,
+            note: None,
         })
     }
 

@@ -1,6 +1,9 @@
 //! Digests of whole inputs: BLAKE3 and SHA-256, both of 32 bytes.
 
 pub mod nix_base32;
+mod whole;
+
+pub use whole::Whole;
 
 use std::fmt;
 
@@ -223,6 +226,7 @@ impl fmt::Debug for Hasher {
 mod tests {
     use super::*;
     use crate::source::FromRead;
+    use crate::workers::Workers;
 
     fn hex(digest: Digest) -> String {
         format!("{digest:?}")
@@ -275,6 +279,21 @@ mod tests {
                 assert_eq!(algorithm.hash_slices(&slices), whole);
             }
             assert_eq!(algorithm.hash_source(FromRead(&data[..]), &|| false).unwrap(), whole);
+            let (mut source, tell) = Whole::new(FromRead(&data[..]), algorithm);
+            let mut buffer = vec![0; 1_000_003];
+            while source.read(&mut buffer).unwrap() != Some(0) {
+                assert_eq!(tell(), None);
+            }
+            assert_eq!(tell(), Some(whole));
+            for threads in 1..=2 {
+                let workers = Workers::shared(threads, 2).unwrap();
+                let beside = |give_up: GiveUp<'_>| algorithm.hash_beside(&data, workers, give_up, || Ok(7));
+                assert_eq!(beside(&|| false).unwrap(), (7, whole));
+                assert_eq!(beside(&|| true).unwrap_err().code(), "cancelled");
+                let failing = || Err::<(), _>(Error::Disabled { name: "it" });
+                let failed = algorithm.hash_beside(&data, workers, &|| false, failing);
+                assert_eq!(failed.unwrap_err().code(), "codec_disabled");
+            }
             assert_eq!(algorithm.hash_source(FromRead(&data[..]), &|| true).unwrap_err().code(), "cancelled");
             assert_eq!(algorithm.hash_or_give_up(&data, &|| false).unwrap(), whole);
             assert_eq!(algorithm.hash_or_give_up(&data, &|| true).unwrap_err().code(), "cancelled");

@@ -1,13 +1,14 @@
 //! Writing the NAR of a tree in the file system.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
 use super::error::{NarError, Rule};
@@ -20,6 +21,7 @@ use crate::GiveUp;
 use crate::error::{Error, IoError};
 use crate::hashing::{Algorithm, Digest, Hasher};
 use crate::source::Source;
+use crate::workers::{Workers, polite};
 
 /// The NAR of a tree in the file system, as a [`Source`]: byte for byte what `nix-store --dump` writes.
 ///
@@ -47,6 +49,34 @@ pub struct Dump {
     read: usize,
     /// How long the NAR is up to the end of `tokens`.
     offset: u64,
+    /// A file that is none of the tree, although it may lie there.
+    except: Option<Except>,
+}
+
+/// What is written while the tree is read.
+#[derive(Debug)]
+struct Except {
+    name: CString,
+    device_and_inode: (u64, u64),
+}
+
+impl Except {
+    /// Whether it is what has that name in that folder.
+    fn is(&self, folder: &OwnedFd, name: &CStr) -> bool {
+        *self.name == *name
+            && statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
+                .is_ok_and(|stat| device_and_inode(&stat) == self.device_and_inode)
+    }
+}
+
+/// Their types differ from system to system.
+#[allow(
+    clippy::unnecessary_cast,
+    clippy::useless_conversion,
+    reason = "on some systems they have these types"
+)]
+fn device_and_inode(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev as u64, stat.st_ino as u64)
 }
 
 #[derive(Debug)]
@@ -83,6 +113,7 @@ impl Dump {
             tokens: Vec::new(),
             read: 0,
             offset: 0,
+            except: None,
         }
     }
 
@@ -241,8 +272,10 @@ impl Dump {
         let mut names = Vec::new();
         for entry in Dir::read_from(&fd).map_err(|errno| self.refused(errno))? {
             let entry = entry.map_err(|errno| self.refused(errno))?;
-            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-                names.push(entry.file_name().to_owned());
+            let name = entry.file_name();
+            let excepted = self.except.as_ref().is_some_and(|except| except.is(&fd, name));
+            if !excepted && !matches!(name.to_bytes(), b"." | b"..") {
+                names.push(name.to_owned());
             }
         }
         // The next one last.
@@ -293,10 +326,14 @@ impl Source for Dump {
 /// How much is written between two questions whether to give up.
 const BLOCK: usize = 256 << 10;
 
-/// Writes the NAR of what is at `path` to the file `into`, and gives its digest.
+/// How many blocks there are at most: one that is read and written, one that is hashed, and one between.
+const BLOCKS: usize = 3;
+
+/// Writes the NAR of what is at `path` to the file `into`, and gives its digest, which a thread of the pool computes meanwhile if
+/// one is free.
 ///
 /// The file is there when it is complete, and takes the place of another one of that name; what stands there is not touched
-/// before, nor on an error. `into` may be a symbolic link to a file.
+/// before, nor on an error. `into` may be a symbolic link to a file. If it lies in the tree, the NAR has what was there before.
 ///
 /// # Errors
 ///
@@ -306,26 +343,72 @@ pub fn dump_file(
     path: &Path,
     into: &Path,
     algorithm: Algorithm,
+    workers: Workers,
     give_up: GiveUp<'_>,
 ) -> Result<Digest, Error> {
     let mut dump = Dump::new(path);
     let place = Place::for_file(into)?;
     let refused = |source| IoError { path: Some(into.into()), source };
     let mut file = File::from(place.create_file().map_err(|errno| refused(errno.into()))?);
+    // The tree is dumped as it was before, should this be written into it.
+    dump.except = Some(Except {
+        name: CString::new(place.temporary().1.as_bytes()).expect("it has no NUL"),
+        device_and_inode: device_and_inode(&fstat(&file).map_err(|errno| refused(errno.into()))?),
+    });
     let mut hasher = Hasher::new(algorithm);
-    let mut buffer = vec![0; BLOCK];
-    loop {
-        if give_up() {
-            return Err(Error::Cancelled);
+    // Hands each block on, and takes one to fill.
+    let mut copy = |hash: &mut dyn FnMut(Vec<u8>, usize) -> Result<Vec<u8>, Error>| {
+        let mut block = vec![0; BLOCK];
+        loop {
+            if give_up() {
+                return Err(Error::Cancelled);
+            }
+            let count = dump.read(&mut block)?.unwrap_or(0);
+            if count == 0 {
+                return Ok(());
+            }
+            file.write_all(&block[..count]).map_err(refused)?;
+            block = hash(block, count)?;
         }
-        let count = dump.read(&mut buffer)?.unwrap_or(0);
-        if count == 0 {
-            break;
+    };
+    let _present = workers.attend();
+    let digest = match workers.recruit() {
+        None => {
+            copy(&mut |block, count| {
+                hasher.update(&block[..count]);
+                Ok(block)
+            })?;
+            hasher.finish()
         }
-        hasher.update(&buffer[..count]);
-        file.write_all(&buffer[..count]).map_err(refused)?;
-    }
+        Some(helper) => helper.pool().in_place_scope(|scope| {
+            let (filled, to_hash) = sync_channel::<(Vec<u8>, usize)>(BLOCKS);
+            let (hashed, free) = sync_channel(BLOCKS);
+            let (finished, digest) = sync_channel(1);
+            scope.spawn(move |_| {
+                for (block, count) in to_hash {
+                    hasher.update(&block[..count]);
+                    polite();
+                    // There is room for all, and after an error nobody wants them any more.
+                    let _ = hashed.send(block);
+                }
+                let _ = finished.send(hasher.finish());
+                drop(helper);
+            });
+            let mut blocks = 1;
+            // Nobody answers if the thread has panicked, which the scope passes on.
+            copy(&mut |block, count| {
+                filled.send((block, count)).map_err(|_| Error::Cancelled)?;
+                if blocks < BLOCKS {
+                    blocks += 1;
+                    return Ok(vec![0; BLOCK]);
+                }
+                free.recv().map_err(|_| Error::Cancelled)
+            })?;
+            drop(filled);
+            digest.recv().map_err(|_| Error::Cancelled)
+        })?,
+    };
     drop(file);
     place.replace()?;
-    Ok(hasher.finish())
+    Ok(digest)
 }

@@ -6,6 +6,7 @@
 //! * [`is_nar`] and [`is_nar_source`] tell whether something is one.
 //! * [`Dump`] writes one, as a source of bytes; [`dump_file`] writes it to a file.
 //! * [`chunking`] finds cut points along the files in one.
+//! * [`notes`] tell which entries each chunk touches, and which hashes of dependencies were taken out of it.
 //! * [`references`] takes the hashes of dependencies out of content, so that packages built anew share their chunks.
 //!
 //! Whatever makes files or reads them by their names in a tree is there on Unix alone.
@@ -51,6 +52,7 @@ mod error;
 mod hash;
 mod list;
 mod listing;
+pub mod notes;
 mod parser;
 #[cfg(unix)]
 mod place;

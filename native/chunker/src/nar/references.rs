@@ -19,7 +19,7 @@ use crate::hashing::nix_base32::is_digit;
 const PREFIX: &[u8] = b"/nix/store/";
 
 /// The length of a hash in a store path, in characters.
-const LENGTH: usize = 32;
+pub(super) const LENGTH: usize = 32;
 
 /// What stands in place of each hash. Nix's base 32 has no `e`: what was normalized once has no references.
 pub const PLACEHOLDER: [u8; LENGTH] = [b'e'; LENGTH];
@@ -135,8 +135,14 @@ impl Normalizer {
         self.offset += piece.len() as u64;
     }
 
-    /// Ends the content, gives the rest of it to `emit`, and gives the table, in ascending order of positions. The normalizer
-    /// is then at the start of another content.
+    /// The references that were found since this was called last, in ascending order of positions. Their bytes have been given
+    /// out by then, and none of those that are still to be found.
+    pub fn take_references(&mut self) -> Vec<Reference> {
+        std::mem::take(&mut self.references)
+    }
+
+    /// Ends the content, gives the rest of it to `emit`, and gives the table, in ascending order of positions: of all references,
+    /// but for those that were [taken](Self::take_references) before. The normalizer is then at the start of another content.
     pub fn finish(&mut self, mut emit: impl FnMut(&[u8])) -> Vec<Reference> {
         emit(&self.hash[..self.matched.saturating_sub(PREFIX.len())]);
         self.offset = 0;
@@ -149,6 +155,62 @@ impl Normalizer {
 fn beginning_of_prefix(bytes: &[u8]) -> usize {
     let most = bytes.len().min(PREFIX.len() - 1);
     (1..=most).rev().find(|&count| bytes.ends_with(&PREFIX[..count])).unwrap_or(0)
+}
+
+/// What was taken out of a chunk: a hash, or the part of one that is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Replaced {
+    /// Where it is in the chunk, in bytes from its start.
+    pub position: usize,
+    /// The characters that stood there, at most 32.
+    pub characters: Vec<u8>,
+}
+
+/// Puts back into a chunk what was taken out of it.
+///
+/// # Errors
+///
+/// [`ReferencesError`] unless the chunk has a placeholder at each of the places, which must be in ascending order. The chunk is
+/// then as it was.
+pub fn restore(chunk: &mut [u8], references: &[Replaced]) -> Result<(), ReferencesError> {
+    check(chunk, references, |there, _| *there == PLACEHOLDER[..there.len()])?;
+    for Replaced { position, characters } in references {
+        chunk[*position..position + characters.len()].copy_from_slice(characters);
+    }
+    Ok(())
+}
+
+/// Takes out of a chunk again what was taken out of it before: the inverse of [`restore`].
+///
+/// # Errors
+///
+/// [`ReferencesError`] unless it has those characters in these places. The chunk is then as it was.
+pub fn replace(chunk: &mut [u8], references: &[Replaced]) -> Result<(), ReferencesError> {
+    check(chunk, references, |there, characters| there == characters)?;
+    for Replaced { position, characters } in references {
+        chunk[*position..position + characters.len()].copy_from_slice(&PLACEHOLDER[..characters.len()]);
+    }
+    Ok(())
+}
+
+/// Whether there is in each place what should be there.
+fn check(
+    chunk: &[u8],
+    references: &[Replaced],
+    is_expected: impl Fn(&[u8], &[u8]) -> bool,
+) -> Result<(), ReferencesError> {
+    let mut end = 0;
+    for Replaced { position, characters } in references {
+        let place = || chunk.get(*position..position.checked_add(characters.len())?);
+        if *position < end
+            || !(1..=LENGTH).contains(&characters.len())
+            || !place().is_some_and(|there| is_expected(there, characters))
+        {
+            return Err(ReferencesError { position: *position as u64 });
+        }
+        end = position + characters.len();
+    }
+    Ok(())
 }
 
 /// A table of references does not belong to the content that it was used with.

@@ -13,6 +13,7 @@ use chunker::nar::{
     Dump, Entry, Hash, Kind, List, Listing, ReadFile, Reading, Restore, dump_file, read_slice, read_source,
 };
 use chunker::source::Source;
+use chunker::workers::Workers;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -54,7 +55,7 @@ fn expected(found: &Found, entry: &Entry) -> bool {
 /// All there is to compare about the tree at `path`.
 fn compare(path: &Path, folder: &Path) {
     let (nar, by_nix) = (folder.join("ours.nar"), program::dump(path));
-    let digest = dump_file(path, &nar, Algorithm::Sha256, NEVER).unwrap();
+    let digest = dump_file(path, &nar, Algorithm::Sha256, Workers::shared(2, 2).unwrap(), NEVER).unwrap();
     let ours = fs::read(&nar).unwrap();
     assert!(ours == by_nix, "{} bytes instead of {}", ours.len(), by_nix.len());
     let expected_hash = program::hash(path);

@@ -58,7 +58,7 @@ impl Grain {
 }
 
 /// How many bytes a string takes in a NAR.
-fn string(bytes: &[u8]) -> usize {
+pub(crate) fn string(bytes: &[u8]) -> usize {
     8 + bytes.len().next_multiple_of(8)
 }
 
@@ -120,7 +120,7 @@ fn scan(nar: &[u8], config: &Config, pieces: &[usize]) -> Result<(Vec<usize>, us
 }
 
 /// Files of many sizes, most of them small, some with contents in which FastCDC finds no cut.
-fn tree() -> impl Strategy<Value = Tree> {
+pub(crate) fn tree() -> impl Strategy<Value = Tree> {
     let length = prop_oneof![4 => 0usize..200, 3 => 200usize..1500, 1 => 1500usize..8000];
     let contents = (length, any::<u64>(), 1..5usize).prop_map(|(length, seed, kind)| match kind {
         1 => vec![seed as u8; length],
@@ -134,7 +134,7 @@ fn tree() -> impl Strategy<Value = Tree> {
     leaf.prop_recursive(3, 60, 20, move |node| btree_map(name.clone(), node, 0..20).prop_map(Tree::Folder))
 }
 
-fn config() -> impl Strategy<Value = Config> {
+pub(crate) fn config() -> impl Strategy<Value = Config> {
     let options = (64u64..300, 256u64..700, 1024u64..2000, 0u64..=3, any::<u64>()).prop_map(
         |(min_size, avg_size, max_size, normalization, seed)| Options {
             min_size: min_size.min(avg_size),
@@ -241,7 +241,7 @@ fn every_way(
 }
 
 /// Some MB of large and small files.
-fn large_tree() -> Tree {
+pub(crate) fn large_tree() -> Tree {
     let file = |(seed, length): (usize, usize)| {
         let contents = inputs::random(seed as u64, length);
         (format!("{seed:04}").into_bytes(), Tree::File { executable: false, contents })

@@ -17,9 +17,11 @@ use chunker::nar::{
     read_source,
 };
 use chunker::source::{FromRead, Source};
+use chunker::workers::Workers;
 use tempfile::TempDir;
 
 use crate::folder;
+use crate::inputs;
 use crate::naive::{self, Tree};
 
 const NEVER: chunker::GiveUp<'static> = &|| false;
@@ -148,23 +150,38 @@ fn a_file_that_says_it_is_empty_is_taken_at_its_word() {
 
 #[test]
 fn a_dump_is_there_as_a_whole_or_not_at_all() {
+    a_dump_is_whole_or_not_there(Workers::of_this_thread());
+    a_dump_is_whole_or_not_there(Workers::shared(2, 2).unwrap());
+}
+
+fn a_dump_is_whole_or_not_there(workers: Workers) {
     let folder = TempDir::new().unwrap();
     let [source, fifo, into] = ["source", "source/fifo", "into"].map(|name| folder.path().join(name));
-    folder::make(&tree([("a", file(b"content"))]), &source);
+    folder::make(&tree([("a", file(&inputs::random(1, 3_000_000)))]), &source);
     fs::write(&into, "old").unwrap();
     let name = CString::new(fifo.as_os_str().as_bytes()).unwrap();
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
     rustix::fs::mknodat(rustix::fs::CWD, &name, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-    assert_eq!(refused(dump_file(&source, &into, ANY, NEVER)).0, "enotsup");
+    assert_eq!(refused(dump_file(&source, &into, ANY, workers, NEVER)).0, "enotsup");
     assert_eq!(fs::read(&into).unwrap(), b"old");
     fs::remove_file(&fifo).unwrap();
-    assert_eq!(dump_file(&source, &into, ANY, &|| true).unwrap_err().code(), "cancelled");
+    assert_eq!(dump_file(&source, &into, ANY, workers, &|| true).unwrap_err().code(), "cancelled");
     assert_eq!(fs::read(&into).unwrap(), b"old");
     assert_eq!(names(folder.path()), ["into", "source"]);
 
+    // Into the tree itself, twice.
+    let mut before = dumped(&source).unwrap();
+    let inside = source.join("inside");
+    for _ in 0..2 {
+        dump_file(&source, &inside, ANY, workers, NEVER).unwrap();
+        assert_eq!(fs::read(&inside).unwrap(), before);
+        before = dumped(&source).unwrap();
+    }
+    fs::remove_file(&inside).unwrap();
+
     let link = folder.path().join("link");
     symlink("into", &link).unwrap();
-    let digest = dump_file(&source, &link, ANY, NEVER).unwrap();
+    let digest = dump_file(&source, &link, ANY, workers, NEVER).unwrap();
     let nar = fs::read(&into).unwrap();
     assert_eq!(ANY.hash(&nar), digest);
     assert!(link.is_symlink());
@@ -180,7 +197,7 @@ fn a_dump_is_there_as_a_whole_or_not_at_all() {
         (Path::new(""), "enoent"),
         (Path::new("/"), "eexist"),
     ] {
-        assert_eq!(refused(dump_file(&source, into, ANY, NEVER)), (kind, into.into()));
+        assert_eq!(refused(dump_file(&source, into, ANY, workers, NEVER)), (kind, into.into()));
     }
     assert_eq!(names(folder.path()), ["dangling", "into", "link", "source"]);
 }

@@ -11,6 +11,7 @@ mod folder;
 mod inputs;
 mod malformed;
 mod naive;
+mod notes;
 mod parsing;
 #[cfg(all(unix, feature = "sha256"))]
 mod program;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 const PREFIX: &[u8] = b"/nix/store/";
 
 /// Each hash, by the definition.
-fn references(content: &[u8]) -> Vec<Reference> {
+pub(crate) fn references(content: &[u8]) -> Vec<Reference> {
     let is_digit = |byte: &u8| b"0123456789abcdfghijklmnpqrsvwxyz".contains(byte);
     let windows = content.windows(PREFIX.len() + 32).enumerate();
     windows
@@ -49,7 +49,7 @@ fn restore(normalized: &[u8], sizes: &[usize], table: &[Reference]) -> Result<Ve
 }
 
 /// Bytes that are full of hashes, of what is nearly one, and of what hides one.
-fn content() -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn content() -> impl Strategy<Value = Vec<u8>> {
     let hash = vec(prop::sample::select(&b"0123456789abcdfghijklmnpqrsvwxyz"[..]), 0..40);
     let digits = "[0-9a-df-np-z]{31,33}".prop_map(String::into_bytes);
     let part = prop_oneof![

@@ -1,0 +1,71 @@
+# What it costs to chunk a NAR along its files, to tell entries, to take references out, and to hash the whole as well.
+#
+#     MIX_ENV=prod mix run bench/nar.exs [FILE.nar]
+#
+# `Chunker.chunk_file` of a NAR in the page cache, plain and with `nar: true`, with the same sizes; rounds alternate between
+# all, so that they see the same weather. Without FILE it dumps /usr/lib into the system's folder for temporary files. Needs no
+# Hex package.
+
+alias Chunker.Nar
+
+rounds = 7
+
+{path, made} =
+  case System.argv() do
+    [path] ->
+      {path, false}
+
+    [] ->
+      path = Path.join(System.tmp_dir!(), "chunker-nar-bench-#{System.pid()}")
+      Nar.dump!("/usr/lib", {:file, path})
+      {path, true}
+  end
+
+entries = Nar.list!({:file, path})
+size = File.stat!(path).size
+large = for %{type: :regular, size: size} when size >= 1_048_576 <- entries, do: size
+
+IO.puts(
+  "#{size} bytes, #{length(entries)} entries, #{div(100 * Enum.sum(large), size)}% in files of 1 MiB or more; " <>
+    "median (slowest to fastest) of #{rounds} rounds, GB/s; #{Chunker.info().threads} threads"
+)
+
+plain = fn hash -> fn -> Chunker.chunk_file!(path, preset: :default, hash: hash) end end
+aware = fn hash, options -> fn -> Chunker.chunk_file!(path, [nar: true, hash: hash] ++ options) end end
+seconds = fn run -> (run |> :timer.tc() |> elem(0)) / 1.0e6 end
+median = fn times -> times |> Enum.sort() |> Enum.at(div(rounds, 2)) end
+rate = fn seconds -> :erlang.float_to_binary(size / seconds / 1.0e9, decimals: 2) end
+
+for hash <- [:blake3, :sha256] do
+  runs = [
+    {"plain", plain.(hash)},
+    {"nar: true", aware.(hash, [])},
+    {"nar: :auto", fn -> Chunker.chunk_file!(path, nar: :auto, hash: hash) end},
+    {"nar: true, entries: true", aware.(hash, entries: true)},
+    {"nar: true, references: true", aware.(hash, references: true)},
+    {"Chunker.Nar.chunk", fn -> Nar.chunk!({:file, path}, hash: hash) end},
+    {"nar: true, then Chunker.Nar.hash",
+     fn -> {Chunker.chunk_file!(path, nar: true, hash: hash), Nar.hash!({:file, path})} end}
+  ]
+
+  for {_, run} <- runs, do: run.()
+
+  times =
+    for _ <- 1..rounds, {name, run} <- runs, reduce: %{} do
+      times -> Map.update(times, name, [seconds.(run)], &[seconds.(run) | &1])
+    end
+
+  for {name, _} <- runs do
+    all = times[name]
+    # Round by round: what is beside each other has the same weather.
+    ratio = all |> Enum.zip(times["plain"]) |> Enum.map(fn {one, plain} -> one / plain end) |> then(median)
+
+    IO.puts(
+      "#{hash}  #{String.pad_trailing(name, 33)} #{rate.(median.(all))} " <>
+        "(#{rate.(Enum.max(all))} to #{rate.(Enum.min(all))})  " <>
+        "#{:erlang.float_to_binary(ratio, decimals: 3)} times the time of plain"
+    )
+  end
+end
+
+if made, do: File.rm!(path)

@@ -1,0 +1,234 @@
+//! What is told about the chunks of a NAR, against a program that has the whole tree.
+
+use chunker::Error;
+use chunker::chunking::{Chunk, ChunkBytes, Chunking};
+use chunker::hashing::Algorithm;
+use chunker::nar::chunking::{Config, NarScanner};
+use chunker::nar::notes::{Note, Notes, Part};
+use chunker::nar::references::{PLACEHOLDER, Replaced, replace, restore};
+use chunker::workers::Workers;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::chunking::{config, large_tree, string, tree};
+use crate::naive::{Tree, encode};
+use crate::references::{content, references};
+
+const NEVER: chunker::GiveUp<'static> = &|| false;
+
+/// An entry: its path, where its head ends, and how long its contents are.
+type Entry = (Vec<u8>, usize, usize);
+
+fn entries(tree: &Tree) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    add(&mut entries, tree, b"", string(b"nix-archive-1"));
+    entries
+}
+
+/// Adds the node that begins at `at`, and gives where it ends.
+fn add(entries: &mut Vec<Entry>, tree: &Tree, path: &[u8], mut at: usize) -> usize {
+    let end = at + encode(tree).len() - string(b"nix-archive-1");
+    match tree {
+        Tree::File { contents, .. } => {
+            let start = end - string(b")") - string(contents) + 8;
+            entries.push((path.to_vec(), start, contents.len()));
+        }
+        Tree::Link(target) => {
+            let start = end - string(b")") - string(target) + 8;
+            entries.push((path.to_vec(), start + target.len(), 0));
+        }
+        Tree::Folder(nodes) => {
+            at += string(b"(") + string(b"type") + string(b"directory");
+            entries.push((path.to_vec(), at, 0));
+            for (name, node) in nodes {
+                at += string(b"entry") + string(b"(") + string(b"name") + string(name) + string(b"node");
+                let path = if path.is_empty() { name.clone() } else { [path, b"/", name].concat() };
+                at = add(entries, node, &path, at) + string(b")");
+            }
+        }
+    }
+    end
+}
+
+/// The parts of entries in a chunk, by the definition.
+fn parts(entries: &[Entry], chunk: Chunk) -> Vec<Part> {
+    let (start, end) = (chunk.offset as usize, chunk.offset as usize + chunk.length);
+    let mut parts = Vec::new();
+    for (path, head, size) in entries {
+        let (from, to) = ((*head).max(start), (head + size).min(end));
+        let has_head = (start..end).contains(&(head - 1));
+        if from < to || has_head {
+            parts.push(Part {
+                path: path[..].into(),
+                offset: (from - head) as u64,
+                length: to.saturating_sub(from),
+                position: from - start,
+            });
+        }
+    }
+    parts
+}
+
+type Noted = (Chunk, Option<Note>);
+
+/// The chunks of a NAR by each way to chunk, with their notes.
+fn every_way(nar: &[u8], config: &Config, notes: Notes, threads: usize, pieces: &[usize]) -> [Vec<Noted>; 3] {
+    let workers = Workers::shared(threads, 3).unwrap();
+    let hashed = Chunk::hashed(Algorithm::ALL[0]);
+    let work = move |bytes: &ChunkBytes<'_>| (hashed(bytes), bytes.note.cloned());
+    let chunking = Chunking::nar(NarScanner::new(config).unwrap(), workers, work).with_notes(notes);
+    let (mut pushed, mut chunks, mut rest) = (chunking.clone().pieces(), Vec::new(), nar);
+    let mut sizes = pieces.iter().cycle();
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
+        chunks.extend(pushed.push(piece, NEVER).unwrap());
+        rest = after;
+    }
+    chunks.extend(pushed.finish(NEVER).unwrap());
+    let read = std::io::Cursor::new(nar.to_vec());
+    [chunking.slice(nar, NEVER).unwrap(), chunking.clone().reader(read).all(NEVER).unwrap(), chunks]
+}
+
+fn bare(noted: &[Noted]) -> Vec<Chunk> {
+    noted.iter().map(|(chunk, _)| *chunk).collect()
+}
+
+const ENTRIES: Notes = Notes { entries: true, references: false };
+const REFERENCES: Notes = Notes { entries: false, references: true };
+const BOTH: Notes = Notes { entries: true, references: true };
+
+fn assert_entries(tree: &Tree, config: &Config, threads: usize, pieces: &[usize]) {
+    let nar = encode(tree);
+    let entries = entries(tree);
+    let expected = bare(&every_way(&nar, config, Notes::default(), 1, pieces)[0]);
+    for noted in every_way(&nar, config, ENTRIES, threads, pieces) {
+        assert_eq!(bare(&noted), expected);
+        for (chunk, note) in noted {
+            let note = note.unwrap();
+            assert_eq!((note.entries, note.references), (Some(parts(&entries, chunk)), None));
+        }
+    }
+}
+
+/// A tree with contents that are full of store hashes.
+fn tree_with_references() -> impl Strategy<Value = Tree> {
+    let file = content().prop_map(|contents| Tree::File { executable: false, contents });
+    let files = vec(file, 1..30);
+    files.prop_map(|files| {
+        let named = files.into_iter().enumerate().map(|(i, file)| (format!("{i:03}").into_bytes(), file));
+        let link = Tree::Link(b"/nix/store/0123456789abcdfghijklmnpqrsvwxyz-glibc/lib".to_vec());
+        Tree::Folder(named.chain([(b"link".to_vec(), link)]).collect())
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn each_chunk_tells_the_entries_that_it_touches(
+        tree in tree(),
+        config in config(),
+        threads in 1usize..=3,
+        pieces in vec(prop_oneof![1usize..20, 1usize..2000], 1..8),
+    ) {
+        assert_entries(&tree, &config, threads, &pieces);
+    }
+
+    #[test]
+    fn what_is_taken_out_of_each_chunk_can_be_put_back(
+        tree in tree_with_references(),
+        config in config(),
+        threads in 1usize..=3,
+        pieces in vec(prop_oneof![1usize..20, 1usize..2000], 1..8),
+    ) {
+        let nar = encode(&tree);
+        let mut normalized = nar.clone();
+        for reference in references(&nar) {
+            normalized[reference.position as usize..][..32].copy_from_slice(&PLACEHOLDER);
+        }
+        let entries = entries(&tree);
+        let expected = bare(&every_way(&normalized, &config, Notes::default(), 1, &pieces)[0]);
+        for notes in [REFERENCES, BOTH] {
+            for noted in every_way(&nar, &config, notes, threads, &pieces) {
+                prop_assert_eq!(&bare(&noted), &expected);
+                for (chunk, note) in noted {
+                    let note = note.unwrap();
+                    prop_assert_eq!(note.entries, notes.entries.then(|| parts(&entries, chunk)));
+                    let range = chunk.offset as usize..chunk.offset as usize + chunk.length;
+                    let replaced = note.references.unwrap();
+                    let mut bytes = normalized[range.clone()].to_vec();
+                    restore(&mut bytes, &replaced).unwrap();
+                    prop_assert_eq!(&bytes, &nar[range.clone()]);
+                    replace(&mut bytes, &replaced).unwrap();
+                    prop_assert_eq!(&bytes, &normalized[range]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn notes_are_complete_on_any_number_of_threads() {
+    let tree = large_tree();
+    for config in [Config::DEFAULT, Config::with_average(4096)] {
+        for (threads, pieces) in [(1, [100_000, 1]), (2, [1 << 20, 1 << 20]), (4, [3_000_001, 777])] {
+            assert_entries(&tree, &config, threads, &pieces);
+        }
+    }
+}
+
+#[test]
+fn a_nar_that_is_broken_gives_the_same_error_with_notes_as_without() {
+    let nar = encode(&large_tree());
+    let mut damaged = nar.clone();
+    damaged[nar.len() - 9] ^= 1;
+    for bad in [&b""[..], b"something else", &nar[..3_000_000], &damaged] {
+        let error = |notes| {
+            let work = Chunk::hashed(Algorithm::ALL[0]);
+            let scanner = NarScanner::new(&Config::DEFAULT).unwrap();
+            let chunking = Chunking::nar(scanner, Workers::of_this_thread(), work).with_notes(notes);
+            let read = chunking.clone().reader(std::io::Cursor::new(bad.to_vec())).all(NEVER).unwrap_err();
+            let mut pushed = chunking.clone().pieces();
+            let pushed = pushed.push(bad, NEVER).and_then(|_| pushed.finish(NEVER)).unwrap_err();
+            [chunking.slice(bad, NEVER).unwrap_err(), read, pushed].map(|error| match error {
+                Error::Nar(error) => error,
+                error => panic!("{error}"),
+            })
+        };
+        let expected = error(Notes::default());
+        for notes in [ENTRIES, REFERENCES, BOTH] {
+            assert_eq!(error(notes), expected);
+        }
+    }
+}
+
+#[test]
+fn what_was_not_taken_out_of_a_chunk_is_not_put_into_it() {
+    let at = |position, characters: &[u8]| Replaced { position, characters: characters.to_vec() };
+    let hash = b"0123456789abcdfghijklmnpqrsvwxyz";
+    let mut chunk = [b"eeeee..", &PLACEHOLDER[..], b".eee"].concat();
+    let before = chunk.clone();
+    let whole = [at(0, &hash[27..]), at(7, hash), at(40, &hash[..3])];
+    restore(&mut chunk, &whole).unwrap();
+    assert_eq!(chunk, [&hash[27..], b"..", hash, b".", &hash[..3]].concat());
+    let restored = chunk.clone();
+    assert!(restore(&mut chunk, &whole).is_err());
+    assert_eq!(chunk, restored);
+    replace(&mut chunk, &whole).unwrap();
+    assert_eq!(chunk, before);
+    assert!(replace(&mut chunk, &whole).is_err());
+
+    for (references, position) in [
+        (vec![at(8, hash)], 8),
+        (vec![at(7, hash), at(6, &hash[..1])], 6),
+        (vec![at(7, hash), at(7, hash)], 7),
+        (vec![at(7, hash), at(38, &hash[..1])], 38),
+        (vec![at(0, b"")], 0),
+        (vec![at(7, &[hash, &hash[..1]].concat())], 7),
+        (vec![at(41, &hash[..3])], 41),
+        (vec![at(usize::MAX, &hash[..3])], usize::MAX),
+    ] {
+        let error = restore(&mut chunk, &references).unwrap_err();
+        assert_eq!((error.position, chunk.clone()), (position as u64, before.clone()));
+    }
+}
