@@ -424,7 +424,7 @@ defmodule Chunker do
     algorithm!(algorithm)
 
     case :chunker_engine.hash(binary!(data), algorithm) do
-      <<_::256>> = digest -> digest
+      digest when is_binary(digest) -> digest
       failure -> bang!(result(failure))
     end
   end

@@ -249,7 +249,7 @@ close({_, _, Stream}) -> chunker_engine:close(Stream).
 hash(Data, Algorithm) ->
     algorithm(Algorithm, [Data, Algorithm]),
     case chunker_engine:hash(binary(Data, [Data, Algorithm]), Algorithm) of
-        <<_:256>> = Digest -> Digest;
+        Digest when is_binary(Digest) -> Digest;
         {error, Reason} -> error(Reason)
     end.
 
