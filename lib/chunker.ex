@@ -682,7 +682,7 @@ defmodule Chunker do
       end,
       fn piece, coder -> {filled(bang!(result(:chunker_engine.compress_update(coder, piece)))), coder} end,
       fn coder -> {filled([bang!(result(:chunker_engine.compress_finish(coder)))]), coder} end,
-      &:chunker_engine.close_coder/1
+      &:chunker_engine.close_compressor/1
     )
   end
 
@@ -715,7 +715,7 @@ defmodule Chunker do
       end,
       fn piece, coder -> {outputs(coder, piece), coder} end,
       fn coder -> {filled([bang!(result(:chunker_engine.decompress_finish(coder)))]), coder} end,
-      &:chunker_engine.close_coder/1
+      &:chunker_engine.close_decompressor/1
     )
   end
 
