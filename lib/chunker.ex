@@ -764,6 +764,9 @@ defmodule Chunker do
   A dictionary pays where many small items resemble each other. The samples should be many and small, and a hundred times
   the dictionary in sum. `:max_size` is the size of the dictionary in bytes, 256 to 104,857,600, by default 112,640.
 
+  Takes seconds for ten megabytes of samples, on a thread of its own. Killing the calling process frees its scheduler at
+  once, but does not stop that thread; there are never more of them than cores.
+
   Gives `:compression_failed` with `:why` being `:samples_unsuitable` if nothing can be made of the samples.
 
   ## Examples

@@ -57,7 +57,7 @@ use std::ops::RangeInclusive;
 #[cfg(feature = "bzip2")]
 pub use bzip2::{compress_bzip2, compress_bzip2_into, decompress_bzip2, decompress_bzip2_into};
 pub use detect::detect_format;
-pub use dictionary::{Dictionary, train_dictionary};
+pub use dictionary::{Dictionary, train_dictionary, train_dictionary_or_give_up};
 pub use error::{CompressionError, Failure};
 pub use give_up::{compress_or_give_up, decompress_or_give_up};
 pub use limit::{DEFAULT_LIMIT, MAX_WINDOW};
