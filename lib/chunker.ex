@@ -462,7 +462,7 @@ defmodule Chunker do
     algorithm!(algorithm)
 
     case :chunker_engine.hash(binary!(data), algorithm) do
-      <<_::256>> = digest -> digest
+      digest when is_binary(digest) -> digest
       failure -> bang!(result(failure))
     end
   end
@@ -720,7 +720,7 @@ defmodule Chunker do
       end,
       fn piece, coder -> {filled(bang!(result(:chunker_engine.compress_update(coder, piece)))), coder} end,
       fn coder -> {filled([bang!(result(:chunker_engine.compress_finish(coder)))]), coder} end,
-      &:chunker_engine.close_coder/1
+      &:chunker_engine.close_compressor/1
     )
   end
 
@@ -753,7 +753,7 @@ defmodule Chunker do
       end,
       fn piece, coder -> {outputs(coder, piece), coder} end,
       fn coder -> {filled([bang!(result(:chunker_engine.decompress_finish(coder)))]), coder} end,
-      &:chunker_engine.close_coder/1
+      &:chunker_engine.close_decompressor/1
     )
   end
 
@@ -801,6 +801,9 @@ defmodule Chunker do
 
   A dictionary pays where many small items resemble each other. The samples should be many and small, and a hundred times
   the dictionary in sum. `:max_size` is the size of the dictionary in bytes, 256 to 104,857,600, by default 112,640.
+
+  Takes seconds for ten megabytes of samples, on a thread of its own. Killing the calling process frees its scheduler at
+  once, but does not stop that thread; there are never more of them than cores.
 
   Gives `:compression_failed` with `:why` being `:samples_unsuitable` if nothing can be made of the samples.
 

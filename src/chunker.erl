@@ -84,8 +84,8 @@
 -type part() :: #{
     path := binary(), offset := non_neg_integer(), length := non_neg_integer(), position := non_neg_integer()
 }.
--opaque compressor() :: chunker_engine:coder().
--opaque decompressor() :: chunker_engine:coder().
+-opaque compressor() :: chunker_engine:compressor().
+-opaque decompressor() :: chunker_engine:decompressor().
 -type options() :: chunker_options:options().
 -type error() :: {Reason :: atom(), Details :: map()}.
 
@@ -258,7 +258,7 @@ close({_, _, Stream}) -> chunker_engine:close(Stream).
 hash(Data, Algorithm) ->
     algorithm(Algorithm, [Data, Algorithm]),
     case chunker_engine:hash(binary(Data, [Data, Algorithm]), Algorithm) of
-        <<_:256>> = Digest -> Digest;
+        Digest when is_binary(Digest) -> Digest;
         {error, Reason} -> error(Reason)
     end.
 
@@ -424,7 +424,7 @@ compressor_finish(Compressor) -> chunker_engine:compress_finish(Compressor).
 
 %% @doc Frees what a compressor holds, before its end.
 -spec compressor_close(compressor()) -> ok.
-compressor_close(Compressor) -> chunker_engine:close_coder(Compressor).
+compressor_close(Compressor) -> chunker_engine:close_compressor(Compressor).
 
 %% @equiv decompressor([])
 -spec decompressor() -> {ok, decompressor()} | {error, error()}.
@@ -456,7 +456,7 @@ decompressor_finish(Decompressor) -> chunker_engine:decompress_finish(Decompress
 
 %% @doc Frees what a decompressor holds, before its end.
 -spec decompressor_close(decompressor()) -> ok.
-decompressor_close(Decompressor) -> chunker_engine:close_coder(Decompressor).
+decompressor_close(Decompressor) -> chunker_engine:close_decompressor(Decompressor).
 
 %% @doc What this build of Chunker is, and what it uses of this machine. Raises `{invalid_options, Details}' if the
 %% environment variable `CHUNKER_KERNEL' asks for a scan kernel that this CPU cannot run.

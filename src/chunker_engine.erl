@@ -9,8 +9,8 @@
 -export([to_nix_base32/1, from_nix_base32/1]).
 -export([chunk_files/3, hash_batch/3]).
 -export([compress/3, decompress/2, compress_batch/3, decompress_batch/3, detect_format/1, train_dictionary/2]).
--export([open_compressor/1, compress_update/2, compress_finish/1]).
--export([open_decompressor/1, decompress_update/2, decompress_finish/1, close_coder/1]).
+-export([open_compressor/1, compress_update/2, compress_finish/1, close_compressor/1]).
+-export([open_decompressor/1, decompress_update/2, decompress_finish/1, close_decompressor/1]).
 -export([parse_narinfo/1, narinfo_text/1, narinfo_fingerprint/1, sign_narinfo/2, verify_narinfo/2]).
 -export([generate_key/1, public_key/1]).
 -export([nar_data/2, nar_file/2, nar_open/1, nar_push/2, nar_finish/1, nar_close/1]).
@@ -18,7 +18,7 @@
 -export([nar_dump_file/2, nar_dump_open/1, nar_dump_next/1, nar_dump_close/1]).
 -export([open_cache/1, is_cache/1, cache_get/3, cache_put/3, cache_stats/1, cache_clear/1]).
 -export([open_file/2, open_pieces/1, next/1, push/2, finish/1, close/1]).
--export_type([chunk/0, loaded/0, noted/1, entries/0, references/0, failure/0, stream/0, coder/0, cache/0]).
+-export_type([chunk/0, loaded/0, noted/1, entries/0, references/0, failure/0, stream/0, compressor/0, decompressor/0, cache/0]).
 -export_type([nar_wanted/0, nar_reader/0, nar_entry/0, nar_dump/0]).
 
 -type chunk() :: {Offset :: non_neg_integer(), Length :: pos_integer(), Hash :: <<_:256>>}.
@@ -40,7 +40,8 @@
 -type nar_answer() :: {ok, [nar_entry()] | binary() | done} | failure().
 -opaque nar_reader() :: {nar_wanted(), reference()}.
 -opaque nar_dump() :: reference().
--opaque coder() :: reference().
+-opaque compressor() :: reference().
+-opaque decompressor() :: reference().
 -opaque cache() :: reference().
 -opaque stream() :: {regular | special | pieces, reference()}.
 
@@ -219,41 +220,45 @@ detect_format(Data) -> ?NIF:detect_codec(Data).
 -spec train_dictionary([binary()], MaxSize :: integer()) -> {ok, binary()} | failure().
 train_dictionary(Samples, MaxSize) -> ?NIF:train_dictionary(Samples, MaxSize).
 
--spec open_compressor(chunker_options:compression()) -> {ok, coder()} | failure().
+-spec open_compressor(chunker_options:compression()) -> {ok, compressor()} | failure().
 open_compressor(Options) -> ?NIF:compressor_new(Options).
 
 %% So much goes to a coder at a time: the slowest of them takes a tenth of a second for it, within which a caller that
 %% died is noticed.
 -define(CODER_PIECE, 131_072).
 
--spec compress_update(coder(), binary()) -> {ok, [binary()]} | failure().
-compress_update(Coder, <<Piece:?CODER_PIECE/binary, Rest/binary>>) when Rest =/= <<>> ->
-    case ?NIF:compressor_update(Coder, Piece) of
+-spec compress_update(compressor(), binary()) -> {ok, [binary()]} | failure().
+compress_update(Compressor, <<Piece:?CODER_PIECE/binary, Rest/binary>>) when Rest =/= <<>> ->
+    case ?NIF:compressor_update(Compressor, Piece) of
         {ok, Output} ->
-            case compress_update(Coder, Rest) of
+            case compress_update(Compressor, Rest) of
                 {ok, More} -> {ok, [Output | More]};
                 Failure -> Failure
             end;
         Failure ->
             Failure
     end;
-compress_update(Coder, Piece) ->
-    case ?NIF:compressor_update(Coder, Piece) of
+compress_update(Compressor, Piece) ->
+    case ?NIF:compressor_update(Compressor, Piece) of
         {ok, Output} -> {ok, [Output]};
         Failure -> Failure
     end.
 
--spec compress_finish(coder()) -> {ok, binary()} | failure().
-compress_finish(Coder) -> ?NIF:compressor_finish(Coder).
+-spec compress_finish(compressor()) -> {ok, binary()} | failure().
+compress_finish(Compressor) -> ?NIF:compressor_finish(Compressor).
 
--spec open_decompressor(chunker_options:decompression()) -> {ok, coder()} | failure().
+%% Frees what a compressor holds. It is also freed when no process holds it any more.
+-spec close_compressor(compressor()) -> ok.
+close_compressor(Compressor) -> ?NIF:compressor_close(Compressor).
+
+-spec open_decompressor(chunker_options:decompression()) -> {ok, decompressor()} | failure().
 open_decompressor(Options) -> ?NIF:decompressor_new(Options).
 
 %% At most 1 MiB of output, and what is to be given next: `done' if all was taken.
--spec decompress_update(coder(), binary()) -> {ok, binary(), {more, binary()} | done} | failure().
-decompress_update(Coder, Input) ->
+-spec decompress_update(decompressor(), binary()) -> {ok, binary(), {more, binary()} | done} | failure().
+decompress_update(Decompressor, Input) ->
     Piece = binary:part(Input, 0, min(byte_size(Input), ?CODER_PIECE)),
-    case ?NIF:decompressor_update(Coder, Piece) of
+    case ?NIF:decompressor_update(Decompressor, Piece) of
         {ok, Output, Consumed, State} ->
             <<_:Consumed/binary, Rest/binary>> = Input,
             case {Rest, State} of
@@ -264,12 +269,12 @@ decompress_update(Coder, Input) ->
             Failure
     end.
 
--spec decompress_finish(coder()) -> {ok, binary()} | failure().
-decompress_finish(Coder) -> ?NIF:decompressor_finish(Coder).
+-spec decompress_finish(decompressor()) -> {ok, binary()} | failure().
+decompress_finish(Decompressor) -> ?NIF:decompressor_finish(Decompressor).
 
-%% Frees what a coder holds. It is also freed when no process holds the coder any more.
--spec close_coder(coder()) -> ok.
-close_coder(Coder) -> ?NIF:coder_close(Coder).
+%% As {@link close_compressor/1}.
+-spec close_decompressor(decompressor()) -> ok.
+close_decompressor(Decompressor) -> ?NIF:decompressor_close(Decompressor).
 
 -spec hash(binary(), chunker:algorithm()) -> <<_:256>> | failure().
 hash(Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:hash_small(Data, Algorithm);

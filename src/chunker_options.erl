@@ -142,11 +142,9 @@ dictionary(Options) ->
     with(Options, [{max_size, 112_640, integer}], [fun(#{max_size := Size}) -> {ok, Size} end]).
 
 -spec algorithm(term()) -> ok | {badarg, binary()}.
-algorithm(Algorithm) ->
-    case lists:member(Algorithm, algorithms()) of
-        true -> ok;
-        false -> badarg("the algorithm must be blake3 or sha256, not ~tp", [Algorithm])
-    end.
+algorithm(blake3) -> ok;
+algorithm(sha256) -> ok;
+algorithm(Other) -> badarg("the algorithm must be blake3 or sha256, not ~tp", [Other]).
 
 %% The number of threads that the application's environment asks for, by default that of dirty CPU schedulers online.
 -spec threads() -> pos_integer().

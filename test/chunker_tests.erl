@@ -456,6 +456,13 @@ coders_test() ->
         codecs()
     ),
     {ok, Open} = chunker:compressor(),
+    %% Taken for a decompressor, it is refused and stays open.
+    [?assertError(badarg, Call()) || Call <- [
+        fun() -> chunker:decompressor_update(Open, "a") end,
+        fun() -> chunker:decompressor_finish(Open) end,
+        fun() -> chunker:decompressor_close(Open) end
+    ]],
+    {ok, _} = chunker:compressor_update(Open, "a"),
     ok = chunker:compressor_close(Open),
     ok = chunker:compressor_close(Open),
     ?assertEqual({error, {cancelled, #{}}}, chunker:compressor_update(Open, "a")).

@@ -56,8 +56,8 @@ defmodule Chunker.CompressionTest do
 
   # How often the calling process closes a coder while `fun` runs, with what the function gives.
   defp closes(fun) do
-    mfa = {Chunker.Native, :coder_close, 1}
-    :erlang.trace_pattern(mfa, true, [])
+    mfas = for name <- [:compressor_close, :decompressor_close], do: {Chunker.Native, name, 1}
+    for mfa <- mfas, do: :erlang.trace_pattern(mfa, true, [])
     tracer = self()
     caller = spawn_link(fn -> receive(do: (:go -> send(tracer, {:result, fun.()}))) end)
     :erlang.trace(caller, true, [:call])
@@ -65,13 +65,13 @@ defmodule Chunker.CompressionTest do
     assert_receive {:result, result}, 60_000
     reference = :erlang.trace_delivered(caller)
     assert_receive {:trace_delivered, ^caller, ^reference}
-    :erlang.trace_pattern(mfa, false, [])
+    for mfa <- mfas, do: :erlang.trace_pattern(mfa, false, [])
     {count_closes(), result}
   end
 
   defp count_closes do
     receive do
-      {:trace, _, :call, {Chunker.Native, :coder_close, _}} -> 1 + count_closes()
+      {:trace, _, :call, {Chunker.Native, _close, _}} -> 1 + count_closes()
     after
       0 -> 0
     end
@@ -828,9 +828,25 @@ defmodule Chunker.CompressionTest do
     test "are good after a mistake of the programmer" do
       {:ok, compressor} = Compressor.new()
       assert_raise ArgumentError, fn -> Compressor.update(compressor, :data) end
+      {:ok, decompressor} = Decompressor.new()
+
+      # Each taken for the other.
+      for call <- [
+            fn -> :chunker.decompressor_update(compressor.coder, "a") end,
+            fn -> :chunker.decompressor_finish(compressor.coder) end,
+            fn -> :chunker.decompressor_close(compressor.coder) end,
+            fn -> :chunker.compressor_update(decompressor.coder, "a") end,
+            fn -> :chunker.compressor_finish(decompressor.coder) end,
+            fn -> :chunker.compressor_close(decompressor.coder) end
+          ] do
+        assert_raise ArgumentError, call
+      end
+
       {:ok, one} = Compressor.update(compressor, "content")
       {:ok, two} = Compressor.finish(compressor)
-      assert Chunker.decompress!([one, two]) == "content"
+      assert {:ok, content} = Decompressor.update(decompressor, [one, two])
+      assert IO.iodata_to_binary(content) == "content"
+      assert {:ok, _} = Decompressor.finish(decompressor)
     end
 
     test "can be handed to another process" do
@@ -871,8 +887,10 @@ defmodule Chunker.CompressionTest do
     data = Base.encode64(:rand.bytes(75_000_000))
     noise = for codec <- [:xz, :bzip2], into: %{}, do: {codec, :binary.copy(Chunker.compress!(binary_part(data, 0, 1_000_000), codec: codec), 60)}
     zeros = :binary.copy(Chunker.compress!(:binary.copy(<<0>>, 16_777_216)), 60)
+    samples = for <<sample::binary-size(100) <- binary_part(data, 0, 20_000_000)>>, do: sample
 
     calls = [
+      fn -> Chunker.train_dictionary(samples) end,
       fn -> Chunker.compress(data, codec: :xz, level: 9) end,
       fn -> Chunker.compress(data, level: 19) end,
       fn -> Chunker.compress(data, codec: :bzip2) end,
@@ -896,6 +914,6 @@ defmodule Chunker.CompressionTest do
     ebin = Path.join(Mix.Project.app_path(), "ebin")
     arguments = ["--erl", "+SDcpu 1:1", "-pa", ebin, "-e", code]
     {output, status} = System.cmd("elixir", arguments, stderr_to_stdout: true)
-    assert {output, status} == {String.duplicate("free\n", 9), 0}
+    assert {output, status} == {String.duplicate("free\n", 10), 0}
   end
 end

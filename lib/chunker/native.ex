@@ -34,10 +34,11 @@ defmodule Chunker.Native do
   def compressor_new(_options), do: not_loaded()
   def compressor_update(_coder, _piece), do: not_loaded()
   def compressor_finish(_coder), do: not_loaded()
+  def compressor_close(_coder), do: not_loaded()
   def decompressor_new(_options), do: not_loaded()
   def decompressor_update(_coder, _piece), do: not_loaded()
   def decompressor_finish(_coder), do: not_loaded()
-  def coder_close(_coder), do: not_loaded()
+  def decompressor_close(_coder), do: not_loaded()
 
   def stream_file(_path, _options, _compression, _whole), do: not_loaded()
   def stream_pieces(_options, _compression, _whole), do: not_loaded()

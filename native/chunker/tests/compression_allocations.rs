@@ -5,8 +5,8 @@
 
 use allocation_counter::{AllocationInfo, measure};
 use chunker::compression::{
-    Codec, CompressOptions, CompressionScratch, DecompressOptions, Dictionary, compress, compress_into,
-    decompress_into, train_dictionary,
+    Codec, CompressOptions, CompressionScratch, DecompressOptions, Dictionary, ScratchPool, compress,
+    compress_into, decompress_into, train_dictionary,
 };
 
 /// Contents of a kind, of a few sizes up to `largest`, the largest first.
@@ -136,4 +136,22 @@ fn the_end_of_a_limit_is_found_without_allocating_too() {
         let info = measure(twice);
         assert!(nothing(&info), "{codec}: {info:?}");
     }
+}
+
+#[test]
+fn a_pool_lends_what_it_got_back() {
+    let (content, scratches) = (&contents(400_000)[0], ScratchPool::new());
+    let options = CompressOptions::new(Codec::Zstd);
+    let (mut one, mut another) = (Vec::new(), Vec::new());
+    // Two at the same time, which cannot be the same.
+    let mut two = || {
+        scratches.lend(|outer| {
+            compress_into(content, &options, outer, &mut one).expect("memory");
+            scratches.lend(|inner| compress_into(content, &options, inner, &mut another).expect("memory"));
+        });
+    };
+    two();
+    let info = measure(&mut two);
+    assert!(nothing(&info), "{info:?}");
+    assert!(one == another);
 }

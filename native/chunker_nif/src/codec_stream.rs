@@ -5,44 +5,44 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chunker::compression::{Decoder, Encoder as Compressor};
+use chunker::compression::{Decoder as Decompressor, Encoder as Compressor};
 use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::blob::binary;
-use crate::failure::Failure;
 use crate::guard::guard;
 use crate::options::{Compression, Decompression};
 
 /// The most that a decoder gives at a time, in bytes: what it is given may unpack to a thousand times as much.
 const PIECE: usize = 1 << 20;
 
-pub(crate) struct Coder {
-    state: Mutex<Option<State>>,
+/// What compresses or decompresses, between two calls. Each is a kind of resource of its own, so that neither can be taken
+/// for the other.
+pub(crate) struct Coder<T> {
+    state: Mutex<Option<T>>,
     /// Set for good by whoever closes the coder, also while another process is inside a call.
     closed: AtomicBool,
 }
 
-enum State {
-    Compressor(Compressor),
-    Decompressor(Decoder),
-}
+#[rustler::resource_impl]
+impl Resource for Coder<Compressor> {}
 
 #[rustler::resource_impl]
-impl Resource for Coder {}
+impl Resource for Coder<Decompressor> {}
 
-impl Coder {
-    fn holding(state: State) -> ResourceArc<Self> {
-        ResourceArc::new(Self { state: Mutex::new(Some(state)), closed: AtomicBool::new(false) })
+impl<T> Coder<T> {
+    fn new(state: T) -> Self {
+        Self { state: Mutex::new(Some(state)), closed: AtomicBool::new(false) }
     }
 
     /// Takes the state out for the time of a call; an error or a panic in it leaves the coder closed. It is also closed
     /// for a second process that calls meanwhile.
-    fn take(&self) -> Option<State> {
-        self.state.try_lock().ok().and_then(|mut state| state.take())
+    fn take(&self) -> Result<T, chunker::Error> {
+        let state = self.state.try_lock().ok().and_then(|mut state| state.take());
+        state.ok_or(chunker::Error::Cancelled)
     }
 
-    fn put(&self, state: State) {
+    fn put(&self, state: T) {
         if let Ok(mut place) = self.state.lock() {
             // Under the lock, so that a `close` meanwhile either shows here or finds the state in its place.
             if !self.closed.load(Ordering::Acquire) {
@@ -60,37 +60,36 @@ impl Coder {
     }
 }
 
-fn closed<'a>() -> Failure<'a> {
-    chunker::Error::Cancelled.into()
-}
-
 /// `{ok, Coder}`
 #[rustler::nif(schedule = "DirtyCpu")]
 fn compressor_new<'a>(env: Env<'a>, options: Compression<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
         let compressor = Compressor::new(&options.checked()?).map_err(chunker::Error::from)?;
-        Ok((atoms::ok(), Coder::holding(State::Compressor(compressor))).encode(env))
+        Ok((atoms::ok(), ResourceArc::new(Coder::new(compressor))).encode(env))
     })
 }
 
 /// `{ok, Output}`, which may be empty.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn compressor_update<'a>(env: Env<'a>, coder: ResourceArc<Coder>, piece: Binary<'a>) -> NifResult<Term<'a>> {
+fn compressor_update<'a>(
+    env: Env<'a>,
+    coder: ResourceArc<Coder<Compressor>>,
+    piece: Binary<'a>,
+) -> NifResult<Term<'a>> {
     guard(env, || {
-        let Some(State::Compressor(mut compressor)) = coder.take() else { return Err(closed()) };
+        let mut compressor = coder.take()?;
         let mut out = Vec::new();
         compressor.update(&piece, &mut out).map_err(chunker::Error::from)?;
-        coder.put(State::Compressor(compressor));
+        coder.put(compressor);
         Ok((atoms::ok(), binary(env, out)).encode(env))
     })
 }
 
 /// `{ok, Output}`
 #[rustler::nif(schedule = "DirtyCpu")]
-fn compressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Coder>) -> NifResult<Term<'a>> {
+fn compressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Coder<Compressor>>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let Some(State::Compressor(compressor)) = coder.take() else { return Err(closed()) };
-        let mut out = Vec::new();
+        let (compressor, mut out) = (coder.take()?, Vec::new());
         compressor.finish(&mut out).map_err(chunker::Error::from)?;
         Ok((atoms::ok(), binary(env, out)).encode(env))
     })
@@ -100,8 +99,8 @@ fn compressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Coder>) -> NifResult<T
 #[rustler::nif(schedule = "DirtyCpu")]
 fn decompressor_new<'a>(env: Env<'a>, options: Decompression<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let decompressor = Decoder::new(&options.checked()?).map_err(chunker::Error::from)?;
-        Ok((atoms::ok(), Coder::holding(State::Decompressor(decompressor))).encode(env))
+        let decompressor = Decompressor::new(&options.checked()?).map_err(chunker::Error::from)?;
+        Ok((atoms::ok(), ResourceArc::new(Coder::new(decompressor))).encode(env))
     })
 }
 
@@ -110,14 +109,14 @@ fn decompressor_new<'a>(env: Env<'a>, options: Decompression<'a>) -> NifResult<T
 #[rustler::nif(schedule = "DirtyCpu")]
 fn decompressor_update<'a>(
     env: Env<'a>,
-    coder: ResourceArc<Coder>,
+    coder: ResourceArc<Coder<Decompressor>>,
     piece: Binary<'a>,
 ) -> NifResult<Term<'a>> {
     guard(env, || {
-        let Some(State::Decompressor(mut decompressor)) = coder.take() else { return Err(closed()) };
+        let mut decompressor = coder.take()?;
         let mut out = Vec::new();
         let progress = decompressor.update_some(&piece, PIECE, &mut out).map_err(chunker::Error::from)?;
-        coder.put(State::Decompressor(decompressor));
+        coder.put(decompressor);
         let state = if progress.pending { atoms::more() } else { atoms::done() };
         Ok((atoms::ok(), binary(env, out), progress.consumed, state).encode(env))
     })
@@ -125,18 +124,26 @@ fn decompressor_update<'a>(
 
 /// `{ok, Output}`
 #[rustler::nif(schedule = "DirtyCpu")]
-fn decompressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Coder>) -> NifResult<Term<'a>> {
+fn decompressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Coder<Decompressor>>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let Some(State::Decompressor(decompressor)) = coder.take() else { return Err(closed()) };
-        let mut out = Vec::new();
+        let (decompressor, mut out) = (coder.take()?, Vec::new());
         decompressor.finish(&mut out).map_err(chunker::Error::from)?;
         Ok((atoms::ok(), binary(env, out)).encode(env))
     })
 }
 
-/// Frees what a coder holds, at once.
+/// Frees what a compressor holds, at once.
 #[rustler::nif]
-fn coder_close<'a>(env: Env<'a>, coder: ResourceArc<Coder>) -> NifResult<Term<'a>> {
+fn compressor_close<'a>(env: Env<'a>, coder: ResourceArc<Coder<Compressor>>) -> NifResult<Term<'a>> {
+    guard(env, || {
+        coder.close();
+        Ok(atoms::ok().encode(env))
+    })
+}
+
+/// Frees what a decompressor holds, at once.
+#[rustler::nif]
+fn decompressor_close<'a>(env: Env<'a>, coder: ResourceArc<Coder<Decompressor>>) -> NifResult<Term<'a>> {
     guard(env, || {
         coder.close();
         Ok(atoms::ok().encode(env))

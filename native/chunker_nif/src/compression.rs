@@ -1,6 +1,9 @@
 //! Compression and decompression of whole binaries.
 
-use chunker::compression::{CompressionScratch, compress_or_give_up, decompress_or_give_up, detect_format};
+use chunker::compression::{
+    CompressionScratch, compress_or_give_up, decompress_or_give_up, detect_format,
+    train_dictionary_or_give_up,
+};
 use rustler::{Binary, Encoder, Env, NifResult, Term};
 
 use crate::atoms;
@@ -47,20 +50,16 @@ fn detect<'a>(env: Env<'a>, data: &[u8]) -> Result<Term<'a>, Failure<'a>> {
 fn train_dictionary<'a>(env: Env<'a>, samples: Vec<Binary<'a>>, size: Term<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
         let samples: Vec<&[u8]> = samples.iter().map(Binary::as_slice).collect();
-        let dictionary = train(&samples, size)?;
-        Ok((atoms::ok(), binary(env, dictionary)).encode(env))
-    })
-}
-
-fn train<'a>(samples: &[&[u8]], size: Term<'a>) -> Result<Vec<u8>, Failure<'a>> {
-    // 100 MiB is far more than any dictionary is good for.
-    let most = 100 << 20;
-    match size.decode() {
-        Ok(size) if (256..=most).contains(&size) => {
-            let dictionary =
-                chunker::compression::train_dictionary(samples, size).map_err(chunker::Error::from)?;
-            Ok(dictionary.as_bytes().to_vec())
+        // 100 MiB is far more than any dictionary is good for.
+        let most = 100 << 20;
+        match size.decode() {
+            Ok(size) if (256..=most).contains(&size) => {
+                let dictionary = train_dictionary_or_give_up(&samples, size, &caller_died(env))?;
+                Ok((atoms::ok(), binary(env, dictionary.as_bytes().to_vec())).encode(env))
+            }
+            _ => {
+                Err(Failure::OutOfRange { option: "max_size", value: size, allowed: format!("256..{most}") })
+            }
         }
-        _ => Err(Failure::OutOfRange { option: "max_size", value: size, allowed: format!("256..{most}") }),
-    }
+    })
 }

@@ -21,7 +21,8 @@ mod stream;
 
 mod atoms {
     rustler::atoms! {
-        ok, error, regular, special, more, done, wait, chunker_progress, directory, symlink, nil, auto
+        ok, error, regular, special, more, done, wait, chunker_progress, directory, symlink, nil, auto,
+        blake3, sha256
     }
 }
 

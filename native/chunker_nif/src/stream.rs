@@ -3,11 +3,10 @@
 //! A stream is a resource: when no process holds it any more, its file is closed and its work stops.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use chunker::GiveUp;
 use chunker::chunking::{Chunk, ChunkBytes, Pieces, Reader, Step};
-use chunker::compression::{CompressOptions, CompressionScratch, compress_or_give_up};
+use chunker::compression::{ScratchPool, compress_or_give_up};
 use chunker::file::{Input, Kind};
 use chunker::hashing::{Digest, Hasher, Whole};
 use chunker::nar::notes::Note;
@@ -105,32 +104,23 @@ fn loading<'a>(
     let hashed = Chunk::hashed(options.digester()?);
     let compressor = match compression {
         None => None,
-        Some(compression) => Some(Arc::new((compression.checked()?, Mutex::new(Vec::new())))),
+        Some(compression) => Some(Arc::new((compression.checked()?, ScratchPool::new()))),
     };
     Ok(move |bytes: &ChunkBytes<'_>| {
         let mut data = OwnedBinary::new(bytes.length);
         bytes.copy_to(data.as_mut_slice());
         let compressed = match compressor.as_deref() {
             None => None,
-            Some((compression, scratches)) => Some(compress(&data, compression, scratches, bytes.give_up)?),
+            Some((compression, scratches)) => {
+                let mut out = Vec::new();
+                scratches.lend(|scratch| {
+                    compress_or_give_up(&data, compression, scratch, &mut out, bytes.give_up)
+                })?;
+                Some(out)
+            }
         };
         Ok(Loaded { chunk: hashed(bytes), data, compressed, note: bytes.note.cloned().map(Box::new) })
     })
-}
-
-/// Compresses with a scratch that is at hand; there come to be as many as there are threads.
-fn compress(
-    data: &[u8],
-    options: &CompressOptions,
-    scratches: &Mutex<Vec<CompressionScratch>>,
-    give_up: GiveUp<'_>,
-) -> Result<Vec<u8>, chunker::Error> {
-    let lock = || scratches.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut scratch = lock().pop().unwrap_or_default();
-    let mut out = Vec::new();
-    let result = compress_or_give_up(data, options, &mut scratch, &mut out, give_up);
-    lock().push(scratch);
-    result.map(|()| out)
 }
 
 /// `{Offset, Length, Hash, Data, Compressed | nil}`, with notes if there are any.

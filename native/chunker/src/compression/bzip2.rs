@@ -4,7 +4,7 @@ use bzip2::{Action, Compress, Compression, Decompress, Error, Status};
 
 use super::limit::{Flow, Output};
 use super::stream::{Decode, Encode};
-use super::{Codec, CompressOptions, CompressionError, CompressionScratch, DecompressOptions, Failure};
+use super::{Codec, CompressionError, Failure};
 
 /// How hard the library tries to sort repetitive data before it turns to the way that is always slow: 0 stands for its
 /// default of 30, which is also what the `bzip2` program uses.
@@ -16,7 +16,7 @@ const WORK_FACTOR: u32 = 0;
 ///
 /// [`CompressionError::InvalidLevel`].
 pub fn compress_bzip2(data: &[u8], level: Option<i32>) -> Result<Vec<u8>, CompressionError> {
-    super::compress(data, &CompressOptions::new(Codec::Bzip2).level(level))
+    Codec::Bzip2.compress(data, level)
 }
 
 /// Like [`compress_bzip2`], but replaces the content of `out`, whose capacity is reused. On an error `out` is empty.
@@ -25,12 +25,7 @@ pub fn compress_bzip2_into(
     level: Option<i32>,
     out: &mut Vec<u8>,
 ) -> Result<(), CompressionError> {
-    super::compress_into(
-        data,
-        &CompressOptions::new(Codec::Bzip2).level(level),
-        &mut CompressionScratch::new(),
-        out,
-    )
+    Codec::Bzip2.compress_into(data, level, out)
 }
 
 /// Decompresses bzip2 streams, of at most `limit` bytes of content together.
@@ -39,17 +34,12 @@ pub fn compress_bzip2_into(
 ///
 /// [`CompressionError::SizeExceeded`]; [`CompressionError::DecompressionFailed`].
 pub fn decompress_bzip2(data: &[u8], limit: u64) -> Result<Vec<u8>, CompressionError> {
-    super::decompress(data, &DecompressOptions::new().codec(Codec::Bzip2).limit(limit))
+    Codec::Bzip2.decompress(data, limit)
 }
 
 /// Like [`decompress_bzip2`], but replaces the content of `out`, whose capacity is reused. On an error `out` is empty.
 pub fn decompress_bzip2_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Result<(), CompressionError> {
-    super::decompress_into(
-        data,
-        &DecompressOptions::new().codec(Codec::Bzip2).limit(limit),
-        &mut CompressionScratch::new(),
-        out,
-    )
+    Codec::Bzip2.decompress_into(data, limit, out)
 }
 
 fn compression_failed(why: Failure) -> CompressionError {

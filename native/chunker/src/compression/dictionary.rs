@@ -1,10 +1,22 @@
 //! Dictionaries: what many small contents have in common, so that each need not say it again. Only zstd has them.
 
 use std::sync::Arc;
+#[cfg(feature = "zstd")]
+use std::{
+    panic::resume_unwind,
+    sync::atomic::{AtomicUsize, Ordering},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
 
 #[cfg(feature = "zstd")]
 use super::Failure;
 use super::{Codec, CompressionError};
+use crate::GiveUp;
+use crate::error::Error;
+#[cfg(feature = "zstd")]
+use crate::error::IoError;
 
 /// The magic of a dictionary that was trained, RFC 8878, section 5.
 const MAGIC: [u8; 4] = [0x37, 0xa4, 0x30, 0xec];
@@ -77,7 +89,7 @@ pub fn train_dictionary<S: AsRef<[u8]>>(
     max_size: usize,
 ) -> Result<Dictionary, CompressionError> {
     #[cfg(feature = "zstd")]
-    return train(samples, max_size);
+    return Training::new(samples, max_size)?.run();
     #[cfg(not(feature = "zstd"))]
     {
         let _ = (samples, max_size);
@@ -85,23 +97,120 @@ pub fn train_dictionary<S: AsRef<[u8]>>(
     }
 }
 
-#[cfg(feature = "zstd")]
-fn train<S: AsRef<[u8]>>(samples: &[S], max_size: usize) -> Result<Dictionary, CompressionError> {
-    let failed = |why| CompressionError::CompressionFailed { codec: Codec::Zstd, why };
-    let sizes: Vec<usize> = samples.iter().map(|sample| sample.as_ref().len()).collect();
-    // The library's interface: all samples in one buffer, at most 4 GiB of them, and their number in 32 bits.
-    let total = sizes.iter().try_fold(0u32, |total, &size| total.checked_add(u32::try_from(size).ok()?));
-    let (Some(total), Ok(_)) = (total, u32::try_from(samples.len())) else {
-        return Err(failed(Failure::SamplesUnsuitable));
-    };
-    let mut joined = Vec::new();
-    joined.try_reserve_exact(total as usize).map_err(|_| failed(Failure::OutOfMemory))?;
-    for sample in samples {
-        joined.extend_from_slice(sample.as_ref());
+/// [`train_dictionary`] on a thread of its own, for which whoever gives up does not wait.
+///
+/// The library cannot be interrupted, so the thread comes to its end all the same. There are never more of them than the
+/// machine has cores; a call that finds so many waits for one to end.
+///
+/// # Errors
+///
+/// [`Error::Cancelled`] when `give_up` says so, [`Error::Io`] when the operating system refuses the thread, and those of
+/// [`train_dictionary`] as [`Error::Compression`].
+pub fn train_dictionary_or_give_up<S: AsRef<[u8]>>(
+    samples: &[S],
+    max_size: usize,
+    give_up: GiveUp<'_>,
+) -> Result<Dictionary, Error> {
+    #[cfg(feature = "zstd")]
+    return Training::new(samples, max_size)?.run_or_give_up(give_up);
+    #[cfg(not(feature = "zstd"))]
+    {
+        let _ = give_up;
+        Ok(train_dictionary(samples, max_size)?)
     }
-    let mut dictionary = Vec::new();
-    dictionary.try_reserve_exact(max_size).map_err(|_| failed(Failure::OutOfMemory))?;
-    zstd_safe::train_from_buffer(&mut dictionary, &joined, &sizes)
-        .map_err(|code| failed(super::zstd::training_failure(code)))?;
-    Dictionary::new(&dictionary)
+}
+
+/// How often who waits for a training asks whether to give up.
+#[cfg(feature = "zstd")]
+const NAP: Duration = Duration::from_millis(10);
+
+/// What the library trains on, in the form that it takes.
+#[cfg(feature = "zstd")]
+struct Training {
+    joined: Vec<u8>,
+    sizes: Vec<usize>,
+    dictionary: Vec<u8>,
+}
+
+#[cfg(feature = "zstd")]
+impl Training {
+    fn new<S: AsRef<[u8]>>(samples: &[S], max_size: usize) -> Result<Self, CompressionError> {
+        let sizes: Vec<usize> = samples.iter().map(|sample| sample.as_ref().len()).collect();
+        // The library's interface: all samples in one buffer, at most 4 GiB of them, and their number in 32 bits.
+        let total = sizes.iter().try_fold(0u32, |total, &size| total.checked_add(u32::try_from(size).ok()?));
+        let (Some(total), Ok(_)) = (total, u32::try_from(samples.len())) else {
+            return Err(failed(Failure::SamplesUnsuitable));
+        };
+        let mut joined = Vec::new();
+        joined.try_reserve_exact(total as usize).map_err(|_| failed(Failure::OutOfMemory))?;
+        for sample in samples {
+            joined.extend_from_slice(sample.as_ref());
+        }
+        let mut dictionary = Vec::new();
+        dictionary.try_reserve_exact(max_size).map_err(|_| failed(Failure::OutOfMemory))?;
+        Ok(Self { joined, sizes, dictionary })
+    }
+
+    fn run(mut self) -> Result<Dictionary, CompressionError> {
+        zstd_safe::train_from_buffer(&mut self.dictionary, &self.joined, &self.sizes)
+            .map_err(|code| failed(super::zstd::training_failure(code)))?;
+        Dictionary::new(&self.dictionary)
+    }
+
+    fn run_or_give_up(self, give_up: GiveUp<'_>) -> Result<Dictionary, Error> {
+        let place = loop {
+            match Place::take() {
+                Some(place) => break place,
+                None if give_up() => return Err(Error::Cancelled),
+                None => thread::sleep(NAP),
+            }
+        };
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let trainer = move || {
+            let _place = place;
+            // Nobody may be there any more to take it.
+            let _ = sender.send(self.run());
+        };
+        let thread = thread::Builder::new().name("chunker-train".into()).spawn(trainer);
+        let thread = thread.map_err(|source| IoError { path: None, source })?;
+        loop {
+            match receiver.recv_timeout(NAP) {
+                Ok(result) => return Ok(result?),
+                Err(RecvTimeoutError::Timeout) if give_up() => return Err(Error::Cancelled),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => match thread.join() {
+                    Err(panic) => resume_unwind(panic),
+                    Ok(()) => unreachable!("a trainer that does not panic sends its result"),
+                },
+            }
+        }
+    }
+}
+
+#[cfg(feature = "zstd")]
+fn failed(why: Failure) -> CompressionError {
+    CompressionError::CompressionFailed { codec: Codec::Zstd, why }
+}
+
+/// One of as many trainings under way as the machine has cores, those included that were given up.
+#[cfg(feature = "zstd")]
+struct Place;
+
+#[cfg(feature = "zstd")]
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
+
+#[cfg(feature = "zstd")]
+impl Place {
+    fn take() -> Option<Self> {
+        let most = thread::available_parallelism().map_or(1, usize::from);
+        let one_more = |taken| (taken < most).then_some(taken + 1);
+        TAKEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self)
+    }
+}
+
+#[cfg(feature = "zstd")]
+impl Drop for Place {
+    fn drop(&mut self) {
+        TAKEN.fetch_sub(1, Ordering::Relaxed);
+    }
 }

@@ -21,7 +21,7 @@ use twox_hash::XxHash32;
 use super::detect::{LZ4_MAGIC, SKIPPABLE_HEADER, begins_frame, is_skippable, skippable_size};
 use super::limit::{Budget, Flow, Output};
 use super::stream::{Decode, Encode};
-use super::{Codec, CompressOptions, CompressionError, CompressionScratch, DecompressOptions, Failure};
+use super::{Codec, CompressionError, Failure};
 
 /// The content of a full block, in bytes; the smallest of the format's four sizes, and that of [`WINDOW`].
 ///
@@ -56,19 +56,14 @@ const DICTIONARY: u8 = 0b0000_0001;
 ///
 /// [`CompressionError::InvalidLevel`]; [`CompressionError::CompressionFailed`] without memory.
 pub fn compress_lz4(data: &[u8], level: Option<i32>) -> Result<Vec<u8>, CompressionError> {
-    super::compress(data, &CompressOptions::new(Codec::Lz4).level(level))
+    Codec::Lz4.compress(data, level)
 }
 
 /// Like [`compress_lz4`], but replaces the content of `out`, whose capacity is reused. On an error `out` is empty.
 ///
 /// To keep the tables too, use [`compress_into`](super::compress_into).
 pub fn compress_lz4_into(data: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> Result<(), CompressionError> {
-    super::compress_into(
-        data,
-        &CompressOptions::new(Codec::Lz4).level(level),
-        &mut CompressionScratch::new(),
-        out,
-    )
+    Codec::Lz4.compress_into(data, level, out)
 }
 
 /// Decompresses lz4 frames, of at most `limit` bytes of content together. Skippable frames are skipped.
@@ -77,19 +72,14 @@ pub fn compress_lz4_into(data: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> 
 ///
 /// [`CompressionError::SizeExceeded`]; [`CompressionError::DecompressionFailed`].
 pub fn decompress_lz4(data: &[u8], limit: u64) -> Result<Vec<u8>, CompressionError> {
-    super::decompress(data, &DecompressOptions::new().codec(Codec::Lz4).limit(limit))
+    Codec::Lz4.decompress(data, limit)
 }
 
 /// Like [`decompress_lz4`], but replaces the content of `out`, whose capacity is reused. On an error `out` is empty.
 ///
 /// To keep the buffers too, use [`decompress_into`](super::decompress_into).
 pub fn decompress_lz4_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Result<(), CompressionError> {
-    super::decompress_into(
-        data,
-        &DecompressOptions::new().codec(Codec::Lz4).limit(limit),
-        &mut CompressionScratch::new(),
-        out,
-    )
+    Codec::Lz4.decompress_into(data, limit, out)
 }
 
 fn compression_failed(why: Failure) -> CompressionError {

@@ -57,13 +57,13 @@ use std::ops::RangeInclusive;
 #[cfg(feature = "bzip2")]
 pub use bzip2::{compress_bzip2, compress_bzip2_into, decompress_bzip2, decompress_bzip2_into};
 pub use detect::detect_format;
-pub use dictionary::{Dictionary, train_dictionary};
+pub use dictionary::{Dictionary, train_dictionary, train_dictionary_or_give_up};
 pub use error::{CompressionError, Failure};
 pub use give_up::{compress_or_give_up, decompress_or_give_up};
 pub use limit::{DEFAULT_LIMIT, MAX_WINDOW};
 #[cfg(feature = "lz4")]
 pub use lz4::{compress_lz4, compress_lz4_into, decompress_lz4, decompress_lz4_into};
-pub use scratch::CompressionScratch;
+pub use scratch::{CompressionScratch, ScratchPool};
 pub use strategy::Strategy;
 pub use stream::{Decoder, Encoder, Progress};
 #[cfg(feature = "xz")]
@@ -149,6 +149,33 @@ impl Codec {
         } else {
             Err(CompressionError::InvalidLevel { codec: self, level, min, max })
         }
+    }
+}
+
+// What the functions of each codec have in common.
+#[cfg_attr(not(any(feature = "zstd", feature = "lz4", feature = "xz", feature = "bzip2")), allow(dead_code))]
+impl Codec {
+    fn compress(self, data: &[u8], level: Option<i32>) -> Result<Vec<u8>, CompressionError> {
+        compress(data, &CompressOptions::new(self).level(level))
+    }
+
+    fn compress_into(
+        self,
+        data: &[u8],
+        level: Option<i32>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CompressionError> {
+        let options = CompressOptions::new(self).level(level);
+        compress_into(data, &options, &mut CompressionScratch::new(), out)
+    }
+
+    fn decompress(self, data: &[u8], limit: u64) -> Result<Vec<u8>, CompressionError> {
+        decompress(data, &DecompressOptions::new().codec(self).limit(limit))
+    }
+
+    fn decompress_into(self, data: &[u8], limit: u64, out: &mut Vec<u8>) -> Result<(), CompressionError> {
+        let options = DecompressOptions::new().codec(self).limit(limit);
+        decompress_into(data, &options, &mut CompressionScratch::new(), out)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What one call leaves for the next.
 
+use std::sync::{Mutex, PoisonError};
+
 /// Contexts and buffers that are kept between calls of [`compress_into`](super::compress_into) and
 /// [`decompress_into`](super::decompress_into).
 ///
@@ -38,5 +40,47 @@ impl CompressionScratch {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+}
+
+/// Scratches for work that any thread may do: as many come to be as there are threads that work at once.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "zstd")] {
+/// use chunker::compression::{Codec, CompressOptions, ScratchPool, compress_into};
+///
+/// let options = CompressOptions::new(Codec::Zstd);
+/// let scratches = ScratchPool::new();
+/// std::thread::scope(|threads| {
+///     for chunk in [b"one".as_slice(), b"another"] {
+///         let (options, scratches) = (&options, &scratches);
+///         threads.spawn(move || {
+///             let mut out = Vec::new();
+///             scratches.lend(|scratch| compress_into(chunk, options, scratch, &mut out))
+///         });
+///     }
+/// });
+/// # }
+/// ```
+#[derive(Debug, Default)]
+pub struct ScratchPool(Mutex<Vec<CompressionScratch>>);
+
+impl ScratchPool {
+    /// A pool without scratches; each is made when it is first needed.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Calls `work` with a scratch that nobody else uses meanwhile. If `work` panics, the scratch is gone.
+    pub fn lend<T>(&self, work: impl FnOnce(&mut CompressionScratch) -> T) -> T {
+        // The lock is held for moments only, and never while foreign code runs.
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut scratch = lock().pop().unwrap_or_default();
+        let result = work(&mut scratch);
+        lock().push(scratch);
+        result
     }
 }

@@ -6,7 +6,7 @@ use liblzma::stream::{
 
 use super::limit::{Flow, MAX_WINDOW, Output};
 use super::stream::{Decode, Encode};
-use super::{Codec, CompressOptions, CompressionError, CompressionScratch, DecompressOptions, Failure};
+use super::{Codec, CompressionError, Failure};
 
 /// What the decoder may allocate: the window, and room for its own state, which takes less than 1 MiB.
 const MEMORY: u64 = MAX_WINDOW + (1 << 20);
@@ -21,17 +21,12 @@ const MIN_DICTIONARY: u32 = 4096;
 /// [`CompressionError::InvalidLevel`]; [`CompressionError::CompressionFailed`] without memory, of which level 9 takes up
 /// to 674 MiB.
 pub fn compress_xz(data: &[u8], level: Option<i32>) -> Result<Vec<u8>, CompressionError> {
-    super::compress(data, &CompressOptions::new(Codec::Xz).level(level))
+    Codec::Xz.compress(data, level)
 }
 
 /// Like [`compress_xz`], but replaces the content of `out`, whose capacity is reused. On an error `out` is empty.
 pub fn compress_xz_into(data: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> Result<(), CompressionError> {
-    super::compress_into(
-        data,
-        &CompressOptions::new(Codec::Xz).level(level),
-        &mut CompressionScratch::new(),
-        out,
-    )
+    Codec::Xz.compress_into(data, level, out)
 }
 
 /// Decompresses xz streams, and the padding between and behind them, of at most `limit` bytes of content together.
@@ -40,17 +35,12 @@ pub fn compress_xz_into(data: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> R
 ///
 /// [`CompressionError::SizeExceeded`]; [`CompressionError::DecompressionFailed`].
 pub fn decompress_xz(data: &[u8], limit: u64) -> Result<Vec<u8>, CompressionError> {
-    super::decompress(data, &DecompressOptions::new().codec(Codec::Xz).limit(limit))
+    Codec::Xz.decompress(data, limit)
 }
 
 /// Like [`decompress_xz`], but replaces the content of `out`, whose capacity is reused. On an error `out` is empty.
 pub fn decompress_xz_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Result<(), CompressionError> {
-    super::decompress_into(
-        data,
-        &DecompressOptions::new().codec(Codec::Xz).limit(limit),
-        &mut CompressionScratch::new(),
-        out,
-    )
+    Codec::Xz.decompress_into(data, limit, out)
 }
 
 fn compression_failed(why: Failure) -> CompressionError {

@@ -16,9 +16,7 @@ use zstd_sys::ZSTD_ErrorCode::{self, *};
 use super::detect::{SKIPPABLE_HEADER, ZSTD_MAGIC, begins_frame, is_skippable, skippable_size};
 use super::limit::{Flow, MAX_WINDOW, Output};
 use super::stream::{Decode, Encode};
-use super::{
-    Codec, CompressOptions, CompressionError, CompressionScratch, DecompressOptions, Dictionary, Failure,
-};
+use super::{Codec, CompressionError, Dictionary, Failure};
 
 /// Contexts that grew larger, in bytes, are not kept: levels above 19 take up to a gigabyte for a large content.
 const KEEP: usize = 64 << 20;
@@ -36,7 +34,7 @@ const MAX_HEADER: usize = 18;
 ///
 /// [`CompressionError::InvalidLevel`]; [`CompressionError::CompressionFailed`] without memory.
 pub fn compress_zstd(data: &[u8], level: Option<i32>) -> Result<Vec<u8>, CompressionError> {
-    super::compress(data, &CompressOptions::new(Codec::Zstd).level(level))
+    Codec::Zstd.compress(data, level)
 }
 
 /// Like [`compress_zstd`], but replaces the content of `out`, whose capacity is reused. On an error `out` is empty.
@@ -47,12 +45,7 @@ pub fn compress_zstd_into(
     level: Option<i32>,
     out: &mut Vec<u8>,
 ) -> Result<(), CompressionError> {
-    super::compress_into(
-        data,
-        &CompressOptions::new(Codec::Zstd).level(level),
-        &mut CompressionScratch::new(),
-        out,
-    )
+    Codec::Zstd.compress_into(data, level, out)
 }
 
 /// Decompresses zstd frames, of at most `limit` bytes of content together. Skippable frames are skipped.
@@ -61,19 +54,14 @@ pub fn compress_zstd_into(
 ///
 /// [`CompressionError::SizeExceeded`]; [`CompressionError::DecompressionFailed`].
 pub fn decompress_zstd(data: &[u8], limit: u64) -> Result<Vec<u8>, CompressionError> {
-    super::decompress(data, &DecompressOptions::new().codec(Codec::Zstd).limit(limit))
+    Codec::Zstd.decompress(data, limit)
 }
 
 /// Like [`decompress_zstd`], but replaces the content of `out`, whose capacity is reused. On an error `out` is empty.
 ///
 /// To keep the context too, use [`decompress_into`](super::decompress_into).
 pub fn decompress_zstd_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Result<(), CompressionError> {
-    super::decompress_into(
-        data,
-        &DecompressOptions::new().codec(Codec::Zstd).limit(limit),
-        &mut CompressionScratch::new(),
-        out,
-    )
+    Codec::Zstd.decompress_into(data, limit, out)
 }
 
 fn compression_failed(why: Failure) -> CompressionError {

@@ -185,3 +185,23 @@ fn samples_that_make_no_dictionary_are_refused() {
         assert_eq!(train_dictionary(&samples(), size).unwrap_err(), error);
     }
 }
+
+#[test]
+fn a_training_can_be_given_up() {
+    let dictionary =
+        train_dictionary_or_give_up(&samples(), 16 << 10, &|| false).expect("the samples suffice");
+    assert_eq!(dictionary.as_bytes(), trained().as_bytes());
+    let error = train_dictionary_or_give_up(&samples(), 255, &|| false).unwrap_err();
+    assert_eq!(error.code(), "compression_failed");
+
+    // Each of these calls that finds a place leaves a thread at work for seconds, and the others find no place.
+    let large: Vec<Vec<u8>> = (0..50_000).map(|n| noise(200, n)).collect();
+    let cores = std::thread::available_parallelism().expect("Linux tells it").get();
+    for _ in 0..=cores {
+        let error = train_dictionary_or_give_up(&large, 112_640, &|| true).unwrap_err();
+        assert_eq!(error.code(), "cancelled");
+    }
+    // Who waits gets one in the end.
+    let again = train_dictionary_or_give_up(&samples(), 16 << 10, &|| false).expect("as before");
+    assert_eq!(again.as_bytes(), dictionary.as_bytes());
+}

@@ -94,6 +94,7 @@ pub(crate) fn odd() -> Tree {
 }
 
 /// Trees that are one node.
+#[cfg(feature = "sha256")]
 pub(crate) fn single() -> Vec<Tree> {
     vec![
         file(b""),
