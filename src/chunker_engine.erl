@@ -54,10 +54,12 @@
 
 %% With the data that the chunks are parts of: what was given, unless something was taken out of it.
 -spec chunk_data(binary(), chunker_options:chunking()) -> {ok, [noted(chunk())], binary()} | failure().
-chunk_data(Data, Options) ->
+chunk_data(Data, {_, Nar, _, _} = Options) ->
+    %% A few thousand bytes can hold a hundred entries whose paths have 16 KiB each.
+    Entries = Nar =/= nil andalso element(4, Nar),
     Result =
         if
-            byte_size(Data) =< ?SMALL -> ?NIF:chunk_small_data(Data, Options);
+            byte_size(Data) =< ?SMALL, not Entries -> ?NIF:chunk_small_data(Data, Options);
             true -> ?NIF:chunk_data(Data, Options)
         end,
     case Result of
@@ -82,13 +84,16 @@ read_chunk(Path, {Offset, Length, Hash}, References, Algorithm) when Offset < 1 
 read_chunk(_, {_, Length, _}, _, _) ->
     {error, {buffer_limit_exceeded, #{attempted => Length, limit => 16_777_216}}}.
 
+%% So many references are decoded in a tenth of a millisecond.
+-define(FEW, 1000).
+
 -spec restore_references(binary(), references()) -> {ok, binary()} | failure().
 restore_references(Data, []) ->
     {ok, Data};
 restore_references(Data, References) ->
     case there(References) of
         {error, _} = Failure -> Failure;
-        ok when byte_size(Data) =< ?SMALL -> ?NIF:restore_few_references(Data, References);
+        ok when byte_size(Data) =< ?SMALL, length(References) =< ?FEW -> ?NIF:restore_few_references(Data, References);
         ok -> ?NIF:restore_references(Data, References)
     end.
 

@@ -278,6 +278,9 @@ defmodule Chunker.NarNotesTest do
 
     assert Nar.restore_references(["e", "e"], nil) == {:ok, "ee"}
     assert Nar.restore_references("", []) == {:ok, ""}
+    many = for at <- 0..9_999, do: {at, "x"}
+    all = String.duplicate("x", 10_000)
+    assert Nar.restore_references(String.duplicate("e", 10_000), many) == {:ok, all}
     long = String.duplicate("e", 100_000)
     assert Nar.restore_references(long, [{99_999, "x"}]) == {:ok, binary_part(long, 0, 99_999) <> "x"}
 
