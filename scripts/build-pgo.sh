@@ -61,6 +61,7 @@ llvm_tool() {
 profdata=$(llvm_tool llvm-profdata "scripts/setup --pgo installs it, from rustup (component llvm-tools) or as Debian's llvm-$llvm.")
 if $bolt; then
   llvm_bolt=$(llvm_tool llvm-bolt "It is in Debian's package bolt-$llvm.")
+  strip=$(llvm_tool llvm-strip "It comes with llvm-profdata.")
 fi
 mkdir -p target/pgo
 work=$PWD/target/pgo
@@ -126,7 +127,8 @@ if $bolt; then
   "$llvm_bolt" "$work/relocatable.so" -data "$work/bolt.fdata" -o "$work/bolt.so" -reorder-blocks=ext-tsp \
     -reorder-functions=cdsort -split-functions -split-all-cold -dyno-stats >>"$work/bolt.log" 2>&1 ||
     die "BOLT failed; see $work/bolt.log"
-  strip "$work/bolt.so"
+  # GNU strip does not understand where BOLT puts things.
+  "$strip" "$work/bolt.so"
   cp "$work/bolt.so" "$work/chunker_nif-bolt.so"
   builds+=(bolt)
 fi
