@@ -401,7 +401,12 @@ defmodule Chunker.BatchTest do
       expected = bare(path)
       assert Chunker.chunk_files([to_charlist(path), path]) == [expected, expected]
 
-      for wrong <- [[nil], [1], [{:file, path}], :paths, path, nil] do
+      for wrong <- [nil, 1, {:file, path}] do
+        message = "expected the name of a file, got: " <> inspect(wrong)
+        assert_raise ArgumentError, message, fn -> Chunker.chunk_files([path, wrong]) end
+      end
+
+      for wrong <- [:paths, path, nil] do
         assert_raise FunctionClauseError, fn -> Chunker.chunk_files(wrong) end
       end
     end

@@ -120,15 +120,32 @@ defmodule Chunker.SpecialFilesTest do
       :gen_tcp.close(socket)
     end
 
-    test "that is not a name at all raises" do
-      for wrong <- [nil, :path, 1, {:file, "x"}] do
-        assert_raise FunctionClauseError, fn -> Chunker.chunk_file(wrong) end
-        assert_raise FunctionClauseError, fn -> Chunker.hash_file(wrong, :sha256) end
-      end
+    test "that is not a name at all raises, and says so" do
+      for wrong <- [
+            nil,
+            :path,
+            1,
+            {:file, "x"},
+            %{},
+            <<1::3>>,
+            ["a", :b],
+            ["a" | :b],
+            [-1],
+            [0x110000],
+            [[255, <<255>>]]
+          ] do
+        message = "expected the name of a file, got: " <> inspect(wrong)
 
-      for wrong <- [["a", :b], [-1], [0x110000]] do
-        assert catch_error(Chunker.chunk_file(wrong))
-        assert catch_error(Chunker.hash_file(wrong, :sha256))
+        for call <- [
+              &Chunker.chunk_file/1,
+              &Chunker.hash_file(&1, :sha256),
+              &Chunker.chunk_files([__ENV__.file, &1]),
+              &Chunker.read_chunk(&1, %Chunker.Chunk{offset: 0, length: 1, hash: <<0::256>>}),
+              &Chunker.Nar.hash({:file, &1}),
+              &Chunker.Nar.stream/1
+            ] do
+          assert_raise ArgumentError, message, fn -> call.(wrong) end
+        end
       end
     end
   end

@@ -113,8 +113,10 @@ defmodule Chunker.Error do
   defp show_path(%{path: path}), do: show(path)
   defp show_path(_details), do: "input"
 
-  # Names of files and fields need not be text, and may hold what would move a terminal's cursor.
+  # Names of files and fields need not be text, may hold what would move a terminal's cursor, and may be empty.
   defp show(name) do
-    if String.printable?(name) and not (name =~ ~r/[[:cntrl:]]/u), do: name, else: inspect(name)
+    if String.printable?(name) and not (name =~ ~r/[[:cntrl:]]/u) and name != "",
+      do: name,
+      else: inspect(name, binaries: :as_strings, printable_limit: :infinity)
   end
 end

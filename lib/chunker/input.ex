@@ -16,7 +16,19 @@ defmodule Chunker.Input do
 
   @spec path!(Path.t()) :: binary()
   def path!(path) when is_binary(path), do: path
-  def path!(path), do: IO.chardata_to_string(path)
+
+  def path!(path) when is_list(path) do
+    IO.chardata_to_string(path)
+  rescue
+    _ in [ArgumentError, UnicodeConversionError] -> not_a_path!(path)
+  end
+
+  def path!(path), do: not_a_path!(path)
+
+  @spec not_a_path!(term()) :: no_return()
+  defp not_a_path!(path) do
+    raise ArgumentError, "expected the name of a file, got: " <> inspect(path, limit: 5)
+  end
 
   # What was taken out of a chunk.
   @spec references!(nil | Chunker.Nar.references()) :: Chunker.Nar.references()
