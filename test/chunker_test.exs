@@ -1,4 +1,3 @@
-Code.require_file("attempts.exs", __DIR__)
 Code.require_file("reference.exs", __DIR__)
 
 defmodule ChunkerTest do
@@ -11,7 +10,7 @@ defmodule ChunkerTest do
 
   import Bitwise
   import Chunker.Random
-  alias Chunker.{Attempts, Chunk, Error, Reference}
+  alias Chunker.{Chunk, Error, Reference}
 
   @small [min_size: 64, avg_size: 256, max_size: 1024]
 
@@ -205,41 +204,6 @@ defmodule ChunkerTest do
     test "gives no chunk of nothing, and one of a byte" do
       assert Chunker.chunk_data([]) == {:ok, []}
       assert {:ok, [%Chunk{offset: 0, length: 1, data: "x", compressed: nil}]} = Chunker.chunk_data(["x"])
-    end
-
-    test "does not keep ordinary schedulers waiting" do
-      data = :crypto.strong_rand_bytes(50_000_000)
-      parent = self()
-
-      assert Attempts.once?(fn ->
-               reference = make_ref()
-
-               workers =
-                 for _ <- 1..4 do
-                   Task.async(fn ->
-                     Chunker.chunk_data!(data)
-                     send(parent, reference)
-                   end)
-                 end
-
-               lates = sleep_until(reference, 4, [])
-               Task.await_many(workers)
-
-               # A call on an ordinary scheduler would hold it for 30 ms at least.
-               Enum.count(lates, &(&1 > 100)) <= 2
-             end)
-    end
-  end
-
-  defp sleep_until(_reference, 0, lates), do: lates
-
-  defp sleep_until(reference, count, lates) do
-    before = System.monotonic_time(:millisecond)
-
-    receive do
-      ^reference -> sleep_until(reference, count - 1, lates)
-    after
-      1 -> sleep_until(reference, count, [System.monotonic_time(:millisecond) - before - 1 | lates])
     end
   end
 
@@ -447,28 +411,6 @@ defmodule ChunkerTest do
         assert Exception.message(error) == "not Nix base-32 at character #{position}"
         assert :chunker.from_nix_base32(text) == {:error, {:invalid_base32, %{position: position}}}
       end
-    end
-
-    test "leaves ordinary schedulers free, however long the text is" do
-      bytes = :binary.copy(<<1, 2, 3, 4, 5>>, 2_000_000)
-      parent = self()
-
-      assert Attempts.once?(fn ->
-               # Whoever shares the scheduler with it must not wait.
-               task =
-                 Task.async(fn ->
-                   send(parent, :started)
-                   text = Chunker.to_nix_base32(bytes)
-                   {:ok, ^bytes} = Chunker.from_nix_base32(text)
-                   send(parent, :ended)
-                 end)
-
-               assert_receive :started, 5_000
-               lates = sleep_until(:ended, 1, [])
-               Task.await(task, :infinity)
-               assert lates != []
-               Enum.count(lates, &(&1 > 100)) <= 1
-             end)
     end
   end
 

@@ -2,7 +2,6 @@ defmodule Chunker.MemoryTest do
   # Large inputs, in a VM of their own whose resident memory the kernel tells.
   use ExUnit.Case, async: true
 
-  @moduletag timeout: 300_000
   @mib 1_048_576
   @size 5 * 1024 * @mib
 

@@ -6,7 +6,6 @@ defmodule Chunker.NarInfoNixTest do
   alias Chunker.{Error, NarInfo}
 
   @moduletag :tmp_dir
-  @moduletag timeout: 120_000
 
   # A world of Nix's: a store, its database, and the environment that makes Nix use them.
   defp world(folder, name) do
