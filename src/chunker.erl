@@ -59,10 +59,11 @@
 -export([compressor/0, compressor/1, compressor_update/2, compressor_finish/1, compressor_close/1]).
 -export([decompressor/0, decompressor/1, decompressor_update/2, decompressor_finish/1, decompressor_close/1]).
 -export([to_hex/1, to_nix_base32/1, from_nix_base32/1]).
--export([format_error/2]).
 -export([chunk/1]).
 -export_type([algorithm/0, chunk/0, part/0, codec/0, compressor/0, decompressor/0]).
 -export_type([digest/0, error/0, iterator/0, options/0, source/0]).
+
+-include("chunker_mistakes.hrl").
 
 %% Pieces are gathered up to this size, since a call of the engine costs some microseconds.
 -define(GATHER, 65_536).
@@ -112,8 +113,8 @@ chunk_file(Path) -> chunk_file(Path, []).
 %% regular file shrinks or grows while it is read; `invalid_nar' with `offset' and `why'; `invalid_options'.
 -spec chunk_file(file:name_all(), options()) -> {ok, [chunk()]} | {error, error()}.
 chunk_file(Path, Options) ->
-    Name = path(Path, [Path, Options]),
-    case options(Options, [Path, Options]) of
+    Name = valid(chunker_input:path(Path), [Path, Options], 1),
+    case checked(chunker_options:chunking(Options), [Path, Options], 2) of
         {ok, Checked} -> chunks(chunker_engine:chunk_file(Name, Checked));
         Error -> Error
     end.
@@ -130,7 +131,7 @@ read_chunk(Path, Chunk) -> read_chunk(Path, Chunk, []).
 -spec read_chunk(file:name_all(), chunk(), options()) -> {ok, binary()} | {error, error()}.
 read_chunk(Path, Chunk, Options) ->
     Arguments = [Path, Chunk, Options],
-    Name = path(Path, Arguments),
+    Name = valid(chunker_input:path(Path), Arguments, 1),
     case {checked(chunker_options:hash(Options), Arguments, 3), Chunk} of
         {{ok, Algorithm}, #{offset := Offset, length := Length, hash := <<_:256>> = Hash}} when
             is_integer(Offset), Offset >= 0, is_integer(Length), Length > 0
@@ -138,7 +139,7 @@ read_chunk(Path, Chunk, Options) ->
             References = valid(chunker_input:references(maps:get(references, Chunk, nil)), Arguments, 2),
             chunker_engine:read_chunk(Name, {Offset, Length, Hash}, References, Algorithm);
         {{ok, _}, _} ->
-            badarg(Arguments, 2, <<"must be a chunk">>);
+            ?BADARG(Arguments, 2, <<"must be a chunk">>);
         {Error, _} ->
             Error
     end.
@@ -151,8 +152,8 @@ chunk_data(Data) -> chunk_data(Data, []).
 %% made one binary first.)
 -spec chunk_data(iodata(), options()) -> {ok, [chunk()]} | {error, error()}.
 chunk_data(Data, Options) ->
-    Binary = binary(Data, [Data, Options]),
-    case options(Options, [Data, Options]) of
+    Binary = valid(chunker_input:binary(Data), [Data, Options], 1),
+    case checked(chunker_options:chunking(Options), [Data, Options], 2) of
         {ok, Checked} ->
             case chunker_engine:chunk_data(Binary, Checked) of
                 {ok, Chunks, Bytes} -> {ok, [with_data(chunk(Chunk), Bytes) || Chunk <- Chunks]};
@@ -189,27 +190,34 @@ stream(Source) -> stream(Source, []).
 %% {@link close/1}, or when no process holds it any more.
 -spec stream(source(), options()) -> {ok, iterator()} | {error, error()}.
 stream(Source, Options) ->
-    case checked(chunker_options:stream(Options), [Source, Options]) of
-        {ok, Checked} -> open(Source, Checked, [Source, Options]);
+    Arguments = [Source, Options],
+    case checked(chunker_options:stream(Options), Arguments, 2) of
+        {ok, Checked} -> checked(open(Source, Checked), Arguments, 1);
         Error -> Error
     end.
 
-open({file, Path}, Options, Arguments) ->
-    case chunker_engine:open_file(path(Path, Arguments), Options) of
-        {ok, Stream} -> {ok, {[], file, Stream}};
-        Error -> Error
+open({file, Path}, Options) ->
+    case chunker_input:path(Path) of
+        {ok, Name} ->
+            case chunker_engine:open_file(Name, Options) of
+                {ok, Stream} -> {ok, {[], file, Stream}};
+                Error -> Error
+            end;
+        Wrong ->
+            Wrong
     end;
-open(Pieces, Options, _) when is_list(Pieces); is_function(Pieces, 0) ->
+open(Pieces, Options) when is_list(Pieces); is_function(Pieces, 0) ->
     case chunker_engine:open_pieces(Options) of
         {ok, Stream} ->
             %% Chunks smaller than usual are for somebody who does not want to wait for much input.
             {{{_, _, AvgSize, _, _, _}, _, _, _}, _} = Options,
             Gather = if AvgSize =:= nil -> ?GATHER; true -> min(AvgSize, ?GATHER) end,
             {ok, {[], {Gather, Pieces}, Stream}};
-        Error -> Error
+        Error ->
+            Error
     end;
-open(_, _, Arguments) ->
-    badarg(Arguments, 1, <<"must be {file, Path}, a list of iodata, or a fun that gives {Piece, NextFun} or done">>).
+open(_, _) ->
+    {badarg, <<"must be {file, Path}, a list of iodata, or a fun that gives {Piece, NextFun} or done">>}.
 
 %% @doc The next chunk of a stream, and the iterator after it; `done' after the last chunk.
 %%
@@ -233,7 +241,7 @@ next(Iterator) ->
             {Gather, Pieces} = Source,
             case chunker_input:gather(Pieces, Gather) of
                 {badarg, Message} ->
-                    badarg([Iterator], 1, Message);
+                    ?BADARG([Iterator], 1, Message);
                 done ->
                     case chunker_engine:finish(Stream) of
                         {ok, Chunks} -> next({Chunks, done});
@@ -244,20 +252,23 @@ next(Iterator) ->
                         {ok, Chunks} -> next({Chunks, {Gather, Rest}, Stream});
                         Error -> Error
                     end
-            end
+            end;
+        _ ->
+            ?BADARG([Iterator], 1, <<"must be an iterator">>)
     end.
 
 %% @doc Frees what a stream holds, before its end.
 -spec close(iterator()) -> ok.
 close({_, done}) -> ok;
-close({_, _, Stream}) -> chunker_engine:close(Stream).
+close({_, _, Stream}) -> chunker_engine:close(Stream);
+close(Other) -> ?BADARG([Other], 1, <<"must be an iterator">>).
 
 %% @doc The digest of a binary or an iolist: 32 bytes. Raises `{codec_disabled, Details}' if the algorithm was left out
 %% when Chunker was built.
 -spec hash(iodata(), algorithm()) -> digest().
 hash(Data, Algorithm) ->
-    algorithm(Algorithm, [Data, Algorithm]),
-    case chunker_engine:hash(binary(Data, [Data, Algorithm]), Algorithm) of
+    ok = checked(chunker_options:algorithm(Algorithm), [Data, Algorithm], 2),
+    case chunker_engine:hash(valid(chunker_input:binary(Data), [Data, Algorithm], 1), Algorithm) of
         Digest when is_binary(Digest) -> Digest;
         {error, Reason} -> error(Reason)
     end.
@@ -265,8 +276,8 @@ hash(Data, Algorithm) ->
 %% @doc The digest of a file, in 1 MiB of memory. Errors are those of {@link chunk_file/2}.
 -spec hash_file(file:name_all(), algorithm()) -> {ok, digest()} | {error, error()}.
 hash_file(Path, Algorithm) ->
-    algorithm(Algorithm, [Path, Algorithm]),
-    chunker_engine:hash_file(path(Path, [Path, Algorithm]), Algorithm).
+    ok = checked(chunker_options:algorithm(Algorithm), [Path, Algorithm], 2),
+    chunker_engine:hash_file(valid(chunker_input:path(Path), [Path, Algorithm], 1), Algorithm).
 
 %% @equiv chunk_files(Paths, [])
 -spec chunk_files([file:name_all()]) -> [{ok, [chunk()]} | {error, error()}] | {error, error()}.
@@ -277,8 +288,8 @@ chunk_files(Paths) -> chunk_files(Paths, []).
 -spec chunk_files([file:name_all()], options()) -> [{ok, [chunk()]} | {error, error()}] | {error, error()}.
 chunk_files(Paths, Options) ->
     Arguments = [Paths, Options],
-    Names = [path(Path, Arguments) || Path <- items(Paths, Arguments)],
-    case checked(chunker_options:files(Options), Arguments) of
+    Names = valid(chunker_input:list(fun chunker_input:path/1, Paths), Arguments, 1),
+    case checked(chunker_options:files(Options), Arguments, 2) of
         {ok, {Chunking, Batch}} ->
             case chunker_engine:chunk_files(Names, Chunking, Batch) of
                 {ok, Results} -> [chunks(Result) || Result <- Results];
@@ -296,8 +307,8 @@ hash_batch(Items) -> hash_batch(Items, []).
 -spec hash_batch([iodata()], options()) -> [digest()] | {error, error()}.
 hash_batch(Items, Options) ->
     Arguments = [Items, Options],
-    Binaries = binaries(Items, Arguments),
-    case checked(chunker_options:hash_batch(Options), Arguments) of
+    Binaries = valid(chunker_input:list(fun chunker_input:binary/1, Items), Arguments, 1),
+    case checked(chunker_options:hash_batch(Options), Arguments, 2) of
         {ok, {Algorithm, Batch}} -> unwrap(chunker_engine:hash_batch(Binaries, Algorithm, Batch));
         Error -> Error
     end.
@@ -318,8 +329,8 @@ compress(Data) -> compress(Data, []).
 %% </ul>
 -spec compress(iodata(), options()) -> {ok, binary()} | {ok, {codec(), binary()}} | {error, error()}.
 compress(Data, Options) ->
-    Binary = binary(Data, [Data, Options]),
-    case checked(chunker_options:compression(Options), [Data, Options]) of
+    Binary = valid(chunker_input:binary(Data), [Data, Options], 1),
+    case checked(chunker_options:compression(Options), [Data, Options], 2) of
         {ok, {Compression, Fallback}} -> chunker_engine:compress(Binary, Compression, Fallback);
         Error -> Error
     end.
@@ -338,15 +349,15 @@ decompress(Data) -> decompress(Data, []).
 %% </ul>
 -spec decompress(iodata(), options()) -> {ok, binary()} | {error, error()}.
 decompress(Data, Options) ->
-    Binary = binary(Data, [Data, Options]),
-    case checked(chunker_options:decompression(Options), [Data, Options]) of
+    Binary = valid(chunker_input:binary(Data), [Data, Options], 1),
+    case checked(chunker_options:decompression(Options), [Data, Options], 2) of
         {ok, Decompression} -> chunker_engine:decompress(Binary, Decompression);
         Error -> Error
     end.
 
 %% @doc The codec whose format the data begins with. `unknown_format' comes with the first bytes there are.
 -spec detect_format(iodata()) -> {ok, codec()} | {error, error()}.
-detect_format(Data) -> chunker_engine:detect_format(binary(Data, [Data])).
+detect_format(Data) -> chunker_engine:detect_format(valid(chunker_input:binary(Data), [Data], 1)).
 
 %% @equiv compress_batch(Items, [])
 -spec compress_batch([iodata()]) -> [{ok, binary()} | {error, error()}] | {error, error()}.
@@ -357,8 +368,8 @@ compress_batch(Items) -> compress_batch(Items, []).
 -spec compress_batch([iodata()], options()) -> [{ok, binary()} | {error, error()}] | {error, error()}.
 compress_batch(Items, Options) ->
     Arguments = [Items, Options],
-    Binaries = binaries(Items, Arguments),
-    case checked(chunker_options:compression_batch(Options), Arguments) of
+    Binaries = valid(chunker_input:list(fun chunker_input:binary/1, Items), Arguments, 1),
+    case checked(chunker_options:compression_batch(Options), Arguments, 2) of
         {ok, {Compression, Batch}} -> unwrap(chunker_engine:compress_batch(Binaries, Compression, Batch));
         Error -> Error
     end.
@@ -372,8 +383,8 @@ decompress_batch(Items) -> decompress_batch(Items, []).
 -spec decompress_batch([iodata()], options()) -> [{ok, binary()} | {error, error()}] | {error, error()}.
 decompress_batch(Items, Options) ->
     Arguments = [Items, Options],
-    Binaries = binaries(Items, Arguments),
-    case checked(chunker_options:decompression_batch(Options), Arguments) of
+    Binaries = valid(chunker_input:list(fun chunker_input:binary/1, Items), Arguments, 1),
+    case checked(chunker_options:decompression_batch(Options), Arguments, 2) of
         {ok, {Decompression, Batch}} -> unwrap(chunker_engine:decompress_batch(Binaries, Decompression, Batch));
         Error -> Error
     end.
@@ -387,8 +398,8 @@ train_dictionary(Samples) -> train_dictionary(Samples, []).
 -spec train_dictionary([iodata()], options()) -> {ok, binary()} | {error, error()}.
 train_dictionary(Samples, Options) ->
     Arguments = [Samples, Options],
-    Binaries = binaries(Samples, Arguments),
-    case checked(chunker_options:dictionary(Options), Arguments) of
+    Binaries = valid(chunker_input:list(fun chunker_input:binary/1, Samples), Arguments, 1),
+    case checked(chunker_options:dictionary(Options), Arguments, 2) of
         {ok, MaxSize} -> chunker_engine:train_dictionary(Binaries, MaxSize);
         Error -> Error
     end.
@@ -416,15 +427,19 @@ compressor(Options) ->
 %% @doc Takes the next bytes and gives what they lead to, which may be nothing.
 -spec compressor_update(compressor(), iodata()) -> {ok, iodata()} | {error, error()}.
 compressor_update(Compressor, Data) ->
-    chunker_engine:compress_update(Compressor, binary(Data, [Compressor, Data], 2)).
+    Arguments = [Compressor, Data],
+    Binary = valid(chunker_input:binary(Data), Arguments, 2),
+    handle(fun() -> chunker_engine:compress_update(Compressor, Binary) end, Arguments, <<"must be a compressor">>).
 
 %% @doc Ends the content and gives what is left. The compressor is then closed.
 -spec compressor_finish(compressor()) -> {ok, iodata()} | {error, error()}.
-compressor_finish(Compressor) -> chunker_engine:compress_finish(Compressor).
+compressor_finish(Compressor) ->
+    handle(fun() -> chunker_engine:compress_finish(Compressor) end, [Compressor], <<"must be a compressor">>).
 
 %% @doc Frees what a compressor holds, before its end.
 -spec compressor_close(compressor()) -> ok.
-compressor_close(Compressor) -> chunker_engine:close_compressor(Compressor).
+compressor_close(Compressor) ->
+    handle(fun() -> chunker_engine:close_compressor(Compressor) end, [Compressor], <<"must be a compressor">>).
 
 %% @equiv decompressor([])
 -spec decompressor() -> {ok, decompressor()} | {error, error()}.
@@ -441,7 +456,9 @@ decompressor(Options) ->
 %% @doc Takes the next bytes and gives all that they lead to, which may be nothing. It can be a thousand times as much.
 -spec decompressor_update(decompressor(), iodata()) -> {ok, iodata()} | {error, error()}.
 decompressor_update(Decompressor, Data) ->
-    decompress_all(Decompressor, binary(Data, [Decompressor, Data], 2), []).
+    Arguments = [Decompressor, Data],
+    Binary = valid(chunker_input:binary(Data), Arguments, 2),
+    handle(fun() -> decompress_all(Decompressor, Binary, []) end, Arguments, <<"must be a decompressor">>).
 
 decompress_all(Decompressor, Input, Outputs) ->
     case chunker_engine:decompress_update(Decompressor, Input) of
@@ -452,11 +469,13 @@ decompress_all(Decompressor, Input, Outputs) ->
 
 %% @doc Ends the input, which must have been whole. The decompressor is then closed.
 -spec decompressor_finish(decompressor()) -> {ok, iodata()} | {error, error()}.
-decompressor_finish(Decompressor) -> chunker_engine:decompress_finish(Decompressor).
+decompressor_finish(Decompressor) ->
+    handle(fun() -> chunker_engine:decompress_finish(Decompressor) end, [Decompressor], <<"must be a decompressor">>).
 
 %% @doc Frees what a decompressor holds, before its end.
 -spec decompressor_close(decompressor()) -> ok.
-decompressor_close(Decompressor) -> chunker_engine:close_decompressor(Decompressor).
+decompressor_close(Decompressor) ->
+    handle(fun() -> chunker_engine:close_decompressor(Decompressor) end, [Decompressor], <<"must be a decompressor">>).
 
 %% @doc What this build of Chunker is, and what it uses of this machine. Raises `{invalid_options, Details}' if the
 %% environment variable `CHUNKER_KERNEL' asks for a scan kernel that this CPU cannot run.
@@ -528,48 +547,5 @@ with_note(entries, Entries, Chunk) ->
         ]
     }.
 
-options(Options, Arguments) -> checked(chunker_options:chunking(Options), Arguments).
-
-checked(Result, Arguments) -> checked(Result, Arguments, 2).
-
-checked({badarg, Message}, Arguments, Position) -> badarg(Arguments, Position, Message);
-checked(Result, _, _) -> Result.
-
 unwrap({ok, Value}) -> Value;
 unwrap(Error) -> Error.
-
-algorithm(Algorithm, Arguments) ->
-    case chunker_options:algorithm(Algorithm) of
-        ok -> ok;
-        {badarg, Message} -> badarg(Arguments, 2, Message)
-    end.
-
-binary(Data, Arguments) -> binary(Data, Arguments, 1).
-
-binary(Data, Arguments, Position) -> valid(chunker_input:binary(Data), Arguments, Position).
-
-binaries(Items, Arguments) -> [binary(Item, Arguments) || Item <- items(Items, Arguments)].
-
-items(Items, Arguments) ->
-    try length(Items) of
-        _ -> Items
-    catch
-        error:badarg -> badarg(Arguments, 1, <<"must be a list">>)
-    end.
-
-path(Path, Arguments) -> valid(chunker_input:path(Path), Arguments, 1).
-
-valid({ok, Value}, _, _) -> Value;
-valid({badarg, Message}, Arguments, Position) -> badarg(Arguments, Position, Message).
-
--spec badarg([term()], pos_integer(), binary()) -> no_return().
-badarg(Arguments, Position, Message) ->
-    erlang:error(badarg, Arguments, [{error_info, #{cause => {Position, Message}}}]).
-
-%% @private
-%% What the shell and the logger print of a `badarg' raised here.
-format_error(badarg, [{_, _, _, Info} | _]) ->
-    case proplists:get_value(error_info, Info) of
-        #{cause := {Position, Message}} -> #{Position => Message};
-        _ -> #{}
-    end.

@@ -16,8 +16,10 @@
 -module(chunker_cache).
 
 -export([new/0, new/1, get/3, put/3, stats/1, clear/1]).
--export([format_error/2]).
 -export_type([cache/0, stats/0]).
+
+-include("chunker_mistakes.hrl").
+-compile({inline, [valid_cache/2, out_of_range/2]}).
 
 -opaque cache() :: chunker_engine:cache().
 
@@ -57,53 +59,40 @@ new(Options) ->
         {error, {invalid_options, Details}} ->
             out_of_range(Details, [Options]);
         {badarg, Message} ->
-            badarg([Options], 1, Message)
+            ?BADARG([Options], 1, Message)
     end.
 
 %% @doc The digest of a content, if the cache has it, else `nil'. Counts as a lookup, and as use of what it finds.
 -spec get(cache(), iodata(), chunker:algorithm()) -> chunker:digest() | nil.
 get(Cache, Data, Algorithm) ->
     Arguments = [Cache, Data, Algorithm],
-    check(Cache, Algorithm, Arguments),
-    unwrap(chunker_engine:cache_get(Cache, binary(Data, Arguments), Algorithm)).
+    ok = checked(chunker_options:algorithm(Algorithm), Arguments, 3),
+    Binary = valid(chunker_input:binary(Data), Arguments, 2),
+    unwrap(chunker_engine:cache_get(valid_cache(Cache, Arguments), Binary, Algorithm)).
 
 %% @doc Computes the digest of a content and puts it into the cache. A content of more than 1 GiB is not put in.
 -spec put(cache(), iodata(), chunker:algorithm()) -> chunker:digest().
 put(Cache, Data, Algorithm) ->
     Arguments = [Cache, Data, Algorithm],
-    check(Cache, Algorithm, Arguments),
-    unwrap(chunker_engine:cache_put(Cache, binary(Data, Arguments), Algorithm)).
+    ok = checked(chunker_options:algorithm(Algorithm), Arguments, 3),
+    Binary = valid(chunker_input:binary(Data), Arguments, 2),
+    unwrap(chunker_engine:cache_put(valid_cache(Cache, Arguments), Binary, Algorithm)).
 
 %% @doc What the cache has done and what it holds. `hits' and `misses' are all lookups; `insertions' less `evictions' is
 %% `entries', which take `bytes'.
 -spec stats(cache()) -> stats().
 stats(Cache) ->
-    check(Cache, [Cache]),
-    chunker_engine:cache_stats(Cache).
+    chunker_engine:cache_stats(valid_cache(Cache, [Cache])).
 
 %% @doc Forgets all digests. The statistics go on; what is forgotten counts as evicted.
 -spec clear(cache()) -> ok.
 clear(Cache) ->
-    check(Cache, [Cache]),
-    chunker_engine:cache_clear(Cache).
+    chunker_engine:cache_clear(valid_cache(Cache, [Cache])).
 
-check(Cache, Algorithm, Arguments) ->
-    check(Cache, Arguments),
-    case chunker_options:algorithm(Algorithm) of
-        ok -> ok;
-        {badarg, Message} -> badarg(Arguments, 3, Message)
-    end.
-
-check(Cache, Arguments) ->
+valid_cache(Cache, Arguments) ->
     case chunker_engine:is_cache(Cache) of
-        true -> ok;
-        false -> badarg(Arguments, 1, <<"must be a cache">>)
-    end.
-
-binary(Data, Arguments) ->
-    case chunker_input:binary(Data) of
-        {ok, Binary} -> Binary;
-        {badarg, Message} -> badarg(Arguments, 2, Message)
+        true -> Cache;
+        false -> ?BADARG(Arguments, 1, <<"must be a cache">>)
     end.
 
 unwrap({ok, Value}) -> Value;
@@ -112,12 +101,4 @@ unwrap({error, Reason}) -> error(Reason).
 -spec out_of_range(map(), [term()]) -> no_return().
 out_of_range(#{option := Option, value := Value, allowed := Allowed}, Arguments) ->
     Message = io_lib:format("option ~ts is ~tp, but must be ~ts", [Option, Value, Allowed]),
-    badarg(Arguments, 1, unicode:characters_to_binary(Message)).
-
--spec badarg([term()], pos_integer(), binary()) -> no_return().
-badarg(Arguments, Position, Message) ->
-    erlang:error(badarg, Arguments, [{error_info, #{cause => {Position, Message}}}]).
-
-%% @private
-%% What the shell and the logger print of a `badarg' raised here.
-format_error(Reason, Stack) -> chunker:format_error(Reason, Stack).
+    ?BADARG(Arguments, 1, unicode:characters_to_binary(Message)).

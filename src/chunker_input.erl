@@ -4,7 +4,7 @@
 %% What is none of these is a mistake of the programmer: `{badarg, Message}', which each caller raises in its own way.
 -module(chunker_input).
 
--export([binary/1, path/1, references/1, gather/2]).
+-export([binary/1, path/1, list/2, references/1, gather/2]).
 -export_type([pieces/0]).
 
 %% A long piece is cut down to this size, so that what comes of it does not come all at once.
@@ -33,6 +33,21 @@ path(Path) ->
     catch
         error:_ -> {badarg, <<"must be the name of a file">>}
     end.
+
+%% Each item of a list, as `Take' takes it.
+-spec list(fun((term()) -> Taken), term()) -> {ok, [binary()]} | {badarg, binary()} when
+    Taken :: {ok, binary()} | {badarg, binary()}.
+list(Take, Items) -> list(Take, Items, []).
+
+list(Take, [Item | Items], Taken) ->
+    case Take(Item) of
+        {ok, Binary} -> list(Take, Items, [Binary | Taken]);
+        Wrong -> Wrong
+    end;
+list(_, [], Taken) ->
+    {ok, lists:reverse(Taken)};
+list(_, _, _) ->
+    {badarg, <<"must be a list">>}.
 
 %% What was taken out of a chunk, if anything was looked for.
 -spec references(term()) -> {ok, chunker_engine:references()} | {badarg, binary()}.

@@ -16,8 +16,9 @@
 -export(['nar?'/1, list/1, listing/1, hash/1, read_file/2, restore/2]).
 -export([chunk/1, chunk/2, restore_references/2]).
 -export([dump/2, stream/1, next/1, close/1]).
--export([format_error/2]).
 -export_type([source/0, entry/0, references/0, iterator/0]).
+
+-include("chunker_mistakes.hrl").
 
 %% Pieces are gathered up to this size, since a call of the engine costs some microseconds.
 -define(GATHER, 65_536).
@@ -49,7 +50,7 @@
 %% are not read.
 -spec list(source()) -> {ok, [entry()]} | {error, chunker:error()}.
 list(Source) ->
-    case read(Source, list, [Source]) of
+    case checked(read(Source, list), [Source], 1) of
         {ok, Entries} -> {ok, [entry(Entry) || Entry <- Entries]};
         Error -> Error
     end.
@@ -63,11 +64,11 @@ entry({Path, symlink, nil, nil, Executable, Target}) ->
 
 %% @doc The JSON that `nix nar ls --json --recursive' prints.
 -spec listing(source()) -> {ok, binary()} | {error, chunker:error()}.
-listing(Source) -> read(Source, listing, [Source]).
+listing(Source) -> checked(read(Source, listing), [Source], 1).
 
 %% @doc The hash of an archive as Nix prints it: `sha256:' and 52 characters. The archive is checked in the same pass.
 -spec hash(source()) -> {ok, binary()} | {error, chunker:error()}.
-hash(Source) -> read(Source, hash, [Source]).
+hash(Source) -> checked(read(Source, hash), [Source], 1).
 
 %% @doc The contents of a regular file in an archive. What stands after it is not read.
 %%
@@ -76,7 +77,7 @@ hash(Source) -> read(Source, hash, [Source]).
 -spec read_file(source(), file:name_all()) -> {ok, binary()} | {error, chunker:error()}.
 read_file(Source, Path) ->
     Arguments = [Source, Path],
-    read(Source, {read_file, path(Path, Arguments, 2)}, Arguments).
+    checked(read(Source, {read_file, valid(chunker_input:path(Path), Arguments, 2)}), Arguments, 1).
 
 %% @equiv chunk(Source, [])
 -spec chunk(source()) ->
@@ -89,11 +90,9 @@ chunk(Source) -> chunk(Source, []).
     {ok, #{chunks := [chunker:chunk()], hash := binary(), size := non_neg_integer()}} | {error, chunker:error()}.
 chunk(Source, Options) ->
     Arguments = [Source, Options],
-    case chunker_options:nar_chunking(Options) of
-        {badarg, Message} ->
-            badarg(Arguments, 2, Message);
+    case checked(chunker_options:nar_chunking(Options), Arguments, 2) of
         {ok, Chunking} ->
-            case chunks(Source, Chunking, Arguments) of
+            case checked(chunks(Source, Chunking), Arguments, 1) of
                 {ok, Chunks, Hash} ->
                     Maps = [chunker:chunk(Chunk) || Chunk <- Chunks],
                     {ok, #{chunks => Maps, hash => Hash, size => lists:sum([Length || #{length := Length} <- Maps])}};
@@ -104,34 +103,41 @@ chunk(Source, Options) ->
             Error
     end.
 
-chunks({file, Path}, Chunking, Arguments) ->
-    chunker_engine:nar_chunk_file(path(Path, Arguments, 1), Chunking);
-chunks(Pieces, Chunking, Arguments) when is_function(Pieces, 0) ->
+%% `{badarg, Message}' if the source is none.
+chunks({file, Path}, Chunking) ->
+    case chunker_input:path(Path) of
+        {ok, Name} -> chunker_engine:nar_chunk_file(Name, Chunking);
+        Wrong -> Wrong
+    end;
+chunks(Pieces, Chunking) when is_function(Pieces, 0) ->
     case chunker_engine:nar_chunk_open(Chunking) of
         {ok, Stream} ->
             try
-                push_chunks(Stream, Pieces, Arguments, [])
+                push_chunks(Stream, Pieces, [])
             after
                 chunker_engine:close(Stream)
             end;
         Error ->
             Error
     end;
-chunks(Data, Chunking, Arguments) ->
-    chunker_engine:nar_chunk_data(valid(chunker_input:binary(Data), Arguments, 1), Chunking).
+chunks(Data, Chunking) ->
+    case chunker_input:binary(Data) of
+        {ok, Binary} -> chunker_engine:nar_chunk_data(Binary, Chunking);
+        Wrong -> Wrong
+    end.
 
-push_chunks(Stream, Pieces, Arguments, Chunks) ->
+push_chunks(Stream, Pieces, Chunks) ->
     case chunker_input:gather(Pieces, ?GATHER) of
         done ->
             case chunker_engine:nar_chunk_finish(Stream) of
                 {ok, Last, Hash} -> {ok, lists:reverse(Chunks, Last), Hash};
                 Error -> Error
             end;
-        {badarg, Message} ->
-            badarg(Arguments, 1, Message);
+        {badarg, _} = Wrong ->
+            Wrong;
         {Piece, Rest} ->
             case chunker_engine:nar_chunk_push(Stream, Piece) of
-                {ok, More} -> push_chunks(Stream, Rest, Arguments, lists:reverse(More, Chunks));
+                {ok, More} -> push_chunks(Stream, Rest, lists:reverse(More, Chunks));
                 Error -> Error
             end
     end.
@@ -149,7 +155,7 @@ restore_references(Data, References) ->
 -spec restore(source(), file:name_all()) -> ok | {error, chunker:error()}.
 restore(Source, Target) ->
     Arguments = [Source, Target],
-    case read(Source, {restore, path(Target, Arguments, 2)}, Arguments) of
+    case checked(read(Source, {restore, valid(chunker_input:path(Target), Arguments, 2)}), Arguments, 1) of
         {ok, done} -> ok;
         Error -> Error
     end.
@@ -161,18 +167,19 @@ restore(Source, Target) ->
 -spec dump(file:name_all(), {file, file:name_all()}) -> {ok, binary()} | {error, chunker:error()}.
 dump(Path, {file, Into} = File) ->
     Arguments = [Path, File],
-    chunker_engine:nar_dump_file(path(Path, Arguments, 1), path(Into, Arguments, 2));
+    From = valid(chunker_input:path(Path), Arguments, 1),
+    chunker_engine:nar_dump_file(From, valid(chunker_input:path(Into), Arguments, 2));
 dump(Path, Into) ->
-    badarg([Path, Into], 2, <<"must be {file, Path}">>).
+    ?BADARG([Path, Into], 2, <<"must be {file, Path}">>).
 
 %% @doc The archive of what is at `Path', as binaries that come one after the other by {@link next/1}.
 -spec stream(file:name_all()) -> {ok, iterator()} | {error, chunker:error()}.
-stream(Path) -> chunker_engine:nar_dump_open(path(Path, [Path], 1)).
+stream(Path) -> chunker_engine:nar_dump_open(valid(chunker_input:path(Path), [Path], 1)).
 
 %% @doc The next bytes of an archive, and the iterator after them; `done' after the last.
 -spec next(iterator()) -> {ok, binary(), iterator()} | done | {error, chunker:error()}.
 next(Iterator) ->
-    case chunker_engine:nar_dump_next(Iterator) of
+    case handle(fun() -> chunker_engine:nar_dump_next(Iterator) end, [Iterator], <<"must be an iterator">>) of
         {ok, <<>>} -> done;
         {ok, Binary} -> {ok, Binary, Iterator};
         Error -> Error
@@ -180,47 +187,42 @@ next(Iterator) ->
 
 %% @doc Closes the files that are open, before the end.
 -spec close(iterator()) -> ok.
-close(Iterator) -> chunker_engine:nar_dump_close(Iterator).
+close(Iterator) ->
+    handle(fun() -> chunker_engine:nar_dump_close(Iterator) end, [Iterator], <<"must be an iterator">>).
 
-read({file, Path}, Wanted, Arguments) ->
-    chunker_engine:nar_file(path(Path, Arguments, 1), Wanted);
-read(Pieces, Wanted, Arguments) when is_function(Pieces, 0) ->
+%% `{badarg, Message}' if the source is none.
+read({file, Path}, Wanted) ->
+    case chunker_input:path(Path) of
+        {ok, Name} -> chunker_engine:nar_file(Name, Wanted);
+        Wrong -> Wrong
+    end;
+read(Pieces, Wanted) when is_function(Pieces, 0) ->
     case chunker_engine:nar_open(Wanted) of
         {ok, Reader} ->
             try
-                push(Reader, Pieces, Arguments)
+                push(Reader, Pieces)
             after
                 chunker_engine:nar_close(Reader)
             end;
         Error ->
             Error
     end;
-read(Data, Wanted, Arguments) ->
-    chunker_engine:nar_data(valid(chunker_input:binary(Data), Arguments, 1), Wanted).
+read(Data, Wanted) ->
+    case chunker_input:binary(Data) of
+        {ok, Binary} -> chunker_engine:nar_data(Binary, Wanted);
+        Wrong -> Wrong
+    end.
 
-push(Reader, Pieces, Arguments) ->
+push(Reader, Pieces) ->
     case chunker_input:gather(Pieces, ?GATHER) of
         done ->
             chunker_engine:nar_finish(Reader);
-        {badarg, Message} ->
-            badarg(Arguments, 1, Message);
+        {badarg, _} = Wrong ->
+            Wrong;
         {Piece, Rest} ->
             case chunker_engine:nar_push(Reader, Piece) of
-                {ok, more} -> push(Reader, Rest, Arguments);
+                {ok, more} -> push(Reader, Rest);
                 {ok, done} -> chunker_engine:nar_finish(Reader);
                 Error -> Error
             end
     end.
-
-path(Path, Arguments, Position) -> valid(chunker_input:path(Path), Arguments, Position).
-
-valid({ok, Value}, _, _) -> Value;
-valid({badarg, Message}, Arguments, Position) -> badarg(Arguments, Position, Message).
-
--spec badarg([term()], pos_integer(), binary()) -> no_return().
-badarg(Arguments, Position, Message) ->
-    erlang:error(badarg, Arguments, [{error_info, #{cause => {Position, Message}}}]).
-
-%% @private
-%% What the shell and the logger print of a `badarg' raised here.
-format_error(Reason, Stack) -> chunker:format_error(Reason, Stack).

@@ -16,8 +16,9 @@
 
 -export([parse/1, to_string/1, fingerprint/1]).
 -export([generate_key/1, public_key/1, sign/2, verify/2]).
--export([format_error/2]).
 -export_type([narinfo/0, key_pair/0]).
+
+-include("chunker_mistakes.hrl").
 
 -type narinfo() :: #{
     store_path := binary(),
@@ -41,17 +42,17 @@
 %% Errors: `invalid_narinfo' with `why', and `line' or `field'; `buffer_limit_exceeded' for more than 8 MiB.
 -spec parse(iodata()) -> {ok, narinfo()} | {error, chunker:error()}.
 parse(Text) ->
-    shape(chunker_engine:parse_narinfo(checked(chunker_input:binary(Text), [Text], 1))).
+    shape(chunker_engine:parse_narinfo(valid(chunker_input:binary(Text), [Text], 1))).
 
 %% @doc The text of a narinfo file, as Nix writes it.
 -spec to_string(narinfo()) -> {ok, binary()} | {error, chunker:error()}.
 to_string(Narinfo) ->
-    chunker_engine:narinfo_text(form(Narinfo, [Narinfo])).
+    chunker_engine:narinfo_text(valid(chunker_narinfo_form:to_form(Narinfo), [Narinfo], 1)).
 
 %% @doc The text that is signed: the store path, the hash and size of the NAR, and the references.
 -spec fingerprint(narinfo()) -> {ok, binary()} | {error, chunker:error()}.
 fingerprint(Narinfo) ->
-    chunker_engine:narinfo_fingerprint(form(Narinfo, [Narinfo])).
+    chunker_engine:narinfo_fingerprint(valid(chunker_narinfo_form:to_form(Narinfo), [Narinfo], 1)).
 
 %% @doc A new pair of keys of that name. The name must not be empty or have spaces, control characters or colons in it, else
 %% `invalid_key'.
@@ -62,19 +63,20 @@ generate_key(Name) when is_binary(Name) ->
         Error -> Error
     end;
 generate_key(Name) ->
-    badarg([Name], 1, <<"must be a binary">>).
+    ?BADARG([Name], 1, <<"must be a binary">>).
 
 %% @doc The public key of a secret one.
 -spec public_key(binary()) -> {ok, binary()} | {error, chunker:error()}.
 public_key(SecretKey) when is_binary(SecretKey) -> chunker_engine:public_key(SecretKey);
-public_key(_) -> badarg([secret], 1, <<"must be a binary">>).
+%% What is raised is logged, so that it does not hold a secret.
+public_key(_) -> ?BADARG([secret], 1, <<"must be a binary">>).
 
 %% @doc The narinfo with the signature of that key. Errors: `invalid_key' and `invalid_narinfo'.
 -spec sign(narinfo(), SecretKey :: binary()) -> {ok, narinfo()} | {error, chunker:error()}.
 sign(Narinfo, SecretKey) when is_binary(SecretKey) ->
-    shape(chunker_engine:sign_narinfo(form(Narinfo, [Narinfo, secret]), SecretKey));
+    shape(chunker_engine:sign_narinfo(valid(chunker_narinfo_form:to_form(Narinfo), [Narinfo, secret], 1), SecretKey));
 sign(Narinfo, _) ->
-    badarg([Narinfo, secret], 2, <<"must be a binary">>).
+    ?BADARG([Narinfo, secret], 2, <<"must be a binary">>).
 
 %% @doc The name of the first signature that one of the public keys verifies.
 %%
@@ -83,22 +85,8 @@ sign(Narinfo, _) ->
 -spec verify(narinfo(), PublicKeys :: binary() | [binary()]) -> {ok, KeyName :: binary()} | {error, chunker:error()}.
 verify(Narinfo, PublicKeys) ->
     Arguments = [Narinfo, PublicKeys],
-    Form = form(Narinfo, Arguments),
-    chunker_engine:verify_narinfo(Form, checked(chunker_narinfo_form:keys(PublicKeys), Arguments, 2)).
+    Form = valid(chunker_narinfo_form:to_form(Narinfo), Arguments, 1),
+    chunker_engine:verify_narinfo(Form, valid(chunker_narinfo_form:keys(PublicKeys), Arguments, 2)).
 
 shape({ok, Form}) -> {ok, chunker_narinfo_form:from_form(Form)};
 shape(Error) -> Error.
-
-form(Narinfo, Arguments) -> checked(chunker_narinfo_form:to_form(Narinfo), Arguments, 1).
-
-checked({ok, Value}, _, _) -> Value;
-checked({badarg, Message}, Arguments, Position) -> badarg(Arguments, Position, Message).
-
-%% A secret key does not belong into the arguments: they are logged.
--spec badarg([term()], pos_integer(), binary()) -> no_return().
-badarg(Arguments, Position, Message) ->
-    erlang:error(badarg, Arguments, [{error_info, #{cause => {Position, Message}}}]).
-
-%% @private
-%% What the shell and the logger print of a `badarg' raised here.
-format_error(Reason, Stack) -> chunker:format_error(Reason, Stack).

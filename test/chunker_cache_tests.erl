@@ -71,7 +71,10 @@ explained(Fun) ->
     try Fun() of
         Value -> {returned, Value}
     catch
-        error:badarg:Stack -> chunker_cache:format_error(badarg, Stack)
+        error:badarg:Stack ->
+            [{Module, Function, Arguments, _} | _] = Stack,
+            true = erlang:function_exported(Module, Function, length(Arguments)),
+            Module:format_error(badarg, Stack)
     end.
 
 mistakes_raise_badarg_test() ->

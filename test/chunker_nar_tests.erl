@@ -114,7 +114,8 @@ explained(Fun) ->
         Value -> {returned, Value}
     catch
         error:badarg:Stack ->
-            [{Module, _, _, _} | _] = Stack,
+            [{Module, Function, Arguments, _} | _] = Stack,
+            true = erlang:function_exported(Module, Function, length(Arguments)),
             Module:format_error(badarg, Stack)
     end.
 
@@ -130,6 +131,9 @@ mistakes_test() ->
     ?assertEqual(#{1 => Name}, explained(fun() -> chunker_nar:dump(1, {file, "x"}) end)),
     ?assertEqual(#{2 => Name}, explained(fun() -> chunker_nar:dump("x", {file, 1}) end)),
     ?assertEqual(#{2 => <<"must be {file, Path}">>}, explained(fun() -> chunker_nar:dump("x", "y") end)),
+    Iterator = <<"must be an iterator">>,
+    [?assertEqual(#{1 => Iterator}, explained(fun() -> Call(Wrong) end))
+     || Call <- [fun chunker_nar:next/1, fun chunker_nar:close/1], Wrong <- [make_ref(), iterator]],
     Gives = <<"its source must give iodata">>,
     ?assertEqual(#{1 => Gives}, explained(fun() -> chunker_nar:list(fun() -> {atom, []} end) end)),
     Fun = <<"its source must be a fun that gives {Piece, NextFun} or done">>,

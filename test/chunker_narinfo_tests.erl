@@ -32,7 +32,8 @@ explained(Fun) ->
         Value -> {returned, Value}
     catch
         error:badarg:Stack ->
-            [{Module, _, _, _} | _] = Stack,
+            [{Module, Function, Arguments, _} | _] = Stack,
+            true = erlang:function_exported(Module, Function, length(Arguments)),
             Module:format_error(badarg, Stack)
     end.
 

@@ -33,8 +33,10 @@ explained(Fun) ->
         Value -> {returned, Value}
     catch
         error:badarg:Stack ->
-            [{Module, _, _, Info} | _] = Stack,
+            [{Module, Function, Arguments, Info} | _] = Stack,
             #{cause := _} = proplists:get_value(error_info, Info),
+            %% It is the function that was called.
+            true = erlang:function_exported(Module, Function, length(Arguments)),
             Module:format_error(badarg, Stack)
     end.
 
@@ -305,7 +307,9 @@ badarg_test_() ->
             {1, <<"its source must give iodata">>, fun() -> chunker:next(Odd) end},
             {1, <<"its source must go on with a list or a fun">>, fun() -> chunks(Improper) end},
             {1, <<"its source must be a fun that gives {Piece, NextFun} or done">>, fun() -> chunks(Wrong) end},
-            {1, <<"its source must go on with a list or a fun">>, fun() -> chunks(End) end}
+            {1, <<"its source must go on with a list or a fun">>, fun() -> chunks(End) end},
+            {1, <<"must be an iterator">>, fun() -> chunker:next({ok, Odd}) end},
+            {1, <<"must be an iterator">>, fun() -> chunker:close(make_ref()) end}
         ]
     ].
 
@@ -491,6 +495,22 @@ compression_badarg_test_() ->
     Conflict = <<"option strategy stands for a codec and a level; give it or them">>,
     Unknown = <<"unknown option fallback; there are: codec, strategy, level, dictionary">>,
     [
+        ?_assertEqual(#{1 => Text}, explained(fun() -> Call(Wrong) end))
+     || {Text, Calls} <- [
+            {<<"must be a compressor">>, [
+                fun(C) -> chunker:compressor_update(C, "a") end,
+                fun chunker:compressor_finish/1,
+                fun chunker:compressor_close/1
+            ]},
+            {<<"must be a decompressor">>, [
+                fun(C) -> chunker:decompressor_update(C, "a") end,
+                fun chunker:decompressor_finish/1,
+                fun chunker:decompressor_close/1
+            ]}
+        ],
+        Call <- Calls,
+        Wrong <- [{ok, Compressor}, make_ref(), undefined]
+    ] ++ [
         ?_assertEqual(#{Position => Text}, explained(Fun))
      || {Position, Text, Fun} <- [
             {1, <<"must be iodata">>, fun() -> chunker:compress(a) end},
@@ -519,6 +539,7 @@ explanation_in_the_shell_test() ->
     catch
         error:badarg:Stack ->
             Text = unicode:characters_to_list(erl_error:format_exception(error, badarg, Stack)),
+            ?assertNotEqual(nomatch, string:find(Text, "in function  chunker:chunk_data/2")),
             ?assertNotEqual(nomatch, string:find(Text, "*** argument 2: unknown option colour"))
     end.
 
