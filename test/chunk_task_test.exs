@@ -393,6 +393,11 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
       assert json(folder, printed, "[json.path json.bytes]") == ~s([ "-" 256000 ])
       assert {printed, 0} = real_task("mix chunker.chunk --json - < /dev/null")
       assert json(folder, printed, "json.bytes") == "0"
+
+      for other <- ["/dev/stdin", "/dev/fd/0"] do
+        assert {printed, 0} = real_task("cat #{path} | mix chunker.chunk --json #{other}")
+        assert json(folder, printed, "[json.path json.bytes]") == ~s([ "#{other}" 256000 ])
+      end
     end
 
     test "its exit status tells whether all went well", %{tmp_dir: folder} do

@@ -34,7 +34,7 @@ defmodule Mix.Tasks.Chunker.Chunk do
       `{"path", "error", "message"}` for a file that cannot be chunked
     * `--help`, `-h` - print this
 
-  The path `-` is standard input.
+  The path `-` is standard input; so is `/dev/stdin`.
 
   A file that cannot be chunked is reported on standard error and spoils no other. The exit status is 0 if every file
   was chunked, and 1 if not.
@@ -60,6 +60,9 @@ defmodule Mix.Tasks.Chunker.Chunk do
     json: :boolean,
     help: :boolean
   ]
+
+  # Its other names lead to what the VM has left of it.
+  @standard_input ~w(- /dev/stdin /dev/fd/0 /proc/self/fd/0)
 
   # So many lines go to the terminal at once.
   @lines 1000
@@ -112,7 +115,7 @@ defmodule Mix.Tasks.Chunker.Chunk do
   end
 
   # The VM owns its standard input, so that nobody else may read it. It gives bytes as they are in this encoding only.
-  defp chunk_path("-", options) do
+  defp chunk_path(path, options) when path in @standard_input do
     :ok = :io.setopts(:standard_io, encoding: :latin1)
     {:ok, :stdio |> IO.binstream(65_536) |> Chunker.stream(options) |> Enum.map(&%{&1 | data: nil})}
   rescue
