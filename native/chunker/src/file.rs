@@ -17,7 +17,7 @@ use crate::source::Source;
 /// What a path leads to, as far as reading it is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A regular file, those of `/proc` and `/sys` included: a read answers at once.
+    /// A regular file, those of `/proc` and `/sys` included: but for the system's logs among these, a read answers at once.
     Regular,
     /// Something that may keep a reader waiting: a FIFO, a socket, a device.
     Special,
@@ -202,7 +202,7 @@ impl Source for Input {
     }
 
     fn wait(&self, patience: Duration) -> bool {
-        self.kind == Kind::Regular || has_bytes(&self.file, patience)
+        has_bytes(&self.file, patience)
     }
 }
 
@@ -264,4 +264,31 @@ fn open_without_waiting(path: &Path) -> io::Result<File> {
 #[cfg(not(unix))]
 fn has_bytes(_file: &File, _patience: Duration) -> bool {
     true
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use rustix::fs::{OFlags, fcntl_setfl};
+    use std::io::Write;
+    use std::os::fd::OwnedFd;
+    use std::time::Instant;
+
+    /// What `/proc/kmsg` is: a regular file by its looks, which has nothing to read until something happens.
+    #[test]
+    fn whatever_has_nothing_to_read_is_waited_for_without_spinning() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        fcntl_setfl(&reader, OFlags::NONBLOCK).unwrap();
+        let opened = State { size: 0, modified: None };
+        let file = File::from(OwnedFd::from(reader));
+        let mut input = Input { file, path: "log".into(), kind: Kind::Regular, opened, read: 0 };
+        let mut buffer = [0; 10];
+        assert_eq!(input.read(&mut buffer).unwrap(), None);
+        let (before, patience) = (Instant::now(), Duration::from_millis(20));
+        assert!(!input.wait(patience));
+        assert!(before.elapsed() >= patience);
+        writer.write_all(b"message").unwrap();
+        assert!(input.wait(Duration::from_secs(60)));
+        assert_eq!(input.read(&mut buffer).unwrap(), Some(7));
+    }
 }
