@@ -35,7 +35,7 @@ defmodule Chunker.NativeTest do
     app = app_with_library(tmp_dir, String.duplicate("this is no library\n", 100))
     message = call_in_plain_erlang(app)
 
-    assert message =~ Path.join(app, "priv/chunker_nif.so")
+    assert message =~ Path.join(app, "priv/chunker_nif.so") <> " (1900 bytes)\n"
     assert message =~ "#{:erlang.system_info(:system_architecture)}"
     assert message =~ "NIF version #{:erlang.system_info(:nif_version)} (the library needs 2.15"
     # The dynamic linker's own words.
@@ -48,7 +48,21 @@ defmodule Chunker.NativeTest do
     message = call_in_plain_erlang(app)
 
     assert message =~ "could not be loaded"
-    assert message =~ Path.join(app, "priv/chunker_nif.so")
+    assert message =~ Path.join(app, "priv/chunker_nif.so") <> " (missing)\n"
+  end
+
+  @tag :tmp_dir
+  test "tells a library for another kind of machine from a missing one", %{tmp_dir: tmp_dir} do
+    <<before::binary-size(18), machine, rest::binary>> =
+      File.read!(Path.join(Mix.Project.app_path(), "priv/chunker_nif.so"))
+
+    # x86-64 and 64-bit ARM, as ELF numbers them.
+    other = if machine == 0x3E, do: 0xB7, else: 0x3E
+    app = app_with_library(tmp_dir, <<before::binary, other, rest::binary>>)
+    message = call_in_plain_erlang(app)
+
+    assert message =~ "could not be loaded"
+    assert message =~ "priv/chunker_nif.so (#{19 + byte_size(rest)} bytes)\n"
   end
 
   @tag :tmp_dir

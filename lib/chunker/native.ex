@@ -135,9 +135,11 @@ defmodule Chunker.Native do
         _ -> ~c".so"
       end
 
+    library = path ++ extension
+
     :unicode.characters_to_binary([
       "The native library of Chunker could not be loaded.\n",
-      ["  library: ", path, extension, ?\n],
+      ["  library: ", library, " (", found(library), ")\n"],
       ["  here:    ", :erlang.system_info(:system_architecture)],
       [", Erlang/OTP ", :erlang.system_info(:otp_release)],
       [", NIF version ", :erlang.system_info(:nif_version)],
@@ -146,6 +148,14 @@ defmodule Chunker.Native do
       "The library is built by `mix compile`, on and for the machine that runs it; ",
       "`mix deps.compile chunker --force` builds it anew where Chunker is a dependency."
     ])
+  end
+
+  # Of a library for processors of another kind, Linux's loader says that there is no such file.
+  defp found(library) do
+    case :erl_prim_loader.read_file_info(library) do
+      {:ok, information} -> [:erlang.integer_to_list(:erlang.element(2, information)), " bytes"]
+      :error -> "missing"
+    end
   end
 
   # A literal struct: its expansion needs no Elixir at run time, Elixir prints the message with its line breaks, and

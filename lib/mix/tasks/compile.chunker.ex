@@ -91,7 +91,7 @@ defmodule Mix.Tasks.Compile.Chunker do
             {:error, path, "CHUNKER_NIF_PATH must be an absolute path, got: #{path}"}
 
           not File.regular?(path) ->
-            {:error, path, "CHUNKER_NIF_PATH names a file that does not exist: #{path}"}
+            {:error, path, "CHUNKER_NIF_PATH names no file: #{path}"}
 
           true ->
             {:ok, {:prebuilt, path}}
