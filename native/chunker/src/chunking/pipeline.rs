@@ -60,6 +60,8 @@ struct State<T> {
     /// What any thread may read; without it, the caller feeds the front. `None` while a thread reads all that is left of it,
     /// and after the end.
     source: Option<Box<dyn Source + Send>>,
+    /// Whether the block that was last taken to be read is a part of the source, so that others can be read meanwhile.
+    in_parts: bool,
     /// Threads that read.
     reading: usize,
     /// A place a block that is read and not scanned, in the order of the input; empty while it is being read.
@@ -139,6 +141,7 @@ impl<T: Send + 'static> Pipeline<T> {
         let max_size = cuts.max_size();
         let state = State {
             source,
+            in_parts: false,
             reading: 0,
             filled: VecDeque::new(),
             first_filled: 0,
@@ -449,7 +452,10 @@ impl<T> State<T> {
         // Jobs come first when nobody else does them, and their bytes are in this thread's cache now; else some are kept
         // at hand, so that no thread has to wait for the one that scans.
         if self.queue.len() < (2 * self.helpers).max(1) && self.has_room() {
-            if self.front.is_some()
+            // What must be read in order may take longest, as where it is hashed meanwhile.
+            let reads_first = self.helpers > 0 && !self.in_parts && self.can_read();
+            if !reads_first
+                && self.front.is_some()
                 && let Some(filled) = self.take_filled()
                 && let Some(front) = self.front.take()
             {
@@ -481,7 +487,9 @@ impl<T> State<T> {
         let number = self.first_filled + self.filled.len();
         self.filled.push_back(None);
         self.reading += 1;
-        match source.split_off(BLOCK as u64) {
+        let part = source.split_off(BLOCK as u64);
+        self.in_parts = part.is_some();
+        match part {
             Some(part) => {
                 self.source = Some(source);
                 Some(Reading { number, block, source: part, split: true })
