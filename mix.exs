@@ -24,7 +24,8 @@ defmodule Chunker.MixProject do
     ]
   end
 
-  def application, do: [extra_applications: []]
+  # Erlang programs need no Elixir at run time, and their releases should not have to hold it.
+  def application, do: [extra_applications: [], optional_applications: [:elixir]]
 
   defp description do
     "Content-defined chunking, hashing, compression and Nix archives for Elixir and Erlang, with a core in Rust."

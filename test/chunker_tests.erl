@@ -201,6 +201,10 @@ notation_test() ->
     ?assertEqual({error, {invalid_base32, #{position => 99_999}}},
                  chunker:from_nix_base32(<<(binary:copy(<<"0">>, 99_999))/binary, "e">>)).
 
+the_application_starts_without_elixir_test() ->
+    ?assertEqual({error, bad_name}, code:lib_dir(elixir)),
+    ?assertEqual({ok, [chunker]}, application:ensure_all_started(chunker)).
+
 info_test() ->
     Info = chunker:info(),
     #{version := Version, cpu_features := Features, kernels := #{scan := Scan}, threads := Threads} = Info,
