@@ -281,7 +281,7 @@ mod tests {
         fcntl_setfl(&reader, OFlags::NONBLOCK).unwrap();
         let opened = State { size: 0, modified: None };
         let file = File::from(OwnedFd::from(reader));
-        let mut input = Input { file, path: "log".into(), kind: Kind::Regular, opened, read: 0 };
+        let mut input = Input { file: file.into(), path: "log".into(), kind: Kind::Regular, opened, read: 0 };
         let mut buffer = [0; 10];
         assert_eq!(input.read(&mut buffer).unwrap(), None);
         let (before, patience) = (Instant::now(), Duration::from_millis(20));
