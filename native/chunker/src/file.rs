@@ -6,8 +6,9 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+#[cfg(unix)]
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -45,7 +46,7 @@ fn kind_of(metadata: &Metadata) -> io::Result<Kind> {
 #[derive(Debug)]
 pub struct Input {
     file: Arc<File>,
-    path: PathBuf,
+    path: Arc<Path>,
     kind: Kind,
     opened: State,
     /// The bytes read so far.
@@ -94,7 +95,8 @@ impl Input {
     /// A regular file has the size now that it had when it was opened, and all of it was read.
     ///
     /// Files of `/proc` say that they are empty and those of `/sys` that they fill a page. They differ from a file that
-    /// changed in that nothing of what they say about themselves has changed.
+    /// changed in that nothing of what they say about themselves has changed. (Where several threads read, that is allowed to
+    /// the last part of a file only.)
     fn check_end(&self) -> Result<(), Error> {
         if self.kind == Kind::Special {
             return Ok(());
@@ -119,11 +121,11 @@ impl Input {
     }
 
     fn changed(&self) -> Error {
-        Error::FileChanged { path: self.path.clone() }
+        Error::FileChanged { path: self.path.to_path_buf() }
     }
 
     fn refused(&self, source: io::Error) -> Error {
-        IoError { path: Some(self.path.clone()), source }.into()
+        IoError { path: Some(self.path.to_path_buf()), source }.into()
     }
 }
 
@@ -210,7 +212,7 @@ impl Source for Input {
 #[cfg(unix)]
 struct Part {
     file: Arc<File>,
-    path: PathBuf,
+    path: Arc<Path>,
     range: Range<u64>,
 }
 
@@ -223,15 +225,20 @@ impl Source for Part {
         let room = buffer.len().min(left);
         loop {
             match self.file.read_at(&mut buffer[..room], self.range.start) {
-                Ok(0) if room > 0 => return Err(Error::FileChanged { path: self.path.clone() }),
+                Ok(0) if room > 0 => return Err(Error::FileChanged { path: self.path.to_path_buf() }),
                 Ok(count) => {
                     self.range.start += count as u64;
                     return Ok(Some(count));
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(source) => return Err(IoError { path: Some(self.path.clone()), source }.into()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(source) => return Err(IoError { path: Some(self.path.to_path_buf()), source }.into()),
             }
         }
+    }
+
+    fn wait(&self, patience: Duration) -> bool {
+        has_bytes(&self.file, patience)
     }
 }
 
@@ -281,7 +288,8 @@ mod tests {
         fcntl_setfl(&reader, OFlags::NONBLOCK).unwrap();
         let opened = State { size: 0, modified: None };
         let file = File::from(OwnedFd::from(reader));
-        let mut input = Input { file: file.into(), path: "log".into(), kind: Kind::Regular, opened, read: 0 };
+        let mut input =
+            Input { file: file.into(), path: Path::new("log").into(), kind: Kind::Regular, opened, read: 0 };
         let mut buffer = [0; 10];
         assert_eq!(input.read(&mut buffer).unwrap(), None);
         let (before, patience) = (Instant::now(), Duration::from_millis(20));

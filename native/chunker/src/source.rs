@@ -25,7 +25,8 @@ pub trait Source {
     }
 
     /// Hands the next `count` bytes out as a source of their own, to be read on another thread while this one goes on behind
-    /// them; `None` where that is not possible, or where there may be fewer.
+    /// them; `None` where that is not possible, or where there may be fewer. What is handed out gives exactly so many
+    /// bytes, or fails.
     fn split_off(&mut self, _count: u64) -> Option<Box<dyn Source + Send>> {
         None
     }

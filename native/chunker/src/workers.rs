@@ -99,6 +99,11 @@ impl Workers {
         self.helpers + 1
     }
 
+    /// The same with one helper less, which does something else.
+    pub(crate) const fn but_one(self) -> Self {
+        if self.helpers > 1 { Self { helpers: self.helpers - 1, ..self } } else { Self::of_this_thread() }
+    }
+
     /// How many threads of the pool may help.
     pub(crate) const fn most_helpers(&self) -> usize {
         self.helpers

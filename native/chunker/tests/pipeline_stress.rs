@@ -46,6 +46,10 @@ struct Moody {
     fate: Fate,
     dice: Dice,
     live: bool,
+    /// Where it ends in any case: a part of another one.
+    end: usize,
+    /// Whether it can be split, most of the time.
+    splits: bool,
 }
 
 impl Source for Moody {
@@ -56,7 +60,7 @@ impl Source for Moody {
         } else if mood < 5 {
             return Ok(None);
         }
-        if self.place == self.until {
+        if self.place >= self.until {
             match self.fate {
                 Fate::Ends => return Ok(Some(0)),
                 Fate::Fails => return Err(Error::FileChanged { path: "moody".into() }),
@@ -64,10 +68,23 @@ impl Source for Moody {
             }
         }
         let most = if mood < 25 { 1 + self.dice.below(5000) as usize } else { usize::MAX };
-        let count = most.min(buffer.len()).min(self.until - self.place);
+        let count = most.min(buffer.len()).min(self.until.min(self.end) - self.place);
         buffer[..count].copy_from_slice(&self.data[self.place..self.place + count]);
         self.place += count;
         Ok(Some(count))
+    }
+
+    /// A part that its fate overtakes is none if that is to end: whoever splits knows how much there is.
+    fn split_off(&mut self, count: u64) -> Option<Box<dyn Source + Send>> {
+        let end = self.place + count as usize;
+        let most = if self.fate == Fate::Ends { self.until } else { self.end };
+        if !self.splits || self.dice.below(4) == 0 || end > most {
+            return None;
+        }
+        let dice = Dice(self.dice.below(u64::MAX));
+        let part = Self { data: Arc::clone(&self.data), dice, end, splits: false, ..*self };
+        self.place = end;
+        Some(Box::new(part))
     }
 
     fn is_live(&self) -> bool {
@@ -101,6 +118,8 @@ fn one_input(seed: u64, data: &Arc<Vec<u8>>) {
         until,
         fate,
         live: dice.below(4) == 0,
+        end: data.len(),
+        splits: dice.below(4) > 0,
         dice: Dice(dice.below(u64::MAX)),
     };
     let mut reader = chunking(threads).source(source);

@@ -346,6 +346,50 @@ fn a_file_that_shrinks_or_grows_is_noticed() {
     }
 }
 
+/// Whatever is done to a file at whatever moment: the chunks are those of what it was, as far as they go.
+#[test]
+fn a_file_that_changes_at_any_moment_gives_no_wrong_chunk() {
+    let folder = Folder::new("changing");
+    let data = inputs::random(4, 6 << 20);
+    let mut noticed = 0;
+    for round in 0..60u64 {
+        let dice =
+            move |bound: u64, salt: u64| (round + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15 ^ salt << 17) % bound;
+        let length = if round % 3 == 0 { data.len() } else { dice(data.len() as u64, 1) as usize };
+        let path = folder.file("data", &data[..length]);
+        let chunking = chunking(&small(), [1, 2, 3][round as usize % 3]);
+        let expected = chunking.slice(&data[..length], NEVER).unwrap();
+        let mut reader = chunking.source(Input::open(&path).unwrap());
+        let changing = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_micros(dice(1500, 2)));
+            let mut file = File::options().append(true).open(&path).unwrap();
+            match round % 4 {
+                0 => file.set_len(dice(length as u64 + 1, 3)).unwrap(),
+                1 => file.set_len(length as u64 / (256 << 10) * (256 << 10)).unwrap(),
+                _ => file.write_all(&vec![1; dice(600_000, 4) as usize]).unwrap(),
+            }
+        });
+        let mut chunks = Vec::new();
+        loop {
+            match reader.next_results(NEVER) {
+                Ok(Some(more)) => chunks.extend(more),
+                Ok(None) => {
+                    assert_eq!(chunks, expected, "round {round}");
+                    break;
+                }
+                Err(error) => {
+                    assert_eq!(error.code(), "file_changed");
+                    assert!(expected.starts_with(&chunks), "round {round}");
+                    noticed += 1;
+                    break;
+                }
+            }
+        }
+        changing.join().unwrap();
+    }
+    assert!(noticed > 0);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn files_that_lie_about_their_size_are_read_to_their_end() {

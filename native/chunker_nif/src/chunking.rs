@@ -136,8 +136,9 @@ fn nar_chunk_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'
         let selection = options.hashing()?;
         let died = caller_died(env);
         let chunking = selection.for_slice(&data, &died)?;
-        let (chunks, digest) =
-            sha256()?.hash_beside(&data, chunking.workers(), &died, || chunking.slice(&data, &died))?;
+        let (chunks, digest) = sha256()?.hash_beside(&data, chunking.workers(), &died, |left| {
+            chunking.clone().with_workers(left).slice(&data, &died)
+        })?;
         Ok((atoms::ok(), each(env, &chunks), nar_hash(env, &digest)).encode(env))
     })
 }

@@ -6,8 +6,8 @@
 //! registers.
 //!
 //! What the low half of the mask lets pass is only a candidate: its whole hash is computed from the bytes before it. The
-//! strips go forward in lockstep, so that what is found first need not come first in the input: when a candidate proves
-//! true, the strips before it are scanned on, and those after it are not any more.
+//! strips go forward in lockstep, so that what is found first need not come first in the input. So a block of the input is
+//! scanned to its end, and then the first candidate in the order of the input that proves true is looked for.
 
 use std::arch::x86_64::*;
 
@@ -215,8 +215,8 @@ fn load(bytes: &[u8; 64]) -> __m512i {
     }
 }
 
-/// The next bytes of all strips: 16 each, where `strips` has the starts. Strip `4 * i + j` is in the `i`th 128 bits of
-/// register `j`.
+/// The next bytes of all strips: 16 each, where strip `i` has them at `first + i * strip`. Strip `4 * i + j` is in the `i`th
+/// 128 bits of register `j`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn gather(bytes: &[u8], first: usize, strip: usize) -> [__m512i; 4] {
@@ -285,7 +285,7 @@ fn scan(planes: &Planes, exact: &Exact<'_>, strip: usize) -> Found {
     }
     hashes = _mm512_mask_set1_epi32(_mm512_alignr_epi32::<15>(hashes, hashes), 1, exact.hash as i32);
 
-    let mut notes = [Note { at: 0, passing: 0 }; LONGEST_BLOCK / STRIPS / 4 + 1];
+    let mut notes = [Note { at: 0, passing: 0 }; LONGEST_BLOCK / STRIPS / 4];
     let mut count = 0;
     for from in (0..strip).step_by(STEP) {
         for line in (0..STRIPS * STEP).step_by(64) {

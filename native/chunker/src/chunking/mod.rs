@@ -89,6 +89,13 @@ impl<W> Chunking<W> {
         self.workers
     }
 
+    /// The same on other threads.
+    #[must_use]
+    pub fn with_workers(mut self, workers: Workers) -> Self {
+        self.workers = workers;
+        self
+    }
+
     /// The same, with these notes on each chunk of a NAR, which are given to the work on it.
     #[must_use]
     pub fn with_notes(mut self, notes: Notes) -> Self {

@@ -1,8 +1,8 @@
 //! Chunking input that arrives in pieces.
 
-use super::Chunking;
 use super::chunk::ChunkBytes;
 use super::pipeline::{Next, Pipeline, Work};
+use super::{Chunking, GROUP};
 use crate::GiveUp;
 use crate::error::Error;
 use crate::nar::notes::{Scribe, with_notes};
@@ -46,13 +46,21 @@ impl<T: Send + 'static> Pieces<T> {
     ///
     /// When the work on a chunk panics, with its message.
     pub fn push(&mut self, piece: &[u8], give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
-        match &mut self.scribe {
-            None => self.take_in(piece, give_up),
-            Some(scribe) => {
-                let piece = scribe.feed(piece);
-                self.take_in(&piece, give_up)
-            }
+        if self.scribe.is_none() {
+            return self.take_in(piece, give_up);
         }
+        let mut results = Vec::new();
+        for piece in piece.chunks(GROUP) {
+            if self.pipeline.is_none() {
+                return Err(Error::Cancelled);
+            }
+            let piece = match &mut self.scribe {
+                Some(scribe) => scribe.feed(piece),
+                None => piece.into(),
+            };
+            results.extend(self.take_in(&piece, give_up)?);
+        }
+        Ok(results)
     }
 
     fn take_in(&mut self, mut piece: &[u8], give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {

@@ -10,6 +10,7 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,7 +23,7 @@ use super::front::Front;
 use super::jobs::Job;
 use super::tap::{self, After, Filled};
 use crate::GiveUp;
-use crate::error::Error;
+use crate::error::{Error, IoError};
 use crate::nar::NarError;
 use crate::source::Source;
 use crate::workers::{Helper, Workers, polite};
@@ -48,7 +49,8 @@ pub(super) struct Pipeline<T> {
 
 struct Shared<T> {
     state: Mutex<State<T>>,
-    /// Notified when a job is done, when there is a new one, and when the front is free again, if anybody waits.
+    /// Notified when a block is read, when a job is done, when there is a new one, and when the front is free again, if
+    /// anybody waits.
     changed: Condvar,
     /// The pipeline is gone; nobody wants results any more.
     abandoned: AtomicBool,
@@ -60,7 +62,7 @@ struct State<T> {
     /// What any thread may read; without it, the caller feeds the front. `None` while a thread reads all that is left of it,
     /// and after the end.
     source: Option<Box<dyn Source + Send>>,
-    /// Whether the block that was last taken to be read is a part of the source, so that others can be read meanwhile.
+    /// Whether parts of the source are read at the same time, as long as it can be split.
     in_parts: bool,
     /// Threads that read.
     reading: usize,
@@ -141,7 +143,7 @@ impl<T: Send + 'static> Pipeline<T> {
         let max_size = cuts.max_size();
         let state = State {
             source,
-            in_parts: false,
+            in_parts: workers.most_helpers() > 0,
             reading: 0,
             filled: VecDeque::new(),
             first_filled: 0,
@@ -279,7 +281,7 @@ impl<T> Drop for Pipeline<T> {
         if let Some(front) = state.front.take() {
             state.blocks.give_back(front.into_blocks());
         }
-        // A file is closed now, and not when the last helper has left.
+        // A file is closed now, unless a helper is reading, and not when the last one has left.
         let source = state.source.take();
         drop(state);
         drop(source);
@@ -292,7 +294,7 @@ impl<T: Send + 'static> Shared<T> {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.take_turns(helper))) {
             let mut state = self.lock();
             state.helpers -= 1;
-            state.failure = Some(Failure::Panic(panic));
+            state.failure.get_or_insert(Failure::Panic(panic));
             self.notify(&state);
         }
     }
@@ -303,7 +305,9 @@ impl<T: Send + 'static> Shared<T> {
         loop {
             polite();
             let mut state = self.lock();
-            let turn = if helper.is_superfluous() || give_up() { Turn::Rest } else { state.turn() };
+            // After a failure nobody wants what else could be done.
+            let rests = helper.is_superfluous() || give_up() || state.failure.is_some();
+            let turn = if rests { Turn::Rest } else { state.turn() };
             match turn {
                 Turn::Work(task) => {
                     drop(state);
@@ -329,7 +333,11 @@ impl<T: Send + 'static> Shared<T> {
 
     fn read(self: &Arc<Self>, reading: Reading, give_up: GiveUp<'_>) {
         let Reading { number, block, mut source, split } = reading;
-        let filled = tap::fill(&mut *source, block, give_up);
+        let mut filled = tap::fill(&mut *source, block, give_up);
+        if split && matches!(filled.after, After::End) {
+            let cut_short = io::Error::from(io::ErrorKind::UnexpectedEof);
+            filled.after = After::Failure(IoError { path: None, source: cut_short }.into());
+        }
         let mut state = self.lock();
         state.reading -= 1;
         if !split && matches!(filled.after, After::More) && !self.abandoned.load(Ordering::Relaxed) {
@@ -366,7 +374,7 @@ impl<T: Send + 'static> Shared<T> {
                 return self.queue(state, jobs);
             }
         };
-        state.failure = Some(failure);
+        state.failure.get_or_insert(failure);
         self.notify(&state);
     }
 
@@ -386,7 +394,7 @@ impl<T: Send + 'static> Shared<T> {
     fn recruit(self: &Arc<Self>, mut state: MutexGuard<'_, State<T>>) {
         let to_do = state.queue.len()
             + usize::from(state.front.is_some() && state.has_room())
-            + usize::from(state.can_read());
+            + usize::from(state.can_read() && state.has_room());
         if to_do > 1
             && state.helpers < self.workers.most_helpers()
             && let Some(helper) = self.workers.recruit()
@@ -415,7 +423,8 @@ impl<T: Send + 'static> Shared<T> {
 
 impl<T> Shared<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        // The lock is never held while foreign code runs, so that a panic leaves the state as it should be.
+        // While foreign code runs, the lock is not held, or nothing is half done, so that a panic leaves the state as it
+        // should be.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -483,12 +492,13 @@ impl<T> State<T> {
             return None;
         }
         let mut source = self.source.take()?;
+        // Foreign code comes first, so that a panic leaves the rest as it should be.
+        let part = if self.in_parts { source.split_off(BLOCK as u64) } else { None };
+        self.in_parts = part.is_some();
         let block = self.blocks.take()?;
         let number = self.first_filled + self.filled.len();
         self.filled.push_back(None);
         self.reading += 1;
-        let part = source.split_off(BLOCK as u64);
-        self.in_parts = part.is_some();
         match part {
             Some(part) => {
                 self.source = Some(source);

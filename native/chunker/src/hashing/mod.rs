@@ -287,10 +287,10 @@ mod tests {
             assert_eq!(tell(), Some(whole));
             for threads in 1..=2 {
                 let workers = Workers::shared(threads, 2).unwrap();
-                let beside = |give_up: GiveUp<'_>| algorithm.hash_beside(&data, workers, give_up, || Ok(7));
+                let beside = |give_up: GiveUp<'_>| algorithm.hash_beside(&data, workers, give_up, |_| Ok(7));
                 assert_eq!(beside(&|| false).unwrap(), (7, whole));
                 assert_eq!(beside(&|| true).unwrap_err().code(), "cancelled");
-                let failing = || Err::<(), _>(Error::Disabled { name: "it" });
+                let failing = |_| Err::<(), _>(Error::Disabled { name: "it" });
                 let failed = algorithm.hash_beside(&data, workers, &|| false, failing);
                 assert_eq!(failed.unwrap_err().code(), "codec_disabled");
             }

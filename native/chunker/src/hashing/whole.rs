@@ -80,8 +80,8 @@ impl<S: Source> Source for Whole<S> {
 }
 
 impl Algorithm {
-    /// The digest of `data`, with what `work` gives: on a thread of the pool while `work` is done on this one, or after it if
-    /// none is free.
+    /// The digest of `data`, with what `work` gives: on a thread of the pool while `work` is done on this one and on those that
+    /// it is told are left, or after it if none is free.
     ///
     /// # Errors
     ///
@@ -91,10 +91,10 @@ impl Algorithm {
         data: &[u8],
         workers: Workers,
         give_up: GiveUp<'_>,
-        work: impl FnOnce() -> Result<T, Error>,
+        work: impl FnOnce(Workers) -> Result<T, Error>,
     ) -> Result<(T, Digest), Error> {
         let Some(helper) = workers.recruit() else {
-            return Ok((work()?, self.hash_or_give_up(data, give_up)?));
+            return Ok((work(workers)?, self.hash_or_give_up(data, give_up)?));
         };
         let stopped = AtomicBool::new(false);
         let (sender, receiver) = sync_channel(1);
@@ -107,7 +107,7 @@ impl Algorithm {
             });
             // Whatever becomes of the work, the scope waits for the thread.
             let _stop = Stop(stopped);
-            let result = work()?;
+            let result = work(workers.but_one())?;
             loop {
                 if give_up() {
                     return Err(Error::Cancelled);

@@ -261,12 +261,14 @@ pub(crate) struct Noted<S> {
     given: Vec<u8>,
     read: usize,
     buffer: Vec<u8>,
+    /// The source is not asked again after its end.
+    ended: bool,
 }
 
 impl<S> Noted<S> {
     pub(crate) fn new(source: S, scribe: Scribe) -> Self {
         let buffer = vec![0; if scribe.normalizer.is_some() { AT_ONCE } else { 0 }];
-        Self { source, scribe, given: Vec::new(), read: 0, buffer }
+        Self { source, scribe, given: Vec::new(), read: 0, buffer, ended: false }
     }
 }
 
@@ -278,6 +280,9 @@ impl<S: Source> Source for Noted<S> {
             return Ok(count);
         }
         while self.read == self.given.len() {
+            if self.ended {
+                return Ok(Some(0));
+            }
             self.read = 0;
             match self.source.read(&mut self.buffer)? {
                 None => {
@@ -286,9 +291,7 @@ impl<S: Source> Source for Noted<S> {
                 }
                 Some(0) => {
                     self.given = self.scribe.finish();
-                    if self.given.is_empty() {
-                        return Ok(Some(0));
-                    }
+                    self.ended = true;
                 }
                 Some(count) => self.given = self.scribe.feed(&self.buffer[..count]).into_owned(),
             }
