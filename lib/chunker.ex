@@ -25,6 +25,7 @@ defmodule Chunker do
     * `compress/2` and `decompress/2` are for one binary, `compress_batch/2` and `decompress_batch/2` for many,
       `compress_stream/2` and `decompress_stream/2` for what is larger than memory; `stream/2` compresses chunks in the
       same pass with its option `:compress`. `Chunker.Compressor` and `Chunker.Decompressor` are what they are made of.
+    * `Chunker.Nar` reads, verifies, writes and chunks Nix archives.
     * `Chunker.NarInfo` reads, writes, signs and verifies what Nix's binary caches say about store paths.
 
   ## Cut points last

@@ -9,6 +9,7 @@
 #
 # Needs llvm-profdata of rustc's own version of LLVM or a newer one, which `scripts/setup --pgo` installs.
 set -euo pipefail
+unset CDPATH
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PATH=$PATH:${CARGO_HOME:-${HOME-}/.cargo}/bin
