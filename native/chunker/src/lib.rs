@@ -14,6 +14,7 @@
 //! Nothing here knows of Erlang: the NIF crate decodes terms, calls this one, and encodes what it gives.
 
 pub mod batch;
+mod buffer;
 pub mod cache;
 pub mod chunking;
 pub mod compression;

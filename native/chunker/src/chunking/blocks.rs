@@ -5,6 +5,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use crate::buffer::Buffer;
+
 /// The size of a block. Small enough that what was read is still in the core's own cache when it is scanned, large enough
 /// that calls and locks do not count.
 pub(super) const BLOCK: usize = 256 << 10;
@@ -14,7 +16,7 @@ const MOST_SPARE: usize = (10 << 20) / BLOCK;
 
 static SPARE: Mutex<Vec<Block>> = Mutex::new(Vec::new());
 
-pub(super) type Block = Box<[u8]>;
+pub(super) type Block = Buffer;
 
 /// The blocks of one input that are empty, and those that may yet be made.
 #[derive(Debug)]
@@ -40,7 +42,7 @@ impl Blocks {
         }
         self.unmade = self.unmade.checked_sub(1)?;
         let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Some(spare.unwrap_or_else(|| vec![0; BLOCK].into_boxed_slice()))
+        Some(spare.unwrap_or_else(|| Buffer::new(BLOCK)))
     }
 
     /// Takes blocks back whose content has been worked on.

@@ -11,6 +11,7 @@ use std::fmt;
 use sha2::Digest as _;
 
 use crate::GiveUp;
+use crate::buffer::Buffer;
 use crate::chunking::PATIENCE;
 use crate::cpu;
 use crate::error::Error;
@@ -135,7 +136,7 @@ impl Algorithm {
     /// [`Error::Cancelled`] when `give_up` says so, and what reading fails with.
     pub fn hash_source(self, mut source: impl Source, give_up: GiveUp<'_>) -> Result<Digest, Error> {
         let mut hasher = Hasher::new(self);
-        let mut buffer = vec![0; 1 << 20];
+        let mut buffer = Buffer::new(1 << 20);
         loop {
             if give_up() {
                 return Err(Error::Cancelled);

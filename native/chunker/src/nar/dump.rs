@@ -18,6 +18,7 @@ use super::wire::{
     SYMLINK, padding,
 };
 use crate::GiveUp;
+use crate::buffer::Buffer;
 use crate::error::{Error, IoError};
 use crate::hashing::{Algorithm, Digest, Hasher};
 use crate::source::Source;
@@ -357,8 +358,8 @@ pub fn dump_file(
     });
     let mut hasher = Hasher::new(algorithm);
     // Hands each block on, and takes one to fill.
-    let mut copy = |hash: &mut dyn FnMut(Vec<u8>, usize) -> Result<Vec<u8>, Error>| {
-        let mut block = vec![0; BLOCK];
+    let mut copy = |hash: &mut dyn FnMut(Buffer, usize) -> Result<Buffer, Error>| {
+        let mut block = Buffer::new(BLOCK);
         loop {
             if give_up() {
                 return Err(Error::Cancelled);
@@ -381,7 +382,7 @@ pub fn dump_file(
             hasher.finish()
         }
         Some(helper) => helper.pool().in_place_scope(|scope| {
-            let (filled, to_hash) = sync_channel::<(Vec<u8>, usize)>(BLOCKS);
+            let (filled, to_hash) = sync_channel::<(Buffer, usize)>(BLOCKS);
             let (hashed, free) = sync_channel(BLOCKS);
             let (finished, digest) = sync_channel(1);
             scope.spawn(move |_| {
@@ -400,7 +401,7 @@ pub fn dump_file(
                 filled.send((block, count)).map_err(|_| Error::Cancelled)?;
                 if blocks < BLOCKS {
                     blocks += 1;
-                    return Ok(vec![0; BLOCK]);
+                    return Ok(Buffer::new(BLOCK));
                 }
                 free.recv().map_err(|_| Error::Cancelled)
             })?;

@@ -1,6 +1,7 @@
 //! Finding something out about a NAR, wherever it comes from.
 
 use crate::GiveUp;
+use crate::buffer::Buffer;
 use crate::chunking::PATIENCE;
 use crate::error::Error;
 use crate::source::Source;
@@ -110,7 +111,7 @@ pub fn step(
     source: &mut impl Source,
     give_up: GiveUp<'_>,
 ) -> Result<Step, Error> {
-    let mut buffer = vec![0; BLOCK];
+    let mut buffer = Buffer::new(BLOCK);
     while !reading.is_done() {
         if give_up() {
             return Err(Error::Cancelled);
