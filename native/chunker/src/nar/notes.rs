@@ -1,7 +1,7 @@
 //! What can be told about each chunk of a NAR beside where it is: the entries that it touches, and the store hashes that were
 //! taken out of it.
 //!
-//! Both are found in the bytes as they come in, on the way to the scanner and apart from it, and wait in a [`Notebook`] until
+//! Both are found in the bytes as they come in, on the way to the scanner and apart from it, and wait in a notebook until
 //! a chunk is worked on: whatever is known of a chunk is there before its bytes are. So chunking is the same with and without
 //! notes, and costs nothing without them.
 
