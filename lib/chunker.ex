@@ -197,7 +197,7 @@ defmodule Chunker do
   The chunks of a file, in their order, without their bytes.
 
   Time is linear in the size of the file. Memory does not grow with it, except for the list of chunks: some 250 bytes
-  for each. While one part of the file is read and scanned, the chunks before it are hashed on other threads.
+  for each. All threads read, scan and hash parts of the file.
 
   A FIFO, a terminal or a device is read until whoever feeds it closes it. Killing the calling process ends the work
   within 100 ms.

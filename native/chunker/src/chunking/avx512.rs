@@ -11,6 +11,7 @@
 
 use std::arch::x86_64::*;
 
+use super::kernel::REACH;
 use super::{prefetch, scalar};
 
 /// How many strips are scanned at once.
@@ -21,9 +22,6 @@ const STEP: usize = 16;
 
 /// How many bytes determine the low half of a hash.
 const WARM_UP: usize = 32;
-
-/// How many bytes determine the bits of a hash that the masks of FastCDC have.
-const REACH: usize = 48;
 
 /// What is scanned at once, in bytes: with more, too much is scanned in vain behind a cut point, and with less, warming up
 /// takes too large a part.

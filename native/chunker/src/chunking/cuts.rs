@@ -1,5 +1,6 @@
 //! Which cut points an input gets.
 
+use super::marks::Ahead;
 use super::options::Cutter;
 use super::scanner::{Cut, Scanner};
 use crate::nar::NarError;
@@ -19,11 +20,12 @@ impl Cuts {
         Self::Plain(Scanner::new(cutter))
     }
 
-    /// See [`Scanner::feed`] and [`NarScanner::feed`]: a cut may lie before the last of the bytes that were consumed.
-    pub(super) fn feed(&mut self, piece: &[u8]) -> Result<Option<Cut>, NarError> {
+    /// See [`Scanner::feed`] and [`NarScanner::feed`]: a cut may lie before the last of the bytes that were consumed. Most
+    /// of the piece need not be looked at if its marks are known.
+    pub(super) fn feed(&mut self, piece: &[u8], ahead: Option<Ahead<'_>>) -> Result<Option<Cut>, NarError> {
         match self {
-            Self::Plain(scanner) => Ok(scanner.feed(piece)),
-            Self::Nar(scanner) => scanner.feed(piece),
+            Self::Plain(scanner) => Ok(scanner.feed_ahead(piece, ahead)),
+            Self::Nar(scanner) => scanner.feed_ahead(piece, ahead),
         }
     }
 
@@ -32,6 +34,14 @@ impl Cuts {
         match self {
             Self::Plain(scanner) => Ok(scanner.finish()),
             Self::Nar(scanner) => scanner.finish(),
+        }
+    }
+
+    /// What marks the input.
+    pub(super) fn cutter(&self) -> &Cutter {
+        match self {
+            Self::Plain(scanner) => scanner.cutter(),
+            Self::Nar(scanner) => scanner.cutter(),
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::blocks::{BLOCK, Block};
 use super::cuts::Cuts;
 use super::jobs::{Job, Part};
+use super::marks::Marks;
 use super::{GROUP, STRETCH};
 use crate::error::Error;
 use crate::nar::NarError;
@@ -40,9 +41,14 @@ impl Front {
         self.open = Some((block, 0));
     }
 
-    /// Takes in a block of which `count` bytes are filled.
-    pub(super) fn advance(&mut self, block: Block, count: usize) -> Result<Vec<Job>, NarError> {
-        self.scan(block, 0, count)?;
+    /// Takes in a block of which `count` bytes are filled, with its marks if they are known.
+    pub(super) fn advance(
+        &mut self,
+        block: Block,
+        count: usize,
+        marks: Option<&Marks>,
+    ) -> Result<Vec<Job>, NarError> {
+        self.scan(block, 0, count, marks)?;
         Ok(self.close())
     }
 
@@ -56,7 +62,7 @@ impl Front {
         let (mut block, filled) = self.open.take().expect("a block was opened");
         let count = fill(&mut block[filled..])?;
         let end = filled + count;
-        self.scan(block, filled, end)?;
+        self.scan(block, filled, end, None)?;
         let full = end == BLOCK || (prompt && !self.cuts.is_empty());
         Ok((if full { self.close() } else { Vec::new() }, count))
     }
@@ -68,14 +74,21 @@ impl Front {
     }
 
     /// Scans what is new in the block, which is then the open one.
-    fn scan(&mut self, block: Block, from: usize, end: usize) -> Result<(), NarError> {
-        for (i, mut stretch) in block[from..end].chunks(STRETCH).enumerate() {
-            if i > 0 {
-                polite();
-            }
-            while let Some(cut) = self.finder.feed(stretch)? {
-                stretch = &stretch[cut.consumed..];
+    fn scan(&mut self, block: Block, from: usize, end: usize, marks: Option<&Marks>) -> Result<(), NarError> {
+        // With marks, a whole block costs less than a stretch.
+        let at_once = if marks.is_some() { BLOCK } else { STRETCH };
+        let mut done = from;
+        while done < end {
+            let stretch_end = end.min(done + at_once);
+            while let Some(cut) =
+                self.finder.feed(&block[done..stretch_end], marks.map(|marks| marks.ahead().behind(done)))?
+            {
+                done += cut.consumed;
                 self.cuts.push(cut.length);
+            }
+            done = stretch_end;
+            if done < end {
+                polite();
             }
         }
         self.open = Some((block, end));

@@ -12,6 +12,9 @@ use crate::error::OptionsError;
 /// Forces a kernel by its name, for tests and benchmarks.
 const VARIABLE: &str = "CHUNKER_KERNEL";
 
+/// How many bytes determine the bits of a hash that the masks of FastCDC have: there is none above the 48th.
+pub(super) const REACH: usize = 48;
+
 /// A scan kernel that this CPU can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kernel {

@@ -4,7 +4,8 @@
 //! All threads do the same, and there are three things to do: to read a block, to scan a block, which makes jobs of the
 //! chunks that end in it, and to do a job. Scanning must be done in the order of the input, so one thread at a time does it,
 //! whichever is free, most of the time the one that has just read the block; and so must reading, unless the source can be
-//! split. No thread waits for another as long as there is anything to do. A byte is copied nowhere inside, and memory is
+//! split. Where there are so many threads that they would wait for the one that scans, they mark the blocks that it comes to
+//! next, so that it need not look at them. No thread waits for another as long as there is anything to do. A byte is copied nowhere inside, and memory is
 //! bounded by the number of blocks.
 
 use std::any::Any;
@@ -21,7 +22,8 @@ use super::chunk::ChunkBytes;
 use super::cuts::Cuts;
 use super::front::Front;
 use super::jobs::Job;
-use super::tap::{self, After, Filled};
+use super::options::Cutter;
+use super::tap::{self, After, Filled, Marking};
 use crate::GiveUp;
 use crate::error::{Error, IoError};
 use crate::nar::NarError;
@@ -56,6 +58,8 @@ struct Shared<T> {
     abandoned: AtomicBool,
     work: Work<T>,
     workers: Workers,
+    /// What marks blocks.
+    cutter: Cutter,
 }
 
 struct State<T> {
@@ -64,9 +68,10 @@ struct State<T> {
     source: Option<Box<dyn Source + Send>>,
     /// Whether parts of the source are read at the same time, as long as it can be split.
     in_parts: bool,
-    /// Threads that read.
+    /// Threads that read or mark.
     reading: usize,
-    /// A place a block that is read and not scanned, in the order of the input; empty while it is being read.
+    marking: usize,
+    /// A place a block that is read and not scanned, in the order of the input; empty while it is being read or marked.
     filled: VecDeque<Option<Filled>>,
     /// The number of the block that the first place belongs to.
     first_filled: usize,
@@ -105,10 +110,11 @@ enum Failure {
 }
 
 /// What there is to do.
-#[expect(clippy::large_enum_variant, reason = "it is made and taken apart at once, and kept nowhere")]
 enum Task {
     Read(Reading),
     Scan(Front, Filled),
+    /// The number of a block, and it.
+    Mark(usize, Filled),
     /// The number of a job, and it.
     Run(usize, Job),
 }
@@ -141,10 +147,12 @@ impl<T: Send + 'static> Pipeline<T> {
         source: Option<Box<dyn Source + Send>>,
     ) -> Self {
         let max_size = cuts.max_size();
+        let cutter = cuts.cutter().clone();
         let state = State {
             source,
             in_parts: workers.most_helpers() > 0,
             reading: 0,
+            marking: 0,
             filled: VecDeque::new(),
             first_filled: 0,
             most_filled: MOST_FILLED * workers.threads(),
@@ -168,6 +176,7 @@ impl<T: Send + 'static> Pipeline<T> {
             abandoned: AtomicBool::new(false),
             work,
             workers,
+            cutter,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -327,6 +336,7 @@ impl<T: Send + 'static> Shared<T> {
         match task {
             Task::Read(reading) => self.read(reading, give_up),
             Task::Scan(front, filled) => self.scan(front, filled),
+            Task::Mark(number, filled) => self.mark(number, filled),
             Task::Run(number, job) => self.run(number, job, give_up),
         }
     }
@@ -343,6 +353,19 @@ impl<T: Send + 'static> Shared<T> {
         if !split && matches!(filled.after, After::More) && !self.abandoned.load(Ordering::Relaxed) {
             state.source = Some(source);
         }
+        self.put_filled(state, number, filled);
+    }
+
+    fn mark(self: &Arc<Self>, number: usize, mut filled: Filled) {
+        let marks = self.cutter.mark(&filled.block[..filled.count]);
+        filled.marking = marks.map_or(Marking::InVain, Marking::Done);
+        let mut state = self.lock();
+        state.marking -= 1;
+        self.put_filled(state, number, filled);
+    }
+
+    /// Puts a block into its place, for whoever scans it.
+    fn put_filled(self: &Arc<Self>, mut state: MutexGuard<'_, State<T>>, number: usize, filled: Filled) {
         let place = number - state.first_filled;
         // It is gone when the pipeline is.
         if let Some(place) = state.filled.get_mut(place) {
@@ -352,9 +375,10 @@ impl<T: Send + 'static> Shared<T> {
         self.recruit(state);
     }
 
-    fn scan(self: &Arc<Self>, mut front: Front, Filled { block, count, after }: Filled) {
+    fn scan(self: &Arc<Self>, mut front: Front, Filled { block, count, after, marking }: Filled) {
         let ended = matches!(after, After::End);
-        let jobs = front.advance(block, count).and_then(|mut jobs| {
+        let marks = if let Marking::Done(marks) = &marking { Some(marks) } else { None };
+        let jobs = front.advance(block, count, marks).and_then(|mut jobs| {
             if ended {
                 jobs.extend(front.end()?);
             }
@@ -478,8 +502,17 @@ impl<T> State<T> {
         if let Some((number, job)) = self.take_job() {
             return Turn::Work(Task::Run(number, job));
         }
-        let more = self.reading > 0 || self.scanning || (self.source.is_some() && self.running > 0);
-        if more && self.has_room() { Turn::Wait } else { Turn::Rest }
+        let more = self.reading > 0
+            || self.marking > 0
+            || self.scanning
+            || (self.source.is_some() && self.running > 0);
+        if !more || !self.has_room() {
+            return Turn::Rest;
+        }
+        match self.take_unmarked() {
+            Some((number, filled)) => Turn::Work(Task::Mark(number, filled)),
+            None => Turn::Wait,
+        }
     }
 
     fn can_read(&self) -> bool {
@@ -514,6 +547,20 @@ impl<T> State<T> {
         self.filled.pop_front();
         self.first_filled += 1;
         Some(filled)
+    }
+
+    /// The next block to be marked, if a thread is at a block before it. The first one is left to that thread, which will
+    /// come to it before it could be marked.
+    fn take_unmarked(&mut self) -> Option<(usize, Filled)> {
+        if !self.scanning {
+            return None;
+        }
+        let unmarked =
+            |place: &mut Option<Filled>| place.take_if(|filled| matches!(filled.marking, Marking::Undone));
+        let (place, filled) =
+            self.filled.iter_mut().enumerate().skip(1).find_map(|(i, place)| Some((i, unmarked(place)?)))?;
+        self.marking += 1;
+        Some((self.first_filled + place, filled))
     }
 
     fn take_job(&mut self) -> Option<(usize, Job)> {

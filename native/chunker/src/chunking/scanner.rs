@@ -12,6 +12,7 @@
 //! even position counts only once the byte after it is known to exist; that is the one thing for which the scanner
 //! has to look ahead.
 
+use super::marks::Ahead;
 use super::options::Cutter;
 
 /// A cut point in the piece given to [`Scanner::feed`].
@@ -63,6 +64,11 @@ impl Scanner {
     /// O(`piece`), and in sum O(input), however the pieces fall.
     #[must_use = "the bytes after a cut must be fed again"]
     pub fn feed(&mut self, piece: &[u8]) -> Option<Cut> {
+        self.feed_ahead(piece, None)
+    }
+
+    /// [`feed`](Self::feed), which need not look at all of the piece if the marks in it are known already.
+    pub(crate) fn feed_ahead(&mut self, piece: &[u8], ahead: Option<Ahead<'_>>) -> Option<Cut> {
         if piece.is_empty() {
             return None;
         }
@@ -82,7 +88,8 @@ impl Scanner {
             if from >= to {
                 continue;
             }
-            match self.cutter.kernel.find(self.cutter.gear(), mask, &mut self.hash, &piece[from..to]) {
+            let ahead = ahead.map(|ahead| ahead.behind(from));
+            match self.cutter.find(mask, &mut self.hash, &piece[from..to], ahead) {
                 None => self.length = before + to,
                 Some(at) => {
                     let length = self.length + at;
@@ -117,6 +124,10 @@ impl Scanner {
 
     pub(crate) fn max_size(&self) -> usize {
         self.cutter.max_size
+    }
+
+    pub(crate) fn cutter(&self) -> &Cutter {
+        &self.cutter
     }
 
     /// Whether the last byte fed opens the next chunk, provided that another byte follows.

@@ -9,6 +9,8 @@ use rayon::ThreadPool;
 
 use super::chunk::ChunkBytes;
 use super::cuts::Cuts;
+use super::marks::Marks;
+use super::segments::Segments;
 use super::{Chunking, GROUP, NAP, STRETCH};
 use crate::GiveUp;
 use crate::error::Error;
@@ -40,12 +42,11 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
     }
 
     fn bare_slice(&self, data: &[u8], give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
-        let ranges = Ranges { cuts: self.cuts.clone(), data, scanned: 0, offset: 0 };
         match self.workers.pool() {
-            Some(pool) if data.len() > 2 * GROUP => self.shared(pool, ranges, give_up),
+            Some(pool) if data.len() > 2 * GROUP => self.shared(pool, data, give_up),
             _ => {
                 let mut results = Vec::new();
-                for range in ranges {
+                for range in Ranges::new(self.cuts.clone(), data, None) {
                     let range = range?;
                     // Asking costs little beside a chunk of usual size, but not beside one of 64 bytes.
                     if range.start / GROUP != range.end / GROUP && give_up() {
@@ -69,9 +70,10 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
     }
 
     /// All threads do the same: whoever finds the scanner free, and few groups of chunks waiting to be worked on, scans
-    /// the next group; everybody else works on one.
-    fn shared(&self, pool: &ThreadPool, ranges: Ranges<'_>, give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
-        let data = ranges.data;
+    /// the next group; everybody else works on one, or, if there is none, marks what will be scanned next.
+    fn shared(&self, pool: &ThreadPool, data: &[u8], give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
+        let segments = Segments::new(data, self.cuts.cutter());
+        let ranges = Ranges::new(self.cuts.clone(), data, Some(&segments));
         let board = Board {
             state: Mutex::new(State {
                 ranges: Some(ranges),
@@ -102,7 +104,7 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
                         drop(state);
                         run(group, &stopped);
                     }
-                    Turn::Wait => board.wait(state),
+                    Turn::Wait => board.mark_or_wait(state, &segments),
                     Turn::Rest => {
                         state.helpers -= 1;
                         return;
@@ -138,7 +140,7 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
                         drop(state);
                         run(group, give_up);
                     }
-                    Turn::Wait => board.wait(state),
+                    Turn::Wait => board.mark_or_wait(state, &segments),
                     Turn::Rest => return Ok(()),
                 }
             }
@@ -227,9 +229,15 @@ impl<'a, T> Board<'a, T> {
         self.scanned.notify_all();
     }
 
-    /// Waits for the thread that scans, but no longer than a nap.
-    fn wait(&self, state: MutexGuard<'_, State<'a, T>>) {
-        drop(self.scanned.wait_timeout(state, NAP));
+    /// Marks what the thread that scans will come to; if all is marked, waits for it, but no longer than a nap.
+    fn mark_or_wait(&self, state: MutexGuard<'_, State<'a, T>>, segments: &Segments<'_>) {
+        drop(state);
+        if !segments.mark() {
+            let state = self.lock();
+            if state.scanning && state.queue.is_empty() {
+                drop(self.scanned.wait_timeout(state, NAP));
+            }
+        }
     }
 }
 
@@ -258,6 +266,9 @@ struct Ranges<'a> {
     scanned: usize,
     /// Where the next chunk begins.
     offset: usize,
+    segments: Option<&'a Segments<'a>>,
+    /// The segment that was entered last, and its marks if they are known.
+    marks: Option<(usize, Option<Marks>)>,
 }
 
 impl Iterator for Ranges<'_> {
@@ -273,21 +284,41 @@ impl Iterator for Ranges<'_> {
     }
 }
 
-impl Ranges<'_> {
+impl<'a> Ranges<'a> {
+    const fn new(cuts: Cuts, data: &'a [u8], segments: Option<&'a Segments<'a>>) -> Self {
+        Self { cuts, data, scanned: 0, offset: 0, segments, marks: None }
+    }
+
     /// The length of the next chunk.
     fn scan(&mut self) -> Result<Option<usize>, NarError> {
         loop {
-            let rest = &self.data[self.scanned..];
-            let stretch = &rest[..rest.len().min(STRETCH)];
-            if let Some(cut) = self.cuts.feed(stretch)? {
+            let (end, start) = self.stretch();
+            let ahead = self.marks.as_ref().and_then(|(_, marks)| marks.as_ref()).map(Marks::ahead);
+            let ahead = ahead.map(|ahead| ahead.behind(self.scanned - start));
+            if let Some(cut) = self.cuts.feed(&self.data[self.scanned..end], ahead)? {
                 self.scanned += cut.consumed;
                 return Ok(Some(cut.length));
             }
-            self.scanned += stretch.len();
-            if stretch.len() == rest.len() {
+            self.scanned = end;
+            if end == self.data.len() {
                 return self.cuts.finish();
             }
             polite();
         }
+    }
+
+    /// Where the stretch ends that is scanned next, and where its segment begins.
+    fn stretch(&mut self) -> (usize, usize) {
+        let segment = Segments::of(self.scanned);
+        if let Some(segments) = self.segments
+            && self.marks.as_ref().is_none_or(|&(entered, _)| entered != segment)
+        {
+            self.marks = Some((segment, segments.enter(segment)));
+        }
+        let marked = self.marks.as_ref().is_some_and(|(_, marks)| marks.is_some());
+        let end = Segments::start(segment + 1);
+        // With marks, a whole segment costs less than a stretch.
+        let end = if marked { end } else { end.min(self.scanned + STRETCH) };
+        (end.min(self.data.len()), Segments::start(segment))
     }
 }

@@ -1,6 +1,7 @@
 //! Reading an input into blocks.
 
 use super::blocks::Block;
+use super::marks::Marks;
 use super::reader::PATIENCE;
 use crate::GiveUp;
 use crate::error::Error;
@@ -18,6 +19,15 @@ pub(super) struct Filled {
     pub(super) count: usize,
     /// What comes after it.
     pub(super) after: After,
+    pub(super) marking: Marking,
+}
+
+/// What is known of the marks in a block.
+pub(super) enum Marking {
+    Undone,
+    /// Nobody need try again.
+    InVain,
+    Done(Marks),
 }
 
 /// What comes after a block.
@@ -31,7 +41,7 @@ pub(super) enum After {
 pub(super) fn fill(source: &mut dyn Source, mut block: Block, give_up: GiveUp<'_>) -> Filled {
     let mut count = 0;
     let after = read_whole(source, &mut block, &mut count, give_up);
-    Filled { block, count, after }
+    Filled { block, count, after, marking: Marking::Undone }
 }
 
 fn read_whole(source: &mut dyn Source, block: &mut [u8], count: &mut usize, give_up: GiveUp<'_>) -> After {

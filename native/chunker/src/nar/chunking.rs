@@ -12,7 +12,7 @@
 
 use super::error::{NarError, Rule};
 use super::parser::{Event, Kind, Node, Parser};
-use crate::chunking::{Cut, Cutter, Options, Scanner};
+use crate::chunking::{Ahead, Cut, Cutter, Options, Scanner};
 use crate::error::OptionsError;
 
 /// How to chunk a NAR. Sizes are in bytes.
@@ -165,6 +165,15 @@ impl NarScanner {
     /// [`NarError`] where the input breaks a rule, perhaps before the last cuts in front of that place have been given. All
     /// later calls give that error too.
     pub fn feed(&mut self, piece: &[u8]) -> Result<Option<Cut>, NarError> {
+        self.feed_ahead(piece, None)
+    }
+
+    /// [`feed`](Self::feed), which need not scan all of the piece if the marks in it are known already.
+    pub(crate) fn feed_ahead(
+        &mut self,
+        piece: &[u8],
+        ahead: Option<Ahead<'_>>,
+    ) -> Result<Option<Cut>, NarError> {
         let mut consumed = 0;
         loop {
             if self.ahead == 0
@@ -180,7 +189,8 @@ impl NarScanner {
                 self.look_ahead(rest)?;
             }
             let count = usize::try_from(self.ahead).map_or(rest.len(), |ahead| ahead.min(rest.len()));
-            let cut = self.scanner.feed(&rest[..count]);
+            let ahead = ahead.map(|ahead| ahead.behind(consumed));
+            let cut = self.scanner.feed_ahead(&rest[..count], ahead);
             let scanned = cut.map_or(count, |cut| cut.consumed);
             self.ahead -= scanned as u64;
             self.length += scanned;
@@ -216,6 +226,10 @@ impl NarScanner {
 
     pub(crate) fn max_size(&self) -> usize {
         self.scanner.max_size()
+    }
+
+    pub(crate) fn cutter(&self) -> &Cutter {
+        self.scanner.cutter()
     }
 
     /// Goes on with what is behind the bytes that the parser has read. Gives the length of the chunk that ends there, if that
