@@ -549,10 +549,10 @@ impl<T> State<T> {
         Some(filled)
     }
 
-    /// The next block to be marked, if a thread is at a block before it. The first one is left to that thread, which will
-    /// come to it before it could be marked.
+    /// The next block to be marked, if the thread that scans cannot keep up: if another one waits for it already. The first
+    /// block is left to that thread, which will come to it before it could be marked.
     fn take_unmarked(&mut self) -> Option<(usize, Filled)> {
-        if !self.scanning {
+        if !self.scanning || self.waiting == 0 {
             return None;
         }
         let unmarked =
