@@ -1,5 +1,6 @@
 //! Bytes that the engine made, as binaries.
 
+use chunker::recycling::Recycled;
 use rustler::{Env, Resource, ResourceArc, Term};
 
 use crate::failure::text;
@@ -12,6 +13,20 @@ struct Blob(Vec<u8>);
 
 #[rustler::resource_impl]
 impl Resource for Blob {}
+
+/// The same in memory that is used again then.
+struct Loan(Recycled);
+
+#[rustler::resource_impl]
+impl Resource for Loan {}
+
+/// A binary of `bytes`, which are not copied if there are many.
+pub(crate) fn recycled<'a>(env: Env<'a>, bytes: Recycled) -> Term<'a> {
+    if bytes.len() <= SMALL {
+        return text(env, &bytes);
+    }
+    ResourceArc::new(Loan(bytes)).make_binary(env, |loan| &loan.0).into()
+}
 
 /// A binary of `bytes`, which are not copied if there are many.
 pub(crate) fn binary<'a>(env: Env<'a>, mut bytes: Vec<u8>) -> Term<'a> {

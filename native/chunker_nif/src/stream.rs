@@ -10,10 +10,11 @@ use chunker::compression::{ScratchPool, compress_or_give_up};
 use chunker::file::{Input, Kind};
 use chunker::hashing::{Digest, Hasher, Whole};
 use chunker::nar::notes::Note;
-use rustler::{Binary, Encoder, Env, NifResult, OwnedBinary, Resource, ResourceArc, Term};
+use chunker::recycling::{Recycled, Recycler};
+use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
 
 use crate::atoms;
-use crate::blob::binary;
+use crate::blob::recycled;
 use crate::chunking::{to_path, with_note};
 use crate::failure::{Failure, text};
 use crate::guard::{caller_died, guard};
@@ -37,11 +38,11 @@ enum State {
 
 type Tell = Box<dyn Fn() -> Option<Digest> + Send>;
 
-/// A chunk with its bytes, in a binary that the VM takes over as it is, and with them compressed if that was asked for.
+/// A chunk with its bytes, in memory that the VM takes over as it is, and with them compressed if that was asked for.
 struct Loaded {
     chunk: Chunk,
-    data: OwnedBinary,
-    compressed: Option<Vec<u8>>,
+    data: Recycled,
+    compressed: Option<Recycled>,
     note: Option<Box<Note>>,
 }
 
@@ -102,22 +103,19 @@ fn loading<'a>(
     compression: Option<Compression<'a>>,
 ) -> Result<impl Fn(&ChunkBytes<'_>) -> Load + Clone + Send + Sync + 'static, Failure<'a>> {
     let hashed = Chunk::hashed(options.digester()?);
+    let recycler = Recycler::new();
     let compressor = match compression {
         None => None,
         Some(compression) => Some(Arc::new((compression.checked()?, ScratchPool::new()))),
     };
     Ok(move |bytes: &ChunkBytes<'_>| {
-        let mut data = OwnedBinary::new(bytes.length);
-        bytes.copy_to(data.as_mut_slice());
+        let data = recycler.copy(bytes.slices);
         let compressed = match compressor.as_deref() {
             None => None,
-            Some((compression, scratches)) => {
-                let mut out = Vec::new();
-                scratches.lend(|scratch| {
-                    compress_or_give_up(&data, compression, scratch, &mut out, bytes.give_up)
-                })?;
-                Some(out)
-            }
+            Some((compression, scratches)) => Some(scratches.lend(|scratch, out| {
+                compress_or_give_up(&data, compression, scratch, out, bytes.give_up)?;
+                Ok::<_, chunker::Error>(recycler.copy(&[out]))
+            })?),
         };
         Ok(Loaded { chunk: hashed(bytes), data, compressed, note: bytes.note.cloned().map(Box::new) })
     })
@@ -125,8 +123,8 @@ fn loading<'a>(
 
 /// `{Offset, Length, Hash, Data, Compressed | nil}`, with notes if there are any.
 fn encode<'a>(env: Env<'a>, Loaded { chunk, data, compressed, note }: Loaded) -> Term<'a> {
-    let compressed = compressed.map(|bytes| binary(env, bytes));
-    let chunk = (chunk.offset, chunk.length, text(env, &chunk.hash.0), data.release(env), compressed);
+    let compressed = compressed.map(|bytes| recycled(env, bytes));
+    let chunk = (chunk.offset, chunk.length, text(env, &chunk.hash.0), recycled(env, data), compressed);
     with_note(env, chunk.encode(env), note.as_deref())
 }
 

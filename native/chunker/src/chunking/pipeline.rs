@@ -165,7 +165,7 @@ impl<T: Send + 'static> Pipeline<T> {
             slots: VecDeque::new(),
             first: 0,
             untaken: 0,
-            most_untaken: max_size + (8 << 20),
+            most_untaken: max_size + (8 << 20) + workers.threads() * (2 << 20),
             // The longest chunk, which may begin and end inside a block; beyond that, two MiB for each thread.
             blocks: Blocks::new(max_size.div_ceil(BLOCK) + 1 + workers.threads() * (2 << 20) / BLOCK),
             failure: None,
@@ -190,7 +190,8 @@ impl<T: Send + 'static> Pipeline<T> {
                 return Err(Error::Cancelled);
             }
             let mut state = self.shared.lock_unless_failed()?;
-            match state.turn() {
+            let turn = if state.should_be_taken() { Turn::Rest } else { state.turn() };
+            match turn {
                 Turn::Work(task) => {
                     drop(state);
                     self.shared.work_on(task, give_up);
@@ -593,6 +594,13 @@ impl<T> State<T> {
 
     fn is_ready(&self) -> bool {
         self.slots.front().is_some_and(|slot| slot.results.is_some())
+    }
+
+    /// Whether so many results are ready that the caller had better take them before there is no room: it would have to wait
+    /// then for the first of the jobs that are not done.
+    fn should_be_taken(&self) -> bool {
+        let ready = self.slots.iter().take_while(|slot| slot.results.is_some());
+        ready.map(|slot| slot.bytes).sum::<usize>() >= self.most_untaken / 3
     }
 
     /// The results that can be given now: those before the first job that is not done. Not more of them than it takes to

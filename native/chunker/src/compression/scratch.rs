@@ -43,7 +43,8 @@ impl CompressionScratch {
     }
 }
 
-/// Scratches for work that any thread may do: as many come to be as there are threads that work at once.
+/// Scratches for work that any thread may do, each with a buffer for what comes out: as many come to be as there are threads
+/// that work at once.
 ///
 /// # Examples
 ///
@@ -57,15 +58,14 @@ impl CompressionScratch {
 ///     for chunk in [b"one".as_slice(), b"another"] {
 ///         let (options, scratches) = (&options, &scratches);
 ///         threads.spawn(move || {
-///             let mut out = Vec::new();
-///             scratches.lend(|scratch| compress_into(chunk, options, scratch, &mut out))
+///             scratches.lend(|scratch, out| compress_into(chunk, options, scratch, out).map(|()| out.len()))
 ///         });
 ///     }
 /// });
 /// # }
 /// ```
 #[derive(Debug, Default)]
-pub struct ScratchPool(Mutex<Vec<CompressionScratch>>);
+pub struct ScratchPool(Mutex<Vec<(CompressionScratch, Vec<u8>)>>);
 
 impl ScratchPool {
     /// A pool without scratches; each is made when it is first needed.
@@ -74,13 +74,13 @@ impl ScratchPool {
         Self::default()
     }
 
-    /// Calls `work` with a scratch that nobody else uses meanwhile. If `work` panics, the scratch is gone.
-    pub fn lend<T>(&self, work: impl FnOnce(&mut CompressionScratch) -> T) -> T {
+    /// Calls `work` with a scratch and a buffer that nobody else uses meanwhile. If `work` panics, they are gone.
+    pub fn lend<T>(&self, work: impl FnOnce(&mut CompressionScratch, &mut Vec<u8>) -> T) -> T {
         // The lock is held for moments only, and never while foreign code runs.
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut scratch = lock().pop().unwrap_or_default();
-        let result = work(&mut scratch);
-        lock().push(scratch);
+        let (mut scratch, mut buffer) = lock().pop().unwrap_or_default();
+        let result = work(&mut scratch, &mut buffer);
+        lock().push((scratch, buffer));
         result
     }
 }

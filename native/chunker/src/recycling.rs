@@ -1,0 +1,142 @@
+//! Memory for bytes that are handed out, held by others for a while, and given back.
+//!
+//! A fresh page of memory costs more than the copy that fills it, so what comes back is used for the next bytes. Nothing is
+//! kept longer than the [`Recycler`] lives.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// How much memory waits for new bytes at most. Garbage collectors give much back at once.
+const MOST_SPARE: usize = 64 << 20;
+
+/// Copies bytes into memory that was used before, if there is any of about their size.
+#[derive(Debug, Clone, Default)]
+pub struct Recycler(Arc<Mutex<Spare>>);
+
+#[derive(Debug, Default)]
+struct Spare {
+    /// By capacity.
+    memory: BTreeMap<usize, Vec<Vec<u8>>>,
+    /// All capacities together.
+    bytes: usize,
+}
+
+/// Bytes in memory that goes back to the [`Recycler`] when they are dropped, if it is still there.
+#[derive(Debug)]
+pub struct Recycled {
+    bytes: Vec<u8>,
+    home: Weak<Mutex<Spare>>,
+}
+
+impl Recycler {
+    /// One that has no memory yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Copies all of the slices, one behind the other. The memory is at most an eighth larger than they are.
+    #[must_use]
+    pub fn copy(&self, slices: &[&[u8]]) -> Recycled {
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        // Large enough for what is a little longer too.
+        let spare = lock(&self.0).take(length, length + length / 8);
+        let mut bytes = spare.unwrap_or_else(|| Vec::with_capacity(length + length / 16));
+        for slice in slices {
+            bytes.extend_from_slice(slice);
+        }
+        Recycled { bytes, home: Arc::downgrade(&self.0) }
+    }
+}
+
+impl Deref for Recycled {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Recycled {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.upgrade() {
+            let bytes = std::mem::take(&mut self.bytes);
+            let too_much = lock(&home).put(bytes);
+            drop(too_much);
+        }
+    }
+}
+
+impl Spare {
+    /// The smallest memory of a capacity in this range, empty.
+    fn take(&mut self, least: usize, most: usize) -> Option<Vec<u8>> {
+        let (&capacity, same) = self.memory.range_mut(least..=most).next()?;
+        let memory = same.pop();
+        if same.is_empty() {
+            self.memory.remove(&capacity);
+        }
+        self.bytes -= capacity;
+        memory
+    }
+
+    /// Keeps the memory, or gives it back if there is enough.
+    fn put(&mut self, mut memory: Vec<u8>) -> Option<Vec<u8>> {
+        let capacity = memory.capacity();
+        if self.bytes + capacity > MOST_SPARE {
+            return Some(memory);
+        }
+        memory.clear();
+        self.bytes += capacity;
+        self.memory.entry(capacity).or_default().push(memory);
+        None
+    }
+}
+
+fn lock(spare: &Mutex<Spare>) -> MutexGuard<'_, Spare> {
+    // Nothing that can panic comes between two changes that belong together.
+    spare.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_used_again_for_what_is_about_as_long() {
+        let recycler = Recycler::new();
+        let first = recycler.copy(&[&[1; 10_000], &[2; 6_000]]);
+        assert_eq!(first[..], [[1; 10_000].as_slice(), &[2; 6_000]].concat());
+        let place = first.as_ptr();
+        drop(first);
+        // Too short and too long.
+        for length in [1_000, 14_000, 18_000, 100_000] {
+            let other = recycler.copy(&[&vec![3; length]]);
+            assert_eq!(other[..], vec![3; length]);
+            assert!(other.bytes.capacity() <= length + length / 8);
+        }
+        let second = recycler.copy(&[&[4; 16_500]]);
+        assert_eq!((second.as_ptr(), &second[..]), (place, &[4; 16_500][..]));
+    }
+
+    #[test]
+    fn no_more_is_kept_than_there_may_be() {
+        let recycler = Recycler::new();
+        let held: Vec<_> = (0..80).map(|_| recycler.copy(&[&vec![5; 1 << 20]])).collect();
+        drop(held);
+        let spare = lock(&recycler.0);
+        let kept: usize = spare.memory.iter().map(|(capacity, same)| capacity * same.len()).sum();
+        assert_eq!(spare.bytes, kept);
+        assert!((MOST_SPARE - (2 << 20)..=MOST_SPARE).contains(&kept));
+    }
+
+    #[test]
+    fn bytes_outlive_the_recycler_and_take_their_memory_along() {
+        let recycler = Recycler::new();
+        let bytes = recycler.copy(&[b"content"]);
+        let home = Arc::downgrade(&recycler.0);
+        drop(recycler);
+        assert!(home.upgrade().is_none());
+        assert_eq!(&bytes[..], b"content");
+    }
+}
