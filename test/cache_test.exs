@@ -272,7 +272,39 @@ defmodule Chunker.CacheTest do
     assert Chunker.hash_batch(["content"], cache: nil) == [Chunker.hash("content", :blake3)]
   end
 
-  test "get and put of much data end when the caller dies" do
+  test "what is no cache of this node any more is told apart from one" do
+    # In a process of its own, with which the cache goes.
+    stored = Task.await(Task.async(fn -> :erlang.term_to_binary(Cache.new()) end))
+
+    wait_until(fn ->
+      inspect(:erlang.binary_to_term(stored)) == "#Chunker.Cache<freed, or of another node>"
+    end)
+
+    gone = :erlang.binary_to_term(stored)
+
+    for {message, call} <- [
+          {~r/a cache of this node/, fn -> Cache.get(gone, "content", :blake3) end},
+          {~r/a cache of this node/, fn -> Cache.put(gone, "content", :blake3) end},
+          {~r/a cache of this node/, fn -> Cache.put(gone, :binary.copy("content", 100_000), :blake3) end},
+          {~r/must be a cache/, fn -> Cache.stats(gone) end},
+          {~r/must be a cache/, fn -> Cache.clear(gone) end},
+          {~r/option cache must be a cache/, fn -> Chunker.hash_batch(["content"], cache: gone) end}
+        ] do
+      assert_raise ArgumentError, message, call
+    end
+
+    # While somebody holds it, it is the same one.
+    cache = Cache.new()
+    same = :erlang.binary_to_term(:erlang.term_to_binary(cache))
+    digest = Cache.put(same, "content", :blake3)
+    assert Cache.get(cache, "content", :blake3) == digest
+  end
+
+  defp wait_until(fun) do
+    fun.() || (Process.sleep(10) && wait_until(fun))
+  end
+
+  test "a put of much data ends when the caller dies" do
     cache = Cache.new()
     data = :binary.copy(<<7>>, 700_000_000)
 
