@@ -19,7 +19,7 @@ fn allocated(options: Options, content: impl Fn(u64) -> Vec<u8>) -> (u64, chunke
 
 #[test]
 fn an_entry_takes_no_more_than_it_is_counted_with() {
-    for max_entries in [1000, 8192, 10_000, 60_000, 100_000, 150_000, 1_000_000] {
+    for max_entries in [1000, 8192, 10_000, 60_000, 100_000, 150_000, 1_000_000, 1_500_000] {
         let options = Options { max_entries, ..Options::default() };
         let (bytes, stats) = allocated(options, |number| number.to_le_bytes().to_vec());
         assert!(stats.entries > max_entries * 97 / 100, "{stats:?}");

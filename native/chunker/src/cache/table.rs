@@ -89,18 +89,25 @@ const GHOSTS: f64 = 0.125;
 /// `docs/cache.md` has the hit rates.
 const HOT: f64 = 0.7;
 
-/// A part of a table is no smaller than this many entries, since parts fill up unevenly: of so many, by 1.6 % (a standard
-/// deviation).
+/// A part of a table is for this many entries or up to twice as many. Not fewer, since parts fill up unevenly: of so many,
+/// by 1.6 % (a standard deviation). And not more, since now and then one insertion has to do with a whole part while it
+/// holds the lock, be it on an ordinary scheduler: when the index grows, and when all entries there were used, so that
+/// evicting takes the marks off all of them.
 const PART: u64 = 4096;
 
-/// A part of a table with contents is no smaller than this many bytes, so that it can hold a few of the longest chunks.
+/// A part of a table with contents is for this many bytes or up to twice as many. Not fewer, so that it can hold a few of
+/// the longest chunks. And not more, so that no content is so long that to compare or to free it holds anybody up.
 const PART_WITH_CONTENTS: u64 = 4 * Chunk::LONGEST;
+
+/// There are no more parts than this, which take 4 MB while they are empty.
+const MOST_PARTS: u64 = 1 << 14;
 
 /// In a table with contents, they are expected to be at least so long on average, in bytes.
 const USUAL_CONTENT: u64 = 64 << 10;
 
-/// For so many entries at most, memory is reserved at once.
-const RESERVED: u64 = 1 << 20;
+/// For so many entries at most, memory is reserved at once; the system gives it when it is used. What is beyond has parts
+/// that grow by doubling, for which more is allocated than is counted, though it is not used.
+const RESERVED: u64 = 1 << 22;
 
 /// How many entries are counted, and their memory.
 #[derive(Debug, Clone, Copy, Default)]
@@ -135,7 +142,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(options: &Options) -> Self {
-        let limits = Limits::new(options, std::thread::available_parallelism().map_or(1, usize::from));
+        let limits = Limits::new(options);
         let built = OptionsBuilder::new()
             .shards(limits.parts as usize)
             .estimated_items_capacity(limits.expected as usize)
@@ -160,18 +167,27 @@ impl Table {
         self.entries.get(key)
     }
 
+    /// Takes an entry in, unless one of another content was put under its key meanwhile: that stays.
     pub(super) fn insert(&self, key: Key, entry: Entry) {
-        let bytes = entry.bytes();
+        if let Some(first) = self.place(key, entry) {
+            self.place(key, first);
+        }
+    }
+
+    /// Puts an entry under a key, and gives the one that was there if it is of another content.
+    fn place(&self, key: Key, entry: Entry) -> Option<Entry> {
+        let (bytes, digest) = (entry.bytes(), entry.digest);
         let mut gone = Vec::new();
         self.entries.insert_with_lifecycle(key, entry, &mut gone);
         // What went under the same key is the entry itself, which was not admitted, or its twin, in whose place it is: some
         // other thread was faster.
-        let twins = gone.iter().filter(|(other, _)| *other == key).count();
-        if twins == 0 {
+        let (twins, others): (Vec<_>, Vec<_>) = gone.into_iter().partition(|(other, _)| *other == key);
+        if twins.is_empty() {
             self.inserted.add(bytes);
         }
-        (1..twins).for_each(|_| self.evicted.add(bytes));
-        gone.iter().filter(|(other, _)| *other != key).for_each(|(_, entry)| self.evicted.add(entry.bytes()));
+        (1..twins.len()).for_each(|_| self.evicted.add(bytes));
+        others.iter().for_each(|(_, entry)| self.evicted.add(entry.bytes()));
+        twins.into_iter().map(|(_, twin)| twin).find(|twin| twin.digest != digest)
     }
 
     pub(super) fn clear(&self, give_up: GiveUp<'_>) -> Result<(), Error> {
@@ -223,17 +239,15 @@ struct Limits {
 }
 
 impl Limits {
-    fn new(options: &Options, threads: usize) -> Self {
+    fn new(options: &Options) -> Self {
         let share = (options.max_memory / options.max_entries).max(ENTRY);
         let capacity = options.max_memory.min(share * options.max_entries);
         let entries = capacity / share;
-        let (expected, most_parts) = match options.verify {
+        let (expected, parts) = match options.verify {
             Verify::Fingerprint => (entries, entries / PART),
             Verify::Content => (entries.min(capacity / USUAL_CONTENT), capacity / PART_WITH_CONTENTS),
         };
-        // Four locks a thread are enough that they seldom want the same one.
-        let most_parts = most_parts.clamp(1, 4 * threads as u64);
-        let parts = 1 << most_parts.ilog2();
+        let parts = 1 << parts.clamp(1, MOST_PARTS).ilog2();
         // So that the parts' capacities are no more than the whole.
         let part = capacity / parts;
         // Of a single entry, all of it.
@@ -266,5 +280,45 @@ impl Lifecycle<Key, Entry> for Gone {
 
     fn on_evict(&self, gone: &mut Vec<(Key, Entry)>, key: Key, entry: Entry) {
         gone.push((key, entry));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_part_is_so_large_that_what_concerns_all_of_it_takes_long() {
+        for entries in [1, 4096, 10_000, 100_000, 1_000_000, 100_000_000] {
+            for verify in [Verify::Fingerprint, Verify::Content] {
+                let limits =
+                    Limits::new(&Options { max_entries: entries, max_memory: entries << 14, verify });
+                let part = limits.capacity / limits.parts;
+                match verify {
+                    Verify::Fingerprint => assert!(part / limits.share < 2 * PART, "{limits:?}"),
+                    Verify::Content => assert!(part < 2 * PART_WITH_CONTENTS, "{limits:?}"),
+                }
+            }
+        }
+        let most = Options {
+            max_entries: Options::MOST_ENTRIES,
+            max_memory: Options::MOST_MEMORY,
+            ..Options::default()
+        };
+        assert_eq!(Limits::new(&most).parts, MOST_PARTS);
+    }
+
+    /// What happens when two threads take in contents with one fingerprint, neither of which was there when they looked.
+    #[test]
+    fn an_entry_is_not_replaced_by_one_of_another_content() {
+        let table = Table::new(&Options::default());
+        let key = Key::new(Algorithm::ALL[0], 3, Fingerprint([1, 2]));
+        let entry = |byte| Entry::new(Digest([byte; 32]), Some(vec![byte; 3]));
+        table.insert(key, entry(1));
+        table.insert(key, entry(2));
+        let kept = table.get(&key).unwrap();
+        assert!(kept.is_of(&[&[1; 3]]) && kept.digest == Digest([1; 32]));
+        let (inserted, evicted) = table.tallies();
+        assert_eq!((inserted.entries, evicted.entries, table.count().0), (1, 0, 1));
     }
 }

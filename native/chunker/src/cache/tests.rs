@@ -397,6 +397,26 @@ fn long_work_is_given_up() {
 }
 
 #[test]
+fn a_content_is_not_copied_for_a_caller_who_died() {
+    let data = random(6, 5 << 20);
+    let asked = AtomicU64::new(0);
+    let counting = || {
+        asked.fetch_add(1, Ordering::Relaxed);
+        false
+    };
+    cache(Verify::Fingerprint).put(ALGORITHM, &data, &counting).unwrap();
+    // Who dies when all is done but the copy.
+    let hashed = asked.swap(0, Ordering::Relaxed);
+    let cache = Arc::new(cache(Verify::Content));
+    let died = || asked.fetch_add(1, Ordering::Relaxed) >= hashed;
+    assert_eq!(cache.put(ALGORITHM, &data, &died).unwrap(), ALGORITHM.hash(&data));
+    assert_eq!(asked.swap(0, Ordering::Relaxed), hashed + 1);
+    let digester = Digester::new(ALGORITHM, Some(Arc::clone(&cache)));
+    assert_eq!(digester.digest_or_give_up(&data, &died).unwrap(), ALGORITHM.hash(&data));
+    assert_eq!((cache.stats().insertions, cache.stats().collisions), (0, 0));
+}
+
+#[test]
 fn options_out_of_range_are_refused() {
     for (option, options) in [
         ("max_entries", Options { max_entries: 0, ..Options::default() }),
