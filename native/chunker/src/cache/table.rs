@@ -7,8 +7,8 @@
 use std::hash::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
-use quick_cache::sync::Cache as Entries;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
 use super::fingerprint::Fingerprint;
@@ -109,6 +109,9 @@ const USUAL_CONTENT: u64 = 64 << 10;
 /// that grow by doubling, for which more is allocated than is counted, though it is not used.
 const RESERVED: u64 = 1 << 22;
 
+/// To free more than so many bytes takes milliseconds.
+const LARGE: u64 = 16 << 20;
+
 /// How many entries are counted, and their memory.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tally {
@@ -133,8 +136,11 @@ impl Counter {
     }
 }
 
+type Entries = quick_cache::sync::Cache<Key, Entry, Weight, RandomState, Gone>;
+
 pub(super) struct Table {
-    entries: Entries<Key, Entry, Weight, RandomState, Gone>,
+    /// Taken only by `drop`.
+    entries: Option<Entries>,
     limits: Limits,
     inserted: Counter,
     evicted: Counter,
@@ -154,7 +160,11 @@ impl Table {
         // The index is keyed too (SipHash), so that not even the order of evictions tells anything of a fingerprint.
         let entries = Entries::with_options(built, Weight(limits.share), RandomState::new(), Gone);
         entries.reserve(limits.expected.min(RESERVED) as usize);
-        Self { entries, limits, inserted: Counter::default(), evicted: Counter::default() }
+        Self { entries: Some(entries), limits, inserted: Counter::default(), evicted: Counter::default() }
+    }
+
+    fn entries(&self) -> &Entries {
+        self.entries.as_ref().expect("they are there until the table is dropped")
     }
 
     /// Whether an entry with a content of that length fits in, after evictions. Without contents, the length is 0.
@@ -164,7 +174,7 @@ impl Table {
 
     /// The entry of that key, which counts as use.
     pub(super) fn get(&self, key: &Key) -> Option<Entry> {
-        self.entries.get(key)
+        self.entries().get(key)
     }
 
     /// Takes an entry in, unless one of another content was put under its key meanwhile: that stays.
@@ -178,7 +188,7 @@ impl Table {
     fn place(&self, key: Key, entry: Entry) -> Option<Entry> {
         let (bytes, digest) = (entry.bytes(), entry.digest);
         let mut gone = Vec::new();
-        self.entries.insert_with_lifecycle(key, entry, &mut gone);
+        self.entries().insert_with_lifecycle(key, entry, &mut gone);
         // What went under the same key is the entry itself, which was not admitted, or its twin, in whose place it is: some
         // other thread was faster.
         let (twins, others): (Vec<_>, Vec<_>) = gone.into_iter().partition(|(other, _)| *other == key);
@@ -191,7 +201,7 @@ impl Table {
     }
 
     pub(super) fn clear(&self, give_up: GiveUp<'_>) -> Result<(), Error> {
-        for (count, (_, entry)) in self.entries.drain().enumerate() {
+        for (count, (_, entry)) in self.entries().drain().enumerate() {
             self.evicted.add(entry.bytes());
             if count % 1024 == 0 && give_up() {
                 return Err(Error::Cancelled);
@@ -203,13 +213,13 @@ impl Table {
     /// How many entries there are and what they weigh at most, also while others are at work.
     #[cfg(test)]
     pub(super) fn holds(&self) -> (u64, u64) {
-        (self.entries.len() as u64, self.entries.weight())
+        (self.entries().len() as u64, self.entries().weight())
     }
 
     /// How many entries there are and what they take, by a walk over all of them.
     #[cfg(test)]
     pub(super) fn count(&self) -> (u64, u64) {
-        self.entries.iter().fold((0, 0), |(count, bytes), (_, entry)| (count + 1, bytes + entry.bytes()))
+        self.entries().iter().fold((0, 0), |(count, bytes), (_, entry)| (count + 1, bytes + entry.bytes()))
     }
 
     /// What has come in and what has gone.
@@ -217,6 +227,19 @@ impl Table {
         // In this order, what has gone by now has been counted before among what came in, mostly.
         let evicted = self.evicted.tally();
         (self.inserted.tally(), evicted)
+    }
+}
+
+impl Drop for Table {
+    /// Frees what is large in a thread of its own: whoever holds a cache last may be in a hurry, as schedulers of the VM are.
+    fn drop(&mut self) {
+        let (inserted, evicted) = self.tallies();
+        let contents = inserted.bytes.saturating_sub(evicted.bytes);
+        if self.entries().memory_used().total() as u64 + contents > LARGE {
+            let entries = self.entries.take();
+            // Where there can be no thread, it is freed here after all.
+            drop(thread::Builder::new().name("chunker-free".into()).spawn(move || drop(entries)));
+        }
     }
 }
 
