@@ -445,8 +445,8 @@ fn the_greatest_limits_reserve_no_more_than_is_sensible() {
 
 #[test]
 fn the_key_is_what_it_is_taken_for() {
-    // The memory that an entry is counted with rests on these.
-    assert_eq!(size_of::<Key>(), 24);
-    // With 32 bits an entry takes less than it is counted with.
+    // The memory that an entry is counted with rests on these. With 32 bits it takes less.
+    let expected = if usize::BITS < 64 { 20..=24 } else { 24..=24 };
+    assert!(expected.contains(&size_of::<Key>()), "{}", size_of::<Key>());
     assert_eq!(size_of::<Entry>(), 32 + size_of::<usize>());
 }
