@@ -89,18 +89,21 @@ const GHOSTS: f64 = 0.125;
 /// `docs/cache.md` has the hit rates.
 const HOT: f64 = 0.7;
 
-/// A part of a table is for this many entries or up to twice as many. Not fewer, since parts fill up unevenly: of so many,
-/// by 1.6 % (a standard deviation). And not more, since now and then one insertion has to do with a whole part while it
-/// holds the lock, be it on an ordinary scheduler: when the index grows, and when all entries there were used, so that
-/// evicting takes the marks off all of them.
+/// A part of a table is for no fewer entries than this, since parts fill up unevenly: of so many, by 1.6 % (a standard
+/// deviation).
 const PART: u64 = 4096;
+
+/// A part of a table is for fewer than twice as many entries as this. Now and then one insertion has to do with a whole part
+/// while it holds the lock, be it on an ordinary scheduler: when the index grows, and when all entries there were used, so
+/// that evicting takes the marks off all of them.
+const LARGE_PART: u64 = 16_384;
 
 /// A part of a table with contents is for this many bytes or up to twice as many. Not fewer, so that it can hold a few of
 /// the longest chunks. And not more, so that no content is so long that to compare or to free it holds anybody up.
 const PART_WITH_CONTENTS: u64 = 4 * Chunk::LONGEST;
 
-/// There are no more parts than this, which take 4 MB while they are empty.
-const MOST_PARTS: u64 = 1 << 14;
+/// There are no more parts than this, so that limits which mean "none" cost little.
+const MOST_PARTS: u64 = 1 << 12;
 
 /// In a table with contents, they are expected to be at least so long on average, in bytes.
 const USUAL_CONTENT: u64 = 64 << 10;
@@ -148,7 +151,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(options: &Options) -> Self {
-        let limits = Limits::new(options);
+        let limits = Limits::new(options, thread::available_parallelism().map_or(1, usize::from));
         let built = OptionsBuilder::new()
             .shards(limits.parts as usize)
             .estimated_items_capacity(limits.expected as usize)
@@ -262,12 +265,15 @@ struct Limits {
 }
 
 impl Limits {
-    fn new(options: &Options) -> Self {
+    fn new(options: &Options, threads: usize) -> Self {
         let share = (options.max_memory / options.max_entries).max(ENTRY);
         let capacity = options.max_memory.min(share * options.max_entries);
         let entries = capacity / share;
         let (expected, parts) = match options.verify {
-            Verify::Fingerprint => (entries, entries / PART),
+            // Four locks a thread are enough that they seldom want the same one.
+            Verify::Fingerprint => {
+                (entries, (4 * threads as u64).clamp(entries / LARGE_PART, entries / PART))
+            }
             Verify::Content => (entries.min(capacity / USUAL_CONTENT), capacity / PART_WITH_CONTENTS),
         };
         let parts = 1 << parts.clamp(1, MOST_PARTS).ilog2();
@@ -312,23 +318,22 @@ mod tests {
 
     #[test]
     fn no_part_is_so_large_that_what_concerns_all_of_it_takes_long() {
-        for entries in [1, 4096, 10_000, 100_000, 1_000_000, 100_000_000] {
-            for verify in [Verify::Fingerprint, Verify::Content] {
-                let limits =
-                    Limits::new(&Options { max_entries: entries, max_memory: entries << 14, verify });
+        for entries in [1, 4095, 10_000, 100_000, 1_000_000, 15_000_000] {
+            for (verify, threads) in
+                [(Verify::Fingerprint, 1), (Verify::Fingerprint, 64), (Verify::Content, 2)]
+            {
+                let options = Options { max_entries: entries, max_memory: entries << 14, verify };
+                let limits = Limits::new(&options, threads);
                 let part = limits.capacity / limits.parts;
                 match verify {
-                    Verify::Fingerprint => assert!(part / limits.share < 2 * PART, "{limits:?}"),
+                    Verify::Fingerprint => assert!(part / limits.share < 2 * LARGE_PART, "{limits:?}"),
                     Verify::Content => assert!(part < 2 * PART_WITH_CONTENTS, "{limits:?}"),
                 }
             }
         }
-        let most = Options {
-            max_entries: Options::MOST_ENTRIES,
-            max_memory: Options::MOST_MEMORY,
-            ..Options::default()
-        };
-        assert_eq!(Limits::new(&most).parts, MOST_PARTS);
+        let (max_entries, max_memory) = (Options::MOST_ENTRIES, Options::MOST_MEMORY);
+        let most = Options { max_entries, max_memory, ..Options::default() };
+        assert_eq!(Limits::new(&most, 64).parts, MOST_PARTS);
     }
 
     /// What happens when two threads take in contents with one fingerprint, neither of which was there when they looked.
