@@ -1,7 +1,7 @@
 defmodule Chunker.CacheTest do
   use ExUnit.Case, async: true
 
-  alias Chunker.Cache
+  alias Chunker.{Cache, Nar}
 
   doctest Chunker.Cache
 
@@ -80,6 +80,44 @@ defmodule Chunker.CacheTest do
 
     assert %{hits: hits, misses: hits} = Cache.stats(cache)
     assert hits == length(without)
+  end
+
+  test "the chunks of NARs are looked up however they are cut and told about", %{tmp_dir: folder} do
+    reference = "0123456789abcdfghijklmnpqrsvwxyz"
+
+    for i <- 1..20,
+        do: File.write!(Path.join(folder, "file #{i}"), [random(40_000, i), "/nix/store/", reference, "-x"])
+
+    nar = folder |> Nar.stream() |> Enum.to_list() |> IO.iodata_to_binary()
+    path = folder <> ".nar"
+    File.write!(path, nar)
+    on_exit(fn -> File.rm!(path) end)
+
+    for how <- [[nar: true], [nar: :auto], [nar: true, entries: true], [nar: true, references: true]] do
+      options = how ++ @small
+      told = how |> Keyword.delete(:nar) |> Keyword.merge(@small)
+
+      ways = [
+        &Chunker.chunk_file!(path, &1 ++ options),
+        &Chunker.chunk_data!(nar, &1 ++ options),
+        &hd(Chunker.chunk_files!([path], &1 ++ options)),
+        &Enum.to_list(Chunker.stream(path, &1 ++ options)),
+        &Nar.chunk!({:file, path}, &1 ++ told),
+        &Nar.chunk!(nar, &1 ++ told),
+        &Nar.chunk!([nar], &1 ++ told)
+      ]
+
+      for way <- ways do
+        cache = Cache.new()
+        expected = way.([])
+        assert way.(cache: cache) == expected
+        first = Cache.stats(cache)
+        assert first.entries > 20 and first.entries == first.misses
+        assert way.(cache: cache) == expected
+        assert Cache.stats(cache).hits == first.hits + first.hits + first.misses
+        assert Cache.stats(cache).misses == first.misses
+      end
+    end
   end
 
   test "a stream that compresses its chunks looks digests up as well" do
