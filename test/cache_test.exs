@@ -225,6 +225,11 @@ defmodule Chunker.CacheTest do
     assert %{entries: 77} = Cache.stats(by_number)
     assert %{entries: entries, bytes: bytes} = Cache.stats(contents)
     assert bytes <= 1_000_000 and entries in 70..100
+    # One fits in, which may take all of the memory.
+    single = Cache.new(max_entries: 1, verify: :content)
+    digests = for i <- 1..3, do: Cache.put(single, "content #{i}", :blake3)
+    assert Cache.get(single, "content 3", :blake3) == List.last(digests)
+    assert %{entries: 1, evictions: 2} = Cache.stats(single)
     # Nothing fits in.
     nothing = Cache.new(max_memory: 1)
     Cache.put(nothing, "content", :blake3)

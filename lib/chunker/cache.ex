@@ -76,7 +76,8 @@ defmodule Chunker.Cache do
       digest takes 128 bytes, so that with the defaults the number is what counts; with `verify: :content` it takes what
       its content does besides.
     * `:verify` - `:fingerprint`, or `:content` to keep the contents and compare them. Default: `:fingerprint`. A
-      content of more than 70 % of `:max_memory` (or of a part of a large cache, which has 64 to 128 MiB) is not kept.
+      content of more than 70 % of `:max_memory` (or of a part of a large cache, which has at least 64 MiB), and one of
+      more than 128 MiB, is not kept.
 
   When a limit is reached, digests that were not used for long make room. A large cache does that in several parts, which
   do not fill up at quite the same time.

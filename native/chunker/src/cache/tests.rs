@@ -320,6 +320,11 @@ fn limits_are_filled_and_not_exceeded() {
         (Options { max_memory: 1 << 20, ..Options::default() }, 8192),
         // A content of eight bytes takes as much as the least there is.
         (Options { max_memory: 256 * 1000, verify: Verify::Content, ..Options::default() }, 1000),
+        // Few entries, of which each may be large.
+        (Options { max_entries: 1, verify: Verify::Content, ..Options::default() }, 1),
+        (Options { max_entries: 2, verify: Verify::Content, ..Options::default() }, 2),
+        (Options { max_entries: 5, verify: Verify::Content, ..Options::default() }, 5),
+        (Options { max_entries: 600, verify: Verify::Content, ..Options::default() }, 600),
     ];
     for (options, most) in cases {
         let cache = Cache::new(&options).unwrap();
@@ -355,6 +360,12 @@ fn contents_that_do_not_fit_are_not_kept() {
     let digest = cache.put(ALGORITHM, &whole, &never).unwrap();
     assert_eq!(digest, ALGORITHM.hash(&whole));
     assert_eq!(cache.stats().entries, 0);
+    // Nor is what would take too long to compare, though there is room for it.
+    let options = Options { max_entries: 10, max_memory: 16 << 30, verify: Verify::Content };
+    let roomy = Cache::new(&options).unwrap();
+    roomy.put(ALGORITHM, &whole, &never).unwrap();
+    roomy.put(ALGORITHM, &whole[..100 << 20], &never).unwrap();
+    assert_eq!(roomy.stats().entries, 1);
     // The longest chunk is.
     let chunk = &whole[..Chunk::LONGEST as usize];
     cache.put(ALGORITHM, chunk, &never).unwrap();
