@@ -12,7 +12,8 @@
 %% all chunks are, the probability is at most 2^-83 for each pair. With `{verify, content}' the cache keeps the contents and
 %% compares them. The document `docs/cache.md' says what follows from that, and what a cache saves and costs.
 %%
-%% Any number of processes can use a cache at once. It is freed when no process holds it any more.
+%% Any number of processes can use a cache at once. It is freed when no process holds it any more. It lives in its node: for
+%% one that came from another node, or out of `binary_to_term/1' when it was freed already, functions raise `badarg'.
 -module(chunker_cache).
 
 -export([new/0, new/1, get/3, put/3, stats/1, clear/1]).
@@ -84,7 +85,8 @@ put(Cache, Data, Algorithm) ->
 stats(Cache) ->
     chunker_engine:cache_stats(valid_cache(Cache, [Cache])).
 
-%% @doc Forgets all digests. The statistics go on; what is forgotten counts as evicted.
+%% @doc Forgets all digests. The statistics go on; what is forgotten counts as evicted. Contents that were kept are freed; the
+%% memory for digests stays with the cache, for those that come next.
 -spec clear(cache()) -> ok.
 clear(Cache) ->
     chunker_engine:cache_clear(valid_cache(Cache, [Cache])).

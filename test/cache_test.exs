@@ -1,7 +1,7 @@
 defmodule Chunker.CacheTest do
   use ExUnit.Case, async: true
 
-  alias Chunker.Cache
+  alias Chunker.{Cache, Nar}
 
   doctest Chunker.Cache
 
@@ -80,6 +80,44 @@ defmodule Chunker.CacheTest do
 
     assert %{hits: hits, misses: hits} = Cache.stats(cache)
     assert hits == length(without)
+  end
+
+  test "the chunks of NARs are looked up however they are cut and told about", %{tmp_dir: folder} do
+    reference = "0123456789abcdfghijklmnpqrsvwxyz"
+
+    for i <- 1..20,
+        do: File.write!(Path.join(folder, "file #{i}"), [random(40_000, i), "/nix/store/", reference, "-x"])
+
+    nar = folder |> Nar.stream() |> Enum.to_list() |> IO.iodata_to_binary()
+    path = folder <> ".nar"
+    File.write!(path, nar)
+    on_exit(fn -> File.rm!(path) end)
+
+    for how <- [[nar: true], [nar: :auto], [nar: true, entries: true], [nar: true, references: true]] do
+      options = how ++ @small
+      told = how |> Keyword.delete(:nar) |> Keyword.merge(@small)
+
+      ways = [
+        &Chunker.chunk_file!(path, &1 ++ options),
+        &Chunker.chunk_data!(nar, &1 ++ options),
+        &hd(Chunker.chunk_files!([path], &1 ++ options)),
+        &Enum.to_list(Chunker.stream(path, &1 ++ options)),
+        &Nar.chunk!({:file, path}, &1 ++ told),
+        &Nar.chunk!(nar, &1 ++ told),
+        &Nar.chunk!([nar], &1 ++ told)
+      ]
+
+      for way <- ways do
+        cache = Cache.new()
+        expected = way.([])
+        assert way.(cache: cache) == expected
+        first = Cache.stats(cache)
+        assert first.entries > 20 and first.entries == first.misses
+        assert way.(cache: cache) == expected
+        assert Cache.stats(cache).hits == first.hits + first.hits + first.misses
+        assert Cache.stats(cache).misses == first.misses
+      end
+    end
   end
 
   test "a stream that compresses its chunks looks digests up as well" do
@@ -187,6 +225,11 @@ defmodule Chunker.CacheTest do
     assert %{entries: 77} = Cache.stats(by_number)
     assert %{entries: entries, bytes: bytes} = Cache.stats(contents)
     assert bytes <= 1_000_000 and entries in 70..100
+    # One fits in, which may take all of the memory.
+    single = Cache.new(max_entries: 1, verify: :content)
+    digests = for i <- 1..3, do: Cache.put(single, "content #{i}", :blake3)
+    assert Cache.get(single, "content 3", :blake3) == List.last(digests)
+    assert %{entries: 1, evictions: 2} = Cache.stats(single)
     # Nothing fits in.
     nothing = Cache.new(max_memory: 1)
     Cache.put(nothing, "content", :blake3)
@@ -272,7 +315,39 @@ defmodule Chunker.CacheTest do
     assert Chunker.hash_batch(["content"], cache: nil) == [Chunker.hash("content", :blake3)]
   end
 
-  test "get and put of much data end when the caller dies" do
+  test "what is no cache of this node any more is told apart from one" do
+    # In a process of its own, with which the cache goes.
+    stored = Task.await(Task.async(fn -> :erlang.term_to_binary(Cache.new()) end))
+
+    wait_until(fn ->
+      inspect(:erlang.binary_to_term(stored)) == "#Chunker.Cache<freed, or of another node>"
+    end)
+
+    gone = :erlang.binary_to_term(stored)
+
+    for {message, call} <- [
+          {~r/a cache of this node/, fn -> Cache.get(gone, "content", :blake3) end},
+          {~r/a cache of this node/, fn -> Cache.put(gone, "content", :blake3) end},
+          {~r/a cache of this node/, fn -> Cache.put(gone, :binary.copy("content", 100_000), :blake3) end},
+          {~r/must be a cache/, fn -> Cache.stats(gone) end},
+          {~r/must be a cache/, fn -> Cache.clear(gone) end},
+          {~r/option cache must be a cache/, fn -> Chunker.hash_batch(["content"], cache: gone) end}
+        ] do
+      assert_raise ArgumentError, message, call
+    end
+
+    # While somebody holds it, it is the same one.
+    cache = Cache.new()
+    same = :erlang.binary_to_term(:erlang.term_to_binary(cache))
+    digest = Cache.put(same, "content", :blake3)
+    assert Cache.get(cache, "content", :blake3) == digest
+  end
+
+  defp wait_until(fun) do
+    fun.() || (Process.sleep(10) && wait_until(fun))
+  end
+
+  test "a put of much data ends when the caller dies" do
     cache = Cache.new()
     data = :binary.copy(<<7>>, 700_000_000)
 

@@ -12,7 +12,8 @@ defmodule Chunker.Cache do
 
   `Chunker.chunk_file/2`, `Chunker.chunk_data/2`, `Chunker.chunk_files/2`, `Chunker.stream/2` and `Chunker.hash_batch/2`
   take the option `:cache`; `get/3` and `put/3` are for other uses. Any number of processes can use a cache at once. It is
-  freed when no process holds it any more.
+  freed when no process holds it any more. It lives in its node: for one that came from another node, or out of
+  `:erlang.binary_to_term/1` when it was freed already, functions raise `ArgumentError`.
 
   ## Whether an answer can be wrong
 
@@ -75,8 +76,8 @@ defmodule Chunker.Cache do
       digest takes 128 bytes, so that with the defaults the number is what counts; with `verify: :content` it takes what
       its content does besides.
     * `:verify` - `:fingerprint`, or `:content` to keep the contents and compare them. Default: `:fingerprint`. A
-      content of more than 70 % of `:max_memory` (or of a large cache's parts, the smallest of which have 64 MiB) is not
-      kept.
+      content of more than 70 % of `:max_memory` (or of a part of a large cache, which has at least 64 MiB), and one of
+      more than 128 MiB, is not kept.
 
   When a limit is reached, digests that were not used for long make room. A large cache does that in several parts, which
   do not fill up at quite the same time.
@@ -182,6 +183,8 @@ defmodule Chunker.Cache do
   @doc """
   Forgets all digests. The statistics go on.
 
+  Contents that were kept are freed. The memory for digests stays with the cache, for those that come next.
+
   ## Examples
 
       iex> cache = Chunker.Cache.new()
@@ -201,14 +204,26 @@ defmodule Chunker.Cache do
     bang!(result(engine(function, cache, binary!(data), algorithm)))
   end
 
-  defp engine(:get, cache, data, algorithm), do: :chunker_engine.cache_get(cache, data, algorithm)
-  defp engine(:put, cache, data, algorithm), do: :chunker_engine.cache_put(cache, data, algorithm)
+  defp engine(function, cache, data, algorithm) do
+    case function do
+      :get -> :chunker_engine.cache_get(cache, data, algorithm)
+      :put -> :chunker_engine.cache_put(cache, data, algorithm)
+    end
+  rescue
+    # The NIF does not say what is wrong, but the other arguments were checked.
+    ArgumentError ->
+      reraise ArgumentError, "expected a cache of this node, got: #{inspect(cache)}", __STACKTRACE__
+  end
 
   defimpl Inspect do
     # What it holds and whether it is of use, in place of a reference.
-    def inspect(cache, _options) do
-      %{entries: entries, bytes: bytes, hits: hits, misses: misses} = Chunker.Cache.stats(cache)
-      "#Chunker.Cache<entries: #{entries}, bytes: #{bytes}, hits: #{hits}, misses: #{misses}>"
+    def inspect(%{cache: handle} = cache, _options) do
+      if :chunker_engine.is_cache(handle) do
+        %{entries: entries, bytes: bytes, hits: hits, misses: misses} = Chunker.Cache.stats(cache)
+        "#Chunker.Cache<entries: #{entries}, bytes: #{bytes}, hits: #{hits}, misses: #{misses}>"
+      else
+        "#Chunker.Cache<freed, or of another node>"
+      end
     end
   end
 end

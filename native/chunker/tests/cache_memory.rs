@@ -1,6 +1,8 @@
 //! The memory that a cache takes, as the allocator counts it.
 
-use chunker::cache::{Cache, Options, Verify};
+use std::sync::Arc;
+
+use chunker::cache::{Cache, Digester, Options, Verify};
 use chunker::hashing::Algorithm;
 
 /// The bytes that are allocated for a cache that has seen three times as many contents as it holds, and what it holds.
@@ -19,7 +21,7 @@ fn allocated(options: Options, content: impl Fn(u64) -> Vec<u8>) -> (u64, chunke
 
 #[test]
 fn an_entry_takes_no_more_than_it_is_counted_with() {
-    for max_entries in [1000, 8192, 10_000, 60_000, 100_000, 150_000, 1_000_000] {
+    for max_entries in [1000, 8192, 10_000, 60_000, 100_000, 150_000, 1_000_000, 1_500_000] {
         let options = Options { max_entries, ..Options::default() };
         let (bytes, stats) = allocated(options, |number| number.to_le_bytes().to_vec());
         assert!(stats.entries > max_entries * 97 / 100, "{stats:?}");
@@ -45,5 +47,29 @@ fn a_cache_with_contents_stays_within_its_memory() {
         println!("contents of {length} bytes: {bytes} bytes for {stats:?}");
         assert!(stats.bytes <= max_memory && bytes <= stats.bytes + 16_384, "{bytes} bytes for {stats:?}");
         assert!(stats.bytes > max_memory * 9 / 10, "{stats:?}");
+    }
+}
+
+/// In the VM that would be an ordinary scheduler, which has no time for it.
+#[test]
+fn whoever_drops_a_large_cache_does_not_free_it() {
+    let filled = |options: Options, length: usize| {
+        let cache = Cache::new(&options).unwrap();
+        for number in 0..50_000_000 / length as u64 {
+            let content = [&number.to_le_bytes()[..], &vec![0; length - 8]].concat();
+            cache.put(Algorithm::ALL[0], &content, &|| false).unwrap();
+        }
+        cache
+    };
+    let contents = filled(Options { verify: Verify::Content, ..Options::default() }, 1_000_000);
+    assert_eq!(contents.stats().entries, 50);
+    // Without its entries, it still has the memory for them.
+    let cleared = filled(Options { max_entries: 500_000, ..Options::default() }, 100);
+    cleared.clear(&|| false).unwrap();
+    for cache in [contents, cleared] {
+        // As a stream has it that goes after the cache's own handle.
+        let digester = Digester::new(Algorithm::ALL[0], Some(Arc::new(cache)));
+        let info = allocation_counter::measure(|| drop(digester));
+        assert!(info.bytes_current > -100_000, "{info:?}");
     }
 }

@@ -12,10 +12,6 @@ use crate::failure::{Failure, atom, text};
 use crate::guard::{caller_died, guard};
 use crate::options::Hash;
 
-/// A cache that holds more than this many bytes is freed in a thread of its own: terms are freed by ordinary schedulers,
-/// which have no time for it.
-const LARGE: u64 = 16 << 20;
-
 pub(crate) struct SharedCache(Arc<Cache>);
 
 #[rustler::resource_impl]
@@ -24,16 +20,6 @@ impl Resource for SharedCache {}
 impl SharedCache {
     pub(crate) fn share(&self) -> Arc<Cache> {
         Arc::clone(&self.0)
-    }
-}
-
-impl Drop for SharedCache {
-    fn drop(&mut self) {
-        let cache = self.share();
-        if cache.stats().bytes > LARGE {
-            // Where there can be no thread, it is freed here after all.
-            let _ = std::thread::Builder::new().name("chunker-free".into()).spawn(move || drop(cache));
-        }
     }
 }
 

@@ -50,7 +50,7 @@ impl Digester {
         let key = cache.key(self.algorithm, slices, length);
         cache.find(&key, slices).unwrap_or_else(|| {
             let digest = self.algorithm.hash_slices(slices);
-            cache.remember(key, slices, digest);
+            cache.remember(key, slices, digest, &|| false);
             digest
         })
     }
@@ -69,7 +69,7 @@ impl Digester {
             return Ok(digest);
         }
         let digest = self.algorithm.hash_or_give_up(data, give_up)?;
-        cache.remember(key, &[data], digest);
+        cache.remember(key, &[data], digest, give_up);
         Ok(digest)
     }
 

@@ -48,6 +48,9 @@ use table::{Entry, Key, Table};
 /// The longest content that a cache takes, in bytes. The bounds on collisions grow with the length.
 pub const LONGEST: usize = 1 << 30;
 
+/// Who works on a content asks whether to give up after so many bytes of it.
+const PIECE: usize = 1 << 20;
+
 /// How much a cache may hold, and how sure it is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -192,7 +195,7 @@ impl Cache {
         let digest = algorithm.hash_or_give_up(data, give_up)?;
         if data.len() <= LONGEST {
             let key = self.key_or_give_up(algorithm, data, give_up)?;
-            if !self.remember(key, &[data], digest) {
+            if !self.remember(key, &[data], digest, give_up) {
                 self.collisions.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -236,7 +239,7 @@ impl Cache {
 
     fn key_or_give_up(&self, algorithm: Algorithm, data: &[u8], give_up: GiveUp<'_>) -> Result<Key, Error> {
         let mut fingerprinting = self.secret.start();
-        for piece in data.chunks(1 << 20) {
+        for piece in data.chunks(PIECE) {
             if give_up() {
                 return Err(Error::Cancelled);
             }
@@ -259,19 +262,39 @@ impl Cache {
         digest
     }
 
-    /// Takes a digest in. Tells whether that content's digest is known now or was refused for its size: what is known stays
-    /// as it is, so that of two contents with the same fingerprint the first is kept.
-    fn remember(&self, key: Key, slices: &[&[u8]], digest: Digest) -> bool {
+    /// Takes a digest in, unless the content would have to be copied for that and `give_up` says so meanwhile. Tells whether
+    /// that content's digest is known now or was not kept: what is known stays as it is, so that of two contents with the same
+    /// fingerprint the first is kept.
+    fn remember(&self, key: Key, slices: &[&[u8]], digest: Digest, give_up: GiveUp<'_>) -> bool {
         if let Some(entry) = self.table.get(&key) {
             return entry.digest == digest;
         }
         let keeps_content = self.verify == Verify::Content;
         // Nothing is copied that would not be kept.
-        if self.table.admits(if keeps_content { key.length() } else { 0 }) {
-            self.table.insert(key, Entry::new(digest, keeps_content.then(|| slices.concat())));
+        if !self.table.admits(if keeps_content { key.length() } else { 0 }) {
+            return true;
         }
+        let content = if keeps_content {
+            let Some(copy) = copy_or_give_up(slices, key.length(), give_up) else { return true };
+            Some(copy)
+        } else {
+            None
+        };
+        self.table.insert(key, Entry::new(digest, content));
         true
     }
+}
+
+/// The bytes of all slices. To copy into fresh memory takes several times as long as to hash.
+fn copy_or_give_up(slices: &[&[u8]], length: usize, give_up: GiveUp<'_>) -> Option<Vec<u8>> {
+    let mut copy = Vec::with_capacity(length);
+    for piece in slices.iter().flat_map(|slice| slice.chunks(PIECE)) {
+        if give_up() {
+            return None;
+        }
+        copy.extend_from_slice(piece);
+    }
+    Some(copy)
 }
 
 impl fmt::Debug for Cache {

@@ -7,8 +7,8 @@
 use std::hash::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
-use quick_cache::sync::Cache as Entries;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
 use super::fingerprint::Fingerprint;
@@ -89,18 +89,37 @@ const GHOSTS: f64 = 0.125;
 /// `docs/cache.md` has the hit rates.
 const HOT: f64 = 0.7;
 
-/// A part of a table is no smaller than this many entries, since parts fill up unevenly: of so many, by 1.6 % (a standard
+/// A part of a table is for no fewer entries than this, since parts fill up unevenly: of so many, by 1.6 % (a standard
 /// deviation).
 const PART: u64 = 4096;
 
-/// A part of a table with contents is no smaller than this many bytes, so that it can hold a few of the longest chunks.
+/// A part of a table is for fewer than twice as many entries as this. Now and then one insertion has to do with a whole part
+/// while it holds the lock, be it on an ordinary scheduler: when the index grows, and when all entries there were used, so
+/// that evicting takes the marks off all of them.
+const LARGE_PART: u64 = 16_384;
+
+/// A part of a table with contents is for no fewer bytes than this, so that it can hold a few of the longest chunks.
 const PART_WITH_CONTENTS: u64 = 4 * Chunk::LONGEST;
+
+/// Nor is it for fewer entries than this, so that parts fill up evenly, and with few entries, which may be large, there is
+/// one. (With fewer than 32, the crate would have fewer parts than it is told to.)
+const ENTRIES_WITH_CONTENTS: u64 = 256;
+
+/// A content that is longer than this is not kept: to compare it and to free it would take too long.
+const LONGEST_KEPT: usize = 128 << 20;
+
+/// There are no more parts than this, so that limits which mean "none" cost little.
+const MOST_PARTS: u64 = 1 << 12;
 
 /// In a table with contents, they are expected to be at least so long on average, in bytes.
 const USUAL_CONTENT: u64 = 64 << 10;
 
-/// For so many entries at most, memory is reserved at once.
-const RESERVED: u64 = 1 << 20;
+/// For so many entries at most, memory is reserved at once; the system gives it when it is used. What is beyond has parts
+/// that grow by doubling, for which more is allocated than is counted, though it is not used.
+const RESERVED: u64 = 1 << 22;
+
+/// To free more than so many bytes takes milliseconds.
+const LARGE: u64 = 16 << 20;
 
 /// How many entries are counted, and their memory.
 #[derive(Debug, Clone, Copy, Default)]
@@ -126,8 +145,11 @@ impl Counter {
     }
 }
 
+type Entries = quick_cache::sync::Cache<Key, Entry, Weight, RandomState, Gone>;
+
 pub(super) struct Table {
-    entries: Entries<Key, Entry, Weight, RandomState, Gone>,
+    /// Taken only by `drop`.
+    entries: Option<Entries>,
     limits: Limits,
     inserted: Counter,
     evicted: Counter,
@@ -135,7 +157,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(options: &Options) -> Self {
-        let limits = Limits::new(options, std::thread::available_parallelism().map_or(1, usize::from));
+        let limits = Limits::new(options, thread::available_parallelism().map_or(1, usize::from));
         let built = OptionsBuilder::new()
             .shards(limits.parts as usize)
             .estimated_items_capacity(limits.expected as usize)
@@ -147,35 +169,48 @@ impl Table {
         // The index is keyed too (SipHash), so that not even the order of evictions tells anything of a fingerprint.
         let entries = Entries::with_options(built, Weight(limits.share), RandomState::new(), Gone);
         entries.reserve(limits.expected.min(RESERVED) as usize);
-        Self { entries, limits, inserted: Counter::default(), evicted: Counter::default() }
+        Self { entries: Some(entries), limits, inserted: Counter::default(), evicted: Counter::default() }
+    }
+
+    fn entries(&self) -> &Entries {
+        self.entries.as_ref().expect("they are there until the table is dropped")
     }
 
     /// Whether an entry with a content of that length fits in, after evictions. Without contents, the length is 0.
     pub(super) fn admits(&self, content: usize) -> bool {
-        self.limits.weight(memory(content)) <= self.limits.heaviest
+        content <= LONGEST_KEPT && self.limits.weight(memory(content)) <= self.limits.heaviest
     }
 
     /// The entry of that key, which counts as use.
     pub(super) fn get(&self, key: &Key) -> Option<Entry> {
-        self.entries.get(key)
+        self.entries().get(key)
     }
 
+    /// Takes an entry in, unless one of another content was put under its key meanwhile: that stays.
     pub(super) fn insert(&self, key: Key, entry: Entry) {
-        let bytes = entry.bytes();
+        if let Some(first) = self.place(key, entry) {
+            self.place(key, first);
+        }
+    }
+
+    /// Puts an entry under a key, and gives the one that was there if it is of another content.
+    fn place(&self, key: Key, entry: Entry) -> Option<Entry> {
+        let (bytes, digest) = (entry.bytes(), entry.digest);
         let mut gone = Vec::new();
-        self.entries.insert_with_lifecycle(key, entry, &mut gone);
+        self.entries().insert_with_lifecycle(key, entry, &mut gone);
         // What went under the same key is the entry itself, which was not admitted, or its twin, in whose place it is: some
         // other thread was faster.
-        let twins = gone.iter().filter(|(other, _)| *other == key).count();
-        if twins == 0 {
+        let (twins, others): (Vec<_>, Vec<_>) = gone.into_iter().partition(|(other, _)| *other == key);
+        if twins.is_empty() {
             self.inserted.add(bytes);
         }
-        (1..twins).for_each(|_| self.evicted.add(bytes));
-        gone.iter().filter(|(other, _)| *other != key).for_each(|(_, entry)| self.evicted.add(entry.bytes()));
+        (1..twins.len()).for_each(|_| self.evicted.add(bytes));
+        others.iter().for_each(|(_, entry)| self.evicted.add(entry.bytes()));
+        twins.into_iter().map(|(_, twin)| twin).find(|twin| twin.digest != digest)
     }
 
     pub(super) fn clear(&self, give_up: GiveUp<'_>) -> Result<(), Error> {
-        for (count, (_, entry)) in self.entries.drain().enumerate() {
+        for (count, (_, entry)) in self.entries().drain().enumerate() {
             self.evicted.add(entry.bytes());
             if count % 1024 == 0 && give_up() {
                 return Err(Error::Cancelled);
@@ -187,13 +222,13 @@ impl Table {
     /// How many entries there are and what they weigh at most, also while others are at work.
     #[cfg(test)]
     pub(super) fn holds(&self) -> (u64, u64) {
-        (self.entries.len() as u64, self.entries.weight())
+        (self.entries().len() as u64, self.entries().weight())
     }
 
     /// How many entries there are and what they take, by a walk over all of them.
     #[cfg(test)]
     pub(super) fn count(&self) -> (u64, u64) {
-        self.entries.iter().fold((0, 0), |(count, bytes), (_, entry)| (count + 1, bytes + entry.bytes()))
+        self.entries().iter().fold((0, 0), |(count, bytes), (_, entry)| (count + 1, bytes + entry.bytes()))
     }
 
     /// What has come in and what has gone.
@@ -201,6 +236,19 @@ impl Table {
         // In this order, what has gone by now has been counted before among what came in, mostly.
         let evicted = self.evicted.tally();
         (self.inserted.tally(), evicted)
+    }
+}
+
+impl Drop for Table {
+    /// Frees what is large in a thread of its own: whoever holds a cache last may be in a hurry, as schedulers of the VM are.
+    fn drop(&mut self) {
+        let (inserted, evicted) = self.tallies();
+        let contents = inserted.bytes.saturating_sub(evicted.bytes);
+        if self.entries().memory_used().total() as u64 + contents > LARGE {
+            let entries = self.entries.take();
+            // Where there can be no thread, it is freed here after all.
+            drop(thread::Builder::new().name("chunker-free".into()).spawn(move || drop(entries)));
+        }
     }
 }
 
@@ -227,13 +275,17 @@ impl Limits {
         let share = (options.max_memory / options.max_entries).max(ENTRY);
         let capacity = options.max_memory.min(share * options.max_entries);
         let entries = capacity / share;
-        let (expected, most_parts) = match options.verify {
-            Verify::Fingerprint => (entries, entries / PART),
-            Verify::Content => (entries.min(capacity / USUAL_CONTENT), capacity / PART_WITH_CONTENTS),
+        let (expected, parts) = match options.verify {
+            // Four locks a thread are enough that they seldom want the same one.
+            Verify::Fingerprint => {
+                (entries, (4 * threads as u64).clamp(entries / LARGE_PART, entries / PART))
+            }
+            Verify::Content => {
+                let expected = entries.min(capacity / USUAL_CONTENT);
+                (expected, (capacity / PART_WITH_CONTENTS).min(expected / ENTRIES_WITH_CONTENTS))
+            }
         };
-        // Four locks a thread are enough that they seldom want the same one.
-        let most_parts = most_parts.clamp(1, 4 * threads as u64);
-        let parts = 1 << most_parts.ilog2();
+        let parts = 1 << parts.clamp(1, MOST_PARTS).ilog2();
         // So that the parts' capacities are no more than the whole.
         let part = capacity / parts;
         // Of a single entry, all of it.
@@ -266,5 +318,38 @@ impl Lifecycle<Key, Entry> for Gone {
 
     fn on_evict(&self, gone: &mut Vec<(Key, Entry)>, key: Key, entry: Entry) {
         gone.push((key, entry));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_part_is_so_large_that_what_concerns_all_of_it_takes_long() {
+        for max_entries in [1, 4095, 10_000, 100_000, 1_000_000, 100_000_000] {
+            for threads in [1, 64] {
+                let options = Options { max_entries, max_memory: max_entries << 14, ..Options::default() };
+                let limits = Limits::new(&options, threads);
+                assert!(limits.capacity / limits.parts / limits.share < 2 * LARGE_PART, "{limits:?}");
+            }
+        }
+        let (max_entries, max_memory) = (Options::MOST_ENTRIES, Options::MOST_MEMORY);
+        let most = Options { max_entries, max_memory, ..Options::default() };
+        assert_eq!(Limits::new(&most, 64).parts, MOST_PARTS);
+    }
+
+    /// What happens when two threads take in contents with one fingerprint, neither of which was there when they looked.
+    #[test]
+    fn an_entry_is_not_replaced_by_one_of_another_content() {
+        let table = Table::new(&Options::default());
+        let key = Key::new(Algorithm::ALL[0], 3, Fingerprint([1, 2]));
+        let entry = |byte| Entry::new(Digest([byte; 32]), Some(vec![byte; 3]));
+        table.insert(key, entry(1));
+        table.insert(key, entry(2));
+        let kept = table.get(&key).unwrap();
+        assert!(kept.is_of(&[&[1; 3]]) && kept.digest == Digest([1; 32]));
+        let (inserted, evicted) = table.tallies();
+        assert_eq!((inserted.entries, evicted.entries, table.count().0), (1, 0, 1));
     }
 }
