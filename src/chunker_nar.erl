@@ -94,7 +94,7 @@ chunk(Source, Options) ->
         {ok, Chunking} ->
             case checked(chunks(Source, Chunking), Arguments, 1) of
                 {ok, Chunks, Hash} ->
-                    Maps = [chunker:chunk(Chunk) || Chunk <- Chunks],
+                    Maps = chunker:to_chunks(Chunks),
                     {ok, #{chunks => Maps, hash => Hash, size => lists:sum([Length || #{length := Length} <- Maps])}};
                 Error ->
                     Error

@@ -316,7 +316,7 @@ defmodule Chunker.Nar do
     end
   end
 
-  defp chunked({:ok, chunks, hash}), do: {:ok, Enum.map(chunks, &to_chunk/1), hash}
+  defp chunked({:ok, chunks, hash}), do: {:ok, to_chunks(chunks), hash}
   defp chunked(failure), do: result(failure)
 
   @doc """

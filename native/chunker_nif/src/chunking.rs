@@ -6,6 +6,7 @@ use chunker::cache::Digester;
 use chunker::chunking::{Chunk, ChunkBytes};
 use chunker::file::{self, Input, Kind};
 use chunker::hashing::Whole;
+use chunker::nar::EntryPath;
 use chunker::nar::notes::{Note, Part};
 use chunker::nar::references::{self, PLACEHOLDER, Replaced};
 use rustler::{Binary, Encoder, Env, NewBinary, NifResult, Term};
@@ -34,15 +35,20 @@ impl Noted {
 }
 
 /// `{Offset, Length, Hash}`, with notes if there are any.
-fn encode<'a>(env: Env<'a>, Noted { chunk, note }: &Noted) -> Term<'a> {
+fn encode<'a>(env: Env<'a>, Noted { chunk, note }: &Noted, paths: &mut Paths<'a>) -> Term<'a> {
     let chunk = (chunk.offset, chunk.length, text(env, &chunk.hash.0)).encode(env);
-    with_note(env, chunk, note.as_deref())
+    with_note(env, chunk, note.as_deref(), paths)
 }
 
-/// The chunk by itself, or `{Chunk, nil | [{Path, Offset, Length, Position}], nil | [{Position, Characters}]}`.
-pub(crate) fn with_note<'a>(env: Env<'a>, chunk: Term<'a>, note: Option<&Note>) -> Term<'a> {
+/// The chunk by itself, or `{Chunk, nil | [{Names, Offset, Length, Position}], nil | [{Position, Characters}]}`.
+pub(crate) fn with_note<'a>(
+    env: Env<'a>,
+    chunk: Term<'a>,
+    note: Option<&Note>,
+    paths: &mut Paths<'a>,
+) -> Term<'a> {
     let Some(Note { entries, references }) = note else { return chunk };
-    let part = |part: &Part| (text(env, &part.path), part.offset, part.length, part.position);
+    let part = |part: &Part| (paths.names(env, &part.path), part.offset, part.length, part.position);
     let entries = entries.as_ref().map(|entries| entries.iter().map(part).collect::<Vec<_>>());
     let replaced = |replaced: &Replaced| (replaced.position, text(env, &replaced.characters));
     let references =
@@ -50,8 +56,38 @@ pub(crate) fn with_note<'a>(env: Env<'a>, chunk: Term<'a>, note: Option<&Note>) 
     (chunk, entries, references).encode(env)
 }
 
+/// Paths of entries as terms, in the order of their NAR: lists of names, the last one first, so that the list of a directory
+/// is the tail of those of its entries, and is there once.
+#[derive(Default)]
+pub(crate) struct Paths<'a> {
+    /// The last path that was made a term, after those of the directories that it is in.
+    made: Vec<(EntryPath, Term<'a>)>,
+}
+
+impl<'a> Paths<'a> {
+    fn names(&mut self, env: Env<'a>, path: &EntryPath) -> Term<'a> {
+        let mut missing = Vec::new();
+        let mut known = path;
+        while let Some((name, directory)) = known.split_last() {
+            if self.made.get(known.depth() - 1).is_some_and(|(made, _)| made.is(known)) {
+                break;
+            }
+            missing.push((known, name));
+            known = directory;
+        }
+        self.made.truncate(known.depth());
+        let mut names = self.made.last().map_or_else(|| Term::list_new_empty(env), |(_, names)| *names);
+        for (path, name) in missing.into_iter().rev() {
+            names = names.list_prepend(text(env, name));
+            self.made.push((path.clone(), names));
+        }
+        names
+    }
+}
+
 pub(crate) fn each<'a>(env: Env<'a>, chunks: &[Noted]) -> Vec<Term<'a>> {
-    chunks.iter().map(|chunk| encode(env, chunk)).collect()
+    let mut paths = Paths::default();
+    chunks.iter().map(|chunk| encode(env, chunk, &mut paths)).collect()
 }
 
 pub(crate) fn list<'a>(env: Env<'a>, chunks: &[Noted]) -> Term<'a> {
