@@ -85,17 +85,42 @@ impl<'a> Paths<'a> {
     }
 }
 
-pub(crate) fn each<'a>(env: Env<'a>, chunks: &[Noted]) -> Vec<Term<'a>> {
+/// How many chunks and notes are made terms between two questions whether the caller has died: some milliseconds.
+const AT_ONCE: usize = 4096;
+
+fn each<'a>(env: Env<'a>, chunks: &[Noted]) -> Result<Vec<Term<'a>>, Failure<'a>> {
+    let died = caller_died(env);
     let mut paths = Paths::default();
-    chunks.iter().map(|chunk| encode(env, chunk, &mut paths)).collect()
+    let mut terms = Vec::with_capacity(chunks.len());
+    let mut unasked = 0;
+    for chunk in chunks {
+        let notes = chunk.note.as_deref().map_or(0, |Note { entries, references }| {
+            entries.as_ref().map_or(0, Vec::len) + references.as_ref().map_or(0, Vec::len)
+        });
+        unasked += 1 + notes;
+        if unasked >= AT_ONCE {
+            unasked = 0;
+            if died() {
+                return Err(chunker::Error::Cancelled.into());
+            }
+        }
+        terms.push(encode(env, chunk, &mut paths));
+    }
+    Ok(terms)
 }
 
-pub(crate) fn list<'a>(env: Env<'a>, chunks: &[Noted]) -> Term<'a> {
-    (atoms::ok(), each(env, chunks)).encode(env)
+/// `{ok, Chunks}`
+pub(crate) fn list<'a>(env: Env<'a>, chunks: &[Noted]) -> Result<Term<'a>, Failure<'a>> {
+    Ok((atoms::ok(), each(env, chunks)?).encode(env))
 }
 
 /// `{ok, Chunks}`, or `{ok, Chunks, Data}` if their bytes are others than those of `data`.
-fn list_of_data<'a>(env: Env<'a>, chunks: &[Noted], data: &[u8], options: &ChunkingOptions<'a>) -> Term<'a> {
+fn list_of_data<'a>(
+    env: Env<'a>,
+    chunks: &[Noted],
+    data: &[u8],
+    options: &ChunkingOptions<'a>,
+) -> Result<Term<'a>, Failure<'a>> {
     if !options.takes_references() {
         return list(env, chunks);
     }
@@ -109,7 +134,7 @@ fn list_of_data<'a>(env: Env<'a>, chunks: &[Noted], data: &[u8], options: &Chunk
             bytes[at..at + count].copy_from_slice(&PLACEHOLDER[..count]);
         }
     }
-    (atoms::ok(), each(env, chunks), Term::from(normalized)).encode(env)
+    Ok((atoms::ok(), each(env, chunks)?, Term::from(normalized)).encode(env))
 }
 
 /// For binaries so short that a plain scheduler is not held up.
@@ -118,7 +143,7 @@ fn chunk_small_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions
     guard(env, || {
         let selection = options.hashing_alone()?;
         let chunking = selection.for_slice(&data, &|| false)?;
-        Ok(list_of_data(env, &chunking.slice(&data, &|| false)?, &data, &options))
+        list_of_data(env, &chunking.slice(&data, &|| false)?, &data, &options)
     })
 }
 
@@ -128,7 +153,7 @@ fn chunk_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'a>) 
         let selection = options.hashing()?;
         let died = caller_died(env);
         let chunking = selection.for_slice(&data, &died)?;
-        Ok(list_of_data(env, &chunking.slice(&data, &died)?, &data, &options))
+        list_of_data(env, &chunking.slice(&data, &died)?, &data, &options)
     })
 }
 
@@ -142,7 +167,7 @@ fn chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) 
         match selection.for_input(&mut input, &died)? {
             // The path leads to another file by now.
             None => Ok(atoms::special().encode(env)),
-            Some(chunking) => Ok(list(env, &chunking.clone().source(input).all(&died)?)),
+            Some(chunking) => list(env, &chunking.clone().source(input).all(&died)?),
         }
     })
 }
@@ -161,7 +186,7 @@ fn nar_chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'
         let (source, whole) = Whole::new(input, algorithm);
         let chunks = chunking.clone().source(source).all(&died)?;
         let digest = whole().expect("all of it was read");
-        Ok((atoms::ok(), each(env, &chunks), nar_hash(env, &digest)).encode(env))
+        Ok((atoms::ok(), each(env, &chunks)?, nar_hash(env, &digest)).encode(env))
     })
 }
 
@@ -175,7 +200,7 @@ fn nar_chunk_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'
         let (chunks, digest) = sha256()?.hash_beside(&data, chunking.workers(), &died, |left| {
             chunking.clone().with_workers(left).slice(&data, &died)
         })?;
-        Ok((atoms::ok(), each(env, &chunks), nar_hash(env, &digest)).encode(env))
+        Ok((atoms::ok(), each(env, &chunks)?, nar_hash(env, &digest)).encode(env))
     })
 }
 
