@@ -286,8 +286,7 @@ impl NarScanner {
         let cut = self.start + length as u64;
         let mut last = None;
         while let Some(boundary) = self.boundaries.front().filter(|&&boundary| boundary <= cut) {
-            // Below the start it would be one before the chunk.
-            last = boundary.checked_sub(self.start).map(|boundary| boundary as usize);
+            last = Some((boundary - self.start) as usize);
             self.boundaries.pop_front();
         }
         last.filter(|&boundary| boundary >= self.min_size)
