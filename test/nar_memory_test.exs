@@ -102,7 +102,8 @@ defmodule Chunker.NarMemoryTest do
           "path |> Chunker.chunk_file!([nar: true] ++ options) |> lengths.()",
           "path |> File.read!() |> Chunker.chunk_data!([nar: true] ++ options) |> lengths.()",
           "Chunker.Nar.chunk!({:file, path}, options).chunks |> lengths.()",
-          "path |> File.stream!([], 65_536) |> Chunker.Nar.chunk!(options) |> Map.fetch!(:chunks) |> lengths.()"
+          "path |> File.stream!([], 65_536) |> Chunker.Nar.chunk!(options) |> Map.fetch!(:chunks) |> lengths.()",
+          "{:file, path} |> Chunker.Nar.list!() |> Enum.map(&byte_size(&1.path))"
         ] do
       {lengths, grown} = in_fresh_vm(code, path, small)
       assert length(lengths) == 15_000 + @names

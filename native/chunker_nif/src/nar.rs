@@ -175,7 +175,7 @@ pub(crate) fn nar_hash<'a>(env: Env<'a>, digest: &Digest) -> Term<'a> {
 /// `{Path, Type, Size | nil, Offset | nil, Executable, Target | nil}`
 fn encode_entry<'a>(env: Env<'a>, Entry { path, kind }: &Entry) -> Term<'a> {
     let nil = atoms::nil().encode(env);
-    let path = text(env, path);
+    let path = text(env, &path.to_vec());
     match kind {
         Kind::Directory => (path, atoms::directory(), nil, nil, false, nil),
         Kind::Regular { executable, offset, size } => {

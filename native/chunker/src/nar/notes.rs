@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::parser::{Event, Kind, Parser};
-use super::path::EntryPath;
+use super::path::{EntryPath, Paths};
 use super::references::{LENGTH, Normalizer, Reference, Replaced};
 use crate::GiveUp;
 use crate::chunking::ChunkBytes;
@@ -163,8 +163,7 @@ pub(crate) fn with_notes<T>(
 pub(crate) struct Scribe {
     notebook: Arc<Notebook>,
     parser: Option<Parser>,
-    /// The directories that are open, the root first.
-    directories: Vec<EntryPath>,
+    paths: Paths,
     normalizer: Option<Normalizer>,
 }
 
@@ -173,7 +172,7 @@ impl Scribe {
         Self {
             notebook: Arc::new(Notebook { notes, found: Mutex::default() }),
             parser: notes.entries.then(Parser::new),
-            directories: Vec::new(),
+            paths: Paths::default(),
             normalizer: notes.references.then(Normalizer::new),
         }
     }
@@ -237,17 +236,8 @@ impl Scribe {
                     break;
                 }
             };
-            let directory = node.depth.checked_sub(1).map(|depth| &self.directories[depth]);
-            let path = directory.map_or(EntryPath::ROOT, |directory| directory.join(node.name()));
-            let size = match node.kind {
-                Kind::Regular { size, .. } => size,
-                Kind::Directory => {
-                    self.directories.truncate(node.depth);
-                    self.directories.push(path.clone());
-                    0
-                }
-                Kind::Symlink { .. } => 0,
-            };
+            let path = self.paths.next(&node);
+            let size = if let Kind::Regular { size, .. } = node.kind { size } else { 0 };
             entries.push((parser.offset() - 1, 1 + size, path));
         }
         let mut found = self.notebook.lock();

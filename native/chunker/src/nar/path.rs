@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::parser::{Kind, Node};
+
 /// The names that lead to an entry from the root.
 ///
 /// The entries of a directory share its path: 63 names of 255 bytes, the longest path that there can be, would else be
@@ -23,7 +25,7 @@ impl EntryPath {
 
     /// The path of an entry in the directory that has this one. It is not deeper than a NAR can be, so that nothing recursive
     /// uses up the stack.
-    pub(super) fn join(&self, name: &[u8]) -> Self {
+    fn join(&self, name: &[u8]) -> Self {
         Self(Some(Arc::new(Last { name: name.into(), directory: self.clone(), depth: self.depth() + 1 })))
     }
 
@@ -59,6 +61,28 @@ impl EntryPath {
         }
         names.reverse();
         names.join(&b'/')
+    }
+}
+
+/// Makes the paths of the nodes of a NAR, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Paths {
+    /// Those of the directories that are open, the root first.
+    directories: Vec<EntryPath>,
+}
+
+impl Paths {
+    /// That of the next node.
+    pub(super) fn next(&mut self, node: &Node<'_>) -> EntryPath {
+        let path = match node.depth.checked_sub(1) {
+            None => EntryPath::ROOT,
+            Some(depth) => self.directories[depth].join(node.name()),
+        };
+        if node.kind == Kind::Directory {
+            self.directories.truncate(node.depth);
+            self.directories.push(path.clone());
+        }
+        path
     }
 }
 
