@@ -104,7 +104,11 @@ defmodule Chunker do
   is known whether the rest is valid.
 
   With `entries: true` each chunk tells which files it has parts of, and where: what a binary cache needs to serve a single file,
-  and to tell what is new in a version. Memory grows with their paths; 16 KiB is the longest that there can be.
+  and to tell what is new in a version. The engine keeps names and not paths, and shares all but the last of each, in no more memory than the
+  bytes of the chunks take. A result has a whole path for each entry, once for all chunks in a row that touch it, and making it
+  takes hardly more. A stream makes the paths of one chunk at a time: some KiB as a rule, but the longest path that there can be
+  has 16 KiB and the smallest entry 168 bytes, so that a NAR made for it comes to a hundred times `:max_size` for each chunk that is
+  not collected yet. Who takes NARs from strangers may want a smaller `:max_size`.
 
   With `references: true` the 32 characters after each `/nix/store/` are replaced by `e`, which no hash has, before anything is
   chunked and hashed. Each chunk has what was replaced, a list of `{position, characters}`, to be kept with the chunk's place
@@ -228,7 +232,7 @@ defmodule Chunker do
 
     with {:ok, options} <- options(options),
          {:ok, chunks} <- result(:chunker_engine.chunk_file(path, options)) do
-      {:ok, Enum.map(chunks, &to_chunk/1)}
+      {:ok, to_chunks(chunks)}
     end
   end
 
@@ -313,7 +317,7 @@ defmodule Chunker do
     with {:ok, {chunking, batch}} <- checked(:chunker_options.files(options)),
          {:ok, results} <- result(:chunker_engine.chunk_files(paths, chunking, batch)) do
       for answer <- results do
-        with {:ok, chunks} <- result(answer), do: {:ok, Enum.map(chunks, &to_chunk/1)}
+        with {:ok, chunks} <- result(answer), do: {:ok, to_chunks(chunks)}
       end
     end
   end
@@ -353,7 +357,7 @@ defmodule Chunker do
     with {:ok, options} <- options(options),
          {:ok, chunks, data} <- :chunker_engine.chunk_data(data, options) do
       {:ok,
-       for chunk <- chunks, chunk = to_chunk(chunk) do
+       for chunk <- to_chunks(chunks) do
          %Chunk{chunk | data: binary_part(data, chunk.offset, chunk.length)}
        end}
     else
@@ -375,8 +379,9 @@ defmodule Chunker do
   pieces of any size: `File.stream!/3`, a list of binaries, a stream of the body of an HTTP request.
 
   Nothing is opened before the stream is enumerated. Memory stays below four times `:max_size` and a few MiB for each
-  thread, plus what the consumer keeps; of what it has let go, up to 64 MiB serve the next chunks until the stream ends. The engine works ahead within these bounds while the consumer works. When the
-  consumer stops, or dies, the file is closed and the work ends.
+  thread, twice that with `:entries`, plus what the consumer keeps; of what it has let go, up to 64 MiB serve the next chunks
+  until the stream ends. The engine works ahead within these bounds while the consumer works. When the consumer stops, or dies,
+  the file is closed and the work ends.
 
   With `compress: options`, a keyword list of `:codec`, `:strategy`, `:level` and `:dictionary` as `compress/2` takes
   them, each chunk has its `:compressed` filled, by the threads that hash it.
@@ -423,11 +428,12 @@ defmodule Chunker do
       fn stream ->
         case bang!(result(:chunker_engine.next(stream))) do
           [] -> {:halt, stream}
-          chunks -> {Enum.map(chunks, &to_chunk/1), stream}
+          chunks -> {chunks, stream}
         end
       end,
       &:chunker_engine.close/1
     )
+    |> Stream.map(&to_chunk/1)
   end
 
   def stream(enumerable, options) do
@@ -438,10 +444,11 @@ defmodule Chunker do
     |> pieces(gather)
     |> Stream.transform(
       fn -> bang!(with {:ok, options} <- checked, do: result(:chunker_engine.open_pieces(options))) end,
-      fn piece, stream -> {shaped(:chunker_engine.push(stream, piece)), stream} end,
-      fn stream -> {shaped(:chunker_engine.finish(stream)), stream} end,
+      fn piece, stream -> {bang!(result(:chunker_engine.push(stream, piece))), stream} end,
+      fn stream -> {bang!(result(:chunker_engine.finish(stream))), stream} end,
       &:chunker_engine.close/1
     )
+    |> Stream.map(&to_chunk/1)
   end
 
   @doc """
@@ -906,8 +913,6 @@ defmodule Chunker do
   """
   @spec from_nix_base32!(String.t()) :: binary()
   def from_nix_base32!(text), do: bang!(from_nix_base32(text))
-
-  defp shaped(answer), do: answer |> result() |> bang!() |> Enum.map(&to_chunk/1)
 
   # Chunks smaller than usual are for somebody who does not want to wait for much input.
   defp gather(options) do

@@ -30,7 +30,8 @@
 %%     their own. Twice `avg_size' by default.</li>
 %% <li>`boundary_preference_distance', with `nar': bytes, 0 to `min_size'; any other cut moves back to where a file ended if
 %%     that is less than this before it. A quarter of `avg_size' by default, at most `min_size'.</li>
-%% <li>`entries', with `nar': `true' to have each chunk tell the entries of the archive that it touches. `false' by default.</li>
+%% <li>`entries', with `nar': `true' to have each chunk tell the entries of the archive that it touches. Their paths can have 16 KiB each,
+%%     and a stream makes those of one chunk at a time. `false' by default.</li>
 %% <li>`references', with `nar': `true' to take store hashes out of the archive before it is chunked; each chunk has those that
 %%     were in it, and {@link chunker_nar:restore_references/2} puts them back. `false' by default.</li>
 %% <li>`hash': `blake3' (the default) or `sha256'.</li>
@@ -59,7 +60,7 @@
 -export([compressor/0, compressor/1, compressor_update/2, compressor_finish/1, compressor_close/1]).
 -export([decompressor/0, decompressor/1, decompressor_update/2, decompressor_finish/1, decompressor_close/1]).
 -export([to_hex/1, to_nix_base32/1, from_nix_base32/1]).
--export([chunk/1]).
+-export([to_chunks/1]).
 -export_type([algorithm/0, chunk/0, part/0, codec/0, compressor/0, decompressor/0]).
 -export_type([digest/0, error/0, iterator/0, options/0, source/0]).
 
@@ -156,7 +157,7 @@ chunk_data(Data, Options) ->
     case checked(chunker_options:chunking(Options), [Data, Options], 2) of
         {ok, Checked} ->
             case chunker_engine:chunk_data(Binary, Checked) of
-                {ok, Chunks, Bytes} -> {ok, [with_data(chunk(Chunk), Bytes) || Chunk <- Chunks]};
+                {ok, Chunks, Bytes} -> {ok, [with_data(Chunk, Bytes) || Chunk <- to_chunks(Chunks)]};
                 Error -> Error
             end;
         Error ->
@@ -522,31 +523,46 @@ to_nix_base32(Bytes) when is_binary(Bytes) -> chunker_engine:to_nix_base32(Bytes
 -spec from_nix_base32(binary()) -> {ok, binary()} | {error, error()}.
 from_nix_base32(Text) when is_binary(Text) -> chunker_engine:from_nix_base32(Text).
 
-chunks({ok, Chunks}) -> {ok, [chunk(Chunk) || Chunk <- Chunks]};
+chunks({ok, Chunks}) -> {ok, to_chunks(Chunks)};
 chunks(Error) -> Error.
 
 %% @private
+%% Chunks that follow each other, and so share the path of an entry that is in several.
+to_chunks(Chunks) ->
+    {Maps, _} = lists:mapfoldl(fun chunk/2, chunker_paths:new(), Chunks),
+    Maps.
+
 %% A chunk as the engine gives it, as a map. What it does not have is not in the map.
-chunk({Chunk, Entries, References}) when is_tuple(Chunk) ->
-    with_note(references, References, with_note(entries, Entries, chunk(Chunk)));
-chunk({Offset, Length, Hash}) ->
+chunk(Chunk) ->
+    {Map, _} = chunk(Chunk, chunker_paths:new()),
+    Map.
+
+chunk({Chunk, Entries, References}, Joined) when is_tuple(Chunk) ->
+    {Map, Joined} = chunk(Chunk, Joined),
+    {WithEntries, Next} = with_entries(Entries, Map, Joined),
+    {with_references(References, WithEntries), Next};
+chunk(Chunk, Joined) ->
+    {bare(Chunk), Joined}.
+
+bare({Offset, Length, Hash}) ->
     #{offset => Offset, length => Length, hash => Hash};
-chunk({Offset, Length, Hash, Data, nil}) ->
+bare({Offset, Length, Hash, Data, nil}) ->
     #{offset => Offset, length => Length, hash => Hash, data => Data};
-chunk({Offset, Length, Hash, Data, Compressed}) ->
+bare({Offset, Length, Hash, Data, Compressed}) ->
     #{offset => Offset, length => Length, hash => Hash, data => Data, compressed => Compressed}.
 
-with_note(_, nil, Chunk) ->
-    Chunk;
-with_note(references, References, Chunk) ->
-    Chunk#{references => References};
-with_note(entries, Entries, Chunk) ->
-    Chunk#{
-        entries => [
-            #{path => Path, offset => Offset, length => Length, position => Position}
-         || {Path, Offset, Length, Position} <- Entries
-        ]
-    }.
+with_entries(nil, Chunk, Joined) ->
+    {Chunk, Joined};
+with_entries(Entries, Chunk, Joined) ->
+    {Parts, Next} = lists:mapfoldl(fun part/2, Joined, Entries),
+    {Chunk#{entries => Parts}, Next}.
+
+part({Names, Offset, Length, Position}, Joined) ->
+    {Path, Next} = chunker_paths:join(Names, Joined),
+    {#{path => Path, offset => Offset, length => Length, position => Position}, Next}.
+
+with_references(nil, Chunk) -> Chunk;
+with_references(References, Chunk) -> Chunk#{references => References}.
 
 unwrap({ok, Value}) -> Value;
 unwrap(Error) -> Error.

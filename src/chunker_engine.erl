@@ -28,7 +28,8 @@
 %% A chunk by itself, or with what was asked for about it.
 -type noted(Chunk) :: Chunk | {Chunk, nil | entries(), nil | references()}.
 -type entries() :: [
-    {Path :: binary(), Offset :: non_neg_integer(), Length :: non_neg_integer(), Position :: non_neg_integer()}
+    {Names :: chunker_paths:names(), Offset :: non_neg_integer(), Length :: non_neg_integer(),
+        Position :: non_neg_integer()}
 ].
 -type references() :: [{Position :: non_neg_integer(), Characters :: binary()}].
 -type failure() :: {error, {Reason :: atom(), Details :: map()}}.
@@ -55,7 +56,7 @@
 %% With the data that the chunks are parts of: what was given, unless something was taken out of it.
 -spec chunk_data(binary(), chunker_options:chunking()) -> {ok, [noted(chunk())], binary()} | failure().
 chunk_data(Data, {_, Nar, _, _} = Options) ->
-    %% A few thousand bytes can hold a hundred entries whose paths have 16 KiB each.
+    %% So many bytes can hold some hundred entries, which take longer.
     Entries = Nar =/= nil andalso element(4, Nar),
     Result =
         if

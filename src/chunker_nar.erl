@@ -94,7 +94,7 @@ chunk(Source, Options) ->
         {ok, Chunking} ->
             case checked(chunks(Source, Chunking), Arguments, 1) of
                 {ok, Chunks, Hash} ->
-                    Maps = [chunker:chunk(Chunk) || Chunk <- Chunks],
+                    Maps = chunker:to_chunks(Chunks),
                     {ok, #{chunks => Maps, hash => Hash, size => lists:sum([Length || #{length := Length} <- Maps])}};
                 Error ->
                     Error
@@ -103,44 +103,25 @@ chunk(Source, Options) ->
             Error
     end.
 
-%% `{badarg, Message}' if the source is none.
-chunks({file, Path}, Chunking) ->
-    case chunker_input:path(Path) of
-        {ok, Name} -> chunker_engine:nar_chunk_file(Name, Chunking);
-        Wrong -> Wrong
-    end;
-chunks(Pieces, Chunking) when is_function(Pieces, 0) ->
-    case chunker_engine:nar_chunk_open(Chunking) of
-        {ok, Stream} ->
-            try
-                push_chunks(Stream, Pieces, [])
-            after
-                chunker_engine:close(Stream)
-            end;
-        Error ->
-            Error
-    end;
-chunks(Data, Chunking) ->
-    case chunker_input:binary(Data) of
-        {ok, Binary} -> chunker_engine:nar_chunk_data(Binary, Chunking);
-        Wrong -> Wrong
-    end.
-
-push_chunks(Stream, Pieces, Chunks) ->
-    case chunker_input:gather(Pieces, ?GATHER) of
-        done ->
+chunks(Source, Chunking) ->
+    from(Source, #{
+        file => fun(Path) -> chunker_engine:nar_chunk_file(Path, Chunking) end,
+        data => fun(Data) -> chunker_engine:nar_chunk_data(Data, Chunking) end,
+        open => fun() -> chunker_engine:nar_chunk_open(Chunking) end,
+        push => fun(Stream, Piece, Chunks) ->
+            case chunker_engine:nar_chunk_push(Stream, Piece) of
+                {ok, More} -> {more, lists:reverse(More, Chunks)};
+                Error -> Error
+            end
+        end,
+        finish => fun(Stream, Chunks) ->
             case chunker_engine:nar_chunk_finish(Stream) of
                 {ok, Last, Hash} -> {ok, lists:reverse(Chunks, Last), Hash};
                 Error -> Error
-            end;
-        {badarg, _} = Wrong ->
-            Wrong;
-        {Piece, Rest} ->
-            case chunker_engine:nar_chunk_push(Stream, Piece) of
-                {ok, More} -> push_chunks(Stream, Rest, lists:reverse(More, Chunks));
-                Error -> Error
             end
-    end.
+        end,
+        close => fun chunker_engine:close/1
+    }).
 
 %% @doc Puts back into the bytes of a chunk what was taken out of it when it was chunked with `references'.
 %%
@@ -190,39 +171,55 @@ next(Iterator) ->
 close(Iterator) ->
     handle(fun() -> chunker_engine:nar_dump_close(Iterator) end, [Iterator], <<"must be an iterator">>).
 
-%% `{badarg, Message}' if the source is none.
-read({file, Path}, Wanted) ->
+read(Source, Wanted) ->
+    from(Source, #{
+        file => fun(Path) -> chunker_engine:nar_file(Path, Wanted) end,
+        data => fun(Data) -> chunker_engine:nar_data(Data, Wanted) end,
+        open => fun() -> chunker_engine:nar_open(Wanted) end,
+        push => fun(Reader, Piece, _) ->
+            case chunker_engine:nar_push(Reader, Piece) of
+                {ok, more} -> {more, []};
+                {ok, done} -> {done, []};
+                Error -> Error
+            end
+        end,
+        finish => fun(Reader, _) -> chunker_engine:nar_finish(Reader) end,
+        close => fun chunker_engine:nar_close/1
+    }).
+
+%% What comes of a source by that way to read it. `{badarg, Message}' if the source is none.
+from({file, Path}, #{file := Read}) ->
     case chunker_input:path(Path) of
-        {ok, Name} -> chunker_engine:nar_file(Name, Wanted);
+        {ok, Name} -> Read(Name);
         Wrong -> Wrong
     end;
-read(Pieces, Wanted) when is_function(Pieces, 0) ->
-    case chunker_engine:nar_open(Wanted) of
+from(Pieces, #{open := Open, close := Close} = Way) when is_function(Pieces, 0) ->
+    case Open() of
         {ok, Reader} ->
             try
-                push(Reader, Pieces)
+                push(Reader, Pieces, [], Way)
             after
-                chunker_engine:nar_close(Reader)
+                Close(Reader)
             end;
         Error ->
             Error
     end;
-read(Data, Wanted) ->
+from(Data, #{data := Read}) ->
     case chunker_input:binary(Data) of
-        {ok, Binary} -> chunker_engine:nar_data(Binary, Wanted);
+        {ok, Binary} -> Read(Binary);
         Wrong -> Wrong
     end.
 
-push(Reader, Pieces) ->
+push(Reader, Pieces, Found, #{push := Push, finish := Finish} = Way) ->
     case chunker_input:gather(Pieces, ?GATHER) of
         done ->
-            chunker_engine:nar_finish(Reader);
+            Finish(Reader, Found);
         {badarg, _} = Wrong ->
             Wrong;
         {Piece, Rest} ->
-            case chunker_engine:nar_push(Reader, Piece) of
-                {ok, more} -> push(Reader, Rest);
-                {ok, done} -> chunker_engine:nar_finish(Reader);
+            case Push(Reader, Piece, Found) of
+                {more, Next} -> push(Reader, Rest, Next, Way);
+                {done, Next} -> Finish(Reader, Next);
                 Error -> Error
             end
     end.

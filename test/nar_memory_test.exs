@@ -22,4 +22,107 @@ defmodule Chunker.NarMemoryTest do
     assert %Entry{type: :regular, size: 3_221_225_472, offset: 96} = entry
     assert :counters.get(peak, 1) - before < 64 * 1_048_576
   end
+
+  # The longest paths that there can be, 16 KiB, of entries that take 184 bytes each.
+  @names 63
+  @path 62 * 256 + 8
+  @sizes [min_size: 16_384, avg_size: 65_536, max_size: 262_144]
+
+  defp string(bytes) do
+    size = byte_size(bytes)
+    <<size::little-64, bytes::binary, 0::size(Integer.mod(-size, 8))-unit(8)>>
+  end
+
+  defp strings(strings), do: Enum.map(strings, &string/1)
+
+  defp write_deep(folder, count) do
+    down = fn name -> strings(["entry", "(", "name", name, "node", "(", "type", "directory"]) end
+    file = ["node", "(", "type", "regular", "contents", "", ")", ")"]
+    files = for i <- 1..count, do: strings(["entry", "(", "name", String.pad_leading("#{i}", 8, "0") | file])
+    path = Path.join(folder, "deep#{count}.nar")
+
+    File.write!(path, [
+      strings(["nix-archive-1", "(", "type", "directory"]),
+      List.duplicate(down.(String.duplicate("d", 255)), @names - 1),
+      files,
+      strings(List.duplicate(")", 2 * (@names - 1) + 1))
+    ])
+
+    path
+  end
+
+  # Runs `code` with `path` and `options` in it, in a VM of its own, since the allocators of this one do not know of the engine's
+  # memory. Gives what it evaluates to, and by how many bytes the highest resident memory exceeds the one before.
+  defp in_fresh_vm(code, path, small) do
+    answer = path <> ".answer"
+
+    script = """
+    resident = fn field ->
+      [_, kib] = Regex.run(~r/^\#{field}:\\s+(\\d+) kB/m, File.read!("/proc/self/status"))
+      String.to_integer(kib) * 1024
+    end
+
+    options = #{inspect(@sizes)} ++ [entries: true]
+    lengths = fn chunks -> for %{entries: entries} <- chunks, %{path: path} <- entries, do: byte_size(path) end
+    call = fn path -> #{code} end
+    call.(#{inspect(small)})
+    :erlang.garbage_collect()
+    before = resident.("VmRSS")
+    result = call.(#{inspect(path)})
+    File.write!(#{inspect(answer)}, :erlang.term_to_binary({result, resident.("VmHWM") - before}))
+    """
+
+    ebin = Path.join(Mix.Project.app_path(), "ebin")
+    {output, status} = System.cmd("elixir", ["-pa", ebin, "-e", script], stderr_to_stdout: true)
+    assert {output, status} == {"", 0}
+    answer |> File.read!() |> :erlang.binary_to_term()
+  end
+
+  test "a stream that tells long paths takes as much memory for many as for few", %{tmp_dir: folder} do
+    small = write_deep(folder, 10)
+    path = write_deep(folder, 180_000)
+
+    for code <- [
+          "path |> Chunker.stream([nar: true] ++ options)",
+          "path |> File.stream!([], 65_536) |> Chunker.stream([nar: true] ++ options)"
+        ] do
+      code = code <> " |> Enum.reduce(0, &(length(&1.entries) + &2))"
+      {count, grown} = in_fresh_vm(code, path, small)
+      assert count == 180_000 + @names
+      # All paths are 2.9 GB, those of one chunk up to 23 MB.
+      assert grown < 160 * 1_048_576
+    end
+  end
+
+  test "a result that tells long paths is hardly surpassed on the way to it", %{tmp_dir: folder} do
+    small = write_deep(folder, 10)
+    path = write_deep(folder, 15_000)
+
+    for code <- [
+          "path |> Chunker.chunk_file!([nar: true] ++ options) |> lengths.()",
+          "path |> File.read!() |> Chunker.chunk_data!([nar: true] ++ options) |> lengths.()",
+          "Chunker.Nar.chunk!({:file, path}, options).chunks |> lengths.()",
+          "path |> File.stream!([], 65_536) |> Chunker.Nar.chunk!(options) |> Map.fetch!(:chunks) |> lengths.()",
+          "{:file, path} |> Chunker.Nar.list!() |> Enum.map(&byte_size(&1.path))"
+        ] do
+      {lengths, grown} = in_fresh_vm(code, path, small)
+      assert length(lengths) == 15_000 + @names
+      assert lengths |> Enum.take(-15_000) |> Enum.uniq() == [@path]
+      assert grown < 1.3 * Enum.sum(lengths)
+    end
+  end
+
+  test "an entry that is in many chunks has one path", %{tmp_dir: folder} do
+    tree = Path.join(folder, "tree")
+    path = Path.join([tree | List.duplicate(String.duplicate("d", 200), 10)])
+    File.mkdir_p!(path)
+    File.write!(Path.join(path, "file"), :rand.bytes(1_000_000))
+    nar = tree |> Nar.stream() |> Enum.join()
+    before = :erlang.memory(:binary)
+    chunks = Chunker.chunk_data!(nar, nar: true, entries: true, min_size: 64, avg_size: 256, max_size: 1024)
+    grown = :erlang.memory(:binary) - before
+    assert Enum.count(chunks, &match?([%{path: <<_::binary-size(2014)>>} | _], &1.entries)) > 1000
+    # A path for each chunk would be 8 MB.
+    assert grown < 1_000_000
+  end
 end

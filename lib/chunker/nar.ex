@@ -284,40 +284,27 @@ defmodule Chunker.Nar do
         }
   def chunk!(source, options \\ []), do: bang!(chunk(source, options))
 
-  defp chunks({:file, path}, options), do: chunked(:chunker_engine.nar_chunk_file(path!(path), options))
+  defp chunks(source, options) do
+    chunked =
+      from(source, %{
+        file: &:chunker_engine.nar_chunk_file(&1, options),
+        data: &:chunker_engine.nar_chunk_data(&1, options),
+        open: fn -> :chunker_engine.nar_chunk_open(options) end,
+        push: fn stream, piece, chunks ->
+          with {:ok, more} <- :chunker_engine.nar_chunk_push(stream, piece),
+               do: {:more, Enum.reverse(more, chunks)}
+        end,
+        finish: fn stream, chunks ->
+          with {:ok, last, hash} <- :chunker_engine.nar_chunk_finish(stream),
+               do: {:ok, Enum.reverse(chunks, last), hash}
+        end,
+        close: &:chunker_engine.close/1
+      })
 
-  defp chunks(data, options) when is_binary(data) or is_list(data),
-    do: chunked(:chunker_engine.nar_chunk_data(binary!(data), options))
-
-  defp chunks(enumerable, options) do
-    with {:ok, stream} <- result(:chunker_engine.nar_chunk_open(options)) do
-      try do
-        enumerable
-        |> pieces(@gather)
-        |> Enum.reduce_while([], fn piece, chunks ->
-          case :chunker_engine.nar_chunk_push(stream, piece) do
-            {:ok, more} -> {:cont, Enum.reverse(more, chunks)}
-            failure -> {:halt, failure}
-          end
-        end)
-        |> finish(stream)
-      after
-        :chunker_engine.close(stream)
-      end
-    end
+    with {:ok, chunks, hash} <- chunked,
+         do: {:ok, to_chunks(chunks), hash},
+         else: (failure -> result(failure))
   end
-
-  defp finish({:error, _reason} = failure, _stream), do: result(failure)
-
-  defp finish(chunks, stream) do
-    case :chunker_engine.nar_chunk_finish(stream) do
-      {:ok, last, hash} -> chunked({:ok, Enum.reverse(chunks, last), hash})
-      failure -> result(failure)
-    end
-  end
-
-  defp chunked({:ok, chunks, hash}), do: {:ok, Enum.map(chunks, &to_chunk/1), hash}
-  defp chunked(failure), do: result(failure)
 
   @doc """
   Puts back into the bytes of a chunk what was taken out of it when it was chunked with `references: true`.
@@ -458,29 +445,43 @@ defmodule Chunker.Nar do
     )
   end
 
-  defp read({:file, path}, wanted), do: result(:chunker_engine.nar_file(path!(path), wanted))
+  defp read(source, wanted) do
+    source
+    |> from(%{
+      file: &:chunker_engine.nar_file(&1, wanted),
+      data: &:chunker_engine.nar_data(&1, wanted),
+      open: fn -> :chunker_engine.nar_open(wanted) end,
+      push: fn reader, piece, _ ->
+        with {:ok, more_or_done} <- :chunker_engine.nar_push(reader, piece), do: {more_or_done, []}
+      end,
+      finish: fn reader, _ -> :chunker_engine.nar_finish(reader) end,
+      close: &:chunker_engine.nar_close/1
+    })
+    |> result()
+  end
 
-  defp read(data, wanted) when is_binary(data) or is_list(data),
-    do: result(:chunker_engine.nar_data(binary!(data), wanted))
+  # What comes of a source by that way to read it, as the engine gives it.
+  defp from({:file, path}, way), do: way.file.(path!(path))
+  defp from(data, way) when is_binary(data) or is_list(data), do: way.data.(binary!(data))
 
-  defp read(enumerable, wanted) do
-    with {:ok, reader} <- result(:chunker_engine.nar_open(wanted)) do
+  defp from(enumerable, way) do
+    with {:ok, reader} <- way.open.() do
       try do
-        with :ok <- push(enumerable, reader), do: result(:chunker_engine.nar_finish(reader))
+        with {:ok, found} <- push(enumerable, reader, way), do: way.finish.(reader, found)
       after
-        :chunker_engine.nar_close(reader)
+        way.close.(reader)
       end
     end
   end
 
-  defp push(enumerable, reader) do
+  defp push(enumerable, reader, way) do
     enumerable
     |> pieces(@gather)
-    |> Enum.reduce_while(:ok, fn piece, :ok ->
-      case result(:chunker_engine.nar_push(reader, piece)) do
-        {:ok, :more} -> {:cont, :ok}
-        {:ok, :done} -> {:halt, :ok}
-        error -> {:halt, error}
+    |> Enum.reduce_while({:ok, []}, fn piece, {:ok, found} ->
+      case way.push.(reader, piece, found) do
+        {:more, found} -> {:cont, {:ok, found}}
+        {:done, found} -> {:halt, {:ok, found}}
+        {:error, _} = failure -> {:halt, failure}
       end
     end)
   end

@@ -18,16 +18,28 @@ defmodule Chunker.Result do
 
   # A chunk as the engine gives it: `{offset, length, hash}`, perhaps with bytes, and perhaps with notes.
   @spec to_chunk(tuple()) :: Chunk.t()
-  def to_chunk({chunk, entries, references}) when is_tuple(chunk),
-    do: %Chunk{to_chunk(chunk) | entries: entries && Enum.map(entries, &part/1), references: references}
+  def to_chunk(chunk), do: chunk |> to_chunk(:chunker_paths.new()) |> elem(0)
 
-  def to_chunk({offset, length, hash}), do: %Chunk{offset: offset, length: length, hash: hash}
+  # Chunks that follow each other, and so share the path of an entry that is in several.
+  @spec to_chunks([tuple()]) :: [Chunk.t()]
+  def to_chunks(chunks), do: chunks |> Enum.map_reduce(:chunker_paths.new(), &to_chunk/2) |> elem(0)
 
-  def to_chunk({offset, length, hash, data, compressed}),
-    do: %Chunk{offset: offset, length: length, hash: hash, data: data, compressed: compressed}
+  defp to_chunk({chunk, entries, references}, joined) when is_tuple(chunk) do
+    {chunk, joined} = to_chunk(chunk, joined)
+    {entries, joined} = if entries, do: Enum.map_reduce(entries, joined, &part/2), else: {nil, joined}
+    {%Chunk{chunk | entries: entries, references: references}, joined}
+  end
 
-  defp part({path, offset, length, position}),
-    do: %Part{path: path, offset: offset, length: length, position: position}
+  defp to_chunk({offset, length, hash}, joined),
+    do: {%Chunk{offset: offset, length: length, hash: hash}, joined}
+
+  defp to_chunk({offset, length, hash, data, compressed}, joined),
+    do: {%Chunk{offset: offset, length: length, hash: hash, data: data, compressed: compressed}, joined}
+
+  defp part({names, offset, length, position}, joined) do
+    {path, joined} = :chunker_paths.join(names, joined)
+    {%Part{path: path, offset: offset, length: length, position: position}, joined}
+  end
 
   @spec bang!({:ok, value} | {:error, Error.t()}) :: value when value: var
   def bang!({:ok, value}), do: value

@@ -131,10 +131,10 @@ fn chunk_files<'a>(
             .into_iter()
             .map(|file| match file {
                 Ok(FileChunks::Chunks(chunks)) => list(env, &chunks),
-                Ok(FileChunks::Special) => atoms::special().encode(env),
-                Err(error) => Failure::Engine(error).to_term(env),
+                Ok(FileChunks::Special) => Ok(atoms::special().encode(env)),
+                Err(error) => Ok(Failure::Engine(error).to_term(env)),
             })
-            .collect();
+            .collect::<Result<_, _>>()?;
         Ok((atoms::ok(), terms).encode(env))
     })
 }

@@ -6,6 +6,7 @@ use chunker::cache::Digester;
 use chunker::chunking::{Chunk, ChunkBytes};
 use chunker::file::{self, Input, Kind};
 use chunker::hashing::Whole;
+use chunker::nar::EntryPath;
 use chunker::nar::notes::{Note, Part};
 use chunker::nar::references::{self, PLACEHOLDER, Replaced};
 use rustler::{Binary, Encoder, Env, NewBinary, NifResult, Term};
@@ -34,15 +35,20 @@ impl Noted {
 }
 
 /// `{Offset, Length, Hash}`, with notes if there are any.
-fn encode<'a>(env: Env<'a>, Noted { chunk, note }: &Noted) -> Term<'a> {
+fn encode<'a>(env: Env<'a>, Noted { chunk, note }: &Noted, paths: &mut Paths<'a>) -> Term<'a> {
     let chunk = (chunk.offset, chunk.length, text(env, &chunk.hash.0)).encode(env);
-    with_note(env, chunk, note.as_deref())
+    with_note(env, chunk, note.as_deref(), paths)
 }
 
-/// The chunk by itself, or `{Chunk, nil | [{Path, Offset, Length, Position}], nil | [{Position, Characters}]}`.
-pub(crate) fn with_note<'a>(env: Env<'a>, chunk: Term<'a>, note: Option<&Note>) -> Term<'a> {
+/// The chunk by itself, or `{Chunk, nil | [{Names, Offset, Length, Position}], nil | [{Position, Characters}]}`.
+pub(crate) fn with_note<'a>(
+    env: Env<'a>,
+    chunk: Term<'a>,
+    note: Option<&Note>,
+    paths: &mut Paths<'a>,
+) -> Term<'a> {
     let Some(Note { entries, references }) = note else { return chunk };
-    let part = |part: &Part| (text(env, &part.path), part.offset, part.length, part.position);
+    let part = |part: &Part| (paths.names(env, &part.path), part.offset, part.length, part.position);
     let entries = entries.as_ref().map(|entries| entries.iter().map(part).collect::<Vec<_>>());
     let replaced = |replaced: &Replaced| (replaced.position, text(env, &replaced.characters));
     let references =
@@ -50,16 +56,71 @@ pub(crate) fn with_note<'a>(env: Env<'a>, chunk: Term<'a>, note: Option<&Note>) 
     (chunk, entries, references).encode(env)
 }
 
-pub(crate) fn each<'a>(env: Env<'a>, chunks: &[Noted]) -> Vec<Term<'a>> {
-    chunks.iter().map(|chunk| encode(env, chunk)).collect()
+/// Paths of entries as terms, in the order of their NAR: lists of names, the last one first, so that the list of a directory
+/// is the tail of those of its entries, and is there once.
+#[derive(Default)]
+pub(crate) struct Paths<'a> {
+    /// The last path that was made a term, after those of the directories that it is in.
+    made: Vec<(EntryPath, Term<'a>)>,
 }
 
-pub(crate) fn list<'a>(env: Env<'a>, chunks: &[Noted]) -> Term<'a> {
-    (atoms::ok(), each(env, chunks)).encode(env)
+impl<'a> Paths<'a> {
+    fn names(&mut self, env: Env<'a>, path: &EntryPath) -> Term<'a> {
+        let mut missing = Vec::new();
+        let mut known = path;
+        while let Some((name, directory)) = known.split_last() {
+            if self.made.get(known.depth() - 1).is_some_and(|(made, _)| made.is(known)) {
+                break;
+            }
+            missing.push((known, name));
+            known = directory;
+        }
+        self.made.truncate(known.depth());
+        let mut names = self.made.last().map_or_else(|| Term::list_new_empty(env), |(_, names)| *names);
+        for (path, name) in missing.into_iter().rev() {
+            names = names.list_prepend(text(env, name));
+            self.made.push((path.clone(), names));
+        }
+        names
+    }
+}
+
+/// How many chunks and notes are made terms between two questions whether the caller has died: some milliseconds.
+const AT_ONCE: usize = 4096;
+
+fn each<'a>(env: Env<'a>, chunks: &[Noted]) -> Result<Vec<Term<'a>>, Failure<'a>> {
+    let died = caller_died(env);
+    let mut paths = Paths::default();
+    let mut terms = Vec::with_capacity(chunks.len());
+    let mut unasked = 0;
+    for chunk in chunks {
+        let notes = chunk.note.as_deref().map_or(0, |Note { entries, references }| {
+            entries.as_ref().map_or(0, Vec::len) + references.as_ref().map_or(0, Vec::len)
+        });
+        unasked += 1 + notes;
+        if unasked >= AT_ONCE {
+            unasked = 0;
+            if died() {
+                return Err(chunker::Error::Cancelled.into());
+            }
+        }
+        terms.push(encode(env, chunk, &mut paths));
+    }
+    Ok(terms)
+}
+
+/// `{ok, Chunks}`
+pub(crate) fn list<'a>(env: Env<'a>, chunks: &[Noted]) -> Result<Term<'a>, Failure<'a>> {
+    Ok((atoms::ok(), each(env, chunks)?).encode(env))
 }
 
 /// `{ok, Chunks}`, or `{ok, Chunks, Data}` if their bytes are others than those of `data`.
-fn list_of_data<'a>(env: Env<'a>, chunks: &[Noted], data: &[u8], options: &ChunkingOptions<'a>) -> Term<'a> {
+fn list_of_data<'a>(
+    env: Env<'a>,
+    chunks: &[Noted],
+    data: &[u8],
+    options: &ChunkingOptions<'a>,
+) -> Result<Term<'a>, Failure<'a>> {
     if !options.takes_references() {
         return list(env, chunks);
     }
@@ -73,7 +134,7 @@ fn list_of_data<'a>(env: Env<'a>, chunks: &[Noted], data: &[u8], options: &Chunk
             bytes[at..at + count].copy_from_slice(&PLACEHOLDER[..count]);
         }
     }
-    (atoms::ok(), each(env, chunks), Term::from(normalized)).encode(env)
+    Ok((atoms::ok(), each(env, chunks)?, Term::from(normalized)).encode(env))
 }
 
 /// For binaries so short that a plain scheduler is not held up.
@@ -82,7 +143,7 @@ fn chunk_small_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions
     guard(env, || {
         let selection = options.hashing_alone()?;
         let chunking = selection.for_slice(&data, &|| false)?;
-        Ok(list_of_data(env, &chunking.slice(&data, &|| false)?, &data, &options))
+        list_of_data(env, &chunking.slice(&data, &|| false)?, &data, &options)
     })
 }
 
@@ -92,7 +153,7 @@ fn chunk_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'a>) 
         let selection = options.hashing()?;
         let died = caller_died(env);
         let chunking = selection.for_slice(&data, &died)?;
-        Ok(list_of_data(env, &chunking.slice(&data, &died)?, &data, &options))
+        list_of_data(env, &chunking.slice(&data, &died)?, &data, &options)
     })
 }
 
@@ -106,7 +167,7 @@ fn chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) 
         match selection.for_input(&mut input, &died)? {
             // The path leads to another file by now.
             None => Ok(atoms::special().encode(env)),
-            Some(chunking) => Ok(list(env, &chunking.clone().source(input).all(&died)?)),
+            Some(chunking) => list(env, &chunking.clone().source(input).all(&died)?),
         }
     })
 }
@@ -125,7 +186,7 @@ fn nar_chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'
         let (source, whole) = Whole::new(input, algorithm);
         let chunks = chunking.clone().source(source).all(&died)?;
         let digest = whole().expect("all of it was read");
-        Ok((atoms::ok(), each(env, &chunks), nar_hash(env, &digest)).encode(env))
+        Ok((atoms::ok(), each(env, &chunks)?, nar_hash(env, &digest)).encode(env))
     })
 }
 
@@ -139,7 +200,7 @@ fn nar_chunk_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'
         let (chunks, digest) = sha256()?.hash_beside(&data, chunking.workers(), &died, |left| {
             chunking.clone().with_workers(left).slice(&data, &died)
         })?;
-        Ok((atoms::ok(), each(env, &chunks), nar_hash(env, &digest)).encode(env))
+        Ok((atoms::ok(), each(env, &chunks)?, nar_hash(env, &digest)).encode(env))
     })
 }
 

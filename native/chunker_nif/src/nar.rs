@@ -12,7 +12,6 @@ use chunker::Error;
 use chunker::file::Input;
 use chunker::hashing::{Algorithm, Digest, nix_base32};
 use chunker::nar::{self, Entry, Hash, Kind, List, Listing, ReadFile, Reading, Step};
-use chunker::source::Source;
 use chunker::workers::Workers;
 use rustler::{Binary, Encoder, Env, NifResult, NifTaggedEnum, OwnedBinary, Resource, ResourceArc, Term};
 
@@ -176,7 +175,7 @@ pub(crate) fn nar_hash<'a>(env: Env<'a>, digest: &Digest) -> Term<'a> {
 /// `{Path, Type, Size | nil, Offset | nil, Executable, Target | nil}`
 fn encode_entry<'a>(env: Env<'a>, Entry { path, kind }: &Entry) -> Term<'a> {
     let nil = atoms::nil().encode(env);
-    let path = text(env, path);
+    let path = text(env, &path.to_vec());
     match kind {
         Kind::Directory => (path, atoms::directory(), nil, nil, false, nil),
         Kind::Regular { executable, offset, size } => {
@@ -397,11 +396,8 @@ impl Dump {
     fn new(path: &Path) -> Self {
         Self(path.into())
     }
-}
 
-#[cfg(not(unix))]
-impl Source for Dump {
-    fn read(&mut self, _buffer: &mut [u8]) -> Result<Option<usize>, Error> {
+    fn fill(&mut self, _buffer: &mut [u8], _give_up: chunker::GiveUp<'_>) -> Result<usize, Error> {
         Err(unsupported(&self.0))
     }
 }
@@ -432,7 +428,7 @@ fn nar_dump_next<'a>(env: Env<'a>, dump: ResourceArc<NarDump>) -> NifResult<Term
         let mut source = taken.ok_or(Error::Cancelled)?;
         // Memory of the VM, which it keeps at hand: that of the system would be fresh each time, at five times the cost.
         let mut piece = OwnedBinary::new(PIECE);
-        let count = source.read(piece.as_mut_slice())?.unwrap_or(0);
+        let count = source.fill(piece.as_mut_slice(), &caller_died(env))?;
         if count < PIECE {
             piece = OwnedBinary::from_slice(&piece[..count]);
         }

@@ -15,7 +15,7 @@ use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::blob::recycled;
-use crate::chunking::{to_path, with_note};
+use crate::chunking::{Paths, to_path, with_note};
 use crate::failure::{Failure, text};
 use crate::guard::{caller_died, guard};
 use crate::nar::{nar_hash, sha256};
@@ -122,16 +122,21 @@ fn loading<'a>(
 }
 
 /// `{Offset, Length, Hash, Data, Compressed | nil}`, with notes if there are any.
-fn encode<'a>(env: Env<'a>, Loaded { chunk, data, compressed, note }: Loaded) -> Term<'a> {
+fn encode<'a>(
+    env: Env<'a>,
+    Loaded { chunk, data, compressed, note }: Loaded,
+    paths: &mut Paths<'a>,
+) -> Term<'a> {
     let compressed = compressed.map(|bytes| recycled(env, bytes));
     let chunk = (chunk.offset, chunk.length, text(env, &chunk.hash.0), recycled(env, data), compressed);
-    with_note(env, chunk.encode(env), note.as_deref())
+    with_note(env, chunk.encode(env), note.as_deref(), paths)
 }
 
 fn list<'a>(env: Env<'a>, chunks: Vec<Load>) -> Result<Term<'a>, Failure<'a>> {
+    let mut paths = Paths::default();
     let terms = chunks
         .into_iter()
-        .map(|chunk| Ok(encode(env, chunk?)))
+        .map(|chunk| Ok(encode(env, chunk?, &mut paths)))
         .collect::<Result<Vec<_>, chunker::Error>>()?;
     Ok((atoms::ok(), terms).encode(env))
 }

@@ -56,7 +56,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_millis(20);
 /// An input that is read as it is chunked. Made by [`Chunking::reader`] and [`Chunking::source`].
 ///
 /// While one part of the input is read and scanned, the chunks of those before are worked on. Memory stays below four
-/// times `max_size` and a few MiB for each thread. Dropping it stops the work.
+/// times `max_size` and a few MiB for each thread, and of notes below as much again. Dropping it stops the work.
 pub struct Reader<T> {
     /// With the source, if somebody else sends what it gives: that is read when it is needed and passed on at once. `None`
     /// after the end and after an error: what was read before an error must not look like a last chunk.

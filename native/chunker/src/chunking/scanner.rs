@@ -130,11 +130,6 @@ impl Scanner {
         &self.cutter
     }
 
-    /// Whether the last byte fed opens the next chunk, provided that another byte follows.
-    pub(crate) fn is_pending(&self) -> bool {
-        self.pending
-    }
-
     /// Begins a chunk of which `length` bytes, at most `scan_start`, have been fed.
     pub(crate) fn begin(&mut self, length: usize) {
         self.length = length;

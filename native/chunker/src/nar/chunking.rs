@@ -10,6 +10,8 @@
 //!
 //! docs/nar-chunking.md tells by which measurements this was chosen, and what was not.
 
+use std::collections::VecDeque;
+
 use super::error::{NarError, Rule};
 use super::parser::{Event, Kind, Node, Parser};
 use crate::chunking::{Ahead, Cut, Cutter, Options, Scanner};
@@ -94,10 +96,13 @@ pub struct NarScanner {
     min_size: usize,
     min_entry_size: u64,
     boundary_preference_distance: usize,
-    /// How many bytes of the current chunk have been fed.
+    /// Where the current chunk begins, in bytes from the start of the NAR.
+    start: u64,
+    /// How many bytes of it have been fed.
     length: usize,
-    /// Where in the current chunk a file or a directory ended last.
-    boundary: Option<usize>,
+    /// Where files and directories end, in bytes from the start of the NAR: the last place that the scanner has passed, and
+    /// those ahead of it.
+    boundaries: VecDeque<u64>,
     /// How many bytes the parser is ahead of the scanner. It goes on when the scanner is there too.
     ahead: u64,
     /// What is there.
@@ -105,13 +110,15 @@ pub struct NarScanner {
     short_chunks: u64,
 }
 
+/// How far the parser goes ahead in one go, in bytes: the scanner is fastest on as much as it can have, and what both look at
+/// stays in the first caches of a core.
+const AHEAD: usize = 32 << 10;
+
 /// What is behind the bytes that the parser has read.
 #[derive(Debug, Clone, Copy)]
 enum Next {
     /// More of the same run.
     More,
-    /// More of the same run, in which a file or a directory has just ended.
-    Boundary,
     /// The contents of a large file, of this size.
     File(u64),
     /// A run, after the contents of a large file.
@@ -147,8 +154,9 @@ impl NarScanner {
             min_entry_size,
             boundary_preference_distance: (distance as usize).min(cutter.scan_start()),
             scanner: Scanner::new(cutter),
+            start: 0,
             length: 0,
-            boundary: None,
+            boundaries: VecDeque::new(),
             ahead: 0,
             next: Next::More,
             short_chunks: 0,
@@ -186,7 +194,7 @@ impl NarScanner {
                 return Ok(None);
             }
             if self.ahead == 0 {
-                self.look_ahead(rest)?;
+                self.look_ahead(&rest[..rest.len().min(AHEAD)])?;
             }
             let count = usize::try_from(self.ahead).map_or(rest.len(), |ahead| ahead.min(rest.len()));
             let ahead = ahead.map(|ahead| ahead.behind(consumed));
@@ -197,8 +205,13 @@ impl NarScanner {
             consumed += scanned;
             if let Some(Cut { length, .. }) = cut {
                 let length = self.prefer_boundary(length);
-                self.begin(self.length - length);
+                self.end_chunk(length);
                 return Ok(Some(Cut { consumed, length }));
+            }
+            // The byte before the next one may still turn out to be where a chunk ended.
+            let passed = self.start + self.length as u64;
+            while self.boundaries.get(1).is_some_and(|&boundary| boundary < passed) {
+                self.boundaries.pop_front();
             }
         }
     }
@@ -237,26 +250,20 @@ impl NarScanner {
     fn arrive(&mut self) -> Option<usize> {
         match std::mem::replace(&mut self.next, Next::More) {
             Next::More => return None,
-            Next::Boundary => {
-                // If the byte before it opens the next chunk, it is none of this one.
-                if !self.scanner.is_pending() {
-                    self.boundary = Some(self.length);
-                }
-                return None;
-            }
             Next::File(size) => {
                 self.ahead = size;
                 self.next = Next::Run;
             }
             Next::Run => {}
         }
+        self.boundaries.clear();
         let length = self.scanner.finish()?;
         self.short_chunks += u64::from(length < self.min_size);
-        self.begin(0);
+        self.end_chunk(length);
         Some(length)
     }
 
-    /// Lets the parser go on in `piece`, up to the contents of a large file, or the end of a file or directory.
+    /// Lets the parser go on in `piece`, up to the contents of a large file.
     fn look_ahead(&mut self, piece: &[u8]) -> Result<(), NarError> {
         let mut rest = piece;
         while let Some(event) = self.parser.next(&mut rest)? {
@@ -266,10 +273,7 @@ impl NarScanner {
                     self.next = Next::File(size);
                     break;
                 }
-                Event::End => {
-                    self.next = Next::Boundary;
-                    break;
-                }
+                Event::End => self.boundaries.push_back(self.parser.offset()),
                 _ => {}
             }
         }
@@ -278,20 +282,23 @@ impl NarScanner {
     }
 
     /// The length that a chunk of that length gets instead: up to the last boundary, if that is close by.
-    fn prefer_boundary(&self, length: usize) -> usize {
-        // At `max_size` the scanner cuts before it sees what follows, which may be a boundary too.
-        let at_boundary = self.ahead == 0 && !matches!(self.next, Next::More);
-        self.boundary
-            .filter(|_| !at_boundary)
-            .filter(|&boundary| boundary >= self.min_size)
+    fn prefer_boundary(&mut self, length: usize) -> usize {
+        let cut = self.start + length as u64;
+        let mut last = None;
+        while let Some(boundary) = self.boundaries.front().filter(|&&boundary| boundary <= cut) {
+            last = Some((boundary - self.start) as usize);
+            self.boundaries.pop_front();
+        }
+        last.filter(|&boundary| boundary >= self.min_size)
             .filter(|&boundary| length - boundary < self.boundary_preference_distance)
             .unwrap_or(length)
     }
 
-    /// Begins a chunk of which `length` bytes have been fed. They are so few that none of them is hashed.
-    fn begin(&mut self, length: usize) {
-        self.length = length;
-        self.boundary = None;
-        self.scanner.begin(length);
+    /// The current chunk has that length, and the bytes that were fed beyond it begin the next one. They are so few that none
+    /// of them is hashed.
+    fn end_chunk(&mut self, length: usize) {
+        self.start += length as u64;
+        self.length -= length;
+        self.scanner.begin(self.length);
     }
 }

@@ -1,5 +1,7 @@
 //! Writing the NAR of a tree in the file system.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -97,8 +99,9 @@ enum State {
 #[derive(Debug)]
 struct Folder {
     fd: OwnedFd,
-    /// Those that are left, the next one last.
-    names: Vec<CString>,
+    /// Those that are left. There may be millions, which take their time to be put in order, so each is sought when it is its
+    /// turn.
+    names: BinaryHeap<Reverse<CString>>,
     /// The one that was begun last.
     name: CString,
 }
@@ -161,13 +164,16 @@ impl Dump {
     }
 
     /// Goes on to the next contents, or the end.
-    fn advance(&mut self) -> Result<(), Error> {
+    fn advance(&mut self, give_up: GiveUp<'_>) -> Result<(), Error> {
+        if give_up() {
+            return Err(Error::Cancelled);
+        }
         match std::mem::replace(&mut self.state, State::Between) {
             State::Start => {
                 self.push(&START);
-                self.begin()
+                self.begin(give_up)
             }
-            State::Between => self.next_entry(),
+            State::Between => self.next_entry(give_up),
             State::Within { file, size, .. } => {
                 let metadata = fstat(&file).map_err(|errno| self.refused(errno))?;
                 if metadata.st_size as u64 != size {
@@ -185,13 +191,13 @@ impl Dump {
         }
     }
 
-    fn next_entry(&mut self) -> Result<(), Error> {
+    fn next_entry(&mut self, give_up: GiveUp<'_>) -> Result<(), Error> {
         let depth = self.folders.len();
         let Some(folder) = self.folders.last_mut() else {
             self.state = State::End;
             return Ok(());
         };
-        let Some(name) = folder.names.pop() else {
+        let Some(Reverse(name)) = folder.names.pop() else {
             self.folders.pop();
             self.push_end();
             return Ok(());
@@ -206,17 +212,17 @@ impl Dump {
         }
         self.push_string(name.as_bytes());
         self.push(&NODE);
-        self.begin()
+        self.begin(give_up)
     }
 
     /// Begins the node at the current path.
-    fn begin(&mut self) -> Result<(), Error> {
+    fn begin(&mut self, give_up: GiveUp<'_>) -> Result<(), Error> {
         let metadata = self
             .at(|folder, name| statat(folder, name, AtFlags::SYMLINK_NOFOLLOW))
             .map_err(|e| self.refused(e))?;
         match FileType::from_raw_mode(metadata.st_mode) {
             FileType::RegularFile => self.begin_file(),
-            FileType::Directory => self.begin_folder(),
+            FileType::Directory => self.begin_folder(give_up),
             FileType::Symlink => {
                 let target = self
                     .at(|folder, name| readlinkat(folder, name, Vec::new()))
@@ -268,28 +274,36 @@ impl Dump {
         Ok(())
     }
 
-    fn begin_folder(&mut self) -> Result<(), Error> {
+    fn begin_folder(&mut self, give_up: GiveUp<'_>) -> Result<(), Error> {
         let fd = self.open(OFlags::RDONLY | OFlags::DIRECTORY, FileType::Directory)?;
         let mut names = Vec::new();
-        for entry in Dir::read_from(&fd).map_err(|errno| self.refused(errno))? {
+        for (i, entry) in Dir::read_from(&fd).map_err(|errno| self.refused(errno))?.enumerate() {
+            if i % NAMES == NAMES - 1 && give_up() {
+                return Err(Error::Cancelled);
+            }
             let entry = entry.map_err(|errno| self.refused(errno))?;
             let name = entry.file_name();
             let excepted = self.except.as_ref().is_some_and(|except| except.is(&fd, name));
             if !excepted && !matches!(name.to_bytes(), b"." | b"..") {
-                names.push(name.to_owned());
+                names.push(Reverse(name.to_owned()));
             }
         }
-        // The next one last.
-        names.sort_unstable_by(|a, b| b.as_bytes().cmp(a.as_bytes()));
         self.push(&DIRECTORY);
-        self.folders.push(Folder { fd, names, name: CString::default() });
+        self.folders.push(Folder { fd, names: names.into(), name: CString::default() });
         Ok(())
     }
 }
 
-impl Source for Dump {
-    /// Fills the buffer, but at the end.
-    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error> {
+/// How many names of a directory are read between two questions whether to give up: less than a millisecond.
+const NAMES: usize = 1024;
+
+impl Dump {
+    /// Fills the buffer, but at the end, and gives how many bytes it has got.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading, and [`Error::Cancelled`] when `give_up` says so, which is asked for each file.
+    pub fn fill(&mut self, buffer: &mut [u8], give_up: GiveUp<'_>) -> Result<usize, Error> {
         let mut filled = 0;
         while filled < buffer.len() {
             let room = &mut buffer[filled..];
@@ -317,10 +331,16 @@ impl Source for Dump {
                     }
                 }
                 State::End => break,
-                _ => self.advance()?,
+                _ => self.advance(give_up)?,
             }
         }
-        Ok(Some(filled))
+        Ok(filled)
+    }
+}
+
+impl Source for Dump {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error> {
+        self.fill(buffer, &|| false).map(Some)
     }
 }
 
@@ -364,7 +384,7 @@ pub fn dump_file(
             if give_up() {
                 return Err(Error::Cancelled);
             }
-            let count = dump.read(&mut block)?.unwrap_or(0);
+            let count = dump.fill(&mut block, give_up)?;
             if count == 0 {
                 return Ok(());
             }

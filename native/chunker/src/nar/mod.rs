@@ -54,6 +54,7 @@ mod list;
 mod listing;
 pub mod notes;
 mod parser;
+mod path;
 #[cfg(unix)]
 mod place;
 mod read_file;
@@ -71,6 +72,7 @@ pub use hash::Hash;
 pub use list::{Entry, List};
 pub use listing::Listing;
 pub use parser::{Event, Kind, Node, Parser};
+pub use path::EntryPath;
 pub use read_file::ReadFile;
 pub use reading::{Reading, Step, feed, read_slice, read_source, step};
 #[cfg(unix)]

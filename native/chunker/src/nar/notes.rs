@@ -11,7 +11,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::parser::{Event, Kind, Node, Parser};
+use super::parser::{Event, Kind, Parser};
+use super::path::{EntryPath, Paths};
 use super::references::{LENGTH, Normalizer, Reference, Replaced};
 use crate::GiveUp;
 use crate::chunking::ChunkBytes;
@@ -51,8 +52,8 @@ pub struct Note {
 /// the one by which it is known what a directory is or where a link leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// The names that lead to the entry from the root, with `/` between them: empty for the root itself.
-    pub path: Arc<[u8]>,
+    /// That of the entry.
+    pub path: EntryPath,
     /// Where this part begins, in bytes from the start of the file's contents. 0 for a directory or link.
     pub offset: u64,
     /// How many bytes of the contents it has; 0 if the chunk has none of them.
@@ -116,7 +117,7 @@ pub(crate) struct Notebook {
 #[derive(Debug, Default)]
 struct Found {
     /// The path of each entry. Its stretch is the last byte of its head and its contents.
-    entries: Stretches<Arc<[u8]>>,
+    entries: Stretches<EntryPath>,
     references: Stretches<[u8; LENGTH]>,
 }
 
@@ -132,7 +133,7 @@ impl Notebook {
                 let contents = head + 1;
                 let from = from.max(contents);
                 let (length, position) = ((to - from) as usize, (from - start) as usize);
-                parts.push(Part { path: Arc::clone(path), offset: from - contents, length, position });
+                parts.push(Part { path: path.clone(), offset: from - contents, length, position });
             });
         }
         if references {
@@ -162,6 +163,7 @@ pub(crate) fn with_notes<T>(
 pub(crate) struct Scribe {
     notebook: Arc<Notebook>,
     parser: Option<Parser>,
+    paths: Paths,
     normalizer: Option<Normalizer>,
 }
 
@@ -170,6 +172,7 @@ impl Scribe {
         Self {
             notebook: Arc::new(Notebook { notes, found: Mutex::default() }),
             parser: notes.entries.then(Parser::new),
+            paths: Paths::default(),
             normalizer: notes.references.then(Normalizer::new),
         }
     }
@@ -224,11 +227,8 @@ impl Scribe {
         let mut entries = Vec::new();
         let mut broken = false;
         loop {
-            let (path, size) = match parser.next(&mut piece) {
-                Ok(Some(Event::Node(Node { path, kind: Kind::Regular { size, .. }, .. }))) => {
-                    (path.into(), size)
-                }
-                Ok(Some(Event::Node(node))) => (node.path.into(), 0),
+            let node = match parser.next(&mut piece) {
+                Ok(Some(Event::Node(node))) => node,
                 Ok(Some(Event::Contents(_) | Event::End)) => continue,
                 Ok(None) => break,
                 Err(_) => {
@@ -236,6 +236,8 @@ impl Scribe {
                     break;
                 }
             };
+            let path = self.paths.next(&node);
+            let size = if let Kind::Regular { size, .. } = node.kind { size } else { 0 };
             entries.push((parser.offset() - 1, 1 + size, path));
         }
         let mut found = self.notebook.lock();

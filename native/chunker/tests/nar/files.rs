@@ -23,6 +23,7 @@ use tempfile::TempDir;
 use crate::folder;
 use crate::inputs;
 use crate::naive::{self, Tree};
+use crate::program;
 
 const NEVER: chunker::GiveUp<'static> = &|| false;
 const ANY: Algorithm = Algorithm::ALL[0];
@@ -338,6 +339,23 @@ fn who_gives_up_leaves_nothing() {
     let error = read_source(Restore::new(&target).unwrap(), FromRead(&nar[..]), &|| true).unwrap_err();
     assert_eq!(error.code(), "cancelled");
     assert_eq!(names(folder.path()), [""; 0]);
+}
+
+#[test]
+fn who_gives_up_waits_for_no_large_folder() {
+    let folder = TempDir::new().unwrap();
+    for number in 0..5_000 {
+        File::create(folder.path().join(number.to_string())).unwrap();
+    }
+    // The first question is before the folder is opened, and four are within it.
+    for questions in 1..=5 {
+        let asked = std::cell::Cell::new(0);
+        let later = || asked.replace(asked.get() + 1) + 1 == questions;
+        let mut buffer = [0; 100];
+        let error = Dump::new(folder.path()).fill(&mut buffer, &later).unwrap_err();
+        assert_eq!((error.code(), asked.get()), ("cancelled", questions));
+    }
+    assert_eq!(dumped(folder.path()).unwrap(), program::dump(folder.path()));
 }
 
 /// Counts the bytes that are read of a file.
