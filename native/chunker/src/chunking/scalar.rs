@@ -23,8 +23,8 @@ const GROUP: usize = 8;
 /// with. This is the gear hash of FastCDC: `hash = (hash << 1) + gear[byte]`, in wrapping arithmetic.
 #[inline(never)]
 pub(super) fn find(gear: &[u64; 256], mask: u64, hash: &mut u64, bytes: &[u8]) -> Option<usize> {
-    // A quarter of the distance of cut points, if that is not too little.
-    let longest = ((1usize << mask.count_ones().min(20)) / 4).min(LONGEST_BLOCK);
+    // The distance of cut points, if that is not too little.
+    let longest = (1usize << mask.count_ones().min(20)).min(LONGEST_BLOCK);
     let mut done = 0;
     while longest >= SHORTEST_BLOCK && bytes.len() - done >= SHORTEST_BLOCK {
         let block = &bytes[done..];
