@@ -26,11 +26,11 @@ pub(super) enum Kernel {
 impl Kernel {
     /// All that this CPU can run, the fastest first.
     pub(super) fn available() -> Vec<Self> {
-        let mut kernels = Vec::new();
         #[cfg(target_arch = "x86_64")]
-        kernels.extend(Avx512::new().map(Self::Avx512));
-        kernels.push(Self::Scalar);
-        kernels
+        let vectors = Avx512::new().map(Self::Avx512);
+        #[cfg(not(target_arch = "x86_64"))]
+        let vectors = None;
+        vectors.into_iter().chain([Self::Scalar]).collect()
     }
 
     /// The fastest one, or the one that the environment asks for; looked up once.
