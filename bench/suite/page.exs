@@ -10,6 +10,7 @@ defmodule Page do
   def write(path) do
     sections = [
       targets(),
+      obstacles(),
       machine(),
       kernels(),
       main_job(),
@@ -113,6 +114,46 @@ defmodule Page do
     """
   end
 
+  # Why what is missed is missed, by other figures of the same run.
+
+  defp obstacles do
+    sizes = kept("sizes")
+    smallest = sizes |> Enum.map(&String.to_integer(&1.x)) |> Enum.min(fn -> nil end)
+    alone = fn table, hash -> smallest && rate(find(sizes, table: table, row: hash, x: "#{smallest}")) end
+    one = fn hash -> rate(find(kept("threads"), row: "chunk_file, #{hash}", x: "1")) end
+    store = kept("store")
+    speed = fn table, row -> megabytes_a_second(find(store, table: table, row: row)) end
+    ours = "Chunker, zstd 3, blake3"
+    part = fn name -> rate(find(kept("main_job"), table: "parts", row: name)) end
+
+    if Enum.all?([smallest, one.("blake3"), speed.("store", ours), part.("read")]) do
+      """
+      ## What stands in the way
+
+      Of each target that is near or missed: where its time goes, by figures of this run.
+
+      * **Small files.** A file of #{div(smallest, 1_000_000)} MB is one chunk or two. A chunk is hashed by one thread, since SHA-256 is one chain
+        from its first byte to its last, and it cannot be begun before the end of the chunk has been read and scanned. So such a file
+        goes at the speed of one thread: #{show(alone.("sizes", "blake3"), 2)} GB/s with BLAKE3 and #{show(alone.("sizes", "sha256"), 2)} with SHA-256, where one thread has
+        #{show(one.("blake3"), 2)} and #{show(one.("sha256"), 2)} on a large file. Together in one call they keep all threads busy:
+        #{show(alone.("together", "blake3"), 2)} and #{show(alone.("together", "sha256"), 2)} GB/s. Handing out a small file's chunk in halves, which BLAKE3 would allow, was
+        not built: it would help nothing but the first and the last chunk of a file.
+      * **A store, against borg and restic.** zstd has the cores for most of the time: alone, without chunks, digests and files, it compresses
+        #{speed.("compressed", "zstd 3 alone")} MB/s on all cores. Reading, cutting, hashing and handing out the bytes brings that to
+        #{speed.("compressed", ours)}, and writing the files, which the kernel does on the same cores, to #{speed.("store", ours)}. borg writes
+        #{speed.("store", "borg, zstd 3")} and restic #{speed.("store", "restic, zstd")} MB/s. Writing from several processes at a time was tried and gains nothing.
+      * **SHA-256.** One core hashes #{show(part.("sha256"), 2)} GB/s, copies #{show(part.("read"), 2)} from the page cache and scans #{show(part.("scan"), 2)}. The crate uses the
+        instructions that the CPU has for it; hashing two chunks in one thread by turns would use them better, and no crate does that.
+      * **Two threads against one.** What two cores share is the memory: one thread alone has all of its speed, and reads, hashes and
+        writes its blocks in a third-level cache that nobody else uses meanwhile.
+
+      """
+    end
+  end
+
+  defp megabytes_a_second(nil), do: nil
+  defp megabytes_a_second(row), do: show(row.bytes / row.median / 1.0e6, 0)
+
   defp verdict({what, found, wanted, unit}, sense, compare) do
     word =
       cond do
@@ -135,7 +176,11 @@ defmodule Page do
   end
 
   defp spread(hash) do
-    costs = for row <- kept("sizes"), row.row == hash, do: row.median / row.bytes
+    spread("sizes", hash)
+  end
+
+  defp spread(table, hash) do
+    costs = for row <- kept("sizes"), row.table == table, row.row == hash, do: row.median / row.bytes
     if costs != [], do: Enum.max(costs) / Enum.min(costs)
   end
 
@@ -254,18 +299,21 @@ defmodule Page do
         for size <- sizes do
           cells =
             for hash <- ["blake3", "sha256"] do
-              row = find(rows, row: hash, x: size)
-              "#{show(rate(row), 2)} (#{range(row, 1.0e9)}) | #{show(row.median / row.bytes * 1.0e9, 3)}"
+              row = find(rows, table: "sizes", row: hash, x: size)
+              together = rate(find(rows, table: "together", row: hash, x: size))
+
+              "#{show(rate(row), 2)} (#{range(row, 1.0e9)}) | #{show(row.median / row.bytes * 1.0e9, 3)} | #{show(together, 2)}"
             end
 
           "| #{size |> String.to_integer() |> div(1_000_000)} | #{Enum.join(cells, " | ")} |"
         end
 
       """
-      `#{hd(rows).command}` from Elixir, and with SHA-256. Small files are chunked many times in a round.
+      `#{hd(rows).command}` from Elixir, and with SHA-256. Small files are chunked many times in a round; together means as many of
+      them as make 256 MB in one call, `Chunker.chunk_files(paths, hash: :blake3)`.
 
-      | MB | BLAKE3, GB/s | ns for a byte | SHA-256, GB/s | ns for a byte |
-      |---|---|---|---|---|
+      | MB | BLAKE3, GB/s | ns for a byte | together, GB/s | SHA-256, GB/s | ns for a byte | together, GB/s |
+      |---|---|---|---|---|---|---|
       #{Enum.join(lines, "\n")}
 
       ![chunk_file by size](plots/sizes.svg)

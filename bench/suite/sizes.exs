@@ -1,4 +1,5 @@
-# `chunk_file` by the size of the file: what a byte costs must not depend on how many there are.
+# `chunk_file` by the size of the file: what a byte costs must not depend on how many there are. And `chunk_files` of as many files
+# of that size as make 256 MB, which is how small ones are chunked.
 
 Code.require_file("suite.exs", __DIR__)
 
@@ -22,16 +23,33 @@ files = if File.exists?(huge), do: files ++ [{File.stat!(huge).size, huge}], els
 
 contestants =
   for {size, path} <- files, hash <- [:blake3, :sha256] do
-    %{
+    count = max(1, div(256_000_000, size))
+
+    alone = %{
       table: "sizes",
       row: "#{hash}",
       x: size,
       bytes: size,
-      repeats: max(1, div(256_000_000, size)),
+      repeats: count,
       run: fn -> Chunker.chunk_file!(path, hash: hash) end,
       command: "Chunker.chunk_file(path, hash: :#{hash})"
     }
+
+    paths = List.duplicate(path, count)
+
+    together = %{
+      table: "together",
+      row: "#{hash}",
+      x: size,
+      bytes: size * count,
+      run: fn -> Chunker.chunk_files(paths, hash: hash) end,
+      command: "Chunker.chunk_files(paths, hash: :#{hash})"
+    }
+
+    [alone, together]
   end
+
+contestants = List.flatten(contestants)
 
 Suite.keep("sizes", Suite.race(contestants, Suite.rounds(7)))
 for {_, path} <- files, path != huge, do: File.rm!(path)

@@ -129,7 +129,10 @@ struct Reading {
 }
 
 /// What a thread may do.
-#[expect(clippy::large_enum_variant, reason = "it is made and taken apart at once, and kept nowhere")]
+#[cfg_attr(
+    target_pointer_width = "64",
+    expect(clippy::large_enum_variant, reason = "it is made and taken apart at once, and kept nowhere")
+)]
 enum Turn {
     Work(Task),
     /// Others are about to make something to do.
