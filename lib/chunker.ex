@@ -379,8 +379,8 @@ defmodule Chunker do
   pieces of any size: `File.stream!/3`, a list of binaries, a stream of the body of an HTTP request.
 
   Nothing is opened before the stream is enumerated. Memory stays below four times `:max_size` and a few MiB for each
-  thread, twice that with `:entries`, plus what the consumer keeps; of what it has let go, up to 64 MiB serve the next chunks
-  until the stream ends. The engine works ahead within these bounds while the consumer works. When the consumer stops, or dies,
+  thread, twice that with `:entries`, plus what the consumer keeps; of what it has let go, up to 64 MiB, for all streams
+  together, serve the next chunks until the stream ends. The engine works ahead within these bounds while the consumer works. When the consumer stops, or dies,
   the file is closed and the work ends.
 
   With `compress: options`, a keyword list of `:codec`, `:strategy`, `:level` and `:dictionary` as `compress/2` takes
