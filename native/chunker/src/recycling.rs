@@ -7,10 +7,14 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
 
 /// How much memory waits for new bytes at most, of all recyclers together: there may be hundreds, and most of them idle.
 /// Garbage collectors give much back at once.
 const MOST_SPARE: usize = 64 << 20;
+
+/// To give more than this back to the system takes so long that no scheduler should wait for it.
+const LARGE: usize = 1 << 20;
 
 /// How much waits now.
 static SPARE: AtomicUsize = AtomicUsize::new(0);
@@ -46,7 +50,8 @@ impl Recycler {
     pub fn copy(&self, slices: &[&[u8]]) -> Recycled {
         let length = slices.iter().map(|slice| slice.len()).sum();
         // Large enough for what is a little longer too.
-        let spare = lock(&self.0).take(length, length + length / 8);
+        let (spare, unfit) = lock(&self.0).take(length, length + length / 8);
+        drop(unfit);
         let mut bytes = spare.unwrap_or_else(|| Vec::with_capacity(length + length / 16));
         for slice in slices {
             bytes.extend_from_slice(slice);
@@ -74,9 +79,19 @@ impl Drop for Recycled {
 }
 
 impl Spare {
-    /// The smallest memory of a capacity in this range, empty.
-    fn take(&mut self, least: usize, most: usize) -> Option<Vec<u8>> {
-        let (&capacity, same) = self.memory.range_mut(least..=most).next()?;
+    /// The smallest memory of a capacity in this range, empty. If there is none and hardly room for more, what fits worst comes
+    /// out instead, to be freed: chunks of other lengths may have come before than come now.
+    fn take(&mut self, least: usize, most: usize) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+        if let Some(capacity) = self.memory.range(least..=most).next().map(|(&capacity, _)| capacity) {
+            return (self.remove(capacity), None);
+        }
+        let full = SPARE.load(Ordering::Relaxed) > MOST_SPARE / 4 * 3;
+        let worst = self.memory.last_key_value().filter(|_| full).map(|(&capacity, _)| capacity);
+        (None, worst.and_then(|capacity| self.remove(capacity)))
+    }
+
+    fn remove(&mut self, capacity: usize) -> Option<Vec<u8>> {
+        let same = self.memory.get_mut(&capacity)?;
         let memory = same.pop();
         if same.is_empty() {
             self.memory.remove(&capacity);
@@ -103,6 +118,11 @@ impl Spare {
 impl Drop for Spare {
     fn drop(&mut self) {
         SPARE.fetch_sub(self.bytes, Ordering::Relaxed);
+        if self.bytes > LARGE {
+            let memory = std::mem::take(&mut self.memory);
+            // Where there can be no thread, it is freed here after all.
+            drop(thread::Builder::new().name("chunker-free".into()).spawn(move || drop(memory)));
+        }
     }
 }
 
@@ -115,8 +135,16 @@ fn lock(spare: &Mutex<Spare>) -> MutexGuard<'_, Spare> {
 mod tests {
     use super::*;
 
+    /// All recyclers share one bound, and these tests come near it.
+    static ALONE: Mutex<()> = Mutex::new(());
+
+    fn alone() -> MutexGuard<'static, ()> {
+        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     #[test]
     fn memory_is_used_again_for_what_is_about_as_long() {
+        let _alone = alone();
         let recycler = Recycler::new();
         let first = recycler.copy(&[&[1; 10_000], &[2; 6_000]]);
         assert_eq!(first[..], [[1; 10_000].as_slice(), &[2; 6_000]].concat());
@@ -134,6 +162,7 @@ mod tests {
 
     #[test]
     fn no_more_is_kept_than_there_may_be_by_all_together() {
+        let _alone = alone();
         let recyclers: Vec<_> = (0..4).map(|_| Recycler::new()).collect();
         let held: Vec<_> = recyclers
             .iter()
@@ -157,11 +186,30 @@ mod tests {
 
     #[test]
     fn bytes_outlive_the_recycler_and_take_their_memory_along() {
+        let _alone = alone();
         let recycler = Recycler::new();
         let bytes = recycler.copy(&[b"content"]);
         let home = Arc::downgrade(&recycler.0);
         drop(recycler);
         assert!(home.upgrade().is_none());
         assert_eq!(&bytes[..], b"content");
+    }
+
+    #[test]
+    fn memory_that_nobody_needs_any_more_makes_room() {
+        let _alone = alone();
+        let recycler = Recycler::new();
+        let fill = |length: usize| {
+            let held: Vec<_> = (0..MOST_SPARE / length).map(|_| recycler.copy(&[&vec![7; length]])).collect();
+            drop(held);
+        };
+        fill(4 << 20);
+        fill(1 << 20);
+        let spare = lock(&recycler.0);
+        let long: usize = spare.memory.range(2 << 20..).map(|(capacity, same)| capacity * same.len()).sum();
+        let short: usize = spare.memory.range(..2 << 20).map(|(capacity, same)| capacity * same.len()).sum();
+        // Only as much goes as there must.
+        assert!(long <= MOST_SPARE / 4 * 3 && short >= MOST_SPARE / 5, "{long} {short}");
+        assert_eq!(spare.bytes, long + short);
     }
 }

@@ -28,6 +28,9 @@ const WARM_UP: usize = 32;
 const LONGEST_BLOCK: usize = 32 << 10;
 const SHORTEST_BLOCK: usize = 2 << 10;
 
+/// With as many bits in a mask, a chunk is so long that it does not matter how the scan of it begins.
+const LONG_CHUNKS: u32 = 20;
+
 /// With fewer bits in the low half of a mask there are more candidates than checking them is worth.
 const FEWEST_BITS: u32 = 9;
 
@@ -62,10 +65,15 @@ impl Avx512 {
 fn find(gear: &[u64; 256], mask: u64, hash: &mut u64, bytes: &[u8]) -> Option<usize> {
     let planes = Planes::new(gear);
     let longest = block_length(mask);
+    // At the start of a chunk, where the hash is 0, a cut point may be near, whatever the mask says: a row of such chunks must
+    // not cost a long block each. Where chunks are short, blocks are too, and to begin with shorter ones costs more than that.
+    let begins = *hash == 0 && mask.count_ones() >= LONG_CHUNKS;
+    let mut length = if begins { SHORTEST_BLOCK } else { longest };
     let mut done = 0;
     while bytes.len() - done >= SHORTEST_BLOCK {
         let block = &bytes[done..];
-        let block = &block[..block.len().min(longest)];
+        let block = &block[..block.len().min(length)];
+        length = (2 * length).min(longest);
         let strip = block.len() / (STRIPS * STEP) * STEP;
         let block = &block[..strip * STRIPS];
         let exact = Exact { gear, mask, hash: *hash, bytes: block };

@@ -60,7 +60,8 @@ impl Cutter {
     ///
     /// Time is linear in `bytes`.
     pub(super) fn mark(&self, bytes: &[u8]) -> Option<Marks> {
-        // All that passes either mask passes the bits that they share, and little else does: they share all but one.
+        // All that passes either mask passes the bits that they share. Little else does: these are all bits of the looser mask, or
+        // all but one.
         let both = self.strict & self.loose;
         if both.count_ones() < FEWEST_BITS {
             return None;

@@ -5,8 +5,8 @@
 //! chunks that end in it, and to do a job. Scanning must be done in the order of the input, so one thread at a time does it,
 //! whichever is free, most of the time the one that has just read the block; and so must reading, unless the source can be
 //! split. Where there are so many threads that they would wait for the one that scans, they mark the blocks that it comes to
-//! next, so that it need not look at them. No thread waits for another as long as there is anything to do. A byte is copied nowhere inside, and memory is
-//! bounded by the number of blocks.
+//! next, so that it need not look at them. No thread waits for another as long as there is anything to do. A byte is copied
+//! nowhere inside, and memory is bounded by the number of blocks.
 
 use std::any::Any;
 use std::collections::VecDeque;

@@ -11,14 +11,16 @@ use crate::error::Error;
 /// level 7; at levels 8 and 9 it takes up to half as long again.
 const FAST: usize = 4 << 20;
 
-/// What is compressed between two questions by a slow codec, which takes 50 ms for it at worst.
+/// What is compressed between two questions by a slow codec, which takes 50 ms for it at worst; zstd from level 16 on takes up to
+/// four times as long for two of them, since it compresses 128 KiB at once.
 const SLOW: usize = 64 << 10;
 
 /// What is decompressed between two questions: 50 ms of the slowest decoder.
 const OUTPUT: usize = 1 << 20;
 
-/// [`compress_into`], which asks `give_up` often enough to stop within 100 ms. Only zstd above level 19 takes longer before it
-/// begins with a content of many MiB: a second for 64 MiB, in which its library makes tables of hundreds of MiB.
+/// [`compress_into`], which asks `give_up` often enough to stop within 100 ms. Only zstd takes longer: from level 16 on up to a
+/// quarter of a second, and above level 19 a second before it begins with a content of 64 MiB, in which its library makes
+/// tables of hundreds of MiB.
 ///
 /// # Errors
 ///
@@ -68,11 +70,11 @@ pub fn decompress_or_give_up(
     out: &mut Vec<u8>,
     give_up: GiveUp<'_>,
 ) -> Result<(), Error> {
-    // Fast codecs get through this much in no time, and keep their contexts only if they do it at once.
+    // Fast codecs give this much in no time, and keep their contexts only if they do it at once.
     let at_once = 8 * OUTPUT as u64;
     let codec = options.codec.map_or_else(|| detect_format(data), Ok);
-    // More input than that either gives more output, or is a long row of empty frames.
-    if matches!(codec, Ok(Codec::Zstd | Codec::Lz4)) && data.len() as u64 <= at_once {
+    // A long row of small frames takes more time than its output tells.
+    if matches!(codec, Ok(Codec::Zstd | Codec::Lz4)) && data.len() <= 2 * OUTPUT {
         let least = options.clone().limit(options.limit.min(at_once));
         match decompress_into(data, &least, scratch, out) {
             Err(CompressionError::SizeExceeded { .. }) if options.limit > at_once => {}
