@@ -902,12 +902,18 @@ defmodule Chunker.CompressionTest do
       fn -> [data] |> Chunker.compress_stream(codec: :xz, level: 9) |> Stream.run() end
     ]
 
-    for call <- calls do
+    busy = fn call ->
       victim = spawn(fn -> call.(); IO.puts("too early") end)
       Process.sleep(150)
       Process.exit(victim, :kill)
       {time, _} = :timer.tc(fn -> Chunker.hash_batch(["another"]) end)
-      IO.puts(if time < 1_000_000, do: "free", else: "busy for \#{time} us")
+      time
+    end
+
+    # Each call alone takes longer than a second, whatever the machine does meanwhile. If the machine is busy, so may the end of
+    # one be: but not each time.
+    for call <- calls do
+      IO.puts(if Enum.any?(1..5, fn _ -> busy.(call) < 1_000_000 end), do: "free", else: "busy")
     end
     """
 
