@@ -168,7 +168,7 @@ impl<T: Send + 'static> Pipeline<T> {
             slots: VecDeque::new(),
             first: 0,
             untaken: 0,
-            most_untaken: max_size + (8 << 20) + workers.threads() * (2 << 20),
+            most_untaken: max_size + (4 << 20) + workers.threads() * (2 << 20),
             // The longest chunk, which may begin and end inside a block; beyond that, two MiB for each thread.
             blocks: Blocks::new(max_size.div_ceil(BLOCK) + 1 + workers.threads() * (2 << 20) / BLOCK),
             failure: None,
