@@ -217,9 +217,9 @@ defmodule Chunker.Cache do
 
   defimpl Inspect do
     # What it holds and whether it is of use, in place of a reference.
-    def inspect(%{cache: handle} = cache, _options) do
+    def inspect(%{cache: handle}, _options) do
       if :chunker_engine.is_cache(handle) do
-        %{entries: entries, bytes: bytes, hits: hits, misses: misses} = Chunker.Cache.stats(cache)
+        %{entries: entries, bytes: bytes, hits: hits, misses: misses} = :chunker_cache.stats(handle)
         "#Chunker.Cache<entries: #{entries}, bytes: #{bytes}, hits: #{hits}, misses: #{misses}>"
       else
         "#Chunker.Cache<freed, or of another node>"
