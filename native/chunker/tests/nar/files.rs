@@ -23,7 +23,6 @@ use tempfile::TempDir;
 use crate::folder;
 use crate::inputs;
 use crate::naive::{self, Tree};
-use crate::program;
 
 const NEVER: chunker::GiveUp<'static> = &|| false;
 const ANY: Algorithm = Algorithm::ALL[0];
@@ -341,6 +340,7 @@ fn who_gives_up_leaves_nothing() {
     assert_eq!(names(folder.path()), [""; 0]);
 }
 
+#[cfg(feature = "sha256")]
 #[test]
 fn who_gives_up_waits_for_no_large_folder() {
     let folder = TempDir::new().unwrap();
@@ -355,7 +355,7 @@ fn who_gives_up_waits_for_no_large_folder() {
         let error = Dump::new(folder.path()).fill(&mut buffer, &later).unwrap_err();
         assert_eq!((error.code(), asked.get()), ("cancelled", questions));
     }
-    assert_eq!(dumped(folder.path()).unwrap(), program::dump(folder.path()));
+    assert_eq!(dumped(folder.path()).unwrap(), crate::program::dump(folder.path()));
 }
 
 /// Counts the bytes that are read of a file.
