@@ -24,7 +24,7 @@ struct State {
     at: usize,
     /// All before this one are scanned or marked, or somebody is at it.
     next: usize,
-    marked: BTreeMap<usize, Option<Marks>>,
+    marked: BTreeMap<usize, Marks>,
 }
 
 impl<'a> Segments<'a> {
@@ -47,7 +47,7 @@ impl<'a> Segments<'a> {
         let mut state = self.lock();
         state.at = segment;
         state.marked = state.marked.split_off(&segment);
-        state.marked.remove(&segment).flatten()
+        state.marked.remove(&segment)
     }
 
     /// Marks a segment that the scanner will come to soon; false if there is none.
@@ -63,7 +63,9 @@ impl<'a> Segments<'a> {
         drop(state);
         let marks = self.cutter.mark(&bytes[..bytes.len().min(SEGMENT)]);
         let mut state = self.lock();
-        if segment > state.at {
+        if segment > state.at
+            && let Some(marks) = marks
+        {
             state.marked.insert(segment, marks);
         }
         true
