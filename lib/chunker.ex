@@ -379,9 +379,11 @@ defmodule Chunker do
   pieces of any size: `File.stream!/3`, a list of binaries, a stream of the body of an HTTP request.
 
   Nothing is opened before the stream is enumerated. Memory stays below four times `:max_size` and a few MiB for each
-  thread, twice that with `:entries`, plus what the consumer keeps; of what it has let go, up to 64 MiB, for all streams
-  together, serve the next chunks until the stream ends. The engine works ahead within these bounds while the consumer works. When the consumer stops, or dies,
-  the file is closed and the work ends.
+  thread, twice that with `:entries`, plus what the consumer keeps. The engine works ahead within these bounds while the
+  consumer works. When the consumer stops, or dies, the file is closed and the work ends.
+
+  The bytes are the VM's: they are charged to the process that holds them, which has its garbage collected as they add
+  up, and `:erlang.memory(:binary)` counts them.
 
   With `compress: options`, a keyword list of `:codec`, `:strategy`, `:level` and `:dictionary` as `compress/2` takes
   them, each chunk has its `:compressed` filled, by the threads that hash it.

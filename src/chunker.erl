@@ -172,8 +172,8 @@ with_data(#{offset := Offset, length := Length} = Chunk, Binary) ->
 stream(Source) -> stream(Source, []).
 
 %% @doc The chunks of a file or of pieces that come one after the other, each with its bytes, in bounded memory: less
-%% than four times `max_size' and a few MiB for each thread, whatever the input is, plus what the caller keeps; of what it has let
-%% go, up to 64 MiB, for all streams together, serve the next chunks until the stream ends.
+%% than four times `max_size' and a few MiB for each thread, whatever the input is, plus what the caller keeps. The bytes
+%% are the VM's: they are charged to the process that holds them, and `erlang:memory(binary)' counts them.
 %%
 %% ```
 %% {ok, Chunks} = chunker:stream({file, "big.iso"}),

@@ -11,6 +11,7 @@ use crate::compression::CompressionError;
 use crate::nar::NarError;
 use crate::nar::references::ReferencesError;
 use crate::narinfo::{KeyError, NarInfoError, SignatureError};
+use crate::output_buffer::OutOfMemory;
 
 /// An option that has the right type and a value outside its range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -175,6 +176,12 @@ pub enum Error {
     /// The caller gave the work up.
     #[error("the work was cancelled")]
     Cancelled,
+}
+
+impl From<OutOfMemory> for Error {
+    fn from(OutOfMemory: OutOfMemory) -> Self {
+        Self::Io(IoError { path: None, source: io::ErrorKind::OutOfMemory.into() })
+    }
 }
 
 impl Error {

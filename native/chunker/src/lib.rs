@@ -8,7 +8,7 @@
 //! * [`narinfo`] reads, writes, signs and verifies what Nix's binary caches say about store paths;
 //! * [`nar`] reads and writes Nix archives;
 //! * [`source`] is where bytes come from, and [`mod@file`] reads files of any kind without waiting for anybody;
-//! * [`recycling`] uses the memory of what was handed out again;
+//! * [`output_buffer`] is the memory that a codec's output grows in;
 //! * [`workers`] is the pool of threads that all of them share;
 //! * [`cpu`] tells what the CPU can do and what is made of it.
 //!
@@ -25,7 +25,7 @@ pub mod file;
 pub mod hashing;
 pub mod nar;
 pub mod narinfo;
-pub mod recycling;
+pub mod output_buffer;
 pub mod source;
 pub mod workers;
 

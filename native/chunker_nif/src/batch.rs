@@ -9,7 +9,7 @@ use chunker::{Error, GiveUp};
 use rustler::{Binary, Encoder, Env, LocalPid, NifResult, Reference, Term};
 
 use crate::atoms;
-use crate::blob::binary;
+use crate::binary::BinaryBuffer;
 use crate::chunking::{list, to_path};
 use crate::failure::{Failure, text};
 use crate::guard::{caller_died, guard};
@@ -44,12 +44,12 @@ fn code_batch<'a>(
     env: Env<'a>,
     items: &[Binary<'a>],
     options: &BatchOptions<'a>,
-    code: impl Fn(&[u8], &mut CompressionScratch, &mut Vec<u8>, GiveUp<'_>) -> Result<(), Error> + Sync,
+    code: impl Fn(&[u8], &mut CompressionScratch, &mut BinaryBuffer, GiveUp<'_>) -> Result<(), Error> + Sync,
 ) -> Result<Term<'a>, Failure<'a>> {
     let items: Vec<&[u8]> = items.iter().map(Binary::as_slice).collect();
     let work = |scratch: &mut CompressionScratch, item: &&[u8], give_up: GiveUp<'_>| {
-        let mut out = Vec::new();
-        code(item, scratch, &mut out, give_up).map(|()| out)
+        let mut out = BinaryBuffer::new();
+        code(item, scratch, &mut out, give_up).map(|()| out.finish())
     };
     let results = with_batch(env, options, |batch, give_up| {
         batch.run(&items, |item| item.len(), CompressionScratch::new, work, give_up)
@@ -57,7 +57,7 @@ fn code_batch<'a>(
     let terms: Vec<Term<'a>> = results
         .into_iter()
         .map(|item| match item {
-            Ok(bytes) => (atoms::ok(), binary(env, bytes)).encode(env),
+            Ok(bytes) => (atoms::ok(), bytes.release(env)).encode(env),
             Err(error) => Failure::Engine(error).to_term(env),
         })
         .collect();

@@ -7,26 +7,26 @@ use chunker::compression::{
 use rustler::{Binary, Encoder, Env, NifResult, Term};
 
 use crate::atoms;
-use crate::blob::binary;
-use crate::failure::{Failure, atom};
+use crate::binary::BinaryBuffer;
+use crate::failure::{Failure, atom, text};
 use crate::guard::{caller_died, guard};
 use crate::options::{Compression, Decompression};
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn compress<'a>(env: Env<'a>, data: Binary<'a>, options: Compression<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let (options, mut out) = (options.checked()?, Vec::new());
+        let (options, mut out) = (options.checked()?, BinaryBuffer::new());
         compress_or_give_up(&data, &options, &mut CompressionScratch::new(), &mut out, &caller_died(env))?;
-        Ok((atoms::ok(), binary(env, out)).encode(env))
+        Ok((atoms::ok(), out.into_term(env)).encode(env))
     })
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn decompress<'a>(env: Env<'a>, data: Binary<'a>, options: Decompression<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let (options, mut out) = (options.checked()?, Vec::new());
+        let (options, mut out) = (options.checked()?, BinaryBuffer::new());
         decompress_or_give_up(&data, &options, &mut CompressionScratch::new(), &mut out, &caller_died(env))?;
-        Ok((atoms::ok(), binary(env, out)).encode(env))
+        Ok((atoms::ok(), out.into_term(env)).encode(env))
     })
 }
 
@@ -55,7 +55,7 @@ fn train_dictionary<'a>(env: Env<'a>, samples: Vec<Binary<'a>>, size: Term<'a>) 
         match size.decode() {
             Ok(size) if (256..=most).contains(&size) => {
                 let dictionary = train_dictionary_or_give_up(&samples, size, &caller_died(env))?;
-                Ok((atoms::ok(), binary(env, dictionary.as_bytes().to_vec())).encode(env))
+                Ok((atoms::ok(), text(env, dictionary.as_bytes())).encode(env))
             }
             _ => {
                 Err(Failure::OutOfRange { option: "max_size", value: size, allowed: format!("256..{most}") })

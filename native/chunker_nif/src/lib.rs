@@ -5,7 +5,7 @@
 //! time, an I/O one if it may wait for somebody else.
 
 mod batch;
-mod blob;
+mod binary;
 mod cache;
 mod chunking;
 mod codec_stream;

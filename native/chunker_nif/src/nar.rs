@@ -16,7 +16,7 @@ use chunker::workers::Workers;
 use rustler::{Binary, Encoder, Env, NifResult, NifTaggedEnum, OwnedBinary, Resource, ResourceArc, Term};
 
 use crate::atoms;
-use crate::blob::binary;
+use crate::binary::BinaryBuffer;
 use crate::chunking::{regular, to_path};
 use crate::failure::{Failure, text};
 use crate::guard::{caller_died, guard};
@@ -35,7 +35,8 @@ enum Wanted<'a> {
 /// What has come of it.
 enum Answer {
     Entries(Vec<Entry>),
-    Bytes(Vec<u8>),
+    Json(Vec<u8>),
+    Contents(BinaryBuffer),
     Hash(Digest),
     Done,
 }
@@ -48,7 +49,13 @@ impl From<Vec<Entry>> for Answer {
 
 impl From<Vec<u8>> for Answer {
     fn from(bytes: Vec<u8>) -> Self {
-        Self::Bytes(bytes)
+        Self::Json(bytes)
+    }
+}
+
+impl From<BinaryBuffer> for Answer {
+    fn from(contents: BinaryBuffer) -> Self {
+        Self::Contents(contents)
     }
 }
 
@@ -131,7 +138,7 @@ impl Wanted<'_> {
             Wanted::List => Box::new(List::new()),
             Wanted::Listing => Box::new(Listing::new()),
             Wanted::Hash => Box::new(Hash::new(sha256()?)),
-            Wanted::ReadFile(path) => Box::new(ReadFile::new(path)),
+            Wanted::ReadFile(path) => Box::new(ReadFile::into_buffer(path, BinaryBuffer::new())),
             Wanted::Restore(target) => restore(&to_path(target))?,
         }))
     }
@@ -203,7 +210,8 @@ fn answer<'a>(env: Env<'a>, answer: Answer) -> Result<Term<'a>, Failure<'a>> {
             }
             terms.encode(env)
         }
-        Answer::Bytes(bytes) => binary(env, bytes),
+        Answer::Json(json) => text(env, &json),
+        Answer::Contents(contents) => contents.into_term(env),
         Answer::Hash(digest) => nar_hash(env, &digest),
         Answer::Done => atoms::done().encode(env),
     };

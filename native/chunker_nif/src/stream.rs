@@ -10,11 +10,10 @@ use chunker::compression::{ScratchPool, compress_or_give_up};
 use chunker::file::{Input, Kind};
 use chunker::hashing::{Digest, Hasher, Whole};
 use chunker::nar::notes::Note;
-use chunker::recycling::{Recycled, Recycler};
-use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
+use rustler::{Binary, Encoder, Env, NifResult, OwnedBinary, Resource, ResourceArc, Term};
 
 use crate::atoms;
-use crate::blob::recycled;
+use crate::binary;
 use crate::chunking::{Paths, to_path, with_note};
 use crate::failure::{Failure, text};
 use crate::guard::{caller_died, guard};
@@ -41,8 +40,8 @@ type Tell = Box<dyn Fn() -> Option<Digest> + Send>;
 /// A chunk with its bytes, in memory that the VM takes over as it is, and with them compressed if that was asked for.
 struct Loaded {
     chunk: Chunk,
-    data: Recycled,
-    compressed: Option<Recycled>,
+    data: OwnedBinary,
+    compressed: Option<OwnedBinary>,
     note: Option<Box<Note>>,
 }
 
@@ -103,21 +102,21 @@ fn loading<'a>(
     compression: Option<Compression<'a>>,
 ) -> Result<impl Fn(&ChunkBytes<'_>) -> Load + Clone + Send + Sync + 'static, Failure<'a>> {
     let hashed = Chunk::hashed(options.digester()?);
-    let recycler = Recycler::new();
     let compressor = match compression {
         None => None,
         Some(compression) => Some(Arc::new((compression.checked()?, ScratchPool::new()))),
     };
     Ok(move |bytes: &ChunkBytes<'_>| {
-        let data = recycler.copy(bytes.slices);
+        let data = binary::concat(bytes.slices)?;
         let compressed = match compressor.as_deref() {
             None => None,
             Some((compression, scratches)) => Some(scratches.lend(|scratch, out| {
                 compress_or_give_up(&data, compression, scratch, out, bytes.give_up)?;
-                Ok::<_, chunker::Error>(recycler.copy(&[out]))
+                Ok::<_, chunker::Error>(binary::concat(&[out])?)
             })?),
         };
-        Ok(Loaded { chunk: hashed(bytes), data, compressed, note: bytes.note.cloned().map(Box::new) })
+        let chunk = hashed(bytes);
+        Ok(Loaded { chunk, data, compressed, note: bytes.note.cloned().map(Box::new) })
     })
 }
 
@@ -127,8 +126,8 @@ fn encode<'a>(
     Loaded { chunk, data, compressed, note }: Loaded,
     paths: &mut Paths<'a>,
 ) -> Term<'a> {
-    let compressed = compressed.map(|bytes| recycled(env, bytes));
-    let chunk = (chunk.offset, chunk.length, text(env, &chunk.hash.0), recycled(env, data), compressed);
+    let compressed = compressed.map(|bytes| bytes.release(env));
+    let chunk = (chunk.offset, chunk.length, text(env, &chunk.hash.0), data.release(env), compressed);
     with_note(env, chunk.encode(env), note.as_deref(), paths)
 }
 

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::GiveUp;
 use crate::error::Error;
+use crate::output_buffer::OutputBuffer;
 
 /// What is compressed at once by a fast codec. The slowest of them that count as fast takes 70 ms for it, which is zstd at
 /// level 7; at levels 8 and 9 it takes up to half as long again.
@@ -30,7 +31,7 @@ pub fn compress_or_give_up(
     data: &[u8],
     options: &CompressOptions,
     scratch: &mut CompressionScratch,
-    out: &mut Vec<u8>,
+    out: &mut dyn OutputBuffer,
     give_up: GiveUp<'_>,
 ) -> Result<(), Error> {
     let at_once = match options.codec {
@@ -45,14 +46,14 @@ pub fn compress_or_give_up(
     if data.len() <= at_once {
         return Ok(compress_into(data, options, scratch, out)?);
     }
-    out.clear();
+    out.truncate(0);
     let mut encoder = Encoder::sized(options, data.len())?;
     let result = data.chunks(at_once).try_for_each(|piece| {
         if give_up() { Err(Error::Cancelled) } else { Ok(encoder.update(piece, out)?) }
     });
     let result = result.and_then(|()| Ok(encoder.finish(out)?));
     if result.is_err() {
-        out.clear();
+        out.truncate(0);
     }
     result
 }
@@ -67,7 +68,7 @@ pub fn decompress_or_give_up(
     data: &[u8],
     options: &DecompressOptions,
     scratch: &mut CompressionScratch,
-    out: &mut Vec<u8>,
+    out: &mut dyn OutputBuffer,
     give_up: GiveUp<'_>,
 ) -> Result<(), Error> {
     // Fast codecs give this much in no time, and keep their contexts only if they do it at once.
@@ -81,10 +82,10 @@ pub fn decompress_or_give_up(
             result => return Ok(result?),
         }
     }
-    out.clear();
+    out.truncate(0);
     let result = decompress_in_pieces(data, options, out, give_up);
     if result.is_err() {
-        out.clear();
+        out.truncate(0);
     }
     result
 }
@@ -92,7 +93,7 @@ pub fn decompress_or_give_up(
 fn decompress_in_pieces(
     mut data: &[u8],
     options: &DecompressOptions,
-    out: &mut Vec<u8>,
+    out: &mut dyn OutputBuffer,
     give_up: GiveUp<'_>,
 ) -> Result<(), Error> {
     let mut decoder = Decoder::new(options)?;

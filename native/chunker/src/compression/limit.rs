@@ -1,6 +1,7 @@
 //! How much a decoder may produce and keep: the limits that stand between a small hostile input and the memory.
 
 use super::{CompressionError, Failure};
+use crate::output_buffer::{OutOfMemory, OutputBuffer};
 
 /// The largest window, in bytes, that a decoder keeps for an input: 128 MiB.
 ///
@@ -51,14 +52,13 @@ pub(super) enum Flow {
     Full,
 }
 
-/// Where a codec puts its output: the end of a caller's vector, as far as budget and caller allow.
+/// Appends a codec's output to a caller's buffer, as far as budget and caller allow.
 ///
 /// The room that it hands out reaches one byte beyond the budget, so that a content that fits exactly can end, and one
-/// that does not is noticed at its first surplus byte. Bytes of the vector behind the content are stale and are
+/// that does not is noticed at its first surplus byte. Bytes of the buffer behind the content are stale and are
 /// overwritten: clearing them again for each call would cost what reusing the buffer saves.
-#[derive(Debug)]
 pub(super) struct Output<'a> {
-    buffer: &'a mut Vec<u8>,
+    buffer: &'a mut dyn OutputBuffer,
     start: usize,
     filled: usize,
     stop: usize,
@@ -67,12 +67,12 @@ pub(super) struct Output<'a> {
 
 impl<'a> Output<'a> {
     /// Replaces the content of `buffer`.
-    pub(super) fn replace(buffer: &'a mut Vec<u8>, budget: &'a mut Budget) -> Self {
+    pub(super) fn replace(buffer: &'a mut dyn OutputBuffer, budget: &'a mut Budget) -> Self {
         Self { buffer, start: 0, filled: 0, stop: usize::MAX, budget }
     }
 
     /// Appends to `buffer`, at most `most` bytes.
-    pub(super) fn append(buffer: &'a mut Vec<u8>, most: usize, budget: &'a mut Budget) -> Self {
+    pub(super) fn append(buffer: &'a mut dyn OutputBuffer, most: usize, budget: &'a mut Budget) -> Self {
         let start = buffer.len();
         Self { buffer, start, filled: start, stop: start.saturating_add(most), budget }
     }
@@ -93,11 +93,10 @@ impl<'a> Output<'a> {
         let room = self.room();
         let wanted = self.filled + wanted.min(room);
         if self.buffer.len() < wanted {
-            self.buffer.try_reserve(wanted - self.buffer.len()).map_err(|_| Failure::OutOfMemory)?;
-            self.buffer.resize(wanted, 0);
+            self.buffer.grow(wanted).map_err(|OutOfMemory| Failure::OutOfMemory)?;
         }
         let end = self.buffer.len().min(self.filled.saturating_add(room));
-        Ok(&mut self.buffer[self.filled..end])
+        Ok(&mut self.buffer.as_mut_slice()[self.filled..end])
     }
 
     /// Room for output of unknown size; it grows with what has been produced.

@@ -22,6 +22,7 @@ use super::detect::{LZ4_MAGIC, SKIPPABLE_HEADER, begins_frame, is_skippable, ski
 use super::limit::{Budget, Flow, Output};
 use super::stream::{Decode, Encode};
 use super::{Codec, CompressionError, Failure};
+use crate::output_buffer::OutputBuffer;
 
 /// The content of a full block, in bytes; the smallest of the format's four sizes, and that of [`WINDOW`].
 ///
@@ -98,7 +99,11 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    pub(super) fn compress(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), CompressionError> {
+    pub(super) fn compress(
+        &mut self,
+        data: &[u8],
+        out: &mut dyn OutputBuffer,
+    ) -> Result<(), CompressionError> {
         let compressor = self.compressor.get_or_insert_default();
         let mut budget = Budget::unlimited();
         let mut output = Output::replace(out, &mut budget);

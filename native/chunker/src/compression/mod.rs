@@ -74,6 +74,8 @@ pub use zstd::{compress_zstd, compress_zstd_into, decompress_zstd, decompress_zs
 use limit::{Budget, Output};
 use stream::{Decode, Encode};
 
+use crate::output_buffer::OutputBuffer;
+
 /// A compression codec and its file format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
@@ -315,7 +317,7 @@ pub fn compress_into(
     data: &[u8],
     options: &CompressOptions,
     scratch: &mut CompressionScratch,
-    out: &mut Vec<u8>,
+    out: &mut dyn OutputBuffer,
 ) -> Result<(), CompressionError> {
     let result = options.checked_level().and_then(|level| match options.codec {
         #[cfg(feature = "zstd")]
@@ -332,7 +334,7 @@ pub fn compress_into(
         }
     });
     if result.is_err() {
-        out.clear();
+        out.truncate(0);
     }
     result
 }
@@ -359,7 +361,7 @@ pub fn decompress_into(
     data: &[u8],
     options: &DecompressOptions,
     scratch: &mut CompressionScratch,
-    out: &mut Vec<u8>,
+    out: &mut dyn OutputBuffer,
 ) -> Result<(), CompressionError> {
     let mut budget = Budget::new(options.limit);
     let mut output = Output::replace(out, &mut budget);

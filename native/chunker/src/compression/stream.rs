@@ -9,6 +9,7 @@ use std::fmt;
 use super::detect::{Sniff, sniff, unknown_format};
 use super::limit::{Budget, Flow, Output};
 use super::{Codec, CompressOptions, CompressionError, DecompressOptions, Dictionary, decoder, encoder};
+use crate::output_buffer::OutputBuffer;
 
 /// What a codec does to compress a content in pieces.
 pub(super) trait Encode: Send {
@@ -92,7 +93,7 @@ impl Encoder {
     /// # Errors
     ///
     /// [`CompressionError::CompressionFailed`]; then `out` is as it was, and so every further call fails.
-    pub fn update(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), CompressionError> {
+    pub fn update(&mut self, input: &[u8], out: &mut dyn OutputBuffer) -> Result<(), CompressionError> {
         let encoder = self.state.as_mut().map_err(|error| error.clone())?;
         let mut budget = Budget::unlimited();
         let mut output = Output::append(out, usize::MAX, &mut budget);
@@ -109,7 +110,7 @@ impl Encoder {
     /// # Errors
     ///
     /// As [`update`](Self::update).
-    pub fn finish(self, out: &mut Vec<u8>) -> Result<(), CompressionError> {
+    pub fn finish(self, out: &mut dyn OutputBuffer) -> Result<(), CompressionError> {
         let mut encoder = self.state?;
         let mut budget = Budget::unlimited();
         let mut output = Output::append(out, usize::MAX, &mut budget);
@@ -213,7 +214,7 @@ impl Decoder {
     /// [`CompressionError::SizeExceeded`], [`CompressionError::DecompressionFailed`],
     /// [`CompressionError::UnknownFormat`], [`CompressionError::CodecDisabled`]; then `out` is as it was, and so every
     /// further call fails.
-    pub fn update(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), CompressionError> {
+    pub fn update(&mut self, input: &[u8], out: &mut dyn OutputBuffer) -> Result<(), CompressionError> {
         self.update_some(input, usize::MAX, out).map(|_| ())
     }
 
@@ -253,7 +254,7 @@ impl Decoder {
         &mut self,
         input: &[u8],
         most: usize,
-        out: &mut Vec<u8>,
+        out: &mut dyn OutputBuffer,
     ) -> Result<Progress, CompressionError> {
         let mut rest = input;
         let mut output = Output::append(out, most, &mut self.budget);
@@ -274,7 +275,7 @@ impl Decoder {
     ///
     /// Those of [`update`](Self::update), above all [`CompressionError::DecompressionFailed`] with
     /// [`Failure::Truncated`](super::Failure::Truncated).
-    pub fn finish(mut self, out: &mut Vec<u8>) -> Result<(), CompressionError> {
+    pub fn finish(mut self, out: &mut dyn OutputBuffer) -> Result<(), CompressionError> {
         let mut output = Output::append(out, usize::MAX, &mut self.budget);
         let result = self.state.finish(&mut output, self.dictionary.as_ref());
         output.finish(result)

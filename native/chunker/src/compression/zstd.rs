@@ -17,6 +17,7 @@ use super::detect::{SKIPPABLE_HEADER, ZSTD_MAGIC, begins_frame, is_skippable, sk
 use super::limit::{Flow, MAX_WINDOW, Output};
 use super::stream::{Decode, Encode};
 use super::{Codec, CompressionError, Dictionary, Failure};
+use crate::output_buffer::{OutOfMemory, OutputBuffer};
 
 /// Contexts that grew larger, in bytes, are not kept: levels above 19 take up to a gigabyte for a large content.
 const KEEP: usize = 64 << 20;
@@ -121,13 +122,16 @@ impl Scratch {
         data: &[u8],
         level: i32,
         dictionary: Option<&Dictionary>,
-        out: &mut Vec<u8>,
+        out: &mut dyn OutputBuffer,
     ) -> Result<(), CompressionError> {
         let mut compressor = self.compressor.take().map_or_else(Compressor::new, Ok)?;
         compressor.configure(level, dictionary)?;
-        out.clear();
-        out.try_reserve(compress_bound(data.len())).map_err(|_| compression_failed(Failure::OutOfMemory))?;
-        compressor.context.compress2(out, data).map_err(|code| compression_failed(failure(code)))?;
+        let bound = compress_bound(data.len());
+        out.grow(bound).map_err(|OutOfMemory| compression_failed(Failure::OutOfMemory))?;
+        let space = &mut out.as_mut_slice()[..bound];
+        let written =
+            compressor.context.compress2(space, data).map_err(|code| compression_failed(failure(code)))?;
+        out.truncate(written);
         if compressor.context.sizeof() <= KEEP {
             self.compressor = Some(compressor);
         }
