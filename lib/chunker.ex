@@ -64,8 +64,10 @@ defmodule Chunker do
     * `:cache` - a `Chunker.Cache`, in which digests are looked up before they are computed, and which takes in those that
       were computed. Default: none.
     * `:threads` - 1 to 1,024: at most so many threads work on the call, that of the caller included. Default: the
-      application's `config :chunker, threads: n`, else the number of dirty CPU schedulers online. It is also the size
-      of the pool of threads that all calls share, which the first call makes.
+      application's `config :chunker, threads: n`, else (`nil`) the number of dirty CPU schedulers online. That is also
+      the size of the pool of threads that all calls share, which the first call makes. The configuration counts
+      whether or not the application is started, in `bin/app eval` of a release too. Any other value in it raises
+      `ArgumentError` in every call that could use threads.
 
   Functions for many items also take these:
 
@@ -868,6 +870,8 @@ defmodule Chunker do
           threads: pos_integer()
         }
   def info do
+    # A wrong configuration raises here what it raises everywhere else.
+    {:ok, _threads} = checked(:chunker_options.threads())
     :chunker.info()
   rescue
     error in ErlangError ->

@@ -38,7 +38,8 @@
 %% <li>`cache': a cache of {@link chunker_cache:new/1}, in which digests are looked up before they are computed, and which
 %%     takes in those that were computed. None by default.</li>
 %% <li>`threads': 1 to 1,024; at most so many threads work on the call. By default as many as the application's
-%%     environment says under `threads', else as many as there are dirty CPU schedulers online.</li>
+%%     environment says under `threads', else (`nil' or `undefined') as many as there are dirty CPU schedulers online. The
+%%     environment counts whether or not the application is loaded; any other value in it raises `badarg'.</li>
 %% </ul>
 %%
 %% {@link stream/2} also takes `compress', a list or map of `codec', `strategy', `level' and `dictionary' as
@@ -491,6 +492,7 @@ decompressor_close(Decompressor) ->
         threads := pos_integer()
     }.
 info() ->
+    {ok, Threads} = checked(chunker_options:threads(), [], 1),
     Info =
         case 'Elixir.Chunker.Native':info() of
             {error, Reason} -> erlang:error(Reason);
@@ -504,7 +506,7 @@ info() ->
         kernels => #{scan => Kernel, fingerprint => Fingerprint},
         hashes => maps:from_list(Hashes),
         codecs => Codecs,
-        threads => chunker_options:threads()
+        threads => Threads
     }.
 
 %% @doc A digest, or any other binary, in lower-case hexadecimal digits.

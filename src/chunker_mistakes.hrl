@@ -14,8 +14,9 @@
 valid({ok, Value}, _, _) -> Value;
 valid({badarg, Message}, Arguments, Position) -> ?BADARG(Arguments, Position, Message).
 
-%% The same, for what may have failed in other ways.
+%% The same, for what may have failed in other ways. A wrong configuration is the fault of no argument.
 checked({badarg, Message}, Arguments, Position) -> ?BADARG(Arguments, Position, Message);
+checked({bad_config, Message}, Arguments, _) -> ?BADARG(Arguments, general, Message);
 checked(Result, _, _) -> Result.
 
 %% Calls the NIF with what should be a handle of it. All else has been checked, so that this is what it refuses.

@@ -58,6 +58,18 @@ defmodule Chunker.BuildTest do
     end
     """)
 
+    File.mkdir_p!(Path.join(@consumer, "config"))
+
+    File.write!(Path.join(@consumer, "config/config.exs"), """
+    import Config
+    config :chunker, threads: 3
+    """)
+
+    File.write!(Path.join(@consumer, "config/runtime.exs"), """
+    import Config
+    if threads = System.get_env("THREADS"), do: config(:chunker, threads: String.to_integer(threads))
+    """)
+
     File.write!(Path.join(@consumer, "lib/consumer.ex"), """
     defmodule Consumer do
       def info, do: Chunker.Native.info()
@@ -169,13 +181,21 @@ defmodule Chunker.BuildTest do
       File.cp_r!(Path.join(@consumer, "_build/prod/rel/consumer"), release)
       File.rm_rf!(Path.join(@consumer, "_build/prod"))
 
-      {output, status} =
-        System.cmd(Path.join(release, "bin/consumer"), ["eval", "IO.inspect(Consumer.info())"],
-          stderr_to_stdout: true
-        )
-
-      assert status == 0, output
+      assert {output, 0} = eval(release, "IO.inspect(Consumer.info())")
       assert output =~ Chunker.MixProject.project()[:version]
+
+      # There, no application is loaded or started.
+      threads = "IO.inspect({Application.spec(:chunker), Chunker.info().threads})"
+      assert eval(release, threads) == {"{nil, 3}\n", 0}
+      assert eval(release, threads, [{"THREADS", "5"}]) == {"{nil, 5}\n", 0}
+      assert {output, 1} = eval(release, ~s{Chunker.chunk_data("abc")}, [{"THREADS", "0"}])
+
+      assert output =~
+               "** (ArgumentError) the configuration of application chunker has threads: 0, which must be"
+    end
+
+    defp eval(release, code, variables \\ []) do
+      System.cmd(Path.join(release, "bin/consumer"), ["eval", code], stderr_to_stdout: true, env: variables)
     end
   end
 
