@@ -16,13 +16,15 @@
 %% is out of range gives `{error, {invalid_options, Details}}'.
 %%
 %% <ul>
-%% <li>`min_size': bytes, 64 to 1,048,576; no chunk but the last is shorter. 262,144 by default.</li>
-%% <li>`avg_size': bytes, 256 to 4,194,304; sizes gather around it. 1,048,576 by default.</li>
-%% <li>`max_size': bytes, 1,024 to 16,777,216; no chunk is longer. 4,194,304 by default.</li>
+%% <li>`avg_size': bytes, 256 to 4,194,304; sizes gather around it. By default that of the preset, else 1,048,576.</li>
+%% <li>`min_size': bytes, 64 to 1,048,576; no chunk but the last is shorter. By default a quarter of `avg_size', which is
+%%     262,144.</li>
+%% <li>`max_size': bytes, 1,024 to 16,777,216; no chunk is longer. By default four times `avg_size', which is 4,194,304.</li>
 %% <li>`normalization': 0 to 3; how strongly sizes gather around the average. 1 by default.</li>
 %% <li>`seed': 64 bits; keys the cut points. 0 by default.</li>
-%% <li>`preset': the three sizes at once, unless one is given: `default' (128 KiB, 512 KiB, 2 MiB), `large_packages' (256 KiB,
-%%     1 MiB, 4 MiB) or `small_packages' (32 KiB, 128 KiB, 512 KiB). None by default, but `default' with `nar'.</li>
+%% <li>`preset': the three sizes by a name: `default' (128 KiB, 512 KiB, 2 MiB), `large_packages' (256 KiB, 1 MiB, 4 MiB) or
+%%     `small_packages' (32 KiB, 128 KiB, 512 KiB). A size that is given wins over that of the preset, and minimum and maximum
+%%     follow an `avg_size' that is given. None by default, but `default' with `nar'.</li>
 %% <li>`nar': `true' to chunk Nix archives along the files in them, and to refuse all else with `invalid_nar'; `auto' to
 %%     chunk in that way what is a NAR as a whole, and anything else as it is, with the same sizes. `auto' reads its input
 %%     twice, so that FIFOs, devices and pieces are refused with `invalid_options'. `false' by default.</li>
