@@ -14,9 +14,8 @@
 valid({ok, Value}, _, _) -> Value;
 valid({badarg, Message}, Arguments, Position) -> ?BADARG(Arguments, Position, Message).
 
-%% The same, for what may have failed in other ways. A wrong configuration is the fault of no argument.
+%% The same, for what may have failed in other ways.
 checked({badarg, Message}, Arguments, Position) -> ?BADARG(Arguments, Position, Message);
-checked({bad_config, Message}, Arguments, _) -> ?BADARG(Arguments, general, Message);
 checked(Result, _, _) -> Result.
 
 %% Calls the NIF with what should be a handle of it. All else has been checked, so that this is what it refuses.
@@ -31,6 +30,8 @@ handle(Call, Arguments, Message) ->
 %% What the shell and the logger print of a `badarg' raised here.
 format_error(badarg, [{_, _, _, Info} | _]) ->
     case proplists:get_value(error_info, Info) of
+        %% A wrong configuration is the fault of no argument.
+        #{cause := {_, {general, Message}}} -> #{general => Message};
         #{cause := {Position, Message}} -> #{Position => Message};
         _ -> #{}
     end.

@@ -16,7 +16,7 @@
 -type checked(Form) :: {ok, Form} | {error, {invalid_options, map()}} | {badarg, binary()} | bad_config().
 
 %% The application's environment is wrong, and no argument of the call.
--type bad_config() :: {bad_config, binary()}.
+-type bad_config() :: {badarg, {general, binary()}}.
 
 -type chunking() :: {
     {
@@ -164,7 +164,7 @@ threads() ->
                 "the configuration of application chunker has threads: ~tp, which must be an integer from 1 to 1024, or nil",
                 [Other]
             ),
-            {bad_config, Message}
+            {badarg, {general, Message}}
     end.
 
 %% The value of a key in the application's environment.

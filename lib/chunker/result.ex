@@ -10,10 +10,11 @@ defmodule Chunker.Result do
   def result({:error, {reason, details}}), do: {:error, Error.new(reason, details)}
 
   # Options that were checked.
-  @spec checked({:ok, value} | {:error, {atom(), map()}} | {:badarg | :bad_config, String.t()}) ::
+  @spec checked({:ok, value} | {:error, {atom(), map()}} | {:badarg, String.t() | {:general, String.t()}}) ::
           {:ok, value} | {:error, Error.t()}
         when value: var
-  def checked({mistake, message}) when mistake in [:badarg, :bad_config], do: raise(ArgumentError, message)
+  def checked({:badarg, {:general, message}}), do: raise(ArgumentError, message)
+  def checked({:badarg, message}), do: raise(ArgumentError, message)
   def checked(checked), do: result(checked)
 
   # A chunk as the engine gives it: `{offset, length, hash}`, perhaps with bytes, and perhaps with notes.
