@@ -139,7 +139,8 @@ defmodule Chunker do
 
   ## From Erlang
 
-  The module `chunker` offers the same functions to Erlang, and needs no Elixir at run time.
+  The module `chunker` offers the same functions to Erlang, and needs no Elixir at run time. `h :chunker` shows its
+  documentation.
   """
 
   import Chunker.Input

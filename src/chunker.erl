@@ -496,7 +496,7 @@ decompressor_close(Decompressor) ->
 info() ->
     {ok, Threads} = checked(chunker_options:threads(), [], 1),
     Info =
-        case 'Elixir.Chunker.Native':info() of
+        case chunker_nif:info() of
             {error, Reason} -> erlang:error(Reason);
             Pairs -> maps:from_list(Pairs)
         end,

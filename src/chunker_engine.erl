@@ -46,7 +46,7 @@
 -opaque cache() :: reference().
 -opaque stream() :: {regular | special | pieces, reference()}.
 
--define(NIF, 'Elixir.Chunker.Native').
+-define(NIF, chunker_nif).
 
 %% Up to here a call stays on the scheduler that it is made on, which saves the ten microseconds or so that the way to
 %% a dirty one and back takes. The slowest work on so many bytes (chunking with SHA-256 and no instructions for it)
