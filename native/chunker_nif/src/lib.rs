@@ -26,4 +26,4 @@ mod atoms {
     }
 }
 
-rustler::init!("Elixir.Chunker.Native");
+rustler::init!("chunker_nif");

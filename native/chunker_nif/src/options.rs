@@ -45,7 +45,7 @@ impl Digests {
 #[derive(NifTuple)]
 #[rustler(decode)]
 struct Sizes<'a> {
-    /// What the sizes are that are not given; those of any input without one.
+    /// What the average is if it is not given; that of any input without one.
     preset: Term<'a>,
     min_size: Term<'a>,
     avg_size: Term<'a>,
@@ -258,15 +258,16 @@ impl<'a> ChunkingOptions<'a> {
         let Sizes { preset, min_size, avg_size, max_size, normalization, seed } = self.sizes;
         let preset = preset.atom_to_string().unwrap_or_default();
         let preset = Config::PRESETS.into_iter().find(|(name, _)| *name == preset);
-        let sizes = preset.map_or_else(Options::default, |(_, config)| config.options);
-        let or = |given: Term<'a>, preset| if is_nil(given) { preset } else { number(given) };
+        let preset = preset.map_or_else(Options::default, |(_, config)| config.options);
+        let or = |given: Term<'a>, other| if is_nil(given) { other } else { number(given) };
+        let sizes = Options::with_average(or(avg_size, preset.avg_size));
         let Ok(key) = seed.decode() else {
             let allowed = format!("0..{}", u64::MAX);
             return Err(Failure::OutOfRange { option: "seed", value: seed, allowed });
         };
         Ok(Options {
             min_size: or(min_size, sizes.min_size),
-            avg_size: or(avg_size, sizes.avg_size),
+            avg_size: sizes.avg_size,
             max_size: or(max_size, sizes.max_size),
             normalization: number(normalization),
             seed: key,

@@ -17,6 +17,7 @@ use crate::error::OptionsError;
 ///
 /// let options = Options { min_size: 16 << 10, avg_size: 64 << 10, max_size: 256 << 10, ..Options::default() };
 /// assert!(Cutter::new(&options).is_ok());
+/// assert_eq!(options, Options::with_average(64 << 10));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -34,9 +35,31 @@ pub struct Options {
     pub seed: u64,
 }
 
+impl Options {
+    /// Returns the options for chunks of an average size: at least a quarter of it and at most four times as much, within
+    /// the range of each.
+    #[must_use]
+    pub const fn with_average(avg_size: u64) -> Self {
+        let min_size = clamp(avg_size / 4, MINIMUM_MIN, MINIMUM_MAX);
+        let max_size = clamp(avg_size.saturating_mul(4), MAXIMUM_MIN, MAXIMUM_MAX);
+        Self { min_size, avg_size, max_size, normalization: 1, seed: 0 }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
-        Self { min_size: 256 << 10, avg_size: 1 << 20, max_size: 4 << 20, normalization: 1, seed: 0 }
+        Self::with_average(1 << 20)
+    }
+}
+
+// `Ord::clamp` cannot be called in a constant.
+const fn clamp(value: u64, low: usize, high: usize) -> u64 {
+    if value < low as u64 {
+        low as u64
+    } else if value > high as u64 {
+        high as u64
+    } else {
+        value
     }
 }
 
@@ -178,6 +201,27 @@ mod tests {
             refused(Options { min_size: u64::MAX, ..base }),
             ("min_size", OptionValue::Number(u64::MAX))
         );
+    }
+
+    #[test]
+    fn the_other_sizes_follow_the_average_within_their_ranges() {
+        let sizes = |average| {
+            let options = Options::with_average(average);
+            (options.min_size, options.avg_size, options.max_size)
+        };
+        assert_eq!(sizes(256), (64, 256, 1024));
+        assert_eq!(sizes(1 << 20), (256 << 10, 1 << 20, 4 << 20));
+        assert_eq!(Options::with_average(1 << 20), Options::default());
+        assert_eq!(sizes(4 << 20), (1 << 20, 4 << 20, 16 << 20));
+        assert_eq!(sizes(1003), (250, 1003, 4012));
+        // A wrong average is what is wrong, and not what follows from it.
+        for (wrong, min_size, max_size) in [(0, 64, 1024), (255, 64, 1024), (u64::MAX, 1 << 20, 16 << 20)] {
+            assert_eq!(sizes(wrong), (min_size, wrong, max_size));
+            assert_eq!(refused(Options::with_average(wrong)), ("avg_size", OptionValue::Number(wrong)));
+        }
+        for average in 256..=4096 {
+            assert!(Cutter::new(&Options::with_average(average)).is_ok());
+        }
     }
 
     #[test]

@@ -56,8 +56,7 @@ impl Config {
     /// Chunks of an average size, at least a quarter and at most four times of it.
     #[must_use]
     pub const fn with_average(avg_size: u64) -> Self {
-        let (min_size, max_size) = (avg_size / 4, avg_size * 4);
-        let options = Options { min_size, avg_size, max_size, normalization: 1, seed: 0 };
+        let options = Options::with_average(avg_size);
         Self { options, min_entry_size: None, boundary_preference_distance: None }
     }
 }
