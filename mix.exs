@@ -26,8 +26,9 @@ defmodule Chunker.MixProject do
     ]
   end
 
-  # Erlang programs need no Elixir at run time, and their releases should not have to hold it.
-  def application, do: [extra_applications: [], optional_applications: [:elixir]]
+  # Erlang programs need no Elixir at run time, and their releases should not have to hold it. Older versions of Mix look
+  # for that in the one place, newer ones in the other.
+  def application, do: [extra_applications: [elixir: :optional], optional_applications: [:elixir]]
 
   defp description do
     "Content-defined chunking, hashing, compression and Nix archives for Elixir and Erlang, with a core in Rust."

@@ -363,7 +363,7 @@ defmodule Chunker do
          {:ok, chunks, data} <- :chunker_engine.chunk_data(data, options) do
       {:ok,
        for chunk <- to_chunks(chunks) do
-         %Chunk{chunk | data: binary_part(data, chunk.offset, chunk.length)}
+         %{chunk | data: binary_part(data, chunk.offset, chunk.length)}
        end}
     else
       {:error, %Error{}} = error -> error
@@ -381,7 +381,7 @@ defmodule Chunker do
   The chunks of a file or of any enumerable of iodata, with their bytes, lazily.
 
   A binary is the path of a file. Anything else is an enumerable whose elements, in their order, are the input, in
-  pieces of any size: `File.stream!/3`, a list of binaries, a stream of the body of an HTTP request.
+  pieces of any size: `IO.binstream/2`, a list of binaries, a stream of the body of an HTTP request.
 
   Nothing is opened before the stream is enumerated. Memory stays below four times `:max_size` and a few MiB for each
   thread, twice that with `:entries`, plus what the consumer keeps. The engine works ahead within these bounds while the
@@ -715,11 +715,13 @@ defmodule Chunker do
 
   Compress a file into another:
 
-      "db.tar"
-      |> File.stream!([], 65_536)
-      |> Chunker.compress_stream(codec: :xz)
-      |> Stream.into(File.stream!("db.tar.xz"))
-      |> Stream.run()
+      File.open!("db.tar", fn file ->
+        file
+        |> IO.binstream(65_536)
+        |> Chunker.compress_stream(codec: :xz)
+        |> Stream.into(File.stream!("db.tar.xz"))
+        |> Stream.run()
+      end)
 
   """
   @spec compress_stream(Enumerable.t(), [compression_option()] | map()) :: Enumerable.t()

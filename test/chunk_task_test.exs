@@ -1,4 +1,4 @@
-Code.require_file("reference.exs", __DIR__)
+Code.require_file("support/reference.exs", __DIR__)
 
 defmodule Mix.Tasks.Chunker.ChunkTest do
   # Not async: the task prints to this VM's standard output and error.
@@ -63,7 +63,8 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
   end
 
   defp real_task(script) do
-    System.cmd("sh", ["-c", script], env: [{"MIX_ENV", "test"}, {"LC_ALL", "C.UTF-8"}], stderr_to_stdout: true)
+    environment = [{"MIX_ENV", "test"}, {"LC_ALL", "C.UTF-8"}]
+    System.cmd("sh", ["-c", script], env: environment, stderr_to_stdout: true)
   end
 
   # Nix is the independent reader of JSON.

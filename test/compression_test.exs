@@ -45,8 +45,10 @@ defmodule Chunker.CompressionTest do
   end
 
   defp flip(binary, bit) do
-    <<before::bits-size(bit), one::1, rest::bits>> = binary
-    <<before::bits, 1 - one::1, rest::bits>>
+    byte = div(bit, 8)
+    flipped = Bitwise.bxor(:binary.at(binary, byte), Bitwise.bsr(128, rem(bit, 8)))
+    {before, rest} = :erlang.split_binary(binary, byte)
+    before <> <<flipped>> <> binary_part(rest, 1, byte_size(rest) - 1)
   end
 
   defp refused({:error, %Error{} = error}), do: {error.reason, error.details}
@@ -634,7 +636,7 @@ defmodule Chunker.CompressionTest do
       data = text(150_000)
 
       for codec <- @codecs, size <- [1, 7, 65_535, 65_536, 65_537, 1_000_000] do
-        pieces = for <<piece::binary-size(size) <- data>>, do: [piece]
+        pieces = for piece <- 0..(div(150_000, size) - 1)//1, do: [binary_part(data, piece * size, size)]
         rest = rem(150_000, size)
         pieces = pieces ++ ["", binary_part(data, 150_000 - rest, rest), []]
         compressed = pieces |> Chunker.compress_stream(codec: codec) |> Enum.to_list()

@@ -309,9 +309,8 @@ defmodule Chunker.ErrorsTest do
     noise = :rand.bytes(1000)
 
     flip_last = fn binary ->
-      size = byte_size(binary) - 1
-      <<head::binary-size(size), last>> = binary
-      <<head::binary, Bitwise.bxor(last, 1)>>
+      head = binary_part(binary, 0, byte_size(binary) - 1)
+      head <> <<Bitwise.bxor(:binary.last(binary), 1)>>
     end
 
     dictionary = Chunker.train_dictionary!(for(i <- 1..2000, do: "sample #{i} of #{i * i}"), max_size: 1024)

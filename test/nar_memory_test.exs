@@ -84,7 +84,7 @@ defmodule Chunker.NarMemoryTest do
 
     for code <- [
           "path |> Chunker.stream([nar: true] ++ options)",
-          "path |> File.stream!([], 65_536) |> Chunker.stream([nar: true] ++ options)"
+          "path |> File.open!() |> IO.binstream(65_536) |> Chunker.stream([nar: true] ++ options)"
         ] do
       code = code <> " |> Enum.reduce(0, &(length(&1.entries) + &2))"
       {count, grown} = in_fresh_vm(code, path, small)
@@ -102,7 +102,7 @@ defmodule Chunker.NarMemoryTest do
           "path |> Chunker.chunk_file!([nar: true] ++ options) |> lengths.()",
           "path |> File.read!() |> Chunker.chunk_data!([nar: true] ++ options) |> lengths.()",
           "Chunker.Nar.chunk!({:file, path}, options).chunks |> lengths.()",
-          "path |> File.stream!([], 65_536) |> Chunker.Nar.chunk!(options) |> Map.fetch!(:chunks) |> lengths.()",
+          "path |> File.open!() |> IO.binstream(65_536) |> Chunker.Nar.chunk!(options) |> Map.fetch!(:chunks) |> lengths.()",
           "{:file, path} |> Chunker.Nar.list!() |> Enum.map(&byte_size(&1.path))"
         ] do
       {lengths, grown} = in_fresh_vm(code, path, small)

@@ -1,9 +1,11 @@
+Code.require_file("support/file_stream.exs", __DIR__)
+
 defmodule Chunker.NarNotesTest do
   # What is told of a NAR beside its chunks: the entries that they touch, the store hashes that were taken out of them, and the
   # hash of the whole. What the engine finds, its own tests judge; here it is whether each way of the public API tells it.
   use ExUnit.Case, async: true
 
-  alias Chunker.{Chunk, Error, Nar}
+  alias Chunker.{Chunk, Error, FileStream, Nar}
   alias Chunker.Nar.Part
 
   @moduletag :tmp_dir
@@ -72,7 +74,7 @@ defmodule Chunker.NarNotesTest do
     ]
   end
 
-  defp bare(chunks), do: Enum.map(chunks, &%Chunk{&1 | data: nil})
+  defp bare(chunks), do: Enum.map(chunks, &%{&1 | data: nil})
 
   test "each way to chunk tells the same entries, on any number of threads", %{tmp_dir: folder} do
     nar = folder |> tree() |> nar()
@@ -80,7 +82,7 @@ defmodule Chunker.NarNotesTest do
     assert Enum.all?(plain, &(&1.entries == nil and &1.references == nil))
     [expected | _] = all = for threads <- [1, 2], do: entries_of(folder, nar, threads)
     assert Enum.uniq(all) == [expected]
-    assert Enum.map(expected, &%Chunk{&1 | entries: nil}) == plain
+    assert Enum.map(expected, &%{&1 | entries: nil}) == plain
     # Whether it is a NAR or turns out to be one.
     assert nar |> Chunker.chunk_data!([nar: :auto, entries: true] ++ @small) |> bare() == expected
   end
@@ -126,7 +128,7 @@ defmodule Chunker.NarNotesTest do
 
     for {path, change} <- [
           {"bin/large", &File.chmod!(&1, 0o644)},
-          {"lib/link", fn link -> File.rm!(link) && File.ln_s!("elsewhere", link) end},
+          {"lib/link", fn link -> [File.rm!(link), File.ln_s!("elsewhere", link)] end},
           {"lib/new", &File.write!(&1, "")}
         ] do
       before = chunks.()
@@ -161,7 +163,7 @@ defmodule Chunker.NarNotesTest do
       tables =
         for {data, way} <- ways do
           chunks = way.()
-          assert chunks |> bare() |> Enum.map(&%Chunk{&1 | references: nil}) == expected
+          assert chunks |> bare() |> Enum.map(&%{&1 | references: nil}) == expected
 
           if data do
             restored = for chunk <- chunks, do: Nar.restore_references!(chunk.data, chunk.references)
@@ -185,8 +187,7 @@ defmodule Chunker.NarNotesTest do
       assert bytes == binary_part(normalized, chunk.offset, chunk.length)
       # Without the table its digest is another, if there is anything in it.
       if chunk.references != [] do
-        assert {:error, %Error{reason: :file_changed}} =
-                 Chunker.read_chunk(path, %Chunk{chunk | references: nil})
+        assert {:error, %Error{reason: :file_changed}} = Chunker.read_chunk(path, %{chunk | references: nil})
       end
     end
 
@@ -228,7 +229,7 @@ defmodule Chunker.NarNotesTest do
             nar,
             pieces(nar, 1000),
             Stream.map(pieces(nar, 333), & &1),
-            File.stream!(path, [], 65_536)
+            FileStream.stream!(path, 65_536)
           ] do
         assert {:ok, %{chunks: chunks, hash: ^hash, size: size}} = Nar.chunk(source, options)
         assert size == byte_size(nar)

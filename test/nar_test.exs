@@ -1,9 +1,10 @@
-Code.require_file("attempts.exs", __DIR__)
+Code.require_file("support/file_stream.exs", __DIR__)
+Code.require_file("support/attempts.exs", __DIR__)
 
 defmodule Chunker.NarTest do
   use ExUnit.Case, async: true
 
-  alias Chunker.{Attempts, Error, Nar}
+  alias Chunker.{Attempts, Error, FileStream, Nar}
   alias Chunker.Nar.Entry
 
   doctest Chunker.Nar
@@ -19,6 +20,45 @@ defmodule Chunker.NarTest do
 
   defp nix_hash(path),
     do: "sha256:" <> String.trim_trailing(nix("nix-hash", ~w(--type sha256 --base32) ++ [path]))
+
+  defp assert_listed_as_nix_lists(listing, tree, folder) do
+    case nix_ls(tree, folder) do
+      {:ok, told} ->
+        assert listing == told
+
+      # Versions newer than 2.8 put names into another order, and list none that is not text. So they see another one in its
+      # place, which is as long.
+      {:error, message} ->
+        assert message =~ "invalid UTF-8"
+        {odd, text} = {<<"not text ", 255>>, "not text ~"}
+        listed = Path.join(folder, "listed")
+        {"", 0} = System.cmd("cp", ["-a", tree, listed])
+        File.rename!(listed <> "/" <> odd, listed <> "/" <> text)
+        {:ok, told} = nix_ls(listed, folder)
+        assert [_, _] = String.split(listing, odd)
+        assert listing |> String.replace(odd, text) |> sorted_json(folder) == sorted_json(told, folder)
+    end
+  end
+
+  # The same JSON as Nix writes it.
+  defp sorted_json(text, folder) do
+    path = Path.join(folder, "listing.json")
+    File.write!(path, text)
+    expression = "builtins.fromJSON (builtins.readFile #{inspect(path)})"
+    nix("nix-instantiate", ["--eval", "--strict", "--json", "-E", expression])
+  end
+
+  defp nix_ls(tree, folder) do
+    nar = Path.join(folder, "listed.nar")
+    File.write!(nar, nix_dump(tree))
+    command = ~s(nix --extra-experimental-features nix-command nar ls --json -R "$1" / 2> "$2")
+    errors = nar <> ".errors"
+
+    case System.cmd("sh", ["-c", command, "sh", nar, errors]) do
+      {listing, 0} -> {:ok, listing}
+      {_, 1} -> {:error, File.read!(errors)}
+    end
+  end
 
   # What is unusual and allowed.
   defp tree(folder) do
@@ -54,7 +94,7 @@ defmodule Chunker.NarTest do
       link: {:file, Path.join([folder, ".", "nar"])},
       binary: nar,
       iodata: [[binary_part(nar, 0, 100)] | binary_part(nar, 100, byte_size(nar) - 100)],
-      stream: File.stream!(path, [], 1000),
+      stream: FileStream.stream!(path, 1000),
       large_pieces: Stream.map([nar], & &1),
       iodata_pieces: Stream.map([nar], &[[], [&1]])
     }
@@ -107,10 +147,8 @@ defmodule Chunker.NarTest do
 
     assert same(sources, &Nar.hash/1) == {:ok, nix_hash(tree)}
 
-    listing =
-      nix("nix", ~w(--extra-experimental-features nix-command nar ls --json -R) ++ [folder <> "/nar", "/"])
-
-    assert same(sources, &Nar.listing/1) == {:ok, listing}
+    {:ok, listing} = same(sources, &Nar.listing/1)
+    assert_listed_as_nix_lists(listing, tree, folder)
 
     {:ok, entries} = same(sources, &Nar.list/1)
 
@@ -267,7 +305,7 @@ defmodule Chunker.NarTest do
 
     assert_raise ArgumentError, ~r/expected iodata/, fn -> Nar.list([:atom]) end
     assert_raise Protocol.UndefinedError, fn -> Nar.list(:atom) end
-    assert_raise FunctionClauseError, fn -> Nar.dump("path", "into") end
+    assert_raise FunctionClauseError, fn -> apply(Nar, :dump, ["path", "into"]) end
   end
 
   # Half of a NAR, and then for ever nothing.

@@ -251,6 +251,7 @@ defmodule Chunker.NarInfoNixTest do
 
   test "what Nix reads, with all quirks, is read alike, and what Nix refuses is refused", %{tmp_dir: folder} do
     world = world(folder, "one")
+    world = Map.put(world, :json_format, json_format(world))
     cache = Path.join(world.root, "cache")
     File.mkdir_p!(cache)
     File.write!(Path.join(cache, "nix-cache-info"), "StoreDir: #{world.store}\n")
@@ -300,8 +301,6 @@ defmodule Chunker.NarInfoNixTest do
         set.("References", ""),
         set.("References", "  #{c}  #{a} #{c} #{b} "),
         set.("Deriver", "unknown-deriver"),
-        set.("Sig", ""),
-        set.("Sig", "garbage"),
         set.("CA", ""),
         set.("CA", "text:sha256:" <> base32),
         set.("CA", "fixed:md5:d41d8cd98f00b204e9800998ecf8427e"),
@@ -319,24 +318,33 @@ defmodule Chunker.NarInfoNixTest do
         before.("CA", "")
       ] ++ for(name <- ~w(Compression FileHash FileSize References Deriver System Sig CA), do: without.(name))
 
-    for text <- accepted do
-      assert {0, output} = path_info(world, cache, path, text)
+    # Nix 2.34 refuses what has not the form of a signature; older versions take it as one that nothing trusts.
+    formless = [set.("Sig", ""), set.("Sig", "garbage")]
+
+    for text <- accepted ++ formless do
       narinfo = NarInfo.parse!(text)
       assert narinfo.store_path == path
-      value = fn name -> output |> json(name) |> List.wrap() end
-      assert value.("narHash") == ["sha256-" <> Base.encode64(Chunker.from_nix_base32!(base32))]
-      assert value.("narSize") == ["#{narinfo.nar_size}"]
-      assert value.("references") == Enum.map(narinfo.references, &Path.join(world.store, &1)), text
+      {status, output, messages} = path_info(world, cache, path, text)
 
-      assert value.("deriver") ==
-               if(narinfo.deriver, do: [Path.join(world.store, narinfo.deriver)], else: []),
-             text
+      if status == 0 or text not in formless do
+        assert {status, messages} == {0, messages}
+        value = fn name -> output |> json(name) |> List.wrap() end
+        assert value.("narHash") == ["sha256-" <> Base.encode64(Chunker.from_nix_base32!(base32))]
+        assert value.("narSize") == ["#{narinfo.nar_size}"]
+        assert value.("references") == Enum.map(narinfo.references, &Path.join(world.store, &1)), text
 
-      assert value.("ca") == List.wrap(narinfo.ca), text
-      assert value.("signatures") == Enum.sort(narinfo.sigs), text
-      assert value.("url") == [narinfo.url]
-      # And what is written of it, Nix reads as the same.
-      assert path_info(world, cache, path, to_string(narinfo)) == {0, output}
+        assert value.("deriver") ==
+                 if(narinfo.deriver, do: [Path.join(world.store, narinfo.deriver)], else: []),
+               text
+
+        assert value.("ca") == List.wrap(narinfo.ca), text
+        assert value.("signatures") == Enum.sort(narinfo.sigs), text
+        assert value.("url") == [narinfo.url]
+        # And what is written of it, Nix reads as the same.
+        assert {0, ^output, _} = path_info(world, cache, path, to_string(narinfo))
+      else
+        assert messages =~ "signature is corrupt"
+      end
     end
 
     refused =
@@ -350,7 +358,7 @@ defmodule Chunker.NarInfoNixTest do
         set.("StorePath", world.store <> "/"),
         set.("StorePath", path <> "\r"),
         set.("StorePath", Path.join(world.store, "e" <> binary_part(b, 1, 33))),
-        set.("StorePath", String.slice(path, 0..-2)),
+        set.("StorePath", binary_part(path, 0, byte_size(path) - 1)),
         set.("StorePath", path <> String.duplicate("x", 211)),
         set.("URL", ""),
         set.("FileHash", ""),
@@ -378,18 +386,27 @@ defmodule Chunker.NarInfoNixTest do
       ] ++ for(name <- ~w(StorePath URL NarHash NarSize), do: without.(name))
 
     for text <- refused do
-      assert {status, _} = path_info(world, cache, path, text)
+      {status, _, _} = path_info(world, cache, path, text)
       assert status != 0, text
       assert {:error, %Error{reason: :invalid_narinfo}} = NarInfo.parse(text)
     end
   end
 
-  # What Nix has to say of the path in a cache whose narinfo this is.
+  # What Nix has to say of the path in a cache whose narinfo this is: exit status, JSON, and all that it printed.
   defp path_info(world, cache, path, text) do
     File.write!(narinfo_file(cache, path), text)
-    {output, status} = run(world, "nix", ["path-info", "--json", "--store", "file://#{cache}", path])
-    # Warnings stand around it.
-    {status, output |> String.split("\n") |> Enum.filter(&String.starts_with?(&1, "[")) |> Enum.join()}
+    arguments = ["path-info", "--json" | world.json_format] ++ ["--store", "file://#{cache}", path]
+    {output, status} = run(world, "nix", arguments)
+
+    # Warnings stand around it. Newer versions of Nix print an object that has the paths as its names, older ones a list.
+    json = output |> String.split("\n") |> Enum.filter(&(&1 =~ ~r/^[\[{]/)) |> Enum.join()
+    {status, json, output}
+  end
+
+  # Nix has two formats for what it says of a path since 2.33, and older versions know the first one only.
+  defp json_format(world) do
+    {output, _} = run(world, "nix", ["path-info", "--json-format", "1", "--json", "/"])
+    if output =~ "--json-format", do: [], else: ["--json-format", "1"]
   end
 
   # A value in what Nix printed: a list of texts, a text, a number, or `nil` if it is not there.
@@ -447,7 +464,8 @@ defmodule Chunker.NarInfoNixTest do
   defp assert_refused(copy, path) do
     assert {output, status} = copy.result
     assert status != 0
-    assert output =~ "lacks a valid signature"
+    # As Nix 2.8 and as newer ones call it.
+    assert output =~ ~r/lacks a (valid signature|signature by a trusted key)/
     refute File.exists?(copy.physical.(path))
   end
 end

@@ -428,7 +428,7 @@ defmodule Chunker.NarInfoTest do
     %NarInfo{sigs: ["a:" <> signature]} = NarInfo.sign!(narinfo, keys.secret_key)
     <<point::binary-32, _::binary>> = Base.decode64!(signature)
     forged = for i <- 1..70_000, do: "a:" <> Base.encode64(<<point::binary, i::little-256>>)
-    narinfo = %NarInfo{narinfo | sigs: forged}
+    narinfo = %{narinfo | sigs: forged}
     victim = spawn(fn -> NarInfo.verify(narinfo, keys.public_key); IO.puts("too early") end)
     Process.sleep(150)
     Process.exit(victim, :kill)

@@ -1,5 +1,5 @@
-Code.require_file("attempts.exs", __DIR__)
-Code.require_file("reference.exs", __DIR__)
+Code.require_file("support/attempts.exs", __DIR__)
+Code.require_file("support/reference.exs", __DIR__)
 
 defmodule Chunker.SpecialFilesTest do
   # Whatever a path can lead to, through each function that takes a path.
@@ -221,7 +221,7 @@ defmodule Chunker.SpecialFilesTest do
       File.write!(path, "content")
       {:ok, [%{hash: hash}]} = Chunker.chunk_file(path)
 
-      for name <- [String.to_charlist(path), [folder, ?/, 'ü', "€"]] do
+      for name <- [String.to_charlist(path), [folder, ?/, ~c"ü", "€"]] do
         assert {:ok, [%{hash: ^hash}]} = Chunker.chunk_file(name)
         assert {:ok, ^hash} = Chunker.hash_file(name, :blake3)
       end

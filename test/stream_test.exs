@@ -1,9 +1,10 @@
-Code.require_file("reference.exs", __DIR__)
+Code.require_file("support/file_stream.exs", __DIR__)
+Code.require_file("support/reference.exs", __DIR__)
 
 defmodule Chunker.StreamTest do
   use ExUnit.Case, async: true
 
-  alias Chunker.{Error, Reference}
+  alias Chunker.{Error, FileStream, Reference}
 
   @moduletag :tmp_dir
   @mib 1_048_576
@@ -53,7 +54,10 @@ defmodule Chunker.StreamTest do
     parent = self()
 
     Stream.resource(
-      fn -> send(parent, :source_opened) && 0 end,
+      fn ->
+        send(parent, :source_opened)
+        0
+      end,
       fn
         ^count ->
           {:halt, count}
@@ -183,7 +187,10 @@ defmodule Chunker.StreamTest do
 
       {pid, monitor} =
         spawn_monitor(fn ->
-          path |> Chunker.stream() |> Enum.each(fn _ -> send(owner, :chunk) && Process.sleep(:infinity) end)
+          Enum.each(Chunker.stream(path), fn _ ->
+            send(owner, :chunk)
+            Process.sleep(:infinity)
+          end)
         end)
 
       assert_receive :chunk, 5_000
@@ -250,7 +257,7 @@ defmodule Chunker.StreamTest do
       expected = Reference.chunks(data, @small)
       spans = fn source -> source |> Chunker.stream(@small) |> Enum.map(&{&1.offset, &1.length}) end
 
-      assert spans.(File.stream!(path, [], 1000)) == expected
+      assert spans.(FileStream.stream!(path, 1000)) == expected
       assert spans.(MapSet.new([data])) == expected
       {:ok, device} = StringIO.open(Base.encode16(data))
       text = IO.binstream(device, 777)
@@ -295,7 +302,7 @@ defmodule Chunker.StreamTest do
 
       # A path as a list of characters is taken for pieces.
       assert_raise ArgumentError, "expected iodata, got: 47", fn ->
-        '/etc/passwd' |> Chunker.stream() |> Enum.to_list()
+        ~c"/etc/passwd" |> Chunker.stream() |> Enum.to_list()
       end
 
       assert_raise Protocol.UndefinedError, fn -> nil |> Chunker.stream() |> Enum.to_list() end

@@ -17,12 +17,11 @@ defmodule Chunker.Nar do
     * `{:file, path}`. Contents that are not asked for are not read: a list of a NAR of gigabytes takes milliseconds. A FIFO or
       a device is read until whoever feeds it closes it.
     * iodata: a binary or a list
-    * any other enumerable of iodata, pieces of any size, such as `File.stream!/3` or `Chunker.decompress_stream/2`:
+    * any other enumerable of iodata, pieces of any size, such as `IO.binstream/2` or `Chunker.decompress_stream/2`:
 
-          "git-core.nar.xz"
-          |> File.stream!([], 65_536)
-          |> Chunker.decompress_stream()
-          |> Chunker.Nar.restore("unpacked")
+          File.open!("git-core.nar.xz", fn file ->
+            file |> IO.binstream(65_536) |> Chunker.decompress_stream() |> Chunker.Nar.restore("unpacked")
+          end)
 
   Memory does not grow with the NAR, whatever its headers promise, but for what is returned. Killing the calling process ends
   the work within 100 ms.

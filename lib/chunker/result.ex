@@ -28,7 +28,7 @@ defmodule Chunker.Result do
   defp to_chunk({chunk, entries, references}, joined) when is_tuple(chunk) do
     {chunk, joined} = to_chunk(chunk, joined)
     {entries, joined} = if entries, do: Enum.map_reduce(entries, joined, &part/2), else: {nil, joined}
-    {%Chunk{chunk | entries: entries, references: references}, joined}
+    {%{chunk | entries: entries, references: references}, joined}
   end
 
   defp to_chunk({offset, length, hash}, joined),

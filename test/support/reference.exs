@@ -37,7 +37,7 @@ defmodule Chunker.Reference do
 
   defp chunks(data, offset, rules, chunks) do
     length = cut(data, rules)
-    <<_::binary-size(length), rest::binary>> = data
+    {_, rest} = :erlang.split_binary(data, length)
     chunks(rest, offset + length, rules, [{offset, length} | chunks])
   end
 
@@ -46,7 +46,7 @@ defmodule Chunker.Reference do
   defp cut(data, {min, average, max, strict, loose, gear}) do
     window = min(byte_size(data), max)
     from = even(min)
-    <<_::binary-size(from), scanned::binary>> = data
+    {_, scanned} = :erlang.split_binary(data, from)
 
     case find(scanned, from, min(even(average), even(window)), 0, strict, gear) do
       {:cut, at} ->
@@ -72,8 +72,6 @@ end
 
 defmodule Chunker.Random do
   # Random inputs for property tests. They follow from ExUnit's `--seed`, and a failure names its run.
-  require ExUnit.Assertions
-
   def check(runs, property) do
     seed = ExUnit.configuration()[:seed]
 
@@ -160,7 +158,7 @@ defmodule Chunker.Random do
 
   defp cut(data, most) do
     size = min(byte_size(data), between(0, most))
-    <<piece::binary-size(size), rest::binary>> = data
+    {piece, rest} = :erlang.split_binary(data, size)
     [piece | cut(rest, most)]
   end
 
