@@ -88,9 +88,13 @@ defmodule Chunker.MemoryProbe do
     fn -> Chunker.decompress_stream([packed]) end
   end
 
-  defp prepare("chunk_data", folder) do
-    path = file(folder)
-    fn -> path |> File.read!() |> Chunker.chunk_data!() |> Enum.map(& &1.hash) end
+  defp prepare("chunk_data", _folder) do
+    fn ->
+      for _ <- 1..4 do
+        data = :crypto.strong_rand_bytes(div(@unit, 4))
+        data |> Chunker.chunk_data!() |> Enum.map(& &1.hash)
+      end
+    end
   end
 
   defp prepare("nar_stream", folder) do

@@ -5,10 +5,11 @@
 use std::hint::black_box;
 use std::path::PathBuf;
 
-use chunker::chunking::{Chunk, ChunkBytes, Chunking, Cutter, Options, Scanner};
-use chunker::file::Input;
-use chunker::hashing::Algorithm;
-use chunker::workers::Workers;
+use chunker::cdc::{Cutter, Options, Scanner};
+use chunker::engine::workers::Workers;
+use chunker::engine::{Chunk, ChunkBytes, Chunking};
+use chunker::hash::Algorithm;
+use chunker::io::file::Input;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fastcdc::v2020::FastCDC;
 

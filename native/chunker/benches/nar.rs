@@ -4,7 +4,7 @@
 
 use std::hint::black_box;
 
-use chunker::hashing::Algorithm;
+use chunker::hash::Algorithm;
 use chunker::nar::{Event, Hash, Kind, List, NarError, Parser, START, read_slice};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 

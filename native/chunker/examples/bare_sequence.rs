@@ -9,7 +9,7 @@ use std::error::Error;
 use std::hint::black_box;
 use std::time::Instant;
 
-use chunker::chunking::Options;
+use chunker::cdc::Options;
 use fastcdc::v2020::FastCDC;
 use sha2::{Digest, Sha256};
 

@@ -13,8 +13,9 @@
 use std::error::Error;
 use std::time::Instant;
 
-use chunker::chunking::{ChunkBytes, Chunking, Cutter, Options, Scanner, kernels};
-use chunker::workers::Workers;
+use chunker::cdc::{Cutter, Options, Scanner, kernels};
+use chunker::engine::workers::Workers;
+use chunker::engine::{ChunkBytes, Chunking};
 use fastcdc::v2020::FastCDC;
 
 /// Averages, in KiB.

@@ -17,10 +17,10 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-use chunker::chunking::{Cutter, Options, Scanner};
-use chunker::compression::{Codec, CompressOptions, compress};
-use chunker::nar::chunking::{Config, NarScanner};
+use chunker::cdc::{Cutter, Options, Scanner};
+use chunker::codec::{Codec, CompressOptions, compress};
 use chunker::nar::references::Normalizer;
+use chunker::nar::scanner::{Config, NarScanner};
 use chunker::nar::{Event, Kind, NarError, Parser};
 use rayon::prelude::*;
 

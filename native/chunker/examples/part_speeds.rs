@@ -10,8 +10,8 @@ use std::hint::black_box;
 use std::io::Read;
 use std::time::Instant;
 
-use chunker::chunking::{Cutter, Options, Scanner};
-use chunker::hashing::Algorithm;
+use chunker::cdc::{Cutter, Options, Scanner};
+use chunker::hash::Algorithm;
 
 /// Large enough that calls do not count, small enough to stay in the cache.
 const BUFFER: usize = 1 << 20;

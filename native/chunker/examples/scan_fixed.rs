@@ -7,7 +7,7 @@
 use std::error::Error;
 use std::hint::black_box;
 
-use chunker::chunking::{Cutter, Options, Scanner, kernels};
+use chunker::cdc::{Cutter, Options, Scanner, kernels};
 
 /// Some chunks of the largest average.
 const LENGTH: usize = 8 << 20;

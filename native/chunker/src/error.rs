@@ -7,11 +7,11 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::compression::CompressionError;
+use crate::codec::CompressionError;
+use crate::io::output_buffer::OutOfMemory;
 use crate::nar::NarError;
 use crate::nar::references::ReferencesError;
 use crate::narinfo::{KeyError, NarInfoError, SignatureError};
-use crate::output_buffer::OutOfMemory;
 
 /// An option that has the right type and a value outside its range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::thread;
 
 use chunker::cache::{Cache, Digester, Options, Verify};
-use chunker::chunking::{Chunk, Chunking, Cutter};
-use chunker::hashing::Algorithm;
-use chunker::workers::Workers;
+use chunker::cdc::Cutter;
+use chunker::engine::workers::Workers;
+use chunker::engine::{Chunk, Chunking};
+use chunker::hash::Algorithm;
 use proptest::prelude::*;
 
 fn never() -> bool {
@@ -126,7 +127,7 @@ proptest! {
         edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         threads in 1..4_usize,
     ) {
-        let options = chunker::chunking::Options { min_size: 2048, avg_size: 8192, max_size: 32_768, ..Default::default() };
+        let options = chunker::cdc::Options { min_size: 2048, avg_size: 8192, max_size: 32_768, ..Default::default() };
         let cutter = Cutter::new(&options).unwrap();
         for &algorithm in Algorithm::ALL {
             let cache = Arc::new(Cache::new(&Options::default()).unwrap());

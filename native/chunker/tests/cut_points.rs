@@ -4,9 +4,10 @@ mod inputs;
 
 use std::io::{Error, ErrorKind, Read, Result};
 
-use chunker::chunking::{Chunk, Chunking, Cutter, Options, Scanner};
-use chunker::hashing::Algorithm;
-use chunker::workers::Workers;
+use chunker::cdc::{Cutter, Options, Scanner};
+use chunker::engine::workers::Workers;
+use chunker::engine::{Chunk, Chunking};
+use chunker::hash::Algorithm;
 use fastcdc::v2020::{FastCDC, Normalization};
 use proptest::prelude::*;
 
@@ -97,7 +98,7 @@ fn check_all_ways(data: &[u8], options: &Options, pieces: &[usize], threads: usi
 
     // Pushed, with the bytes of each chunk copied out, so that the parts put together again are the input.
     let cutter = Cutter::new(options).unwrap();
-    let with_bytes = Chunking::new(cutter, workers, move |chunk: &chunker::chunking::ChunkBytes<'_>| {
+    let with_bytes = Chunking::new(cutter, workers, move |chunk: &chunker::engine::ChunkBytes<'_>| {
         let mut bytes = vec![0; chunk.length];
         chunk.copy_to(&mut bytes);
         (Chunk::hashed(algorithm)(chunk), bytes)

@@ -7,10 +7,11 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use chunker::chunking::{ChunkBytes, Chunking, Cutter, Options};
-use chunker::file::Input;
-use chunker::nar::chunking::{Config, NarScanner};
-use chunker::workers::Workers;
+use chunker::cdc::{Cutter, Options};
+use chunker::engine::workers::Workers;
+use chunker::engine::{ChunkBytes, Chunking};
+use chunker::io::file::Input;
+use chunker::nar::scanner::{Config, NarScanner};
 use fastcdc::v2020::{FastCDC, Normalization};
 use proptest::prelude::*;
 

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use chunker::chunking::{Chunk, Chunking, Cutter, Options};
-use chunker::hashing::Algorithm;
-use chunker::source::Source;
-use chunker::workers::Workers;
+use chunker::cdc::{Cutter, Options};
+use chunker::engine::workers::Workers;
+use chunker::engine::{Chunk, Chunking};
+use chunker::hash::Algorithm;
+use chunker::io::source::Source;
 use chunker::{Error, GiveUp};
 
 const ANY: Algorithm = Algorithm::ALL[0];

@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use chunker::chunking::{Chunk, ChunkBytes, Chunking, Cutter, Options};
-use chunker::file::{self, Input, Kind};
-use chunker::hashing::Algorithm;
-use chunker::workers::Workers;
+use chunker::cdc::{Cutter, Options};
+use chunker::engine::workers::Workers;
+use chunker::engine::{Chunk, ChunkBytes, Chunking};
+use chunker::hash::Algorithm;
+use chunker::io::file::{self, Input, Kind};
 use chunker::{Error, GiveUp};
 
 /// Which one it is does not matter where this stands.
@@ -289,7 +290,7 @@ fn a_file_gives_what_its_bytes_give() {
 #[cfg(unix)]
 #[test]
 fn parts_of_a_file_are_read_in_any_order() {
-    use chunker::source::Source;
+    use chunker::io::source::Source;
 
     fn all(source: &mut dyn Source) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();

@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 
-use chunker::batch::Batch;
-use chunker::chunking::FileChunks;
-use chunker::compression::{CompressionScratch, compress_or_give_up, decompress_or_give_up};
+use chunker::codec::{CompressionScratch, compress_or_give_up, decompress_or_give_up};
+use chunker::engine::FileChunks;
+use chunker::engine::batch::Batch;
 use chunker::{Error, GiveUp};
 use rustler::{Binary, Encoder, Env, LocalPid, NifResult, Reference, Term};
 
 use crate::atoms;
 use crate::binary::BinaryBuffer;
+use crate::call::{caller_died, guard};
 use crate::chunking::{list, to_path};
-use crate::failure::{Failure, text};
-use crate::guard::{caller_died, guard};
+use crate::error::{Failure, text};
 use crate::options::{BatchOptions, ChunkingOptions, Compression, Decompression, Digests, Progress};
 
 /// Calls `run` with a batch that tells progress as `{chunker_progress, Ref, Done, Total}`.

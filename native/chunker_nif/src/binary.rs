@@ -5,7 +5,7 @@
 //! it is charged to no process, so that one with a large heap keeps gigabytes of dead ones; and `erlang:memory/0` shows
 //! it on no OTP.
 
-use chunker::output_buffer::{OutOfMemory, OutputBuffer};
+use chunker::io::output_buffer::{OutOfMemory, OutputBuffer};
 use rustler::{Env, OwnedBinary, Term};
 
 /// Smaller allocations do not ask whether they can fail, which costs a second call of the allocator: where a page more

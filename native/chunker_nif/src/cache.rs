@@ -8,8 +8,8 @@ use chunker::cache::{Cache, Options, Verify};
 use rustler::{Binary, Encoder, Env, NifResult, NifTuple, NifUnitEnum, Resource, ResourceArc, Term};
 
 use crate::atoms;
-use crate::failure::{Failure, atom, text};
-use crate::guard::{caller_died, guard};
+use crate::call::{caller_died, guard};
+use crate::error::{Failure, atom, text};
 use crate::options::Hash;
 
 pub(crate) struct SharedCache(Arc<Cache>);

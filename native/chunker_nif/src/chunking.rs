@@ -3,17 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use chunker::cache::Digester;
-use chunker::chunking::{Chunk, ChunkBytes};
-use chunker::file::{self, Input, Kind};
-use chunker::hashing::Whole;
+use chunker::engine::{Chunk, ChunkBytes};
+use chunker::hash::Whole;
+use chunker::io::file::{self, Input, Kind};
 use chunker::nar::EntryPath;
-use chunker::nar::notes::{Note, Part};
+use chunker::nar::annotations::{Note, Part};
 use chunker::nar::references::{self, PLACEHOLDER, Replaced};
 use rustler::{Binary, Encoder, Env, NewBinary, NifResult, Term};
 
 use crate::atoms;
-use crate::failure::{Failure, text};
-use crate::guard::{caller_died, guard};
+use crate::call::{caller_died, guard};
+use crate::error::{Failure, text};
 use crate::nar::{nar_hash, sha256};
 use crate::options::{ChunkingOptions, Hash};
 

@@ -5,12 +5,12 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chunker::compression::{Decoder as Decompressor, Encoder as Compressor};
+use chunker::codec::{Decoder as Decompressor, Encoder as Compressor};
 use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::binary::BinaryBuffer;
-use crate::guard::guard;
+use crate::call::guard;
 use crate::options::{Compression, Decompression};
 
 /// The most that a decoder gives at a time, in bytes: what it is given may unpack to a thousand times as much.

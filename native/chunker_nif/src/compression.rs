@@ -1,6 +1,6 @@
 //! Compression and decompression of whole binaries.
 
-use chunker::compression::{
+use chunker::codec::{
     CompressionScratch, compress_or_give_up, decompress_or_give_up, detect_format,
     train_dictionary_or_give_up,
 };
@@ -8,8 +8,8 @@ use rustler::{Binary, Encoder, Env, NifResult, Term};
 
 use crate::atoms;
 use crate::binary::BinaryBuffer;
-use crate::failure::{Failure, atom, text};
-use crate::guard::{caller_died, guard};
+use crate::call::{caller_died, guard};
+use crate::error::{Failure, atom, text};
 use crate::options::{Compression, Decompression};
 
 #[rustler::nif(schedule = "DirtyCpu")]

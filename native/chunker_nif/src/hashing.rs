@@ -2,15 +2,15 @@
 
 use std::sync::Mutex;
 
-use chunker::file::Input;
-use chunker::hashing::{Hasher, nix_base32};
-use chunker::source::Source;
+use chunker::hash::{Hasher, nix_base32};
+use chunker::io::file::Input;
+use chunker::io::source::Source;
 use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
 
 use crate::atoms;
+use crate::call::{caller_died, guard};
 use crate::chunking::{regular, to_path};
-use crate::failure::{Failure, text};
-use crate::guard::{caller_died, guard};
+use crate::error::{Failure, text};
 use crate::options::Hash;
 
 /// For binaries so short that a plain scheduler is not held up.

@@ -7,11 +7,12 @@
 mod batch;
 mod binary;
 mod cache;
+mod call;
 mod chunking;
 mod codec_stream;
 mod compression;
-mod failure;
-mod guard;
+mod error;
+
 mod hashing;
 mod info;
 mod nar;

@@ -9,17 +9,17 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chunker::Error;
-use chunker::file::Input;
-use chunker::hashing::{Algorithm, Digest, nix_base32};
+use chunker::engine::workers::Workers;
+use chunker::hash::{Algorithm, Digest, nix_base32};
+use chunker::io::file::Input;
 use chunker::nar::{self, Entry, Hash, Kind, List, Listing, ReadFile, Reading, Step};
-use chunker::workers::Workers;
 use rustler::{Binary, Encoder, Env, NifResult, NifTaggedEnum, OwnedBinary, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::binary::BinaryBuffer;
+use crate::call::{caller_died, guard};
 use crate::chunking::{regular, to_path};
-use crate::failure::{Failure, text};
-use crate::guard::{caller_died, guard};
+use crate::error::{Failure, text};
 use crate::options::Threads;
 
 /// What is to come of an archive.

@@ -4,8 +4,8 @@ use chunker::narinfo::{Fault, Fields, NarInfo, name, signing};
 use rustler::{Binary, Encoder, Env, NifResult, NifTuple, Term};
 
 use crate::atoms;
-use crate::failure::{Failure, text};
-use crate::guard::{caller_died, guard};
+use crate::call::{caller_died, guard};
+use crate::error::{Failure, text};
 
 /// The fields in their order in `Chunker.NarInfo`, as `chunker_narinfo_form` sends them, `nil` for one that is not there.
 #[derive(NifTuple)]

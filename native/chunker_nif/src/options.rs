@@ -2,19 +2,20 @@
 
 use chunker::OptionsError;
 use chunker::cache::Digester;
-use chunker::chunking::{ChunkBytes, Chunking, Cutter, Options, Selection};
-use chunker::compression::{Codec, CompressOptions, CompressionError, DecompressOptions, Dictionary};
-use chunker::hashing::Algorithm;
-use chunker::nar::chunking::{Config, NarScanner};
-use chunker::nar::notes::Notes;
-use chunker::workers::Workers;
+use chunker::cdc::{Cutter, Options};
+use chunker::codec::{Codec, CompressOptions, CompressionError, DecompressOptions, Dictionary};
+use chunker::engine::workers::Workers;
+use chunker::engine::{ChunkBytes, Chunking, Selection};
+use chunker::hash::Algorithm;
+use chunker::nar::annotations::Notes;
+use chunker::nar::scanner::{Config, NarScanner};
 use rustler::types::atom::Atom;
 use rustler::{Binary, Decoder, Encoder, Env, LocalPid, NifResult, NifTuple, Reference, ResourceArc, Term};
 
 use crate::atoms;
 use crate::cache::SharedCache;
 use crate::chunking::Noted;
-use crate::failure::Failure;
+use crate::error::Failure;
 
 /// `{{Preset | nil, Min | nil, Avg | nil, Max | nil, Normalization, Seed}, nil | Nar, {Hash, nil | Cache},
 /// {Threads, PoolSize}}`

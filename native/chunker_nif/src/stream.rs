@@ -5,18 +5,18 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use chunker::chunking::{Chunk, ChunkBytes, Pieces, Reader, Step};
-use chunker::compression::{ScratchPool, compress_or_give_up};
-use chunker::file::{Input, Kind};
-use chunker::hashing::{Digest, Hasher, Whole};
-use chunker::nar::notes::Note;
+use chunker::codec::{ScratchPool, compress_or_give_up};
+use chunker::engine::{Chunk, ChunkBytes, Pieces, Reader, Step};
+use chunker::hash::{Digest, Hasher, Whole};
+use chunker::io::file::{Input, Kind};
+use chunker::nar::annotations::Note;
 use rustler::{Binary, Encoder, Env, NifResult, OwnedBinary, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::binary;
+use crate::call::{caller_died, guard};
 use crate::chunking::{Paths, to_path, with_note};
-use crate::failure::{Failure, text};
-use crate::guard::{caller_died, guard};
+use crate::error::{Failure, text};
 use crate::nar::{nar_hash, sha256};
 use crate::options::{ChunkingOptions, Compression};
 

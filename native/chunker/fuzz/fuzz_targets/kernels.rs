@@ -3,7 +3,7 @@
 
 mod input;
 
-use chunker::chunking::{Cutter, Options, Scanner, kernels};
+use chunker::cdc::{Cutter, Options, Scanner, kernels};
 use fastcdc::v2020::{FastCDC, Normalization, get_gear_with_seed, select_masks};
 use input::{Pieces, Sizes, stretch};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};

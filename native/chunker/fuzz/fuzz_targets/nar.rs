@@ -4,12 +4,12 @@
 
 mod input;
 
-use chunker::hashing::Algorithm;
-use chunker::nar::chunking::{Config, NarScanner};
+use chunker::hash::Algorithm;
+use chunker::nar::scanner::{Config, NarScanner};
 use chunker::nar::{
     Dump, Event, Hash, Kind, List, Listing, NarError, Parser, Reading, Restore, is_nar, read_slice,
 };
-use chunker::source::Source;
+use chunker::io::source::Source;
 use input::Chance;
 use libfuzzer_sys::fuzz_target;
 
@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
 
     let options = Config::with_average(256).options;
     let config = Config {
-        options: chunker::chunking::Options { min_size: 64, ..options },
+        options: chunker::cdc::Options { min_size: 64, ..options },
         ..Config::with_average(256)
     };
     let lengths = cut(&config, &[data]);

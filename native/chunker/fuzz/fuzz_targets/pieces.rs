@@ -6,9 +6,10 @@ mod input;
 
 use std::io::{Cursor, Read};
 
-use chunker::chunking::{Chunk, Chunking, Cutter};
-use chunker::hashing::Algorithm;
-use chunker::workers::Workers;
+use chunker::cdc::Cutter;
+use chunker::engine::{Chunk, Chunking};
+use chunker::hash::Algorithm;
+use chunker::engine::workers::Workers;
 use input::{Pieces, Sizes, stretch};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;

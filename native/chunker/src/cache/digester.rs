@@ -5,14 +5,14 @@ use std::sync::Arc;
 use super::{Cache, LONGEST};
 use crate::GiveUp;
 use crate::error::Error;
-use crate::hashing::{Algorithm, Digest};
+use crate::hash::{Algorithm, Digest};
 
 /// How to come by digests: an algorithm, and perhaps a cache that knows some of them.
 ///
 /// ```
 /// use std::sync::Arc;
 /// use chunker::cache::{Cache, Digester, Options};
-/// use chunker::hashing::Algorithm;
+/// use chunker::hash::Algorithm;
 ///
 /// let cache = Arc::new(Cache::new(&Options::default())?);
 /// let digester = Digester::new(Algorithm::ALL[0], Some(Arc::clone(&cache)));

@@ -38,7 +38,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::GiveUp;
 use crate::error::{Error, OptionsError};
-use crate::hashing::{Algorithm, Digest};
+use crate::hash::{Algorithm, Digest};
 
 pub use digester::Digester;
 use fingerprint::Secret;

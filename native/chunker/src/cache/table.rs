@@ -14,9 +14,9 @@ use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 use super::fingerprint::Fingerprint;
 use super::{Options, Verify};
 use crate::GiveUp;
-use crate::chunking::Chunk;
+use crate::engine::Chunk;
 use crate::error::Error;
-use crate::hashing::{Algorithm, Digest};
+use crate::hash::{Algorithm, Digest};
 
 /// What a content is known by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

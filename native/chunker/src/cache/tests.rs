@@ -10,11 +10,12 @@ use proptest::prelude::*;
 use super::fingerprint::{Fingerprint, Secret};
 use super::table::{Entry, Key};
 use super::*;
-use crate::batch::Batch;
-use crate::chunking::{Chunk, Chunking, Cutter, FileChunks, Selection};
-use crate::file::Input;
-use crate::source::FromRead;
-use crate::workers::Workers;
+use crate::cdc::Cutter;
+use crate::engine::batch::Batch;
+use crate::engine::workers::Workers;
+use crate::engine::{Chunk, Chunking, FileChunks, Selection};
+use crate::io::file::Input;
+use crate::io::source::FromRead;
 
 /// Bytes that look random (SplitMix64).
 fn random(seed: u64, length: usize) -> Vec<u8> {
@@ -137,7 +138,7 @@ fn algorithm_and_length_are_in_the_key() {
 #[test]
 fn what_is_found_is_not_computed_on_any_path() {
     let data = random(3, 20_000_000);
-    let options = crate::chunking::Options {
+    let options = crate::cdc::Options {
         min_size: 64 << 10,
         avg_size: 256 << 10,
         max_size: 1 << 20,

@@ -14,17 +14,17 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat,
 use rustix::io::Errno;
 
 use super::error::{NarError, Rule};
-use super::place::Place;
+use super::staging::Place;
 use super::wire::{
     DIRECTORY, END, END_OF_ENTRY, ENTRY, EXECUTABLE, MAX_DEPTH, MAX_NAME, MAX_TARGET, NODE, REGULAR, START,
     SYMLINK, padding,
 };
 use crate::GiveUp;
-use crate::buffer::Buffer;
+use crate::engine::workers::{Workers, polite};
 use crate::error::{Error, IoError};
-use crate::hashing::{Algorithm, Digest, Hasher};
-use crate::source::Source;
-use crate::workers::{Workers, polite};
+use crate::hash::{Algorithm, Digest, Hasher};
+use crate::io::aligned_buffer::Buffer;
+use crate::io::source::Source;
 
 /// The NAR of a tree in the file system, as a [`Source`]: byte for byte what `nix-store --dump` writes.
 ///

@@ -1,8 +1,8 @@
 //! What is in a NAR.
 
+use super::consumer::Reading;
 use super::parser::{Event, Kind, Parser};
 use super::path::{EntryPath, Paths};
-use super::reading::Reading;
 use crate::error::Error;
 
 /// A file, directory or symbolic link in a NAR.

@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
+use super::consumer::Reading;
 use super::parser::{Event, Kind, Parser};
-use super::reading::Reading;
 use crate::error::Error;
 
 /// The JSON that `nix nar ls --json --recursive` prints for the root, which is also that of the `.ls` files of binary caches.

@@ -44,27 +44,27 @@
 //!
 //! Names and targets are bytes, not text.
 
-mod check;
-pub mod chunking;
+pub mod annotations;
+mod consumer;
 #[cfg(unix)]
 mod dump;
 mod error;
 mod hash;
 mod list;
 mod listing;
-pub mod notes;
 mod parser;
 mod path;
-#[cfg(unix)]
-mod place;
 mod read_file;
-mod reading;
 pub mod references;
 #[cfg(unix)]
 mod restore;
+pub mod scanner;
+#[cfg(unix)]
+mod staging;
+mod validate;
 mod wire;
 
-pub use check::{is_nar, is_nar_source};
+pub use consumer::{Reading, Step, feed, read_slice, read_source, step};
 #[cfg(unix)]
 pub use dump::{Dump, dump_file};
 pub use error::{NarError, Rule};
@@ -74,7 +74,7 @@ pub use listing::Listing;
 pub use parser::{Event, Kind, Node, Parser};
 pub use path::EntryPath;
 pub use read_file::ReadFile;
-pub use reading::{Reading, Step, feed, read_slice, read_source, step};
 #[cfg(unix)]
 pub use restore::Restore;
+pub use validate::{is_nar, is_nar_source};
 pub use wire::{MAX_DEPTH, MAX_NAME, MAX_TARGET, START};

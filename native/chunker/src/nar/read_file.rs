@@ -3,10 +3,10 @@
 use std::io::{Error as OsError, ErrorKind};
 use std::path::PathBuf;
 
+use super::consumer::Reading;
 use super::parser::{Event, Kind, Parser};
-use super::reading::Reading;
 use crate::error::{Error, IoError};
-use crate::output_buffer::{OutOfMemory, OutputBuffer};
+use crate::io::output_buffer::{OutOfMemory, OutputBuffer};
 
 /// The contents of a regular file in a NAR.
 ///

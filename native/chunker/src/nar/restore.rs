@@ -10,9 +10,9 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, fchmod, fstat, mkdirat, openat, symlinkat};
 use rustix::io::Errno;
 
+use super::consumer::Reading;
 use super::parser::{Event, Kind, Node, Parser};
-use super::place::{Place, create_file};
-use super::reading::Reading;
+use super::staging::{Place, create_file};
 use crate::error::{Error, IoError};
 
 /// Unpacks a NAR, as `nix-store --restore` does: the same files, executable bits and symbolic links.

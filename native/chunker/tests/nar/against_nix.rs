@@ -7,13 +7,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use chunker::file::Input;
-use chunker::hashing::{Algorithm, nix_base32};
+use chunker::engine::workers::Workers;
+use chunker::hash::{Algorithm, nix_base32};
+use chunker::io::file::Input;
+use chunker::io::source::Source;
 use chunker::nar::{
     Dump, Entry, Hash, Kind, List, Listing, ReadFile, Reading, Restore, dump_file, read_slice, read_source,
 };
-use chunker::source::Source;
-use chunker::workers::Workers;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -23,7 +23,7 @@ use crate::program;
 
 const NEVER: chunker::GiveUp<'static> = &|| false;
 
-fn nar_hash(digest: chunker::hashing::Digest) -> String {
+fn nar_hash(digest: chunker::hash::Digest) -> String {
     format!("sha256:{}", nix_base32::encode(&digest.0))
 }
 

@@ -9,15 +9,15 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use chunker::Error;
+use chunker::engine::workers::Workers;
 use chunker::error::IoError;
-use chunker::file::Input;
-use chunker::hashing::Algorithm;
+use chunker::hash::Algorithm;
+use chunker::io::file::Input;
+use chunker::io::source::{FromRead, Source};
 use chunker::nar::{
     Dump, Hash, List, MAX_DEPTH, NarError, ReadFile, Reading, Restore, Rule, dump_file, read_slice,
     read_source,
 };
-use chunker::source::{FromRead, Source};
-use chunker::workers::Workers;
 use tempfile::TempDir;
 
 use crate::folder;

@@ -5,8 +5,8 @@ use std::io::{Seek, Write};
 use std::ops::Range;
 
 use chunker::Error;
-use chunker::file::Input;
-use chunker::hashing::Algorithm;
+use chunker::hash::Algorithm;
+use chunker::io::file::Input;
 #[cfg(unix)]
 use chunker::nar::Restore;
 use chunker::nar::{

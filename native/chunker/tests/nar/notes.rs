@@ -1,12 +1,12 @@
 //! What is told about the chunks of a NAR, against a program that has the whole tree.
 
 use chunker::Error;
-use chunker::chunking::{Chunk, ChunkBytes, Chunking};
-use chunker::hashing::Algorithm;
-use chunker::nar::chunking::{Config, NarScanner};
-use chunker::nar::notes::{Note, Notes, Part};
+use chunker::engine::workers::Workers;
+use chunker::engine::{Chunk, ChunkBytes, Chunking};
+use chunker::hash::Algorithm;
+use chunker::nar::annotations::{Note, Notes, Part};
 use chunker::nar::references::{PLACEHOLDER, Replaced, replace, restore};
-use chunker::workers::Workers;
+use chunker::nar::scanner::{Config, NarScanner};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
