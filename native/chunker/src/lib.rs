@@ -30,4 +30,4 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Asked now and then by long work: whether to give up. Work that is told to ends with [`Error::Cancelled`] within a few
 /// milliseconds.
-pub type GiveUp<'a> = &'a dyn Fn() -> bool;
+pub type Cancel<'a> = &'a dyn Fn() -> bool;

@@ -3,17 +3,17 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use chunker::engine::workers::polite;
+use chunker::engine::workers::yield_to_other_threads;
 use rustler::types::atom::Atom;
 use rustler::{Encoder, Env, NifResult, Term};
 
-use crate::error::{Failure, atom, text};
+use crate::error::{NifError, atom, text};
 
 /// Runs the body of a NIF. A failure becomes `{error, {Reason, Details}}`, and a panic an exception in the caller, with
 /// the panic's message: the VM lives on.
 pub(crate) fn guard<'a>(
     env: Env<'a>,
-    body: impl FnOnce() -> Result<Term<'a>, Failure<'a>>,
+    body: impl FnOnce() -> Result<Term<'a>, NifError<'a>>,
 ) -> NifResult<Term<'a>> {
     // What the body leaves half done is its own and goes with it; streams close themselves on a panic.
     match catch_unwind(AssertUnwindSafe(body)) {
@@ -25,11 +25,11 @@ pub(crate) fn guard<'a>(
 
 /// Whether the calling process has died; its work is then to be given up.
 ///
-/// Who asks also lets others have the core: see [`polite`].
+/// Who asks also lets others have the core: see [`yield_to_other_threads`].
 pub(crate) fn caller_died(env: Env<'_>) -> impl Fn() -> bool {
     let caller = env.pid();
     move || {
-        polite();
+        yield_to_other_threads();
         !caller.is_alive(env)
     }
 }

@@ -7,7 +7,7 @@ use rustler::{Encoder, Env, NewBinary, Term};
 use crate::atoms;
 
 /// Why a call fails.
-pub(crate) enum Failure<'a> {
+pub(crate) enum NifError<'a> {
     /// The engine says so.
     Engine(chunker::Error),
     /// An option has a value that not even the engine's types can hold.
@@ -16,7 +16,7 @@ pub(crate) enum Failure<'a> {
     Base32(chunker::hash::nix_base32::Base32Error),
 }
 
-impl<'a> Failure<'a> {
+impl<'a> NifError<'a> {
     /// `{error, {Reason, Details}}`.
     pub(crate) fn to_term(&self, env: Env<'a>) -> Term<'a> {
         let (code, details) = match self {
@@ -43,7 +43,7 @@ impl<'a> Failure<'a> {
     }
 }
 
-impl<E: Into<chunker::Error>> From<E> for Failure<'_> {
+impl<E: Into<chunker::Error>> From<E> for NifError<'_> {
     fn from(error: E) -> Self {
         Self::Engine(error.into())
     }

@@ -5,9 +5,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use chunker::codec::{ScratchPool, compress_or_give_up};
+use chunker::codec::{ScratchPool, compress_cancellable};
 use chunker::engine::{Chunk, ChunkBytes, Pieces, Reader, Step};
-use chunker::hash::{Digest, Hasher, Whole};
+use chunker::hash::{Digest, Hasher, HashingReader};
 use chunker::io::file::{Input, Kind};
 use chunker::nar::annotations::Note;
 use rustler::{Binary, Encoder, Env, NifResult, OwnedBinary, Resource, ResourceArc, Term};
@@ -16,7 +16,7 @@ use crate::atoms;
 use crate::binary;
 use crate::call::{caller_died, guard};
 use crate::chunking::{Paths, to_path, with_note};
-use crate::error::{Failure, text};
+use crate::error::{NifError, text};
 use crate::nar::{nar_hash, sha256};
 use crate::options::{ChunkingOptions, Compression};
 
@@ -56,7 +56,7 @@ impl Stream {
     }
 
     /// Whether the caller has died or the stream was closed.
-    fn given_up(&self, env: Env<'_>) -> impl Fn() -> bool {
+    fn is_cancelled(&self, env: Env<'_>) -> impl Fn() -> bool {
         let died = caller_died(env);
         move || self.closed.load(Ordering::Acquire) || died()
     }
@@ -100,7 +100,7 @@ impl Stream {
 fn loading<'a>(
     options: &ChunkingOptions<'a>,
     compression: Option<Compression<'a>>,
-) -> Result<impl Fn(&ChunkBytes<'_>) -> Load + Clone + Send + Sync + 'static, Failure<'a>> {
+) -> Result<impl Fn(&ChunkBytes<'_>) -> Load + Clone + Send + Sync + 'static, NifError<'a>> {
     let hashed = Chunk::hashed(options.digester()?);
     let compressor = match compression {
         None => None,
@@ -111,7 +111,7 @@ fn loading<'a>(
         let compressed = match compressor.as_deref() {
             None => None,
             Some((compression, scratches)) => Some(scratches.lend(|scratch, out| {
-                compress_or_give_up(&data, compression, scratch, out, bytes.give_up)?;
+                compress_cancellable(&data, compression, scratch, out, bytes.is_cancelled)?;
                 Ok::<_, chunker::Error>(binary::concat(&[out])?)
             })?),
         };
@@ -131,7 +131,7 @@ fn encode<'a>(
     with_note(env, chunk.encode(env), note.as_deref(), paths)
 }
 
-fn list<'a>(env: Env<'a>, chunks: Vec<Load>) -> Result<Term<'a>, Failure<'a>> {
+fn list<'a>(env: Env<'a>, chunks: Vec<Load>) -> Result<Term<'a>, NifError<'a>> {
     let mut paths = Paths::default();
     let terms = chunks
         .into_iter()
@@ -160,7 +160,7 @@ fn stream_file<'a>(
             Kind::Special => atoms::special(),
         };
         let state = if whole {
-            let (source, tell) = Whole::new(input, sha256()?);
+            let (source, tell) = HashingReader::new(input, sha256()?);
             State::File(chunking.clone().source(source), Some(Box::new(tell)))
         } else {
             State::File(chunking.clone().source(input), None)
@@ -199,9 +199,9 @@ fn stream_next_special<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResu
 
 /// `{ok, Chunks}`, with no chunks at the end, or `wait` if somebody has to send more before there can be any: a scheduler
 /// that waited for a FIFO would be missing to all others.
-fn next<'a>(env: Env<'a>, stream: &Stream) -> Result<Term<'a>, Failure<'a>> {
+fn next<'a>(env: Env<'a>, stream: &Stream) -> Result<Term<'a>, NifError<'a>> {
     let State::File(mut reader, tell) = stream.take() else { return Err(chunker::Error::Cancelled.into()) };
-    let step = reader.step(&stream.given_up(env))?;
+    let step = reader.step(&stream.is_cancelled(env))?;
     stream.set_digest(tell.as_ref().and_then(|tell| tell()));
     stream.put(State::File(reader, tell));
     match step {
@@ -218,7 +218,7 @@ fn stream_push<'a>(env: Env<'a>, stream: ResourceArc<Stream>, piece: Binary<'a>)
         let State::Pieces(mut pieces, mut hasher) = stream.take() else {
             return Err(chunker::Error::Cancelled.into());
         };
-        let chunks = pieces.push(&piece, &stream.given_up(env))?;
+        let chunks = pieces.push(&piece, &stream.is_cancelled(env))?;
         // While others work on the chunks.
         if let Some(hasher) = &mut hasher {
             hasher.update(&piece);
@@ -235,7 +235,7 @@ fn stream_finish<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Ter
         let State::Pieces(mut pieces, hasher) = stream.take() else {
             return Err(chunker::Error::Cancelled.into());
         };
-        let chunks = pieces.finish(&stream.given_up(env))?;
+        let chunks = pieces.finish(&stream.is_cancelled(env))?;
         stream.set_digest(hasher.map(Hasher::finish));
         list(env, chunks)
     })

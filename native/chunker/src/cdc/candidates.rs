@@ -1,44 +1,44 @@
 //! Scanning ahead: where a stretch of input could be cut, whatever chunks come before it.
 //!
 //! Cut points must be found one after the other: where a chunk ends decides where the scan of the next one begins. But
-//! whether the hash passes at a position is decided by the [`REACH`] bytes before it, wherever the scan began, as long as it
+//! whether the hash passes at a position is decided by the [`GEAR_WINDOW`] bytes before it, wherever the scan began, as long as it
 //! began before them. So threads that would have nothing to do mark the positions that pass, each in a stretch of the input,
 //! and the one that selects the cut points among them has almost nothing left to do.
 
-use super::kernel::REACH;
-use super::params::Cutter;
+use super::kernel::GEAR_WINDOW;
+use super::params::CdcParams;
 
 /// With fewer bits in a mask there are more marks than looking them up is worth.
 const FEWEST_BITS: u32 = 9;
 
 /// Where fewer bytes are asked about, they are scanned.
-const WORTH_LOOKING_UP: usize = 4 * REACH;
+const WORTH_LOOKING_UP: usize = 4 * GEAR_WINDOW;
 
 /// The positions of a stretch of input at which a mask passes.
 #[derive(Debug, Clone)]
-pub(crate) struct Marks(Vec<Mark>);
+pub(crate) struct Candidates(Vec<Mark>);
 
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     position: usize,
-    /// The bits of it that masks have, if [`REACH`] bytes of the stretch come before; else, of no use.
+    /// The bits of it that masks have, if [`GEAR_WINDOW`] bytes of the stretch come before; else, of no use.
     hash: u64,
 }
 
 /// The marks behind a position of a stretch.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ahead<'a> {
+pub(crate) struct Window<'a> {
     marks: &'a [Mark],
     from: usize,
 }
 
-impl Marks {
-    pub(crate) fn ahead(&self) -> Ahead<'_> {
-        Ahead { marks: &self.0, from: 0 }
+impl Candidates {
+    pub(crate) fn ahead(&self) -> Window<'_> {
+        Window { marks: &self.0, from: 0 }
     }
 }
 
-impl Ahead<'_> {
+impl Window<'_> {
     /// Those behind the next `count` bytes.
     pub(crate) fn behind(self, count: usize) -> Self {
         Self { from: self.from + count, ..self }
@@ -54,12 +54,12 @@ impl Ahead<'_> {
     }
 }
 
-impl Cutter {
-    /// Marks a stretch of input. `None` if there would be so many marks that to scan the stretch when its turn comes is
+impl CdcParams {
+    /// Candidates a stretch of input. `None` if there would be so many marks that to scan the stretch when its turn comes is
     /// better: the worst input is to cost little more than any other.
     ///
     /// Time is linear in `bytes`.
-    pub(crate) fn mark(&self, bytes: &[u8]) -> Option<Marks> {
+    pub(crate) fn mark(&self, bytes: &[u8]) -> Option<Candidates> {
         // All that passes either mask passes the bits that they share. Little else does: these are all bits of the looser mask, or
         // all but one.
         let both = self.strict & self.loose;
@@ -78,7 +78,7 @@ impl Cutter {
                 marks.push(Mark { position, hash });
             }
         }
-        Some(Marks(marks))
+        Some(Candidates(marks))
     }
 
     /// What the kernel's `find` does, without a look at most of the bytes if these are their marks.
@@ -87,13 +87,13 @@ impl Cutter {
         mask: u64,
         hash: &mut u64,
         bytes: &[u8],
-        ahead: Option<Ahead<'_>>,
+        ahead: Option<Window<'_>>,
     ) -> Option<usize> {
         let Some(ahead) = ahead.filter(|_| bytes.len() >= WORTH_LOOKING_UP) else {
             return self.kernel.find(self.gear(), mask, hash, bytes);
         };
         // Up to here the scan may have begun too late, or the stretch.
-        let exact = REACH - 1;
+        let exact = GEAR_WINDOW - 1;
         let found = self.kernel.find(self.gear(), mask, hash, &bytes[..exact]);
         let found = found.or_else(|| ahead.first(mask, exact, bytes.len()));
         if found.is_none() {
@@ -104,7 +104,7 @@ impl Cutter {
 
     /// The bits of the hash that masks have after these bytes.
     fn hash_after(&self, bytes: &[u8]) -> u64 {
-        let last = &bytes[bytes.len().saturating_sub(REACH)..];
+        let last = &bytes[bytes.len().saturating_sub(GEAR_WINDOW)..];
         last.iter().fold(0, |hash, &byte| (hash << 1).wrapping_add(self.gear()[usize::from(byte)]))
     }
 }
@@ -117,7 +117,7 @@ mod tests {
     use crate::cdc::{Options, Scanner};
 
     /// Chunk lengths where each stretch is marked before it is fed, piece by piece.
-    fn marked(cutter: &Cutter, data: &[u8], stretch: usize, pieces: &[usize]) -> Vec<usize> {
+    fn marked(cutter: &CdcParams, data: &[u8], stretch: usize, pieces: &[usize]) -> Vec<usize> {
         let mut sizes = pieces.iter().copied().cycle();
         lengths(cutter, data.chunks(stretch).map(|stretch| (stretch, cutter.mark(stretch))), || {
             sizes.next().unwrap_or(usize::MAX)
@@ -125,8 +125,8 @@ mod tests {
     }
 
     fn lengths<'a>(
-        cutter: &Cutter,
-        stretches: impl Iterator<Item = (&'a [u8], Option<Marks>)>,
+        cutter: &CdcParams,
+        stretches: impl Iterator<Item = (&'a [u8], Option<Candidates>)>,
         mut size: impl FnMut() -> usize,
     ) -> Vec<usize> {
         let mut scanner = Scanner::new(cutter.clone());
@@ -136,7 +136,7 @@ mod tests {
             while done < stretch.len() {
                 let end = stretch.len().min(done.saturating_add(size()));
                 let ahead = |done| marks.as_ref().map(|marks| marks.ahead().behind(done));
-                while let Some(cut) = scanner.feed_ahead(&stretch[done..end], ahead(done)) {
+                while let Some(cut) = scanner.feed_in_window(&stretch[done..end], ahead(done)) {
                     done += cut.consumed;
                     lengths.push(cut.length);
                 }
@@ -147,7 +147,7 @@ mod tests {
         lengths
     }
 
-    fn scanned(cutter: &Cutter, data: &[u8]) -> Vec<usize> {
+    fn scanned(cutter: &CdcParams, data: &[u8]) -> Vec<usize> {
         lengths(cutter, std::iter::once((data, None)), || usize::MAX)
     }
 
@@ -176,7 +176,7 @@ mod tests {
             let avg_size = avg_size.max(min_size);
             let max_size = (avg_size * factor).max(1024);
             let options = Options { min_size, avg_size, max_size, normalization, seed };
-            let cutter = Cutter::new(&options).unwrap();
+            let cutter = CdcParams::new(&options).unwrap();
             let noise = random(length.min(period), noise);
             let data: Vec<u8> = noise.iter().copied().cycle().take(length).collect();
             prop_assert_eq!(marked(&cutter, &data, stretch, &pieces), scanned(&cutter, &data));
@@ -188,7 +188,7 @@ mod tests {
         for avg_size in [16 << 10, 64 << 10, 256 << 10] {
             let options =
                 Options { min_size: avg_size / 4, avg_size, max_size: 4 * avg_size, ..Options::default() };
-            let cutter = Cutter::new(&options).unwrap();
+            let cutter = CdcParams::new(&options).unwrap();
             let data = random(8 << 20, 7);
             let marks = cutter.mark(&data).expect("random bytes have few marks");
             let whole = scanned(&cutter, &data);
@@ -198,7 +198,7 @@ mod tests {
                 "{avg_size}"
             );
             // Without a mark there is no cut point but where a chunk may not be longer.
-            let none = Some(Marks(Vec::new()));
+            let none = Some(Candidates(Vec::new()));
             let uncut = lengths(&cutter, std::iter::once((&data[..], none)), || usize::MAX);
             let longest = uncut.iter().filter(|&&length| length as u64 == options.max_size).count();
             assert!(longest + 2 >= uncut.len() && uncut.len() < whole.len(), "{avg_size}: {uncut:?}");
@@ -208,10 +208,10 @@ mod tests {
     /// All bytes the same: the hash passes at each position or at none.
     #[test]
     fn where_every_position_passes_marking_is_given_up() {
-        let mut cutter = Cutter::new(&Options::default()).unwrap();
+        let mut cutter = CdcParams::new(&Options::default()).unwrap();
         cutter.gear = vec![0; 256].into();
         assert!(cutter.mark(&[0; 100_000]).is_none());
         cutter.gear = vec![1; 256].into();
-        assert!(cutter.mark(&[0; 100_000]).unwrap().0.iter().all(|mark| mark.position < REACH));
+        assert!(cutter.mark(&[0; 100_000]).unwrap().0.iter().all(|mark| mark.position < GEAR_WINDOW));
     }
 }

@@ -8,8 +8,8 @@ mod kernel;
 mod params;
 mod scanner;
 
-pub(crate) use candidates::Ahead;
-pub use params::{Cutter, Options};
+pub(crate) use candidates::Window;
+pub use params::{CdcParams, Options};
 pub use scanner::{Cut, Scanner};
 
 use kernel::Kernel;

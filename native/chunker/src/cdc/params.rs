@@ -13,10 +13,10 @@ use crate::error::OptionsError;
 /// The sizes and the keys of content-defined chunking. Sizes are in bytes.
 ///
 /// ```
-/// use chunker::cdc::{Cutter, Options};
+/// use chunker::cdc::{CdcParams, Options};
 ///
 /// let options = Options { min_size: 16 << 10, avg_size: 64 << 10, max_size: 256 << 10, ..Options::default() };
-/// assert!(Cutter::new(&options).is_ok());
+/// assert!(CdcParams::new(&options).is_ok());
 /// assert_eq!(options, Options::with_average(64 << 10));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ const fn clamp(value: u64, low: usize, high: usize) -> u64 {
 ///
 /// Making one costs nothing with seed 0 and 2 KiB otherwise.
 #[derive(Debug, Clone)]
-pub struct Cutter {
+pub struct CdcParams {
     /// Where the scan of a chunk begins, counted from the start of the chunk. Always even.
     pub(super) scan_start: usize,
     /// From here on the loose mask judges. Always even.
@@ -82,7 +82,7 @@ pub struct Cutter {
     pub(super) kernel: Kernel,
 }
 
-impl Cutter {
+impl CdcParams {
     /// Checks the options.
     ///
     /// # Errors
@@ -166,7 +166,7 @@ mod tests {
     use crate::error::OptionValue;
 
     fn refused(options: Options) -> (&'static str, OptionValue) {
-        let error = Cutter::new(&options).expect_err("these options are out of range");
+        let error = CdcParams::new(&options).expect_err("these options are out of range");
         assert_eq!(error.code(), "invalid_options");
         (error.option, error.value)
     }
@@ -174,9 +174,9 @@ mod tests {
     #[test]
     fn the_ends_of_each_range_are_accepted_and_their_neighbours_are_not() {
         let base = Options { min_size: 64, avg_size: 4_194_304, max_size: 16_777_216, ..Options::default() };
-        assert!(Cutter::new(&base).is_ok());
+        assert!(CdcParams::new(&base).is_ok());
         assert_eq!(refused(Options { min_size: 63, ..base }), ("min_size", OptionValue::Number(63)));
-        assert!(Cutter::new(&Options { min_size: 1_048_576, ..base }).is_ok());
+        assert!(CdcParams::new(&Options { min_size: 1_048_576, ..base }).is_ok());
         assert_eq!(
             refused(Options { min_size: 1_048_577, ..base }),
             ("min_size", OptionValue::Number(1_048_577))
@@ -190,11 +190,11 @@ mod tests {
             ("max_size", OptionValue::Number(16_777_217))
         );
         let small = Options { min_size: 64, avg_size: 256, max_size: 1024, ..base };
-        assert!(Cutter::new(&small).is_ok());
+        assert!(CdcParams::new(&small).is_ok());
         assert_eq!(refused(Options { avg_size: 255, ..small }), ("avg_size", OptionValue::Number(255)));
         assert_eq!(refused(Options { max_size: 1023, ..small }), ("max_size", OptionValue::Number(1023)));
         for normalization in 0..=3 {
-            assert!(Cutter::new(&Options { normalization, ..base }).is_ok());
+            assert!(CdcParams::new(&Options { normalization, ..base }).is_ok());
         }
         assert_eq!(refused(Options { normalization: 4, ..base }), ("normalization", OptionValue::Number(4)));
         assert_eq!(
@@ -220,13 +220,13 @@ mod tests {
             assert_eq!(refused(Options::with_average(wrong)), ("avg_size", OptionValue::Number(wrong)));
         }
         for average in 256..=4096 {
-            assert!(Cutter::new(&Options::with_average(average)).is_ok());
+            assert!(CdcParams::new(&Options::with_average(average)).is_ok());
         }
     }
 
     #[test]
     fn a_kernel_is_taken_by_its_name_and_by_no_other() {
-        let cutter = Cutter::new(&Options::default()).unwrap();
+        let cutter = CdcParams::new(&Options::default()).unwrap();
         for name in super::super::kernels() {
             assert_eq!(cutter.clone().with_kernel(name).unwrap().kernel.name(), name);
         }
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn sizes_must_be_in_order() {
         let base = Options { min_size: 1024, avg_size: 1024, max_size: 1024, ..Options::default() };
-        assert!(Cutter::new(&base).is_ok());
+        assert!(CdcParams::new(&base).is_ok());
         assert_eq!(refused(Options { min_size: 1025, ..base }), ("min_size", OptionValue::Number(1025)));
         assert_eq!(refused(Options { avg_size: 1025, ..base }), ("max_size", OptionValue::Number(1024)));
     }

@@ -12,8 +12,8 @@
 //! even position counts only once the byte after it is known to exist; that is the one thing for which the scanner
 //! has to look ahead.
 
-use super::candidates::Ahead;
-use super::params::Cutter;
+use super::candidates::Window;
+use super::params::CdcParams;
 
 /// A cut point in the piece given to [`Scanner::feed`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,9 +27,9 @@ pub struct Cut {
 /// Finds cut points in input that comes in pieces of any size. It looks at each byte once and keeps none.
 ///
 /// ```
-/// use chunker::cdc::{Cutter, Options, Scanner};
+/// use chunker::cdc::{CdcParams, Options, Scanner};
 ///
-/// let mut scanner = Scanner::new(Cutter::new(&Options::default())?);
+/// let mut scanner = Scanner::new(CdcParams::new(&Options::default())?);
 /// let mut lengths = Vec::new();
 /// for mut piece in [&[7u8; 3_000_000][..], &[8u8; 3_000_000][..]] {
 ///     while let Some(cut) = scanner.feed(piece) {
@@ -43,7 +43,7 @@ pub struct Cut {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Scanner {
-    cutter: Cutter,
+    cutter: CdcParams,
     /// The bytes of the current chunk that have been fed.
     length: usize,
     hash: u64,
@@ -54,7 +54,7 @@ pub struct Scanner {
 impl Scanner {
     /// A scanner at the start of an input.
     #[must_use]
-    pub fn new(cutter: Cutter) -> Self {
+    pub fn new(cutter: CdcParams) -> Self {
         Self { cutter, length: 0, hash: 0, pending: false }
     }
 
@@ -64,11 +64,11 @@ impl Scanner {
     /// O(`piece`), and in sum O(input), however the pieces fall.
     #[must_use = "the bytes after a cut must be fed again"]
     pub fn feed(&mut self, piece: &[u8]) -> Option<Cut> {
-        self.feed_ahead(piece, None)
+        self.feed_in_window(piece, None)
     }
 
     /// [`feed`](Self::feed), which need not look at all of the piece if the marks in it are known already.
-    pub(crate) fn feed_ahead(&mut self, piece: &[u8], ahead: Option<Ahead<'_>>) -> Option<Cut> {
+    pub(crate) fn feed_in_window(&mut self, piece: &[u8], ahead: Option<Window<'_>>) -> Option<Cut> {
         if piece.is_empty() {
             return None;
         }
@@ -126,7 +126,7 @@ impl Scanner {
         self.cutter.max_size
     }
 
-    pub(crate) fn cutter(&self) -> &Cutter {
+    pub(crate) fn cutter(&self) -> &CdcParams {
         &self.cutter
     }
 

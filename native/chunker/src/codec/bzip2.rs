@@ -4,7 +4,7 @@ use bzip2::{Action, Compress, Compression, Decompress, Error, Status};
 
 use super::output::{Flow, Output};
 use super::stream::{Decode, Encode};
-use super::{Codec, CompressionError, Failure};
+use super::{Codec, CodecFailure, CompressionError};
 
 /// How hard the library tries to sort repetitive data before it turns to the way that is always slow: 0 stands for its
 /// default of 30, which is also what the `bzip2` program uses.
@@ -42,11 +42,11 @@ pub fn decompress_bzip2_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Resu
     Codec::Bzip2.decompress_into(data, limit, out)
 }
 
-fn compression_failed(why: Failure) -> CompressionError {
+fn compression_failed(why: CodecFailure) -> CompressionError {
     CompressionError::CompressionFailed { codec: Codec::Bzip2, why }
 }
 
-fn decompression_failed(why: Failure) -> CompressionError {
+fn decompression_failed(why: CodecFailure) -> CompressionError {
     CompressionError::DecompressionFailed { codec: Codec::Bzip2, why }
 }
 
@@ -73,7 +73,7 @@ impl Encoder {
             ((self.0.total_in() - taken) as usize, (self.0.total_out() - written) as usize);
         *input = &input[taken..];
         out.advance(written)?;
-        status.map_err(|_| compression_failed(Failure::Internal))
+        status.map_err(|_| compression_failed(CodecFailure::Internal))
     }
 }
 
@@ -106,12 +106,12 @@ impl Decoder {
         Self { stream: None, ended: 0, full: false }
     }
 
-    fn failure(&self, error: Error) -> Failure {
+    fn failure(&self, error: Error) -> CodecFailure {
         match error {
-            Error::DataMagic if self.ended > 0 => Failure::TrailingData,
-            Error::DataMagic => Failure::BadMagic,
-            Error::Data => Failure::Corrupt,
-            Error::Sequence | Error::Param => Failure::Internal,
+            Error::DataMagic if self.ended > 0 => CodecFailure::TrailingData,
+            Error::DataMagic => CodecFailure::BadMagic,
+            Error::Data => CodecFailure::Corrupt,
+            Error::Sequence | Error::Param => CodecFailure::Internal,
         }
     }
 }
@@ -138,7 +138,7 @@ impl Decode for Decoder {
                     (self.stream, self.full) = (None, false);
                     self.ended += 1;
                 }
-                Status::MemNeeded => return Err(decompression_failed(Failure::OutOfMemory)),
+                Status::MemNeeded => return Err(decompression_failed(CodecFailure::OutOfMemory)),
                 Status::Ok | Status::FlushOk | Status::RunOk | Status::FinishOk => {}
             }
         }
@@ -149,7 +149,7 @@ impl Decode for Decoder {
         if self.stream.is_none() && self.ended > 0 {
             Ok(())
         } else {
-            Err(decompression_failed(Failure::Truncated))
+            Err(decompression_failed(CodecFailure::Truncated))
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{
     Codec, CompressOptions, CompressionError, CompressionScratch, Decoder, DecompressOptions, Encoder,
     compress_into, decompress_into, detect_format,
 };
-use crate::GiveUp;
+use crate::Cancel;
 use crate::error::Error;
 use crate::io::output_buffer::OutputBuffer;
 
@@ -19,20 +19,20 @@ const SLOW: usize = 64 << 10;
 /// What is decompressed between two questions: 50 ms of the slowest decoder.
 const OUTPUT: usize = 1 << 20;
 
-/// [`compress_into`], which asks `give_up` often enough to stop within 100 ms. Only zstd takes longer: from level 16 on up to a
+/// [`compress_into`], which asks `is_cancelled` often enough to stop within 100 ms. Only zstd takes longer: from level 16 on up to a
 /// quarter of a second, and above level 19 a second before it begins with a content of 64 MiB, in which its library makes
 /// tables of hundreds of MiB.
 ///
 /// # Errors
 ///
-/// [`Error::Cancelled`] when `give_up` says so, and those of [`compress_into`] as [`Error::Compression`]; then `out` is
+/// [`Error::Cancelled`] when `is_cancelled` says so, and those of [`compress_into`] as [`Error::Compression`]; then `out` is
 /// empty and keeps its capacity.
-pub fn compress_or_give_up(
+pub fn compress_cancellable(
     data: &[u8],
     options: &CompressOptions,
     scratch: &mut CompressionScratch,
     out: &mut dyn OutputBuffer,
-    give_up: GiveUp<'_>,
+    is_cancelled: Cancel<'_>,
 ) -> Result<(), Error> {
     let at_once = match options.codec {
         Codec::Zstd => match options.level {
@@ -49,7 +49,7 @@ pub fn compress_or_give_up(
     out.truncate(0);
     let mut encoder = Encoder::sized(options, data.len())?;
     let result = data.chunks(at_once).try_for_each(|piece| {
-        if give_up() { Err(Error::Cancelled) } else { Ok(encoder.update(piece, out)?) }
+        if is_cancelled() { Err(Error::Cancelled) } else { Ok(encoder.update(piece, out)?) }
     });
     let result = result.and_then(|()| Ok(encoder.finish(out)?));
     if result.is_err() {
@@ -58,18 +58,18 @@ pub fn compress_or_give_up(
     result
 }
 
-/// [`decompress_into`], which asks `give_up` often enough to stop within 100 ms.
+/// [`decompress_into`], which asks `is_cancelled` often enough to stop within 100 ms.
 ///
 /// # Errors
 ///
-/// [`Error::Cancelled`] when `give_up` says so, and those of [`decompress_into`] as [`Error::Compression`]; then `out` is
+/// [`Error::Cancelled`] when `is_cancelled` says so, and those of [`decompress_into`] as [`Error::Compression`]; then `out` is
 /// empty and keeps its capacity.
-pub fn decompress_or_give_up(
+pub fn decompress_cancellable(
     data: &[u8],
     options: &DecompressOptions,
     scratch: &mut CompressionScratch,
     out: &mut dyn OutputBuffer,
-    give_up: GiveUp<'_>,
+    is_cancelled: Cancel<'_>,
 ) -> Result<(), Error> {
     // Fast codecs give this much in no time, and keep their contexts only if they do it at once.
     let at_once = 8 * OUTPUT as u64;
@@ -83,7 +83,7 @@ pub fn decompress_or_give_up(
         }
     }
     out.truncate(0);
-    let result = decompress_in_pieces(data, options, out, give_up);
+    let result = decompress_in_pieces(data, options, out, is_cancelled);
     if result.is_err() {
         out.truncate(0);
     }
@@ -94,11 +94,11 @@ fn decompress_in_pieces(
     mut data: &[u8],
     options: &DecompressOptions,
     out: &mut dyn OutputBuffer,
-    give_up: GiveUp<'_>,
+    is_cancelled: Cancel<'_>,
 ) -> Result<(), Error> {
     let mut decoder = Decoder::new(options)?;
     loop {
-        if give_up() {
+        if is_cancelled() {
             return Err(Error::Cancelled);
         }
         // Slow input may give little output, so that both are limited.
@@ -133,7 +133,7 @@ mod tests {
         for codec in Codec::ALL.into_iter().filter(|codec| codec.is_enabled()) {
             let options = CompressOptions::new(codec).level((codec == Codec::Xz).then_some(0));
             let (mut scratch, mut out) = (CompressionScratch::new(), Vec::new());
-            compress_or_give_up(&data, &options, &mut scratch, &mut out, &|| false).unwrap();
+            compress_cancellable(&data, &options, &mut scratch, &mut out, &|| false).unwrap();
             let whole = compress(&data, &options).unwrap();
             assert!(
                 out.len().abs_diff(whole.len()) <= whole.len() / 200,
@@ -145,14 +145,14 @@ mod tests {
 
             let mut content = Vec::new();
             let all = DecompressOptions::new();
-            decompress_or_give_up(&whole, &all, &mut scratch, &mut content, &|| false).unwrap();
+            decompress_cancellable(&whole, &all, &mut scratch, &mut content, &|| false).unwrap();
             assert_eq!(content, data, "{codec}");
             let limit = |bytes| DecompressOptions::new().limit(bytes);
             let exact = limit(data.len() as u64);
-            decompress_or_give_up(&whole, &exact, &mut scratch, &mut content, &|| false).unwrap();
+            decompress_cancellable(&whole, &exact, &mut scratch, &mut content, &|| false).unwrap();
             for less in [data.len() as u64 - 1, 1000] {
                 let error =
-                    decompress_or_give_up(&whole, &limit(less), &mut scratch, &mut content, &|| false);
+                    decompress_cancellable(&whole, &limit(less), &mut scratch, &mut content, &|| false);
                 assert_eq!(error.unwrap_err().code(), "size_exceeded", "{codec}");
                 assert!(content.is_empty());
             }
@@ -166,9 +166,9 @@ mod tests {
             let data = frame.repeat(9_000_000 / frame.len());
             let (mut scratch, mut out) = (CompressionScratch::new(), Vec::new());
             let all = DecompressOptions::new();
-            let error = decompress_or_give_up(&data, &all, &mut scratch, &mut out, &|| true).unwrap_err();
+            let error = decompress_cancellable(&data, &all, &mut scratch, &mut out, &|| true).unwrap_err();
             assert_eq!(error.code(), "cancelled", "{codec}");
-            decompress_or_give_up(&data, &all, &mut scratch, &mut out, &|| false).unwrap();
+            decompress_cancellable(&data, &all, &mut scratch, &mut out, &|| false).unwrap();
             assert!(out.is_empty(), "{codec}");
         }
     }
@@ -179,11 +179,11 @@ mod tests {
         for codec in Codec::ALL.into_iter().filter(|codec| codec.is_enabled()) {
             let options = CompressOptions::new(codec);
             let (mut scratch, mut out) = (CompressionScratch::new(), Vec::new());
-            let error = compress_or_give_up(&data, &options, &mut scratch, &mut out, &|| true).unwrap_err();
+            let error = compress_cancellable(&data, &options, &mut scratch, &mut out, &|| true).unwrap_err();
             assert_eq!((error.code(), out.len()), ("cancelled", 0), "{codec}");
             let whole = compress(&data, &options.clone().level((codec == Codec::Xz).then_some(0))).unwrap();
             let all = DecompressOptions::new();
-            let error = decompress_or_give_up(&whole, &all, &mut scratch, &mut out, &|| true).unwrap_err();
+            let error = decompress_cancellable(&whole, &all, &mut scratch, &mut out, &|| true).unwrap_err();
             assert_eq!((error.code(), out.len()), ("cancelled", 0), "{codec}");
         }
     }

@@ -11,9 +11,9 @@ use std::{
 };
 
 #[cfg(feature = "zstd")]
-use super::Failure;
+use super::CodecFailure;
 use super::{Codec, CompressionError};
-use crate::GiveUp;
+use crate::Cancel;
 use crate::error::Error;
 #[cfg(feature = "zstd")]
 use crate::error::IoError;
@@ -81,8 +81,8 @@ impl Dictionary {
 ///
 /// # Errors
 ///
-/// [`CompressionError::CompressionFailed`] with [`Failure::SamplesUnsuitable`] when no dictionary can be made of the
-/// samples, or none as small as `max_size`, of which the least is 256 bytes; [`Failure::OutOfMemory`] without memory;
+/// [`CompressionError::CompressionFailed`] with [`CodecFailure::SamplesUnsuitable`] when no dictionary can be made of the
+/// samples, or none as small as `max_size`, of which the least is 256 bytes; [`CodecFailure::OutOfMemory`] without memory;
 /// [`CompressionError::CodecDisabled`] when zstd was left out of the build.
 pub fn train_dictionary<S: AsRef<[u8]>>(
     samples: &[S],
@@ -104,25 +104,25 @@ pub fn train_dictionary<S: AsRef<[u8]>>(
 ///
 /// # Errors
 ///
-/// [`Error::Cancelled`] when `give_up` says so, [`Error::Io`] when the operating system refuses the thread, and those of
+/// [`Error::Cancelled`] when `is_cancelled` says so, [`Error::Io`] when the operating system refuses the thread, and those of
 /// [`train_dictionary`] as [`Error::Compression`].
-pub fn train_dictionary_or_give_up<S: AsRef<[u8]>>(
+pub fn train_dictionary_cancellable<S: AsRef<[u8]>>(
     samples: &[S],
     max_size: usize,
-    give_up: GiveUp<'_>,
+    is_cancelled: Cancel<'_>,
 ) -> Result<Dictionary, Error> {
     #[cfg(feature = "zstd")]
-    return Training::new(samples, max_size)?.run_or_give_up(give_up);
+    return Training::new(samples, max_size)?.run_cancellable(is_cancelled);
     #[cfg(not(feature = "zstd"))]
     {
-        let _ = give_up;
+        let _ = is_cancelled;
         Ok(train_dictionary(samples, max_size)?)
     }
 }
 
 /// How often who waits for a training asks whether to give up.
 #[cfg(feature = "zstd")]
-const NAP: Duration = Duration::from_millis(10);
+const CANCEL_POLL: Duration = Duration::from_millis(10);
 
 /// What the library trains on, in the form that it takes.
 #[cfg(feature = "zstd")]
@@ -139,15 +139,15 @@ impl Training {
         // The library's interface: all samples in one buffer, at most 4 GiB of them, and their number in 32 bits.
         let total = sizes.iter().try_fold(0u32, |total, &size| total.checked_add(u32::try_from(size).ok()?));
         let (Some(total), Ok(_)) = (total, u32::try_from(samples.len())) else {
-            return Err(failed(Failure::SamplesUnsuitable));
+            return Err(failed(CodecFailure::SamplesUnsuitable));
         };
         let mut joined = Vec::new();
-        joined.try_reserve_exact(total as usize).map_err(|_| failed(Failure::OutOfMemory))?;
+        joined.try_reserve_exact(total as usize).map_err(|_| failed(CodecFailure::OutOfMemory))?;
         for sample in samples {
             joined.extend_from_slice(sample.as_ref());
         }
         let mut dictionary = Vec::new();
-        dictionary.try_reserve_exact(max_size).map_err(|_| failed(Failure::OutOfMemory))?;
+        dictionary.try_reserve_exact(max_size).map_err(|_| failed(CodecFailure::OutOfMemory))?;
         Ok(Self { joined, sizes, dictionary })
     }
 
@@ -157,12 +157,12 @@ impl Training {
         Dictionary::new(&self.dictionary)
     }
 
-    fn run_or_give_up(self, give_up: GiveUp<'_>) -> Result<Dictionary, Error> {
+    fn run_cancellable(self, is_cancelled: Cancel<'_>) -> Result<Dictionary, Error> {
         let place = loop {
             match Place::take() {
                 Some(place) => break place,
-                None if give_up() => return Err(Error::Cancelled),
-                None => thread::sleep(NAP),
+                None if is_cancelled() => return Err(Error::Cancelled),
+                None => thread::sleep(CANCEL_POLL),
             }
         };
         let (sender, receiver) = mpsc::sync_channel(1);
@@ -174,9 +174,9 @@ impl Training {
         let thread = thread::Builder::new().name("chunker-train".into()).spawn(trainer);
         let thread = thread.map_err(|source| IoError { path: None, source })?;
         loop {
-            match receiver.recv_timeout(NAP) {
+            match receiver.recv_timeout(CANCEL_POLL) {
                 Ok(result) => return Ok(result?),
-                Err(RecvTimeoutError::Timeout) if give_up() => return Err(Error::Cancelled),
+                Err(RecvTimeoutError::Timeout) if is_cancelled() => return Err(Error::Cancelled),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => match thread.join() {
                     Err(panic) => resume_unwind(panic),
@@ -188,7 +188,7 @@ impl Training {
 }
 
 #[cfg(feature = "zstd")]
-fn failed(why: Failure) -> CompressionError {
+fn failed(why: CodecFailure) -> CompressionError {
     CompressionError::CompressionFailed { codec: Codec::Zstd, why }
 }
 

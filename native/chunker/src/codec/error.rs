@@ -34,7 +34,7 @@ pub enum CompressionError {
         /// The codec that failed.
         codec: Codec,
         /// The reason.
-        why: Failure,
+        why: CodecFailure,
     },
     /// The input is not what the codec's format allows, or needs more than the decoder may use.
     #[error("{codec} could not decompress: {why}")]
@@ -42,7 +42,7 @@ pub enum CompressionError {
         /// The codec that failed.
         codec: Codec,
         /// The reason.
-        why: Failure,
+        why: CodecFailure,
     },
     /// The content is larger than the caller allowed.
     #[error("the content is larger than {limit} bytes")]
@@ -109,7 +109,7 @@ impl CompressionError {
 /// Why a codec failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Failure {
+pub enum CodecFailure {
     /// The input does not begin with the format's magic.
     BadMagic,
     /// The input ends before the content does.
@@ -140,7 +140,7 @@ pub enum Failure {
     Internal,
 }
 
-impl Failure {
+impl CodecFailure {
     /// The stable snake_case name of the reason.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -161,7 +161,7 @@ impl Failure {
     }
 }
 
-impl std::fmt::Display for Failure {
+impl std::fmt::Display for CodecFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
     }

@@ -19,9 +19,9 @@ use lz4_flex::block::{
 use twox_hash::XxHash32;
 
 use super::detect::{LZ4_MAGIC, SKIPPABLE_HEADER, begins_frame, is_skippable, skippable_size};
-use super::output::{Budget, Flow, Output};
+use super::output::{Flow, Output, OutputBudget};
 use super::stream::{Decode, Encode};
-use super::{Codec, CompressionError, Failure};
+use super::{Codec, CodecFailure, CompressionError};
 use crate::io::output_buffer::OutputBuffer;
 
 /// The content of a full block, in bytes; the smallest of the format's four sizes, and that of [`WINDOW`].
@@ -29,9 +29,9 @@ use crate::io::output_buffer::OutputBuffer;
 /// Measured on a toolchain's libraries, larger blocks compress 11 to 17% slower, as more of the matches that are tried
 /// lie out of reach, for 1.7 to 2.2% less output. Blocks that are linked instead give the size of large ones and cost
 /// a third of the speed, as the table of each has to be filled with the one before.
-const BLOCK: usize = 64 << 10;
+const LZ4_BLOCK_SIZE: usize = 64 << 10;
 
-/// [`BLOCK`] as a frame's header says it.
+/// [`LZ4_BLOCK_SIZE`] as a frame's header says it.
 const BLOCK_ID: u8 = 4;
 
 /// How far back a match reaches, and so how much of what came before a linked block needs.
@@ -83,11 +83,11 @@ pub fn decompress_lz4_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Result
     Codec::Lz4.decompress_into(data, limit, out)
 }
 
-fn compression_failed(why: Failure) -> CompressionError {
+fn compression_failed(why: CodecFailure) -> CompressionError {
     CompressionError::CompressionFailed { codec: Codec::Lz4, why }
 }
 
-fn decompression_failed(why: Failure) -> CompressionError {
+fn decompression_failed(why: CodecFailure) -> CompressionError {
     CompressionError::DecompressionFailed { codec: Codec::Lz4, why }
 }
 
@@ -105,11 +105,11 @@ impl Scratch {
         out: &mut dyn OutputBuffer,
     ) -> Result<(), CompressionError> {
         let compressor = self.compressor.get_or_insert_default();
-        let mut budget = Budget::unlimited();
+        let mut budget = OutputBudget::unlimited();
         let mut output = Output::replace(out, &mut budget);
         let mut whole = || {
             begin_frame(Some(data.len()), &mut output)?;
-            for block in data.chunks(BLOCK) {
+            for block in data.chunks(LZ4_BLOCK_SIZE) {
                 compressor.block(block, &mut output)?;
             }
             end_frame(XxHash32::oneshot(0, data), &mut output)
@@ -191,7 +191,7 @@ impl Compressor {
         // The small table holds 16-bit positions, and a full block has one too many.
         let table = if content.len() < usize::from(u16::MAX) { &mut self.small } else { &mut self.large };
         let len = compress_into_with_table(content, body, table)
-            .map_err(|_| compression_failed(Failure::Internal))?;
+            .map_err(|_| compression_failed(CodecFailure::Internal))?;
         // A block's size needs no more than 17 bits.
         let (len, flag) = if len < content.len() {
             (len, 0)
@@ -241,16 +241,16 @@ impl Encode for Encoder {
         self.checksum.write(input);
         while !input.is_empty() {
             if self.held.is_empty()
-                && let Some((block, rest)) = input.split_at_checked(BLOCK)
+                && let Some((block, rest)) = input.split_at_checked(LZ4_BLOCK_SIZE)
             {
                 self.compressor.block(block, out)?;
                 input = rest;
                 continue;
             }
-            let (piece, rest) = input.split_at(input.len().min(BLOCK - self.held.len()));
+            let (piece, rest) = input.split_at(input.len().min(LZ4_BLOCK_SIZE - self.held.len()));
             self.held.extend_from_slice(piece);
             input = rest;
-            if self.held.len() == BLOCK {
+            if self.held.len() == LZ4_BLOCK_SIZE {
                 self.compressor.block(&self.held, out)?;
                 self.held.clear();
             }
@@ -335,7 +335,11 @@ impl Decoder {
     }
 
     fn wrong_magic(&self) -> CompressionError {
-        decompression_failed(if self.frames == 0 { Failure::BadMagic } else { Failure::TrailingData })
+        decompression_failed(if self.frames == 0 {
+            CodecFailure::BadMagic
+        } else {
+            CodecFailure::TrailingData
+        })
     }
 
     /// How many bytes the phase needs to go on, as far as those that are there tell.
@@ -368,21 +372,21 @@ impl Decoder {
             self.phase = Phase::Skip(skippable_size(header));
             return Ok(());
         }
-        let [.., checksum] = *header else { return Err(decompression_failed(Failure::Internal)) };
+        let [.., checksum] = *header else { return Err(decompression_failed(CodecFailure::Internal)) };
         let fields = &header[4..header.len() - 1];
         let (flags, block) = (fields[0], fields[1]);
         if flags & !(VERSION - 1) != VERSION || flags & RESERVED != 0 {
-            return Err(decompression_failed(Failure::Unsupported));
+            return Err(decompression_failed(CodecFailure::Unsupported));
         }
         if header_checksum(fields) != checksum {
-            return Err(decompression_failed(Failure::ChecksumMismatch));
+            return Err(decompression_failed(CodecFailure::ChecksumMismatch));
         }
         // Reserved bits, and the reserved block sizes 0 to 3.
         if block & 0b1000_1111 != 0 || block >> 4 < 4 {
-            return Err(decompression_failed(Failure::Unsupported));
+            return Err(decompression_failed(CodecFailure::Unsupported));
         }
         if flags & DICTIONARY != 0 {
-            return Err(decompression_failed(Failure::DictionaryMissing));
+            return Err(decompression_failed(CodecFailure::DictionaryMissing));
         }
         let content_size = if flags & CONTENT_SIZE != 0 {
             fields[2..].first_chunk::<8>().map(|size| u64::from_le_bytes(*size))
@@ -403,11 +407,11 @@ impl Decoder {
         let len = (size & !STORED) as usize;
         self.phase = if size == 0 {
             if self.frame.content_size.is_some_and(|size| size != self.frame.content_len) {
-                return Err(decompression_failed(Failure::Corrupt));
+                return Err(decompression_failed(CodecFailure::Corrupt));
             }
             if self.frame.has(CONTENT_CHECKSUM) { Phase::Checksum } else { Phase::Start }
         } else if len > self.frame.block_size {
-            return Err(decompression_failed(Failure::Corrupt));
+            return Err(decompression_failed(CodecFailure::Corrupt));
         } else {
             Phase::Block { len, stored: size & STORED != 0 }
         };
@@ -423,7 +427,7 @@ impl Decoder {
         out: &mut Output<'_>,
     ) -> Result<(), CompressionError> {
         if checksum.is_some_and(|checksum| XxHash32::oneshot(0, block) != checksum) {
-            return Err(decompression_failed(Failure::ChecksumMismatch));
+            return Err(decompression_failed(CodecFailure::ChecksumMismatch));
         }
         // No byte of a block stands for more than 255 of content, so a small block of a frame with large ones needs
         // little room. One byte more than the frame has left shows that the block holds too much.
@@ -436,24 +440,26 @@ impl Decoder {
         } else {
             if self.block.len() < most {
                 let more = most - self.block.len();
-                self.block.try_reserve_exact(more).map_err(|_| decompression_failed(Failure::OutOfMemory))?;
+                self.block
+                    .try_reserve_exact(more)
+                    .map_err(|_| decompression_failed(CodecFailure::OutOfMemory))?;
                 self.block.resize(most, 0);
             }
             &mut self.block[..most]
         };
         let len = if stored {
-            let space = space.get_mut(..block.len()).ok_or(decompression_failed(Failure::Corrupt))?;
+            let space = space.get_mut(..block.len()).ok_or(decompression_failed(CodecFailure::Corrupt))?;
             space.copy_from_slice(block);
             block.len()
         } else if self.window.is_empty() {
-            decompress_into(block, space).map_err(|_| decompression_failed(Failure::Corrupt))?
+            decompress_into(block, space).map_err(|_| decompression_failed(CodecFailure::Corrupt))?
         } else {
             decompress_into_with_dict(block, space, &self.window)
-                .map_err(|_| decompression_failed(Failure::Corrupt))?
+                .map_err(|_| decompression_failed(CodecFailure::Corrupt))?
         };
         let content = &space[..len];
         if len as u64 > left {
-            return Err(decompression_failed(Failure::Corrupt));
+            return Err(decompression_failed(CodecFailure::Corrupt));
         }
         self.frame.content_len += len as u64;
         if self.frame.has(CONTENT_CHECKSUM) {
@@ -497,7 +503,7 @@ impl Decoder {
                 if number(item) == self.checksum.finish_32() {
                     Ok(())
                 } else {
-                    Err(decompression_failed(Failure::ChecksumMismatch))
+                    Err(decompression_failed(CodecFailure::ChecksumMismatch))
                 }
             }
         }
@@ -551,7 +557,7 @@ impl Decode for Decoder {
             Phase::Start if self.held.len() < 4 && !begins_frame(&self.held, LZ4_MAGIC) => {
                 Err(self.wrong_magic())
             }
-            _ => Err(decompression_failed(Failure::Truncated)),
+            _ => Err(decompression_failed(CodecFailure::Truncated)),
         }
     }
 }

@@ -56,10 +56,10 @@ use std::ops::RangeInclusive;
 
 #[cfg(feature = "bzip2")]
 pub use bzip2::{compress_bzip2, compress_bzip2_into, decompress_bzip2, decompress_bzip2_into};
-pub use cancellable::{compress_or_give_up, decompress_or_give_up};
+pub use cancellable::{compress_cancellable, decompress_cancellable};
 pub use detect::detect_format;
-pub use dictionary::{Dictionary, train_dictionary, train_dictionary_or_give_up};
-pub use error::{CompressionError, Failure};
+pub use dictionary::{Dictionary, train_dictionary, train_dictionary_cancellable};
+pub use error::{CodecFailure, CompressionError};
 #[cfg(feature = "lz4")]
 pub use lz4::{compress_lz4, compress_lz4_into, decompress_lz4, decompress_lz4_into};
 pub use output::{DEFAULT_LIMIT, MAX_WINDOW};
@@ -71,7 +71,7 @@ pub use xz::{compress_xz, compress_xz_into, decompress_xz, decompress_xz_into};
 #[cfg(feature = "zstd")]
 pub use zstd::{compress_zstd, compress_zstd_into, decompress_zstd, decompress_zstd_into};
 
-use output::{Budget, Output};
+use output::{Output, OutputBudget};
 use stream::{Decode, Encode};
 
 use crate::io::output_buffer::OutputBuffer;
@@ -327,7 +327,7 @@ pub fn compress_into(
         codec => {
             let _ = &scratch;
             let mut encoder = encoder(codec, level, None, Some(data.len()))?;
-            let mut budget = Budget::unlimited();
+            let mut budget = OutputBudget::unlimited();
             let mut output = Output::replace(out, &mut budget);
             let result = encoder.update(data, &mut output).and_then(|()| encoder.finish(&mut output));
             output.finish(result)
@@ -363,7 +363,7 @@ pub fn decompress_into(
     scratch: &mut CompressionScratch,
     out: &mut dyn OutputBuffer,
 ) -> Result<(), CompressionError> {
-    let mut budget = Budget::new(options.limit);
+    let mut budget = OutputBudget::new(options.limit);
     let mut output = Output::replace(out, &mut budget);
     let result = options.validate().and_then(|()| {
         let codec = options.codec.map_or_else(|| detect_format(data), Ok)?;

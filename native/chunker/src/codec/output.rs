@@ -1,12 +1,12 @@
 //! How much a decoder may produce and keep: the limits that stand between a small hostile input and the memory.
 
-use super::{CompressionError, Failure};
+use super::{CodecFailure, CompressionError};
 use crate::io::output_buffer::{OutOfMemory, OutputBuffer};
 
 /// The largest window, in bytes, that a decoder keeps for an input: 128 MiB.
 ///
 /// It is what the `zstd` program accepts unless told otherwise (`--long=27` makes such files), and twice what `xz -9`
-/// needs. An input that asks for more is refused with [`Failure::MemoryLimit`] before anything is allocated for it. lz4
+/// needs. An input that asks for more is refused with [`CodecFailure::MemoryLimit`] before anything is allocated for it. lz4
 /// and bzip2 need no limit: their formats never ask for more than 8 MiB.
 pub const MAX_WINDOW: u64 = 128 << 20;
 
@@ -19,12 +19,12 @@ const STEP: std::ops::RangeInclusive<usize> = 512..=128 << 10;
 
 /// How many bytes may still be produced.
 #[derive(Debug, Clone)]
-pub(super) struct Budget {
+pub(super) struct OutputBudget {
     limit: u64,
     left: u64,
 }
 
-impl Budget {
+impl OutputBudget {
     pub(super) fn new(limit: u64) -> Self {
         Self { limit, left: limit }
     }
@@ -62,17 +62,21 @@ pub(super) struct Output<'a> {
     start: usize,
     filled: usize,
     stop: usize,
-    budget: &'a mut Budget,
+    budget: &'a mut OutputBudget,
 }
 
 impl<'a> Output<'a> {
     /// Replaces the content of `buffer`.
-    pub(super) fn replace(buffer: &'a mut dyn OutputBuffer, budget: &'a mut Budget) -> Self {
+    pub(super) fn replace(buffer: &'a mut dyn OutputBuffer, budget: &'a mut OutputBudget) -> Self {
         Self { buffer, start: 0, filled: 0, stop: usize::MAX, budget }
     }
 
     /// Appends to `buffer`, at most `most` bytes.
-    pub(super) fn append(buffer: &'a mut dyn OutputBuffer, most: usize, budget: &'a mut Budget) -> Self {
+    pub(super) fn append(
+        buffer: &'a mut dyn OutputBuffer,
+        most: usize,
+        budget: &'a mut OutputBudget,
+    ) -> Self {
         let start = buffer.len();
         Self { buffer, start, filled: start, stop: start.saturating_add(most), budget }
     }
@@ -89,18 +93,18 @@ impl<'a> Output<'a> {
     }
 
     /// Room for at least `wanted` bytes, or all the room there is.
-    pub(super) fn space(&mut self, wanted: usize) -> Result<&mut [u8], Failure> {
+    pub(super) fn space(&mut self, wanted: usize) -> Result<&mut [u8], CodecFailure> {
         let room = self.room();
         let wanted = self.filled + wanted.min(room);
         if self.buffer.len() < wanted {
-            self.buffer.grow(wanted).map_err(|OutOfMemory| Failure::OutOfMemory)?;
+            self.buffer.grow(wanted).map_err(|OutOfMemory| CodecFailure::OutOfMemory)?;
         }
         let end = self.buffer.len().min(self.filled.saturating_add(room));
         Ok(&mut self.buffer.as_mut_slice()[self.filled..end])
     }
 
     /// Room for output of unknown size; it grows with what has been produced.
-    pub(super) fn step(&mut self) -> Result<&mut [u8], Failure> {
+    pub(super) fn step(&mut self) -> Result<&mut [u8], CodecFailure> {
         self.space((self.filled - self.start).clamp(*STEP.start(), *STEP.end()))
     }
 

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use super::detect::{Sniff, sniff, unknown_format};
-use super::output::{Budget, Flow, Output};
+use super::output::{Flow, Output, OutputBudget};
 use super::{Codec, CompressOptions, CompressionError, DecompressOptions, Dictionary, decoder, encoder};
 use crate::io::output_buffer::OutputBuffer;
 
@@ -95,7 +95,7 @@ impl Encoder {
     /// [`CompressionError::CompressionFailed`]; then `out` is as it was, and so every further call fails.
     pub fn update(&mut self, input: &[u8], out: &mut dyn OutputBuffer) -> Result<(), CompressionError> {
         let encoder = self.state.as_mut().map_err(|error| error.clone())?;
-        let mut budget = Budget::unlimited();
+        let mut budget = OutputBudget::unlimited();
         let mut output = Output::append(out, usize::MAX, &mut budget);
         let result = encoder.update(input, &mut output);
         let result = output.finish(result);
@@ -112,7 +112,7 @@ impl Encoder {
     /// As [`update`](Self::update).
     pub fn finish(self, out: &mut dyn OutputBuffer) -> Result<(), CompressionError> {
         let mut encoder = self.state?;
-        let mut budget = Budget::unlimited();
+        let mut budget = OutputBudget::unlimited();
         let mut output = Output::append(out, usize::MAX, &mut budget);
         let result = encoder.finish(&mut output);
         output.finish(result)
@@ -159,7 +159,7 @@ pub struct Progress {
 /// ```
 pub struct Decoder {
     state: State,
-    budget: Budget,
+    budget: OutputBudget,
     dictionary: Option<Dictionary>,
 }
 
@@ -193,7 +193,7 @@ impl Decoder {
             Some(codec) => State::Running(codec, decoder(codec, dictionary.as_ref())?),
             None => State::Detecting(Detection::default()),
         };
-        Ok(Self { state, budget: Budget::new(options.limit), dictionary })
+        Ok(Self { state, budget: OutputBudget::new(options.limit), dictionary })
     }
 
     /// The codec, once it is known.
@@ -274,7 +274,7 @@ impl Decoder {
     /// # Errors
     ///
     /// Those of [`update`](Self::update), above all [`CompressionError::DecompressionFailed`] with
-    /// [`Failure::Truncated`](super::Failure::Truncated).
+    /// [`CodecFailure::Truncated`](super::CodecFailure::Truncated).
     pub fn finish(mut self, out: &mut dyn OutputBuffer) -> Result<(), CompressionError> {
         let mut output = Output::append(out, usize::MAX, &mut self.budget);
         let result = self.state.finish(&mut output, self.dictionary.as_ref());
@@ -360,7 +360,7 @@ impl Detection {
     fn start(&mut self, codec: Codec, dictionary: Option<&Dictionary>) -> Result<State, CompressionError> {
         let mut decoder = decoder(codec, dictionary)?;
         // A magic alone gives no content, so it needs none of the caller's room, of which there may be none.
-        let (mut nothing, mut budget) = (Vec::new(), Budget::new(0));
+        let (mut nothing, mut budget) = (Vec::new(), OutputBudget::new(0));
         decoder.decode(&mut self.seen.as_slice(), &mut Output::append(&mut nothing, 1, &mut budget))?;
         Ok(State::Running(codec, decoder))
     }

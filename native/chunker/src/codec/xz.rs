@@ -6,7 +6,7 @@ use liblzma::stream::{
 
 use super::output::{Flow, MAX_WINDOW, Output};
 use super::stream::{Decode, Encode};
-use super::{Codec, CompressionError, Failure};
+use super::{Codec, CodecFailure, CompressionError};
 
 /// What the decoder may allocate: the window, and room for its own state, which takes less than 1 MiB.
 const MEMORY: u64 = MAX_WINDOW + (1 << 20);
@@ -43,22 +43,22 @@ pub fn decompress_xz_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Result<
     Codec::Xz.decompress_into(data, limit, out)
 }
 
-fn compression_failed(why: Failure) -> CompressionError {
+fn compression_failed(why: CodecFailure) -> CompressionError {
     CompressionError::CompressionFailed { codec: Codec::Xz, why }
 }
 
-fn decompression_failed(why: Failure) -> CompressionError {
+fn decompression_failed(why: CodecFailure) -> CompressionError {
     CompressionError::DecompressionFailed { codec: Codec::Xz, why }
 }
 
-fn failure(error: Error) -> Failure {
+fn failure(error: Error) -> CodecFailure {
     match error {
-        Error::Data => Failure::Corrupt,
-        Error::Format => Failure::BadMagic,
-        Error::Options | Error::NoCheck | Error::UnsupportedCheck => Failure::Unsupported,
-        Error::MemLimit => Failure::MemoryLimit,
-        Error::Mem => Failure::OutOfMemory,
-        Error::Program => Failure::Internal,
+        Error::Data => CodecFailure::Corrupt,
+        Error::Format => CodecFailure::BadMagic,
+        Error::Options | Error::NoCheck | Error::UnsupportedCheck => CodecFailure::Unsupported,
+        Error::MemLimit => CodecFailure::MemoryLimit,
+        Error::Mem => CodecFailure::OutOfMemory,
+        Error::Program => CodecFailure::Internal,
     }
 }
 
@@ -155,7 +155,7 @@ impl Decode for Decoder {
         match self.stream.process(&[], &mut [], Action::Finish) {
             Ok(Status::StreamEnd) => Ok(()),
             Ok(Status::Ok | Status::MemNeeded | Status::GetCheck) => {
-                Err(decompression_failed(Failure::Truncated))
+                Err(decompression_failed(CodecFailure::Truncated))
             }
             Err(error) => Err(decompression_failed(failure(error))),
         }

@@ -16,7 +16,7 @@ use zstd_sys::ZSTD_ErrorCode::{self, *};
 use super::detect::{SKIPPABLE_HEADER, ZSTD_MAGIC, begins_frame, is_skippable, skippable_size};
 use super::output::{Flow, MAX_WINDOW, Output};
 use super::stream::{Decode, Encode};
-use super::{Codec, CompressionError, Dictionary, Failure};
+use super::{Codec, CodecFailure, CompressionError, Dictionary};
 use crate::io::output_buffer::{OutOfMemory, OutputBuffer};
 
 /// Contexts that grew larger, in bytes, are not kept: levels above 19 take up to a gigabyte for a large content.
@@ -65,42 +65,42 @@ pub fn decompress_zstd_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Resul
     Codec::Zstd.decompress_into(data, limit, out)
 }
 
-fn compression_failed(why: Failure) -> CompressionError {
+fn compression_failed(why: CodecFailure) -> CompressionError {
     CompressionError::CompressionFailed { codec: Codec::Zstd, why }
 }
 
-fn decompression_failed(why: Failure) -> CompressionError {
+fn decompression_failed(why: CodecFailure) -> CompressionError {
     CompressionError::DecompressionFailed { codec: Codec::Zstd, why }
 }
 
-fn failure(code: ErrorCode) -> Failure {
-    const REASONS: [(ZSTD_ErrorCode, Failure); 15] = [
-        (ZSTD_error_memory_allocation, Failure::OutOfMemory),
-        (ZSTD_error_checksum_wrong, Failure::ChecksumMismatch),
-        (ZSTD_error_dictionary_wrong, Failure::DictionaryWrong),
-        (ZSTD_error_dictionaryCreation_failed, Failure::SamplesUnsuitable),
-        (ZSTD_error_frameParameter_windowTooLarge, Failure::MemoryLimit),
-        (ZSTD_error_frameParameter_unsupported, Failure::Unsupported),
-        (ZSTD_error_version_unsupported, Failure::Unsupported),
-        (ZSTD_error_prefix_unknown, Failure::BadMagic),
-        (ZSTD_error_corruption_detected, Failure::Corrupt),
-        (ZSTD_error_literals_headerWrong, Failure::Corrupt),
-        (ZSTD_error_tableLog_tooLarge, Failure::Corrupt),
-        (ZSTD_error_maxSymbolValue_tooLarge, Failure::Corrupt),
-        (ZSTD_error_maxSymbolValue_tooSmall, Failure::Corrupt),
+fn failure(code: ErrorCode) -> CodecFailure {
+    const REASONS: [(ZSTD_ErrorCode, CodecFailure); 15] = [
+        (ZSTD_error_memory_allocation, CodecFailure::OutOfMemory),
+        (ZSTD_error_checksum_wrong, CodecFailure::ChecksumMismatch),
+        (ZSTD_error_dictionary_wrong, CodecFailure::DictionaryWrong),
+        (ZSTD_error_dictionaryCreation_failed, CodecFailure::SamplesUnsuitable),
+        (ZSTD_error_frameParameter_windowTooLarge, CodecFailure::MemoryLimit),
+        (ZSTD_error_frameParameter_unsupported, CodecFailure::Unsupported),
+        (ZSTD_error_version_unsupported, CodecFailure::Unsupported),
+        (ZSTD_error_prefix_unknown, CodecFailure::BadMagic),
+        (ZSTD_error_corruption_detected, CodecFailure::Corrupt),
+        (ZSTD_error_literals_headerWrong, CodecFailure::Corrupt),
+        (ZSTD_error_tableLog_tooLarge, CodecFailure::Corrupt),
+        (ZSTD_error_maxSymbolValue_tooLarge, CodecFailure::Corrupt),
+        (ZSTD_error_maxSymbolValue_tooSmall, CodecFailure::Corrupt),
         // Room for what the header says was given, so a frame that needs more is at odds with its header.
-        (ZSTD_error_dstSize_tooSmall, Failure::Corrupt),
-        (ZSTD_error_srcSize_wrong, Failure::Corrupt),
+        (ZSTD_error_dstSize_tooSmall, CodecFailure::Corrupt),
+        (ZSTD_error_srcSize_wrong, CodecFailure::Corrupt),
     ];
     let reason = REASONS.into_iter().find(|(kind, _)| is_error_kind(code, *kind));
-    reason.map_or(Failure::Internal, |(_, why)| why)
+    reason.map_or(CodecFailure::Internal, |(_, why)| why)
 }
 
 /// Why training failed, where a wrong size is that of samples or dictionary.
-pub(super) fn training_failure(code: ErrorCode) -> Failure {
+pub(super) fn training_failure(code: ErrorCode) -> CodecFailure {
     match failure(code) {
-        Failure::OutOfMemory => Failure::OutOfMemory,
-        _ => Failure::SamplesUnsuitable,
+        CodecFailure::OutOfMemory => CodecFailure::OutOfMemory,
+        _ => CodecFailure::SamplesUnsuitable,
     }
 }
 
@@ -127,7 +127,7 @@ impl Scratch {
         let mut compressor = self.compressor.take().map_or_else(Compressor::new, Ok)?;
         compressor.configure(level, dictionary)?;
         let bound = compress_bound(data.len());
-        out.grow(bound).map_err(|OutOfMemory| compression_failed(Failure::OutOfMemory))?;
+        out.grow(bound).map_err(|OutOfMemory| compression_failed(CodecFailure::OutOfMemory))?;
         let space = &mut out.as_mut_slice()[..bound];
         let written =
             compressor.context.compress2(space, data).map_err(|code| compression_failed(failure(code)))?;
@@ -177,7 +177,7 @@ struct Compressor {
 
 impl Compressor {
     fn new() -> Result<Self, CompressionError> {
-        let context = CCtx::try_create().ok_or(compression_failed(Failure::OutOfMemory))?;
+        let context = CCtx::try_create().ok_or(compression_failed(CodecFailure::OutOfMemory))?;
         Ok(Self { context, dictionary: None })
     }
 
@@ -275,7 +275,7 @@ enum Phase {
 
 impl Decoder {
     pub(super) fn new(dictionary: Option<&Dictionary>) -> Result<Self, CompressionError> {
-        let context = DCtx::try_create().ok_or(decompression_failed(Failure::OutOfMemory))?;
+        let context = DCtx::try_create().ok_or(decompression_failed(CodecFailure::OutOfMemory))?;
         let mut decoder = Self {
             context,
             dictionary: None,
@@ -309,15 +309,15 @@ impl Decoder {
     /// Refuses a frame by its header.
     fn check(&self, frame: &FrameHeader, out: &Output<'_>) -> Result<(), CompressionError> {
         if frame.window > MAX_WINDOW {
-            return Err(decompression_failed(Failure::MemoryLimit));
+            return Err(decompression_failed(CodecFailure::MemoryLimit));
         }
         if let Some(size) = frame.content_size {
             out.allows(size)?;
         }
         match (frame.dictionary, &self.dictionary) {
-            (Some(_), None) => Err(decompression_failed(Failure::DictionaryMissing)),
+            (Some(_), None) => Err(decompression_failed(CodecFailure::DictionaryMissing)),
             (Some(id), Some(dictionary)) if dictionary.id() != Some(id) => {
-                Err(decompression_failed(Failure::DictionaryWrong))
+                Err(decompression_failed(CodecFailure::DictionaryWrong))
             }
             _ => Ok(()),
         }
@@ -358,7 +358,7 @@ impl Decoder {
 
     /// Reads as much of a frame's header as there is, and begins the frame if that is all of it.
     fn begin(&mut self, input: &mut &[u8], out: &mut Output<'_>) -> Result<(), CompressionError> {
-        let wrong = if self.frames == 0 { Failure::BadMagic } else { Failure::TrailingData };
+        let wrong = if self.frames == 0 { CodecFailure::BadMagic } else { CodecFailure::TrailingData };
         if self.header_len == 0
             && let Start::Frame(frame) = Start::read(input).map_err(|()| decompression_failed(wrong))?
         {
@@ -427,7 +427,7 @@ impl Decode for Decoder {
                     out.advance(written)?;
                     *input = &input[taken..];
                     let hint = hint.map_err(|code| decompression_failed(failure(code)))?;
-                    let corrupt = decompression_failed(Failure::Corrupt);
+                    let corrupt = decompression_failed(CodecFailure::Corrupt);
                     let left = match left {
                         Some(left) => Some(left.checked_sub(written as u64).ok_or(corrupt.clone())?),
                         None => None,
@@ -448,12 +448,12 @@ impl Decode for Decoder {
             Phase::Start if header.is_empty() && self.frames > 0 => Ok(()),
             Phase::Start if header.len() < 4 && !begins_frame(header, ZSTD_MAGIC) => {
                 Err(decompression_failed(if self.frames == 0 {
-                    Failure::BadMagic
+                    CodecFailure::BadMagic
                 } else {
-                    Failure::TrailingData
+                    CodecFailure::TrailingData
                 }))
             }
-            _ => Err(decompression_failed(Failure::Truncated)),
+            _ => Err(decompression_failed(CodecFailure::Truncated)),
         }
     }
 }

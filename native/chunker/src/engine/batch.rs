@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::GiveUp;
-use crate::engine::workers::{Helper, Workers, polite};
+use crate::Cancel;
+use crate::engine::workers::{Helper, Workers, yield_to_other_threads};
 use crate::error::Error;
 
 /// Progress is told no more often than this, but for the first and the last time.
 const OFTEN: Duration = Duration::from_millis(100);
 
 /// How long the caller sleeps before it asks again whether to give up.
-const NAP: Duration = Duration::from_millis(10);
+const CANCEL_POLL: Duration = Duration::from_millis(10);
 
 /// How to go about many items.
 #[derive(Clone, Copy)]
@@ -48,7 +48,7 @@ impl Batch<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `give_up` says so, and nothing else.
+    /// [`Error::Cancelled`] when `is_cancelled` says so, and nothing else.
     ///
     /// # Panics
     ///
@@ -58,8 +58,8 @@ impl Batch<'_> {
         items: &[I],
         size: impl Fn(&I) -> usize,
         prepare: impl Fn() -> S + Sync,
-        work: impl Fn(&mut S, &I, GiveUp<'_>) -> T + Sync,
-        give_up: GiveUp<'_>,
+        work: impl Fn(&mut S, &I, Cancel<'_>) -> T + Sync,
+        is_cancelled: Cancel<'_>,
     ) -> Result<Vec<T>, Error> {
         let mut order: Vec<usize> = (0..items.len()).collect();
         order.sort_by_key(|&index| std::cmp::Reverse(size(&items[index])));
@@ -72,28 +72,29 @@ impl Batch<'_> {
             state: Mutex::new(State { results: Vec::with_capacity(items.len()), helpers: 0, panic: None }),
             left: Condvar::new(),
         };
-        let teller = RefCell::new(Teller { progress: self.progress, total: items.len(), last: None });
+        let teller =
+            RefCell::new(ProgressReporter { progress: self.progress, total: items.len(), last: None });
         teller.borrow_mut().tell(0);
         // Asked often, also in the middle of an item, so that this is where progress is told.
-        let told_to_give_up = || {
-            teller.borrow_mut().tell_now_and_then(shared.done.load(Ordering::Relaxed));
-            let stop = shared.stop.load(Ordering::Relaxed) || give_up();
+        let is_cancelled = || {
+            teller.borrow_mut().report_if_due(shared.done.load(Ordering::Relaxed));
+            let stop = shared.stop.load(Ordering::Relaxed) || is_cancelled();
             shared.stop.store(stop, Ordering::Relaxed);
             stop
         };
         match self.workers.pool().filter(|_| items.len() >= self.parallel_threshold.max(2)) {
-            None => shared.take_part(&prepare, &work, &told_to_give_up, &mut || true),
+            None => shared.take_part(&prepare, &work, &is_cancelled, &mut || true),
             Some(pool) => pool.in_place_scope(|scope| {
-                let _present = self.workers.attend();
+                let _present = self.workers.enter();
                 shared.or_stop(|| {
-                    shared.take_part(&prepare, &work, &told_to_give_up, &mut || {
-                        while let Some(helper) = shared.recruit(self.workers) {
+                    shared.take_part(&prepare, &work, &is_cancelled, &mut || {
+                        while let Some(helper) = shared.request_helper(self.workers) {
                             scope.spawn(|_| shared.help(helper, &prepare, &work));
                         }
                         true
                     });
                 });
-                shared.wait(&told_to_give_up);
+                shared.wait(&is_cancelled);
             }),
         }
         let stopped = shared.stop.into_inner();
@@ -141,15 +142,16 @@ impl<I: Sync, T: Send> Shared<'_, I, T> {
     fn take_part<S>(
         &self,
         prepare: &impl Fn() -> S,
-        work: &impl Fn(&mut S, &I, GiveUp<'_>) -> T,
-        give_up: GiveUp<'_>,
+        work: &impl Fn(&mut S, &I, Cancel<'_>) -> T,
+        is_cancelled: Cancel<'_>,
         goes_on: &mut dyn FnMut() -> bool,
     ) {
         let mut results = Vec::new();
         let mut scratch = None;
-        while !give_up() && goes_on() {
+        while !is_cancelled() && goes_on() {
             let Some(&index) = self.order.get(self.next.fetch_add(1, Ordering::Relaxed)) else { break };
-            results.push((index, work(scratch.get_or_insert_with(prepare), &self.items[index], give_up)));
+            results
+                .push((index, work(scratch.get_or_insert_with(prepare), &self.items[index], is_cancelled)));
             self.done.fetch_add(1, Ordering::Relaxed);
         }
         self.lock().results.append(&mut results);
@@ -157,7 +159,7 @@ impl<I: Sync, T: Send> Shared<'_, I, T> {
 
     /// Another helper, if there is one, two items are left, for the caller and for it, and not all helpers that the
     /// items could keep busy are there.
-    fn recruit(&self, workers: Workers) -> Option<Helper> {
+    fn request_helper(&self, workers: Workers) -> Option<Helper> {
         if self.next.load(Ordering::Relaxed) + 1 >= self.order.len() {
             return None;
         }
@@ -165,17 +167,17 @@ impl<I: Sync, T: Send> Shared<'_, I, T> {
         if state.helpers >= workers.most_helpers().min(self.items.len() - 1) {
             return None;
         }
-        let helper = workers.recruit()?;
+        let helper = workers.request_helper()?;
         state.helpers += 1;
         Some(helper)
     }
 
-    fn help<S>(&self, helper: Helper, prepare: &impl Fn() -> S, work: &impl Fn(&mut S, &I, GiveUp<'_>) -> T) {
+    fn help<S>(&self, helper: Helper, prepare: &impl Fn() -> S, work: &impl Fn(&mut S, &I, Cancel<'_>) -> T) {
         let stop = || {
-            polite();
+            yield_to_other_threads();
             self.stop.load(Ordering::Relaxed)
         };
-        self.or_stop(|| self.take_part(prepare, work, &stop, &mut || !helper.is_superfluous()));
+        self.or_stop(|| self.take_part(prepare, work, &stop, &mut || !helper.over_budget()));
         drop(helper);
         self.lock().helpers -= 1;
         self.left.notify_all();
@@ -190,26 +192,26 @@ impl<I: Sync, T: Send> Shared<'_, I, T> {
     }
 
     /// Waits for the helpers, each of which is at its last item.
-    fn wait(&self, give_up: GiveUp<'_>) {
+    fn wait(&self, is_cancelled: Cancel<'_>) {
         while self.lock().helpers > 0 {
             // Giving up stops the helpers, which are then waited for as well: they use what the caller has lent.
-            give_up();
+            is_cancelled();
             let state = self.lock();
             if state.helpers > 0 {
-                drop(self.left.wait_timeout(state, NAP));
+                drop(self.left.wait_timeout(state, CANCEL_POLL));
             }
         }
     }
 }
 
-struct Teller<'a> {
+struct ProgressReporter<'a> {
     progress: Option<&'a dyn Fn(usize, usize)>,
     total: usize,
     last: Option<(Instant, usize)>,
 }
 
-impl Teller<'_> {
-    fn tell_now_and_then(&mut self, done: usize) {
+impl ProgressReporter<'_> {
+    fn report_if_due(&mut self, done: usize) {
         // The end is told once it has come, with the results in hand.
         let due = self.last.is_none_or(|(when, told)| when.elapsed() >= OFTEN && done > told);
         if self.progress.is_some() && done < self.total && due {
@@ -281,7 +283,7 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(30);
         let together = || {
             let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-            let work = |(): &mut (), _: &usize, _: GiveUp<'_>| {
+            let work = |(): &mut (), _: &usize, _: Cancel<'_>| {
                 most.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
                 std::thread::sleep(Duration::from_millis(100));
                 now.fetch_sub(1, Ordering::Relaxed);
@@ -320,13 +322,13 @@ mod tests {
     fn whoever_gives_up_gets_no_results() {
         for threads in [1, 3] {
             let asked = AtomicUsize::new(0);
-            let give_up = || asked.fetch_add(1, Ordering::Relaxed) > 5;
+            let is_cancelled = || asked.fetch_add(1, Ordering::Relaxed) > 5;
             let worked = AtomicUsize::new(0);
-            let work = |(): &mut (), _: &usize, _: GiveUp<'_>| {
+            let work = |(): &mut (), _: &usize, _: Cancel<'_>| {
                 worked.fetch_add(1, Ordering::Relaxed);
                 std::thread::sleep(Duration::from_millis(1));
             };
-            let error = batch(threads).run(&vec![1; 100_000], |_| 1, || (), work, &give_up).unwrap_err();
+            let error = batch(threads).run(&vec![1; 100_000], |_| 1, || (), work, &is_cancelled).unwrap_err();
             assert_eq!(error.code(), "cancelled");
             assert!(worked.load(Ordering::Relaxed) < 1000);
         }

@@ -1,29 +1,29 @@
 //! Which cut points an input gets.
 
-use crate::cdc::{Ahead, Cut, Cutter, Scanner};
+use crate::cdc::{CdcParams, Cut, Scanner, Window};
 use crate::nar::NarError;
 use crate::nar::scanner::NarScanner;
 
 /// Finds the cut points of an input, by what the input is.
 #[derive(Debug, Clone)]
-pub(super) enum Cuts {
+pub(super) enum Boundaries {
     /// Any bytes.
     Plain(Scanner),
     /// A NAR, and nothing else.
     Nar(Box<NarScanner>),
 }
 
-impl Cuts {
-    pub(super) fn plain(cutter: Cutter) -> Self {
+impl Boundaries {
+    pub(super) fn plain(cutter: CdcParams) -> Self {
         Self::Plain(Scanner::new(cutter))
     }
 
     /// See [`Scanner::feed`] and [`NarScanner::feed`]: a cut may lie before the last of the bytes that were consumed. Most
     /// of the piece need not be looked at if its marks are known.
-    pub(super) fn feed(&mut self, piece: &[u8], ahead: Option<Ahead<'_>>) -> Result<Option<Cut>, NarError> {
+    pub(super) fn feed(&mut self, piece: &[u8], ahead: Option<Window<'_>>) -> Result<Option<Cut>, NarError> {
         match self {
-            Self::Plain(scanner) => Ok(scanner.feed_ahead(piece, ahead)),
-            Self::Nar(scanner) => scanner.feed_ahead(piece, ahead),
+            Self::Plain(scanner) => Ok(scanner.feed_in_window(piece, ahead)),
+            Self::Nar(scanner) => scanner.feed_in_window(piece, ahead),
         }
     }
 
@@ -36,7 +36,7 @@ impl Cuts {
     }
 
     /// What marks the input.
-    pub(super) fn cutter(&self) -> &Cutter {
+    pub(super) fn cutter(&self) -> &CdcParams {
         match self {
             Self::Plain(scanner) => scanner.cutter(),
             Self::Nar(scanner) => scanner.cutter(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::GiveUp;
+use crate::Cancel;
 use crate::cache::Digester;
 use crate::hash::{Algorithm, Digest};
 use crate::nar::annotations::Note;
@@ -42,7 +42,7 @@ pub struct ChunkBytes<'a> {
     /// Its bytes. The slices have `length` bytes in sum.
     pub slices: &'a [&'a [u8]],
     /// For work that may take long: whether to give up. The result does not matter then.
-    pub give_up: GiveUp<'a>,
+    pub is_cancelled: Cancel<'a>,
     /// What is told about the chunk, if [`Chunking::with_notes`](super::Chunking::with_notes) asked for it.
     pub note: Option<&'a Note>,
 }

@@ -1,7 +1,7 @@
 //! Chunking by what an input is.
 
 use super::Chunking;
-use crate::GiveUp;
+use crate::Cancel;
 use crate::engine::workers::Workers;
 use crate::error::Error;
 use crate::io::file::{Input, Kind};
@@ -10,24 +10,24 @@ use crate::nar::{is_nar, is_nar_source};
 /// How to chunk, where that may depend on the input.
 ///
 /// ```
-/// use chunker::cdc::Cutter;
-/// use chunker::engine::{Chunk, Chunking, Selection};
+/// use chunker::cdc::CdcParams;
+/// use chunker::engine::{Chunk, Chunking, ChunkerKind};
 /// use chunker::hash::Algorithm;
 /// use chunker::nar::scanner::{Config, NarScanner};
 /// use chunker::engine::workers::Workers;
 ///
 /// let Config { options, .. } = Config::DEFAULT;
 /// let (workers, work) = (Workers::of_this_thread(), Chunk::hashed(Algorithm::ALL[0]));
-/// let selection = Selection::ByContent {
+/// let selection = ChunkerKind::ByContent {
 ///     nar: Chunking::nar(NarScanner::new(&Config::DEFAULT)?, workers, work.clone()),
-///     plain: Chunking::new(Cutter::new(&options)?, workers, work),
+///     plain: Chunking::new(CdcParams::new(&options)?, workers, work),
 /// };
 /// let chunks = selection.for_slice(b"no NAR", &|| false)?.slice(b"no NAR", &|| false)?;
 /// assert_eq!(chunks.len(), 1);
 /// # Ok::<(), chunker::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub enum Selection<W> {
+pub enum ChunkerKind<W> {
     /// All inputs alike.
     Always(Chunking<W>),
     /// NARs in one way, and all else in another. What is a NAR as far as it goes may turn out to be none with its last byte,
@@ -40,17 +40,17 @@ pub enum Selection<W> {
     },
 }
 
-impl<W> Selection<W> {
+impl<W> ChunkerKind<W> {
     /// How to chunk `data`.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `give_up` says so.
-    pub fn for_slice(&self, data: &[u8], give_up: GiveUp<'_>) -> Result<&Chunking<W>, Error> {
+    /// [`Error::Cancelled`] when `is_cancelled` says so.
+    pub fn for_slice(&self, data: &[u8], is_cancelled: Cancel<'_>) -> Result<&Chunking<W>, Error> {
         Ok(match self {
             Self::Always(chunking) => chunking,
             Self::ByContent { nar, plain } => {
-                if is_nar(data, give_up)? {
+                if is_nar(data, is_cancelled)? {
                     nar
                 } else {
                     plain
@@ -63,13 +63,17 @@ impl<W> Selection<W> {
     ///
     /// # Errors
     ///
-    /// Whatever reading the file fails with, and [`Error::Cancelled`] when `give_up` says so.
-    pub fn for_input(&self, input: &mut Input, give_up: GiveUp<'_>) -> Result<Option<&Chunking<W>>, Error> {
+    /// Whatever reading the file fails with, and [`Error::Cancelled`] when `is_cancelled` says so.
+    pub fn for_input(
+        &self,
+        input: &mut Input,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Option<&Chunking<W>>, Error> {
         Ok(match self {
             Self::Always(chunking) => Some(chunking),
             Self::ByContent { .. } if input.kind() == Kind::Special => None,
             Self::ByContent { nar, plain } => {
-                let is_nar = is_nar_source(input, give_up)?;
+                let is_nar = is_nar_source(input, is_cancelled)?;
                 input.rewind()?;
                 Some(if is_nar { nar } else { plain })
             }
@@ -96,7 +100,7 @@ impl<W> Selection<W> {
     }
 }
 
-impl<W> From<Chunking<W>> for Selection<W> {
+impl<W> From<Chunking<W>> for ChunkerKind<W> {
     fn from(chunking: Chunking<W>) -> Self {
         Self::Always(chunking)
     }

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Selection;
+use super::ChunkerKind;
 use super::chunk::ChunkBytes;
-use crate::GiveUp;
+use crate::Cancel;
 use crate::engine::batch::Batch;
 use crate::engine::workers::Workers;
 use crate::error::Error;
@@ -19,7 +19,7 @@ pub enum FileChunks<T> {
     Special,
 }
 
-impl<T, W> Selection<W>
+impl<T, W> ChunkerKind<W>
 where
     T: Send + 'static,
     W: Fn(&ChunkBytes<'_>) -> T + Clone + Send + Sync + 'static,
@@ -33,7 +33,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `give_up` says so, and nothing else: the errors of the files are among the results.
+    /// [`Error::Cancelled`] when `is_cancelled` says so, and nothing else: the errors of the files are among the results.
     ///
     /// # Panics
     ///
@@ -42,13 +42,13 @@ where
         &self,
         paths: &[PathBuf],
         batch: &Batch<'_>,
-        give_up: GiveUp<'_>,
+        is_cancelled: Cancel<'_>,
     ) -> Result<Vec<Result<FileChunks<T>, Error>>, Error> {
         let few = paths.len() < batch.parallel_threshold;
         let selection = if few { self.clone() } else { self.clone().with_workers(Workers::of_this_thread()) };
         // Sizes are asked for by all threads too: on a network file system that takes longer than much else.
         let looks = Batch { progress: None, ..*batch };
-        let looks = looks.run(paths, |_| 0, || (), |(), path, _| look(path), give_up)?;
+        let looks = looks.run(paths, |_| 0, || (), |(), path, _| look(path), is_cancelled)?;
         let special = looks.iter().filter(|(special, _)| *special).count();
         let total = paths.len();
         // Those that are special are left to the end, so that what the batch counts is what is chunked, and then they.
@@ -61,21 +61,22 @@ where
         };
         let batch = Batch { progress: batch.progress.is_some().then_some(&tell), ..*batch };
         let files: Vec<_> = paths.iter().zip(looks).collect();
-        let work = |(): &mut (), (path, (special, _)): &(&PathBuf, (bool, usize)), give_up: GiveUp<'_>| {
-            if *special || file::kind(path)? == Kind::Special {
-                return Ok(FileChunks::Special);
-            }
-            let mut input = Input::open(path)?;
-            // The path may lead to another file by now.
-            let Some(chunking) = selection.for_input(&mut input, give_up)? else {
-                return Ok(FileChunks::Special);
+        let work =
+            |(): &mut (), (path, (special, _)): &(&PathBuf, (bool, usize)), is_cancelled: Cancel<'_>| {
+                if *special || file::kind(path)? == Kind::Special {
+                    return Ok(FileChunks::Special);
+                }
+                let mut input = Input::open(path)?;
+                // The path may lead to another file by now.
+                let Some(chunking) = selection.for_input(&mut input, is_cancelled)? else {
+                    return Ok(FileChunks::Special);
+                };
+                Ok(FileChunks::Chunks(chunking.clone().source(input).all(is_cancelled)?))
             };
-            Ok(FileChunks::Chunks(chunking.clone().source(input).all(give_up)?))
-        };
         let size = |(_, (special, length)): &(&PathBuf, (bool, usize))| {
             if *special { 0 } else { length.saturating_add(1) }
         };
-        batch.run(&files, size, || (), work, give_up)
+        batch.run(&files, size, || (), work, is_cancelled)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! To chunk something, make a [`Chunking`] once and call it: [`Chunking::slice`] for bytes in memory,
 //! [`Chunking::reader`] for a file or any `Read`, [`Chunking::pieces`] for input that arrives in pieces.
-//! [`Selection`] chunks NARs in one way and other inputs in another.
+//! [`ChunkerKind`] chunks NARs in one way and other inputs in another.
 //! [`Scanner`](crate::cdc::Scanner) gives bare cut points, for those who hash and store in their own way.
 //!
 //! Cut points are those of crate `fastcdc`'s `v2020` for the same options, however the input comes and on any number
@@ -24,19 +24,19 @@ mod work_item;
 pub mod workers;
 
 pub use chunk::{Chunk, ChunkBytes};
-pub use chunker_kind::Selection;
+pub use chunker_kind::ChunkerKind;
 pub use files::FileChunks;
 pub use pieces::Pieces;
-pub(crate) use reader::PATIENCE;
+pub(crate) use reader::SOURCE_WAIT;
 pub use reader::{Reader, Step};
 
 use std::time::Duration;
 
-use crate::cdc::Cutter;
+use crate::cdc::CdcParams;
 use crate::engine::workers::Workers;
 use crate::nar::annotations::Notes;
 use crate::nar::scanner::NarScanner;
-use boundaries::Cuts;
+use boundaries::Boundaries;
 
 /// How to chunk: where to cut, what to do with each chunk, and on which threads.
 ///
@@ -44,12 +44,12 @@ use boundaries::Cuts;
 /// results come in the order of the chunks. [`Chunk::hashed`] makes the usual one.
 ///
 /// ```
-/// use chunker::cdc::{Cutter, Options};
+/// use chunker::cdc::{CdcParams, Options};
 /// use chunker::engine::{Chunk, Chunking};
 /// use chunker::hash::Algorithm;
 /// use chunker::engine::workers::Workers;
 ///
-/// let cutter = Cutter::new(&Options::default())?;
+/// let cutter = CdcParams::new(&Options::default())?;
 /// let chunking = Chunking::new(cutter, Workers::of_this_thread(), Chunk::hashed(Algorithm::ALL[0]));
 /// let chunks = chunking.slice(b"hello", &|| false)?;
 /// assert_eq!((chunks[0].offset, chunks[0].length), (0, 5));
@@ -57,7 +57,7 @@ use boundaries::Cuts;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Chunking<W> {
-    cuts: Cuts,
+    cuts: Boundaries,
     workers: Workers,
     work: W,
     notes: Notes,
@@ -66,15 +66,15 @@ pub struct Chunking<W> {
 impl<W> Chunking<W> {
     /// Puts the parts together. Costs nothing.
     #[must_use]
-    pub fn new(cutter: Cutter, workers: Workers, work: W) -> Self {
-        Self { cuts: Cuts::plain(cutter), workers, work, notes: Notes::default() }
+    pub fn new(cutter: CdcParams, workers: Workers, work: W) -> Self {
+        Self { cuts: Boundaries::plain(cutter), workers, work, notes: Notes::default() }
     }
 
     /// The same for inputs that are NARs, which are chunked along their files. With any other input chunking fails with
     /// [`Error::Nar`](crate::Error::Nar).
     #[must_use]
     pub fn nar(scanner: NarScanner, workers: Workers, work: W) -> Self {
-        Self { cuts: Cuts::Nar(Box::new(scanner)), workers, work, notes: Notes::default() }
+        Self { cuts: Boundaries::Nar(Box::new(scanner)), workers, work, notes: Notes::default() }
     }
 
     /// The threads that work.
@@ -100,10 +100,10 @@ impl<W> Chunking<W> {
 
 /// The least that is handed to a thread at once, in bytes: handing out costs about a microsecond, and so many bytes are
 /// hashed in a hundred.
-const GROUP: usize = 256 << 10;
+const WORK_ITEM_BYTES: usize = 256 << 10;
 
 /// What is scanned at a stretch, in bytes, before other threads may have the core: less than ten microseconds' work.
-const STRETCH: usize = 32 << 10;
+const SCAN_STRETCH: usize = 32 << 10;
 
 /// How long a thread sleeps that waits for another before it asks again whether to give up.
-const NAP: Duration = Duration::from_millis(10);
+const CANCEL_POLL: Duration = Duration::from_millis(10);

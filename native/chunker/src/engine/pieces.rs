@@ -2,8 +2,8 @@
 
 use super::chunk::ChunkBytes;
 use super::pipeline::{Next, Pipeline, Work};
-use super::{Chunking, GROUP};
-use crate::GiveUp;
+use super::{Chunking, WORK_ITEM_BYTES};
+use crate::Cancel;
 use crate::error::Error;
 use crate::nar::annotations::{Scribe, with_notes};
 
@@ -39,18 +39,18 @@ impl<T: Send + 'static> Pieces<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `give_up` says so, and [`Error::Nar`] when this is to be a NAR and is none; after that, and
+    /// [`Error::Cancelled`] when `is_cancelled` says so, and [`Error::Nar`] when this is to be a NAR and is none; after that, and
     /// after the end, nothing comes out any more.
     ///
     /// # Panics
     ///
     /// When the work on a chunk panics, with its message.
-    pub fn push(&mut self, piece: &[u8], give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
+    pub fn push(&mut self, piece: &[u8], is_cancelled: Cancel<'_>) -> Result<Vec<T>, Error> {
         if self.scribe.is_none() {
-            return self.take_in(piece, give_up);
+            return self.take_in(piece, is_cancelled);
         }
         let mut results = Vec::new();
-        for piece in piece.chunks(GROUP) {
+        for piece in piece.chunks(WORK_ITEM_BYTES) {
             if self.pipeline.is_none() {
                 return Err(Error::Cancelled);
             }
@@ -58,16 +58,16 @@ impl<T: Send + 'static> Pieces<T> {
                 Some(scribe) => scribe.feed(piece),
                 None => piece.into(),
             };
-            results.extend(self.take_in(&piece, give_up)?);
+            results.extend(self.take_in(&piece, is_cancelled)?);
         }
         Ok(results)
     }
 
-    fn take_in(&mut self, mut piece: &[u8], give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
+    fn take_in(&mut self, mut piece: &[u8], is_cancelled: Cancel<'_>) -> Result<Vec<T>, Error> {
         let pipeline = self.pipeline.take().ok_or(Error::Cancelled)?;
         let mut results = Vec::new();
         loop {
-            match pipeline.next(true, false, give_up)? {
+            match pipeline.next(true, false, is_cancelled)? {
                 Next::Results(more) => results.extend(more),
                 Next::Feed if piece.is_empty() => break,
                 Next::Feed => {
@@ -89,21 +89,21 @@ impl<T: Send + 'static> Pieces<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `give_up` says so, or when the input was ended or given up before; [`Error::Nar`] when this
+    /// [`Error::Cancelled`] when `is_cancelled` says so, or when the input was ended or given up before; [`Error::Nar`] when this
     /// is to be a NAR and is not a whole one.
     ///
     /// # Panics
     ///
     /// When the work on a chunk panics, with its message.
-    pub fn finish(&mut self, give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
+    pub fn finish(&mut self, is_cancelled: Cancel<'_>) -> Result<Vec<T>, Error> {
         let mut results = match self.scribe.as_mut().map(|scribe| scribe.finish()) {
-            Some(rest) if !rest.is_empty() => self.take_in(&rest, give_up)?,
+            Some(rest) if !rest.is_empty() => self.take_in(&rest, is_cancelled)?,
             _ => Vec::new(),
         };
         let pipeline = self.pipeline.take().ok_or(Error::Cancelled)?;
         pipeline.end()?;
         loop {
-            match pipeline.next(false, false, give_up)? {
+            match pipeline.next(false, false, is_cancelled)? {
                 Next::Results(more) => results.extend(more),
                 Next::End => return Ok(results),
                 Next::Feed => unreachable!("the input has been ended"),

@@ -16,17 +16,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::NAP;
-use super::block_reader::{self, After, Filled, Marking};
-use super::boundaries::Cuts;
+use super::CANCEL_POLL;
+use super::block_reader::{self, Marking, ReadBlock, Tail};
+use super::boundaries::Boundaries;
 use super::chunk::ChunkBytes;
-use super::splitter::Front;
-use super::work_item::Job;
-use crate::GiveUp;
-use crate::cdc::Cutter;
-use crate::engine::workers::{Helper, Workers, polite};
+use super::splitter::Splitter;
+use super::work_item::WorkItem;
+use crate::Cancel;
+use crate::cdc::CdcParams;
+use crate::engine::workers::{Helper, Workers, yield_to_other_threads};
 use crate::error::{Error, IoError};
-use crate::io::buffer_pool::{BLOCK, Block, Blocks};
+use crate::io::buffer_pool::{BLOCK_SIZE, Block, Blocks};
 use crate::io::source::Source;
 use crate::nar::NarError;
 
@@ -59,7 +59,7 @@ struct Shared<T> {
     work: Work<T>,
     workers: Workers,
     /// What marks blocks.
-    cutter: Cutter,
+    cutter: CdcParams,
 }
 
 struct State<T> {
@@ -72,15 +72,15 @@ struct State<T> {
     reading: usize,
     marking: usize,
     /// A place a block that is read and not scanned, in the order of the input; empty while it is being read or marked.
-    filled: VecDeque<Option<Filled>>,
+    filled: VecDeque<Option<ReadBlock>>,
     /// The number of the block that the first place belongs to.
     first_filled: usize,
     /// How many places there may be.
     most_filled: usize,
     /// `None` while a thread scans, and after the end of the input.
-    front: Option<Front>,
+    front: Option<Splitter>,
     scanning: bool,
-    queue: VecDeque<Job>,
+    queue: VecDeque<WorkItem>,
     /// Jobs that threads are at.
     running: usize,
     /// The helpers that are at work or about to be.
@@ -96,7 +96,7 @@ struct State<T> {
     /// The bytes of chunks that may be handed out and not taken.
     most_untaken: usize,
     blocks: Blocks,
-    failure: Option<Failure>,
+    failure: Option<PipelineFailure>,
 }
 
 struct Slot<T> {
@@ -104,23 +104,23 @@ struct Slot<T> {
     results: Option<Vec<T>>,
 }
 
-enum Failure {
+enum PipelineFailure {
     Error(Error),
     Panic(Box<dyn Any + Send>),
 }
 
 /// What there is to do.
 enum Task {
-    Read(Reading),
-    Scan(Front, Filled),
+    Read(ReadTask),
+    Scan(Splitter, ReadBlock),
     /// The number of a block, and it.
-    Mark(usize, Filled),
+    Mark(usize, ReadBlock),
     /// The number of a job, and it.
-    Run(usize, Job),
+    Run(usize, WorkItem),
 }
 
 /// A block to be filled.
-struct Reading {
+struct ReadTask {
     number: usize,
     block: Block,
     source: Box<dyn Source + Send>,
@@ -144,7 +144,7 @@ enum Turn {
 impl<T: Send + 'static> Pipeline<T> {
     /// For what is in `source`, or, without one, for what is fed.
     pub(super) fn new(
-        cuts: Cuts,
+        cuts: Boundaries,
         workers: Workers,
         work: Work<T>,
         source: Option<Box<dyn Source + Send>>,
@@ -159,7 +159,7 @@ impl<T: Send + 'static> Pipeline<T> {
             filled: VecDeque::new(),
             first_filled: 0,
             most_filled: MOST_FILLED * workers.threads(),
-            front: Some(Front::new(cuts)),
+            front: Some(Splitter::new(cuts)),
             scanning: false,
             queue: VecDeque::new(),
             running: 0,
@@ -170,7 +170,9 @@ impl<T: Send + 'static> Pipeline<T> {
             untaken: 0,
             most_untaken: max_size + (4 << 20) + workers.threads() * (2 << 20),
             // The longest chunk, which may begin and end inside a block; beyond that, two MiB for each thread.
-            blocks: Blocks::new(max_size.div_ceil(BLOCK) + 1 + workers.threads() * (2 << 20) / BLOCK),
+            blocks: Blocks::new(
+                max_size.div_ceil(BLOCK_SIZE) + 1 + workers.threads() * (2 << 20) / BLOCK_SIZE,
+            ),
             failure: None,
         };
         let shared = Shared {
@@ -186,10 +188,10 @@ impl<T: Send + 'static> Pipeline<T> {
 
     /// The next results of what is in the source; `None` after the last. Works until there is nothing to do but to take
     /// them.
-    pub(super) fn results(&self, give_up: GiveUp<'_>) -> Result<Option<Vec<T>>, Error> {
-        let _present = self.shared.workers.attend();
+    pub(super) fn results(&self, is_cancelled: Cancel<'_>) -> Result<Option<Vec<T>>, Error> {
+        let _present = self.shared.workers.enter();
         loop {
-            if give_up() {
+            if is_cancelled() {
                 return Err(Error::Cancelled);
             }
             let mut state = self.shared.lock_unless_failed()?;
@@ -197,13 +199,13 @@ impl<T: Send + 'static> Pipeline<T> {
             match turn {
                 Turn::Work(task) => {
                     drop(state);
-                    self.shared.work_on(task, give_up);
+                    self.shared.work_on(task, is_cancelled);
                 }
                 Turn::Wait | Turn::Rest => {
                     if state.is_ready() {
                         let results = state.take_ready();
                         // There is room again.
-                        self.shared.recruit(state);
+                        self.shared.request_helper(state);
                         return Ok(Some(results));
                     }
                     if state.is_at_end() {
@@ -221,11 +223,11 @@ impl<T: Send + 'static> Pipeline<T> {
         &self,
         prompt: bool,
         input_waits: bool,
-        give_up: GiveUp<'_>,
+        is_cancelled: Cancel<'_>,
     ) -> Result<Next<T>, Error> {
-        let _present = self.shared.workers.attend();
+        let _present = self.shared.workers.enter();
         loop {
-            if give_up() {
+            if is_cancelled() {
                 return Err(Error::Cancelled);
             }
             let mut state = self.shared.lock_unless_failed()?;
@@ -243,7 +245,7 @@ impl<T: Send + 'static> Pipeline<T> {
             match state.take_job() {
                 Some((number, job)) => {
                     drop(state);
-                    self.shared.run(number, job, give_up);
+                    self.shared.run(number, job, is_cancelled);
                 }
                 None => self.shared.wait(state),
             }
@@ -288,7 +290,7 @@ impl<T> Drop for Pipeline<T> {
         self.shared.abandoned.store(true, Ordering::Relaxed);
         let mut state = self.shared.lock();
         let jobs = std::mem::take(&mut state.queue);
-        state.blocks.give_back(jobs.into_iter().flat_map(Job::into_blocks));
+        state.blocks.give_back(jobs.into_iter().flat_map(WorkItem::into_blocks));
         let filled = std::mem::take(&mut state.filled);
         state.blocks.give_back(filled.into_iter().flatten().map(|filled| filled.block));
         if let Some(front) = state.front.take() {
@@ -307,24 +309,24 @@ impl<T: Send + 'static> Shared<T> {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.take_turns(helper))) {
             let mut state = self.lock();
             state.helpers -= 1;
-            state.failure.get_or_insert(Failure::Panic(panic));
+            state.failure.get_or_insert(PipelineFailure::Panic(panic));
             self.notify(&state);
         }
     }
 
     /// Works until there is nothing to do for a helper.
     fn take_turns(self: &Arc<Self>, helper: &Helper) {
-        let give_up = || self.abandoned.load(Ordering::Relaxed);
+        let is_cancelled = || self.abandoned.load(Ordering::Relaxed);
         loop {
-            polite();
+            yield_to_other_threads();
             let mut state = self.lock();
-            // After a failure nobody wants what else could be done.
-            let rests = helper.is_superfluous() || give_up() || state.failure.is_some();
+            // Tail a failure nobody wants what else could be done.
+            let rests = helper.over_budget() || is_cancelled() || state.failure.is_some();
             let turn = if rests { Turn::Rest } else { state.turn() };
             match turn {
                 Turn::Work(task) => {
                     drop(state);
-                    self.work_on(task, &give_up);
+                    self.work_on(task, &is_cancelled);
                 }
                 Turn::Wait => self.wait(state),
                 Turn::Rest => {
@@ -336,51 +338,56 @@ impl<T: Send + 'static> Shared<T> {
         }
     }
 
-    fn work_on(self: &Arc<Self>, task: Task, give_up: GiveUp<'_>) {
+    fn work_on(self: &Arc<Self>, task: Task, is_cancelled: Cancel<'_>) {
         match task {
-            Task::Read(reading) => self.read(reading, give_up),
+            Task::Read(reading) => self.read(reading, is_cancelled),
             Task::Scan(front, filled) => self.scan(front, filled),
             Task::Mark(number, filled) => self.mark(number, filled),
-            Task::Run(number, job) => self.run(number, job, give_up),
+            Task::Run(number, job) => self.run(number, job, is_cancelled),
         }
     }
 
-    fn read(self: &Arc<Self>, reading: Reading, give_up: GiveUp<'_>) {
-        let Reading { number, block, mut source, split } = reading;
-        let mut filled = block_reader::fill(&mut *source, block, give_up);
-        if split && matches!(filled.after, After::End) {
+    fn read(self: &Arc<Self>, reading: ReadTask, is_cancelled: Cancel<'_>) {
+        let ReadTask { number, block, mut source, split } = reading;
+        let mut filled = block_reader::fill(&mut *source, block, is_cancelled);
+        if split && matches!(filled.after, Tail::End) {
             let cut_short = io::Error::from(io::ErrorKind::UnexpectedEof);
-            filled.after = After::Failure(IoError { path: None, source: cut_short }.into());
+            filled.after = Tail::Failure(IoError { path: None, source: cut_short }.into());
         }
         let mut state = self.lock();
         state.reading -= 1;
-        if !split && matches!(filled.after, After::More) && !self.abandoned.load(Ordering::Relaxed) {
+        if !split && matches!(filled.after, Tail::More) && !self.abandoned.load(Ordering::Relaxed) {
             state.source = Some(source);
         }
-        self.put_filled(state, number, filled);
+        self.put_read_block(state, number, filled);
     }
 
-    fn mark(self: &Arc<Self>, number: usize, mut filled: Filled) {
+    fn mark(self: &Arc<Self>, number: usize, mut filled: ReadBlock) {
         let marks = self.cutter.mark(&filled.block[..filled.count]);
         filled.marking = marks.map_or(Marking::InVain, Marking::Done);
         let mut state = self.lock();
         state.marking -= 1;
-        self.put_filled(state, number, filled);
+        self.put_read_block(state, number, filled);
     }
 
     /// Puts a block into its place, for whoever scans it.
-    fn put_filled(self: &Arc<Self>, mut state: MutexGuard<'_, State<T>>, number: usize, filled: Filled) {
+    fn put_read_block(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State<T>>,
+        number: usize,
+        filled: ReadBlock,
+    ) {
         let place = number - state.first_filled;
         // It is gone when the pipeline is.
         if let Some(place) = state.filled.get_mut(place) {
             *place = Some(filled);
         }
         self.notify(&state);
-        self.recruit(state);
+        self.request_helper(state);
     }
 
-    fn scan(self: &Arc<Self>, mut front: Front, Filled { block, count, after, marking }: Filled) {
-        let ended = matches!(after, After::End);
+    fn scan(self: &Arc<Self>, mut front: Splitter, ReadBlock { block, count, after, marking }: ReadBlock) {
+        let ended = matches!(after, Tail::End);
         let marks = if let Marking::Done(marks) = &marking { Some(marks) } else { None };
         let jobs = front.advance(block, count, marks).and_then(|mut jobs| {
             if ended {
@@ -391,9 +398,9 @@ impl<T: Send + 'static> Shared<T> {
         let mut state = self.lock();
         state.scanning = false;
         let failure = match (jobs, after) {
-            (Err(error), _) => Failure::Error(error.into()),
-            (Ok(_), After::Failure(error)) => Failure::Error(error),
-            (Ok(jobs), After::More | After::End) => {
+            (Err(error), _) => PipelineFailure::Error(error.into()),
+            (Ok(_), Tail::Failure(error)) => PipelineFailure::Error(error),
+            (Ok(jobs), Tail::More | Tail::End) => {
                 if ended {
                     state.blocks.give_back(front.into_blocks());
                 } else {
@@ -407,7 +414,7 @@ impl<T: Send + 'static> Shared<T> {
     }
 
     /// Queues the jobs that came of scanning.
-    fn queue(self: &Arc<Self>, mut state: MutexGuard<'_, State<T>>, jobs: Vec<Job>) {
+    fn queue(self: &Arc<Self>, mut state: MutexGuard<'_, State<T>>, jobs: Vec<WorkItem>) {
         for job in jobs {
             let bytes = job.bytes();
             state.slots.push_back(Slot { bytes, results: None });
@@ -415,17 +422,17 @@ impl<T: Send + 'static> Shared<T> {
             state.queue.push_back(job);
         }
         self.notify(&state);
-        self.recruit(state);
+        self.request_helper(state);
     }
 
     /// Asks for another helper if there is more to do than this thread does next.
-    fn recruit(self: &Arc<Self>, mut state: MutexGuard<'_, State<T>>) {
+    fn request_helper(self: &Arc<Self>, mut state: MutexGuard<'_, State<T>>) {
         let to_do = state.queue.len()
             + usize::from(state.front.is_some() && state.has_room())
             + usize::from(state.can_read() && state.has_room());
         if to_do > 1
             && state.helpers < self.workers.most_helpers()
-            && let Some(helper) = self.workers.recruit()
+            && let Some(helper) = self.workers.request_helper()
         {
             state.helpers += 1;
             drop(state);
@@ -437,8 +444,8 @@ impl<T: Send + 'static> Shared<T> {
         }
     }
 
-    fn run(&self, number: usize, job: Job, give_up: GiveUp<'_>) {
-        let results = job.run(&self.work, give_up);
+    fn run(&self, number: usize, job: WorkItem, is_cancelled: Cancel<'_>) {
+        let results = job.run(&self.work, is_cancelled);
         let blocks: Vec<_> = job.into_blocks().collect();
         let mut state = self.lock();
         state.running -= 1;
@@ -461,8 +468,8 @@ impl<T> Shared<T> {
         let mut state = self.lock();
         match state.failure.take() {
             None => Ok(state),
-            Some(Failure::Error(error)) => Err(error),
-            Some(Failure::Panic(panic)) => {
+            Some(PipelineFailure::Error(error)) => Err(error),
+            Some(PipelineFailure::Panic(panic)) => {
                 drop(state);
                 resume_unwind(panic)
             }
@@ -472,7 +479,8 @@ impl<T> Shared<T> {
     /// Waits for a change, but no longer than a nap.
     fn wait(&self, mut state: MutexGuard<'_, State<T>>) {
         state.waiting += 1;
-        let (mut state, _) = self.changed.wait_timeout(state, NAP).unwrap_or_else(PoisonError::into_inner);
+        let (mut state, _) =
+            self.changed.wait_timeout(state, CANCEL_POLL).unwrap_or_else(PoisonError::into_inner);
         state.waiting -= 1;
     }
 
@@ -493,7 +501,7 @@ impl<T> State<T> {
             let reads_first = self.helpers > 0 && !self.in_parts && self.can_read();
             if !reads_first
                 && self.front.is_some()
-                && let Some(filled) = self.take_filled()
+                && let Some(filled) = self.take_read_block()
                 && let Some(front) = self.front.take()
             {
                 self.scanning = true;
@@ -524,13 +532,13 @@ impl<T> State<T> {
     }
 
     /// The next block to be read.
-    fn take_reading(&mut self) -> Option<Reading> {
+    fn take_reading(&mut self) -> Option<ReadTask> {
         if !self.can_read() {
             return None;
         }
         let mut source = self.source.take()?;
         // Foreign code comes first, so that a panic leaves the rest as it should be.
-        let part = if self.in_parts { source.split_off(BLOCK as u64) } else { None };
+        let part = if self.in_parts { source.split_off(BLOCK_SIZE as u64) } else { None };
         self.in_parts = part.is_some();
         let block = self.blocks.take()?;
         let number = self.first_filled + self.filled.len();
@@ -539,14 +547,14 @@ impl<T> State<T> {
         match part {
             Some(part) => {
                 self.source = Some(source);
-                Some(Reading { number, block, source: part, split: true })
+                Some(ReadTask { number, block, source: part, split: true })
             }
-            None => Some(Reading { number, block, source, split: false }),
+            None => Some(ReadTask { number, block, source, split: false }),
         }
     }
 
     /// The next block to be scanned, if it has been read.
-    fn take_filled(&mut self) -> Option<Filled> {
+    fn take_read_block(&mut self) -> Option<ReadBlock> {
         let filled = self.filled.front_mut()?.take()?;
         self.filled.pop_front();
         self.first_filled += 1;
@@ -555,19 +563,19 @@ impl<T> State<T> {
 
     /// The next block to be marked, if the thread that scans cannot keep up: if another one waits for it already. The first
     /// block is left to that thread, which will come to it before it could be marked.
-    fn take_unmarked(&mut self) -> Option<(usize, Filled)> {
+    fn take_unmarked(&mut self) -> Option<(usize, ReadBlock)> {
         if !self.scanning || self.waiting == 0 {
             return None;
         }
         let unmarked =
-            |place: &mut Option<Filled>| place.take_if(|filled| matches!(filled.marking, Marking::Undone));
+            |place: &mut Option<ReadBlock>| place.take_if(|filled| matches!(filled.marking, Marking::Undone));
         let (place, filled) =
             self.filled.iter_mut().enumerate().skip(1).find_map(|(i, place)| Some((i, unmarked(place)?)))?;
         self.marking += 1;
         Some((self.first_filled + place, filled))
     }
 
-    fn take_job(&mut self) -> Option<(usize, Job)> {
+    fn take_job(&mut self) -> Option<(usize, WorkItem)> {
         let number = self.first + self.slots.len() - self.queue.len();
         let job = self.queue.pop_front()?;
         self.running += 1;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::chunk::ChunkBytes;
 use super::pipeline::{Next, Pipeline, Work};
-use super::{Chunking, GROUP};
-use crate::GiveUp;
+use super::{Chunking, WORK_ITEM_BYTES};
+use crate::Cancel;
 use crate::engine::workers::Workers;
 use crate::error::Error;
 use crate::io::source::{FromRead, Source};
@@ -22,7 +22,7 @@ impl<W> Chunking<W> {
         S: Source + Send + 'static,
     {
         // To wake a thread takes longer than to do so little work.
-        let short = source.length().is_some_and(|length| length <= GROUP as u64);
+        let short = source.length().is_some_and(|length| length <= WORK_ITEM_BYTES as u64);
         let workers = if short { Workers::of_this_thread() } else { self.workers };
         let (source, work): (Box<dyn Source + Send>, Work<T>) = if self.notes.is_empty() {
             (Box::new(source), Box::new(self.work))
@@ -51,7 +51,7 @@ impl<W> Chunking<W> {
 }
 
 /// How long a call that was given up may go on waiting for input: well below the 100 ms that the design allows.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(20);
+pub(crate) const SOURCE_WAIT: Duration = Duration::from_millis(20);
 
 /// An input that is read as it is chunked. Made by [`Chunking::reader`] and [`Chunking::source`].
 ///
@@ -83,16 +83,16 @@ impl<T: Send + 'static> Reader<T> {
     /// # Errors
     ///
     /// What the source fails with, [`Error::Nar`] when this is to be a NAR and is none, and [`Error::Cancelled`] when
-    /// `give_up` says so. After an error comes [`Step::End`].
+    /// `is_cancelled` says so. After an error comes [`Step::End`].
     ///
     /// # Panics
     ///
     /// When the work on a chunk panics, with its message.
-    pub fn step(&mut self, give_up: GiveUp<'_>) -> Result<Step<T>, Error> {
+    pub fn step(&mut self, is_cancelled: Cancel<'_>) -> Result<Step<T>, Error> {
         let Some((pipeline, mut live)) = self.running.take() else { return Ok(Step::End) };
         let step = match live.as_deref_mut() {
-            Some(source) => step_live(&pipeline, source, give_up)?,
-            None => pipeline.results(give_up)?.map_or(Step::End, Step::Results),
+            Some(source) => step_live(&pipeline, source, is_cancelled)?,
+            None => pipeline.results(is_cancelled)?.map_or(Step::End, Step::Results),
         };
         if !matches!(step, Step::End) {
             self.running = Some((pipeline, live));
@@ -116,12 +116,12 @@ impl<T: Send + 'static> Reader<T> {
     /// # Panics
     ///
     /// When the work on a chunk panics, with its message.
-    pub fn next_results(&mut self, give_up: GiveUp<'_>) -> Result<Option<Vec<T>>, Error> {
+    pub fn next_results(&mut self, is_cancelled: Cancel<'_>) -> Result<Option<Vec<T>>, Error> {
         loop {
-            match self.step(give_up)? {
+            match self.step(is_cancelled)? {
                 Step::Results(results) => return Ok(Some(results)),
                 Step::End => return Ok(None),
-                Step::Waiting => self.wait(PATIENCE),
+                Step::Waiting => self.wait(SOURCE_WAIT),
             }
         }
     }
@@ -135,9 +135,9 @@ impl<T: Send + 'static> Reader<T> {
     /// # Panics
     ///
     /// When the work on a chunk panics, with its message.
-    pub fn all(mut self, give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
+    pub fn all(mut self, is_cancelled: Cancel<'_>) -> Result<Vec<T>, Error> {
         let mut all = Vec::new();
-        while let Some(results) = self.next_results(give_up)? {
+        while let Some(results) = self.next_results(is_cancelled)? {
             all.extend(results);
         }
         Ok(all)
@@ -147,10 +147,10 @@ impl<T: Send + 'static> Reader<T> {
 fn step_live<T: Send + 'static>(
     pipeline: &Pipeline<T>,
     source: &mut dyn Source,
-    give_up: GiveUp<'_>,
+    is_cancelled: Cancel<'_>,
 ) -> Result<Step<T>, Error> {
     loop {
-        match pipeline.next(true, !source.wait(Duration::ZERO), give_up)? {
+        match pipeline.next(true, !source.wait(Duration::ZERO), is_cancelled)? {
             Next::Results(results) => return Ok(Step::Results(results)),
             Next::End => return Ok(Step::End),
             Next::Feed => {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::cdc::Cutter;
-use crate::cdc::candidates::Marks;
+use crate::cdc::CdcParams;
+use crate::cdc::candidates::Candidates;
 
 /// What is marked at once, in bytes.
 const SEGMENT: usize = 256 << 10;
@@ -15,7 +15,7 @@ const MOST_AHEAD: usize = (8 << 20) / SEGMENT;
 /// The segments of an input.
 pub(super) struct Segments<'a> {
     data: &'a [u8],
-    cutter: &'a Cutter,
+    cutter: &'a CdcParams,
     state: Mutex<State>,
 }
 
@@ -24,11 +24,11 @@ struct State {
     at: usize,
     /// All before this one are scanned or marked, or somebody is at it.
     next: usize,
-    marked: BTreeMap<usize, Marks>,
+    marked: BTreeMap<usize, Candidates>,
 }
 
 impl<'a> Segments<'a> {
-    pub(super) const fn new(data: &'a [u8], cutter: &'a Cutter) -> Self {
+    pub(super) const fn new(data: &'a [u8], cutter: &'a CdcParams) -> Self {
         Self { data, cutter, state: Mutex::new(State { at: 0, next: 1, marked: BTreeMap::new() }) }
     }
 
@@ -43,14 +43,14 @@ impl<'a> Segments<'a> {
     }
 
     /// Tells that the scanner has come to a segment, and gives its marks if they are there.
-    pub(super) fn enter(&self, segment: usize) -> Option<Marks> {
+    pub(super) fn enter(&self, segment: usize) -> Option<Candidates> {
         let mut state = self.lock();
         state.at = segment;
         state.marked = state.marked.split_off(&segment);
         state.marked.remove(&segment)
     }
 
-    /// Marks a segment that the scanner will come to soon; false if there is none.
+    /// Candidates a segment that the scanner will come to soon; false if there is none.
     pub(super) fn mark(&self) -> bool {
         let mut state = self.lock();
         // The one behind the scanner's it reaches before it could be marked.

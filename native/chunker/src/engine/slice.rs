@@ -7,13 +7,13 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rayon::ThreadPool;
 
-use super::boundaries::Cuts;
+use super::boundaries::Boundaries;
 use super::chunk::ChunkBytes;
 use super::segments::Segments;
-use super::{Chunking, GROUP, NAP, STRETCH};
-use crate::GiveUp;
-use crate::cdc::candidates::Marks;
-use crate::engine::workers::{Helper, polite};
+use super::{CANCEL_POLL, Chunking, SCAN_STRETCH, WORK_ITEM_BYTES};
+use crate::Cancel;
+use crate::cdc::candidates::Candidates;
+use crate::engine::workers::{Helper, yield_to_other_threads};
 use crate::error::Error;
 use crate::nar::NarError;
 use crate::nar::annotations::{Notes, Scribe, with_notes};
@@ -24,54 +24,54 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `give_up` says so, and [`Error::Nar`] when this is to be a NAR and is none.
+    /// [`Error::Cancelled`] when `is_cancelled` says so, and [`Error::Nar`] when this is to be a NAR and is none.
     ///
     /// # Panics
     ///
     /// When the work on a chunk panics, with its message.
-    pub fn slice(&self, data: &[u8], give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
+    pub fn slice(&self, data: &[u8], is_cancelled: Cancel<'_>) -> Result<Vec<T>, Error> {
         if self.notes.is_empty() {
-            return self.bare_slice(data, give_up);
+            return self.bare_slice(data, is_cancelled);
         }
         let mut scribe = Scribe::new(self.notes);
-        let data = scribe.whole(data, give_up)?;
+        let data = scribe.whole(data, is_cancelled)?;
         let work = with_notes(scribe.notebook(), &self.work);
         let chunking =
             Chunking { cuts: self.cuts.clone(), workers: self.workers, work, notes: Notes::default() };
-        chunking.bare_slice(&data, give_up)
+        chunking.bare_slice(&data, is_cancelled)
     }
 
-    fn bare_slice(&self, data: &[u8], give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
+    fn bare_slice(&self, data: &[u8], is_cancelled: Cancel<'_>) -> Result<Vec<T>, Error> {
         match self.workers.pool() {
-            Some(pool) if data.len() > 2 * GROUP => self.shared(pool, data, give_up),
+            Some(pool) if data.len() > 2 * WORK_ITEM_BYTES => self.shared(pool, data, is_cancelled),
             _ => {
                 let mut results = Vec::new();
                 for range in Ranges::new(self.cuts.clone(), data, None) {
                     let range = range?;
                     // Asking costs little beside a chunk of usual size, but not beside one of 64 bytes.
-                    if range.start / GROUP != range.end / GROUP && give_up() {
+                    if range.start / WORK_ITEM_BYTES != range.end / WORK_ITEM_BYTES && is_cancelled() {
                         return Err(Error::Cancelled);
                     }
-                    results.push(self.run(data, range, give_up));
+                    results.push(self.run(data, range, is_cancelled));
                 }
                 Ok(results)
             }
         }
     }
 
-    fn run(&self, data: &[u8], range: Range<usize>, give_up: GiveUp<'_>) -> T {
+    fn run(&self, data: &[u8], range: Range<usize>, is_cancelled: Cancel<'_>) -> T {
         (self.work)(&ChunkBytes {
             offset: range.start as u64,
             length: range.len(),
             slices: &[&data[range]],
-            give_up,
+            is_cancelled,
             note: None,
         })
     }
 
     /// All threads do the same: whoever finds the scanner free, and few groups of chunks waiting to be worked on, scans
     /// the next group; everybody else works on one, or, if there is none, marks what will be scanned next.
-    fn shared(&self, pool: &ThreadPool, data: &[u8], give_up: GiveUp<'_>) -> Result<Vec<T>, Error> {
+    fn shared(&self, pool: &ThreadPool, data: &[u8], is_cancelled: Cancel<'_>) -> Result<Vec<T>, Error> {
         let segments = Segments::new(data, self.cuts.cutter());
         let ranges = Ranges::new(self.cuts.clone(), data, Some(&segments));
         let board = Board {
@@ -86,8 +86,8 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
             scanned: Condvar::new(),
             stopped: AtomicBool::new(false),
         };
-        let run = |(place, group): Group, give_up: GiveUp<'_>| {
-            let results = group.into_iter().map(|range| self.run(data, range, give_up)).collect();
+        let run = |(place, group): Group, is_cancelled: Cancel<'_>| {
+            let results = group.into_iter().map(|range| self.run(data, range, is_cancelled)).collect();
             board.lock().results[place] = results;
         };
         let help = |helper: &Helper| {
@@ -95,9 +95,9 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
             // The caller's own question is not for other threads.
             let stopped = || board.stopped.load(Ordering::Relaxed);
             loop {
-                polite();
+                yield_to_other_threads();
                 let mut state = board.lock();
-                let rests = helper.is_superfluous() || stopped();
+                let rests = helper.over_budget() || stopped();
                 match if rests { Turn::Rest } else { state.turn() } {
                     Turn::Scan(ranges) => board.scan(state, ranges),
                     Turn::Run(group) => {
@@ -113,11 +113,11 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
             }
         };
         pool.in_place_scope(|scope| {
-            let _present = self.workers.attend();
+            let _present = self.workers.enter();
             let _stop = StopIfPanicking(&board.stopped);
             loop {
                 // After a helper's panic, which the scope passes on when all have left, the result does not matter.
-                if give_up() || board.stopped.load(Ordering::Relaxed) {
+                if is_cancelled() || board.stopped.load(Ordering::Relaxed) {
                     board.stopped.store(true, Ordering::Relaxed);
                     return Err(Error::Cancelled);
                 }
@@ -128,7 +128,7 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
                 }
                 if state.helpers < self.workers.most_helpers()
                     && state.ranges.is_some()
-                    && let Some(helper) = self.workers.recruit()
+                    && let Some(helper) = self.workers.request_helper()
                 {
                     state.helpers += 1;
                     let help = &help;
@@ -138,7 +138,7 @@ impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
                     Turn::Scan(ranges) => board.scan(state, ranges),
                     Turn::Run(group) => {
                         drop(state);
-                        run(group, give_up);
+                        run(group, is_cancelled);
                     }
                     Turn::Wait => board.mark_or_wait(state, &segments),
                     Turn::Rest => return Ok(()),
@@ -210,7 +210,7 @@ impl<'a, T> Board<'a, T> {
             };
             bytes += range.len();
             group.push(range);
-            if bytes >= GROUP {
+            if bytes >= WORK_ITEM_BYTES {
                 break Ok(true);
             }
         };
@@ -229,13 +229,13 @@ impl<'a, T> Board<'a, T> {
         self.scanned.notify_all();
     }
 
-    /// Marks what the thread that scans will come to; if all is marked, waits for it, but no longer than a nap.
+    /// Candidates what the thread that scans will come to; if all is marked, waits for it, but no longer than a nap.
     fn mark_or_wait(&self, state: MutexGuard<'_, State<'a, T>>, segments: &Segments<'_>) {
         drop(state);
         if !segments.mark() {
             let state = self.lock();
             if state.scanning && state.queue.is_empty() {
-                drop(self.scanned.wait_timeout(state, NAP));
+                drop(self.scanned.wait_timeout(state, CANCEL_POLL));
             }
         }
     }
@@ -260,7 +260,7 @@ impl<'a, T> State<'a, T> {
 
 /// The chunks of `data`, one after the other.
 struct Ranges<'a> {
-    cuts: Cuts,
+    cuts: Boundaries,
     data: &'a [u8],
     /// How far the scanner is, which may be further than the last cut.
     scanned: usize,
@@ -268,7 +268,7 @@ struct Ranges<'a> {
     offset: usize,
     segments: Option<&'a Segments<'a>>,
     /// The segment that was entered last, and its marks if they are known.
-    marks: Option<(usize, Option<Marks>)>,
+    marks: Option<(usize, Option<Candidates>)>,
 }
 
 impl Iterator for Ranges<'_> {
@@ -285,7 +285,7 @@ impl Iterator for Ranges<'_> {
 }
 
 impl<'a> Ranges<'a> {
-    const fn new(cuts: Cuts, data: &'a [u8], segments: Option<&'a Segments<'a>>) -> Self {
+    const fn new(cuts: Boundaries, data: &'a [u8], segments: Option<&'a Segments<'a>>) -> Self {
         Self { cuts, data, scanned: 0, offset: 0, segments, marks: None }
     }
 
@@ -293,7 +293,7 @@ impl<'a> Ranges<'a> {
     fn scan(&mut self) -> Result<Option<usize>, NarError> {
         loop {
             let (end, start) = self.stretch();
-            let ahead = self.marks.as_ref().and_then(|(_, marks)| marks.as_ref()).map(Marks::ahead);
+            let ahead = self.marks.as_ref().and_then(|(_, marks)| marks.as_ref()).map(Candidates::ahead);
             let ahead = ahead.map(|ahead| ahead.behind(self.scanned - start));
             if let Some(cut) = self.cuts.feed(&self.data[self.scanned..end], ahead)? {
                 self.scanned += cut.consumed;
@@ -303,7 +303,7 @@ impl<'a> Ranges<'a> {
             if end == self.data.len() {
                 return self.cuts.finish();
             }
-            polite();
+            yield_to_other_threads();
         }
     }
 
@@ -318,7 +318,7 @@ impl<'a> Ranges<'a> {
         let marked = self.marks.as_ref().is_some_and(|(_, marks)| marks.is_some());
         let end = Segments::start(segment + 1);
         // With marks, a whole segment costs less than a stretch.
-        let end = if marked { end } else { end.min(self.scanned + STRETCH) };
+        let end = if marked { end } else { end.min(self.scanned + SCAN_STRETCH) };
         (end.min(self.data.len()), Segments::start(segment))
     }
 }

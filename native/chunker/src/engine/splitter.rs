@@ -5,17 +5,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::boundaries::Cuts;
-use super::work_item::{Job, Part};
-use super::{GROUP, STRETCH};
-use crate::cdc::candidates::Marks;
-use crate::engine::workers::polite;
+use super::boundaries::Boundaries;
+use super::work_item::{Part, WorkItem};
+use super::{SCAN_STRETCH, WORK_ITEM_BYTES};
+use crate::cdc::candidates::Candidates;
+use crate::engine::workers::yield_to_other_threads;
 use crate::error::Error;
-use crate::io::buffer_pool::{BLOCK, Block};
+use crate::io::buffer_pool::{BLOCK_SIZE, Block};
 use crate::nar::NarError;
 
-pub(super) struct Front {
-    finder: Cuts,
+pub(super) struct Splitter {
+    finder: Boundaries,
     /// The block that is being filled, and how far.
     open: Option<(Block, usize)>,
     /// What is left of closed blocks: the beginning of the chunk that the scanner is in.
@@ -26,8 +26,8 @@ pub(super) struct Front {
     offset: u64,
 }
 
-impl Front {
-    pub(super) fn new(finder: Cuts) -> Self {
+impl Splitter {
+    pub(super) fn new(finder: Boundaries) -> Self {
         Self { finder, open: None, rest: VecDeque::new(), cuts: Vec::new(), offset: 0 }
     }
 
@@ -46,8 +46,8 @@ impl Front {
         &mut self,
         block: Block,
         count: usize,
-        marks: Option<&Marks>,
-    ) -> Result<Vec<Job>, NarError> {
+        marks: Option<&Candidates>,
+    ) -> Result<Vec<WorkItem>, NarError> {
         self.scan(block, 0, count, marks)?;
         Ok(self.close())
     }
@@ -58,25 +58,31 @@ impl Front {
         &mut self,
         prompt: bool,
         fill: impl FnOnce(&mut [u8]) -> Result<usize, Error>,
-    ) -> Result<(Vec<Job>, usize), Error> {
+    ) -> Result<(Vec<WorkItem>, usize), Error> {
         let (mut block, filled) = self.open.take().expect("a block was opened");
         let count = fill(&mut block[filled..])?;
         let end = filled + count;
         self.scan(block, filled, end, None)?;
-        let full = end == BLOCK || (prompt && !self.cuts.is_empty());
+        let full = end == BLOCK_SIZE || (prompt && !self.cuts.is_empty());
         Ok((if full { self.close() } else { Vec::new() }, count))
     }
 
     /// Ends the input.
-    pub(super) fn end(&mut self) -> Result<Vec<Job>, NarError> {
+    pub(super) fn end(&mut self) -> Result<Vec<WorkItem>, NarError> {
         self.cuts.extend(self.finder.finish()?);
         Ok(self.close())
     }
 
     /// Scans what is new in the block, which is then the open one.
-    fn scan(&mut self, block: Block, from: usize, end: usize, marks: Option<&Marks>) -> Result<(), NarError> {
+    fn scan(
+        &mut self,
+        block: Block,
+        from: usize,
+        end: usize,
+        marks: Option<&Candidates>,
+    ) -> Result<(), NarError> {
         // With marks, a whole block costs less than a stretch.
-        let at_once = if marks.is_some() { BLOCK } else { STRETCH };
+        let at_once = if marks.is_some() { BLOCK_SIZE } else { SCAN_STRETCH };
         let mut done = from;
         while done < end {
             let stretch_end = end.min(done + at_once);
@@ -88,7 +94,7 @@ impl Front {
             }
             done = stretch_end;
             if done < end {
-                polite();
+                yield_to_other_threads();
             }
         }
         self.open = Some((block, end));
@@ -96,7 +102,7 @@ impl Front {
     }
 
     /// Closes the open block and makes jobs of the chunks that end in it.
-    fn close(&mut self) -> Vec<Job> {
+    fn close(&mut self) -> Vec<WorkItem> {
         if let Some((block, filled)) = self.open.take() {
             self.rest.push_back(Part { block: Arc::new(block), range: 0..filled });
         }
@@ -108,9 +114,9 @@ impl Front {
         for (i, length) in cuts.into_iter().enumerate() {
             lengths.push(length);
             bytes += length;
-            if bytes >= GROUP || i + 1 == last {
+            if bytes >= WORK_ITEM_BYTES || i + 1 == last {
                 let parts = self.split_off(bytes);
-                jobs.push(Job { offset: self.offset, lengths: std::mem::take(&mut lengths), parts });
+                jobs.push(WorkItem { offset: self.offset, lengths: std::mem::take(&mut lengths), parts });
                 self.offset += bytes as u64;
                 bytes = 0;
             }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::chunk::ChunkBytes;
-use crate::GiveUp;
+use crate::Cancel;
 use crate::io::buffer_pool::Block;
 
 /// A part of a block that jobs share. When the last of them is done, the block is filled anew.
@@ -16,7 +16,7 @@ pub(super) struct Part {
 
 /// Chunks that follow each other.
 #[derive(Debug)]
-pub(super) struct Job {
+pub(super) struct WorkItem {
     /// Where the first one begins, in bytes from the start of the input.
     pub(super) offset: u64,
     pub(super) lengths: Vec<usize>,
@@ -24,14 +24,14 @@ pub(super) struct Job {
     pub(super) parts: Vec<Part>,
 }
 
-impl Job {
+impl WorkItem {
     /// The bytes of all its chunks.
     pub(super) fn bytes(&self) -> usize {
         self.lengths.iter().sum()
     }
 
     /// Calls `work` for each chunk.
-    pub(super) fn run<T>(&self, work: &dyn Fn(&ChunkBytes<'_>) -> T, give_up: GiveUp<'_>) -> Vec<T> {
+    pub(super) fn run<T>(&self, work: &dyn Fn(&ChunkBytes<'_>) -> T, is_cancelled: Cancel<'_>) -> Vec<T> {
         let mut bytes = self.parts.iter().map(|part| &part.block[part.range.clone()]);
         let mut current: &[u8] = &[];
         let mut slices = Vec::new();
@@ -49,7 +49,7 @@ impl Job {
                 current = rest;
                 missing -= slice.len();
             }
-            results.push(work(&ChunkBytes { offset, length, slices: &slices, give_up, note: None }));
+            results.push(work(&ChunkBytes { offset, length, slices: &slices, is_cancelled, note: None }));
             offset += length as u64;
         }
         results

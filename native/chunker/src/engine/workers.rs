@@ -116,26 +116,26 @@ impl Workers {
 
     /// Counts the calling thread among those at work until what this gives is dropped. To be held by a call that may ask
     /// for helpers, while it works.
-    pub(crate) fn attend(&self) -> Option<Present> {
+    pub(crate) fn enter(&self) -> Option<Permit> {
         let pool = self.pool?;
         pool.busy.fetch_add(1, Ordering::Relaxed);
-        Some(Present(pool))
+        Some(Permit(pool))
     }
 
     /// A thread of the pool that is free; `None` if there is none. What is then given to the pool begins at once.
-    pub(crate) fn recruit(&self) -> Option<Helper> {
+    pub(crate) fn request_helper(&self) -> Option<Helper> {
         let pool = self.pool?;
         let one_more = |busy: usize| (busy < pool.size()).then_some(busy + 1);
         pool.busy.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
-        Some(Helper(Present(pool)))
+        Some(Helper(Permit(pool)))
     }
 }
 
 /// A thread that is at work. To be dropped when it is done.
 #[derive(Debug)]
-pub(crate) struct Present(&'static Pool);
+pub(crate) struct Permit(&'static Pool);
 
-impl Drop for Present {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.0.busy.fetch_sub(1, Ordering::Relaxed);
     }
@@ -143,7 +143,7 @@ impl Drop for Present {
 
 /// A thread of the pool that is spoken for. To be dropped when it is done.
 #[derive(Debug)]
-pub(crate) struct Helper(Present);
+pub(crate) struct Helper(Permit);
 
 impl Helper {
     pub(crate) fn pool(&self) -> &'static ThreadPool {
@@ -151,7 +151,7 @@ impl Helper {
     }
 
     /// Whether more callers have come meanwhile, so that a core does not lack work and this helper is one too many.
-    pub(crate) fn is_superfluous(&self) -> bool {
+    pub(crate) fn over_budget(&self) -> bool {
         let pool = self.0.0;
         pool.busy.load(Ordering::Relaxed) > pool.size()
     }
@@ -163,7 +163,7 @@ impl Helper {
 /// before they sleep, and yield a hundred times meanwhile; if they share a core with a thread that does not yield, each of
 /// those yields costs them what the system lets that thread run, and a process that should wake then wakes tens of
 /// milliseconds late.
-pub fn polite() {
+pub fn yield_to_other_threads() {
     thread_local! {
         static NEXT: Cell<Option<Instant>> = const { Cell::new(None) };
         /// How many times in a row nobody took the core.

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{Algorithm, Digest, Hasher};
-use crate::GiveUp;
-use crate::engine::PATIENCE;
+use crate::Cancel;
+use crate::engine::SOURCE_WAIT;
 use crate::engine::workers::Workers;
 use crate::error::Error;
 use crate::io::source::Source;
@@ -16,30 +16,30 @@ use crate::io::source::Source;
 /// them.
 ///
 /// ```
-/// use chunker::cdc::{Cutter, Options};
+/// use chunker::cdc::{CdcParams, Options};
 /// use chunker::engine::{Chunk, Chunking};
-/// use chunker::hash::{Algorithm, Whole};
+/// use chunker::hash::{Algorithm, HashingReader};
 /// use chunker::io::source::FromRead;
 /// use chunker::engine::workers::Workers;
 ///
 /// let algorithm = Algorithm::ALL[0];
-/// let cutter = Cutter::new(&Options::default())?;
+/// let cutter = CdcParams::new(&Options::default())?;
 /// let chunking = Chunking::new(cutter, Workers::of_this_thread(), Chunk::hashed(algorithm));
-/// let (source, whole) = Whole::new(FromRead(&b"hello"[..]), algorithm);
+/// let (source, whole) = HashingReader::new(FromRead(&b"hello"[..]), algorithm);
 /// let chunks = chunking.source(source).all(&|| false)?;
 /// // There is one chunk, and it is all of the input.
 /// assert_eq!(whole(), Some(chunks[0].hash));
 /// # Ok::<(), chunker::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Whole<S> {
+pub struct HashingReader<S> {
     source: S,
     /// `None` after the end.
     hasher: Option<Hasher>,
     digest: Arc<Mutex<Option<Digest>>>,
 }
 
-impl<S> Whole<S> {
+impl<S> HashingReader<S> {
     /// The source, and what gives the digest when all of it was read, `None` before.
     pub fn new(
         source: S,
@@ -52,7 +52,7 @@ impl<S> Whole<S> {
     }
 }
 
-impl<S: Source> Source for Whole<S> {
+impl<S: Source> Source for HashingReader<S> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error> {
         let count = self.source.read(buffer)?;
         match (count, &mut self.hasher) {
@@ -86,16 +86,16 @@ impl Algorithm {
     ///
     /// # Errors
     ///
-    /// What `work` fails with, and [`Error::Cancelled`] when `give_up` says so.
+    /// What `work` fails with, and [`Error::Cancelled`] when `is_cancelled` says so.
     pub fn hash_beside<T>(
         self,
         data: &[u8],
         workers: Workers,
-        give_up: GiveUp<'_>,
+        is_cancelled: Cancel<'_>,
         work: impl FnOnce(Workers) -> Result<T, Error>,
     ) -> Result<(T, Digest), Error> {
-        let Some(helper) = workers.recruit() else {
-            return Ok((work(workers)?, self.hash_or_give_up(data, give_up)?));
+        let Some(helper) = workers.request_helper() else {
+            return Ok((work(workers)?, self.hash_cancellable(data, is_cancelled)?));
         };
         let stopped = AtomicBool::new(false);
         let (sender, receiver) = sync_channel(1);
@@ -103,17 +103,17 @@ impl Algorithm {
             let stopped = &stopped;
             scope.spawn(move |_| {
                 // Nobody waits for it any more if this cannot be sent.
-                let _ = sender.send(self.hash_or_give_up(data, &|| stopped.load(Ordering::Relaxed)));
+                let _ = sender.send(self.hash_cancellable(data, &|| stopped.load(Ordering::Relaxed)));
                 drop(helper);
             });
             // Whatever becomes of the work, the scope waits for the thread.
             let _stop = Stop(stopped);
             let result = work(workers.but_one())?;
             loop {
-                if give_up() {
+                if is_cancelled() {
                     return Err(Error::Cancelled);
                 }
-                match receiver.recv_timeout(PATIENCE) {
+                match receiver.recv_timeout(SOURCE_WAIT) {
                     Ok(digest) => return Ok((result, digest?)),
                     Err(RecvTimeoutError::Timeout) => {}
                     // The thread panicked, which the scope passes on.

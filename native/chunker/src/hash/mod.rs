@@ -3,17 +3,17 @@
 mod hashing_reader;
 pub mod nix_base32;
 
-pub use hashing_reader::Whole;
+pub use hashing_reader::HashingReader;
 
 use std::fmt;
 
 #[cfg(feature = "sha256")]
 use sha2::Digest as _;
 
-use crate::GiveUp;
+use crate::Cancel;
 use crate::cpu;
-use crate::engine::PATIENCE;
-use crate::engine::workers::polite;
+use crate::engine::SOURCE_WAIT;
+use crate::engine::workers::yield_to_other_threads;
 use crate::error::Error;
 use crate::io::aligned_buffer::Buffer;
 use crate::io::source::Source;
@@ -22,7 +22,7 @@ use crate::io::source::Source;
 compile_error!("a hash function is needed: turn on the feature blake3 or sha256");
 
 /// What is hashed at a stretch, in bytes, before other threads may have the core: less than twenty microseconds' work.
-const STRETCH: usize = 32 << 10;
+const HASH_STRETCH: usize = 32 << 10;
 
 /// A digest of 32 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -93,17 +93,17 @@ impl Algorithm {
         match (self, slices) {
             // In one piece: that saves making a hasher, which counts for small inputs.
             #[cfg(feature = "blake3")]
-            (Self::Blake3, [data]) if data.len() <= STRETCH => Digest(blake3::hash(data).into()),
+            (Self::Blake3, [data]) if data.len() <= HASH_STRETCH => Digest(blake3::hash(data).into()),
             _ => {
                 let mut hasher = Hasher::new(self);
-                let mut left = STRETCH;
+                let mut left = HASH_STRETCH;
                 for &(mut slice) in slices {
                     // Counted along the input: BLAKE3 goes about it in powers of two from its start on.
                     while slice.len() >= left {
                         let (stretch, rest) = slice.split_at(left);
                         hasher.update(stretch);
-                        polite();
-                        (slice, left) = (rest, STRETCH);
+                        yield_to_other_threads();
+                        (slice, left) = (rest, HASH_STRETCH);
                     }
                     hasher.update(slice);
                     left -= slice.len();
@@ -117,11 +117,11 @@ impl Algorithm {
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `give_up` says so, and nothing else.
-    pub fn hash_or_give_up(self, data: &[u8], give_up: GiveUp<'_>) -> Result<Digest, Error> {
+    /// [`Error::Cancelled`] when `is_cancelled` says so, and nothing else.
+    pub fn hash_cancellable(self, data: &[u8], is_cancelled: Cancel<'_>) -> Result<Digest, Error> {
         let mut hasher = Hasher::new(self);
-        for piece in data.chunks(STRETCH) {
-            if give_up() {
+        for piece in data.chunks(HASH_STRETCH) {
+            if is_cancelled() {
                 return Err(Error::Cancelled);
             }
             hasher.update(piece);
@@ -133,19 +133,19 @@ impl Algorithm {
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `give_up` says so, and what reading fails with.
-    pub fn hash_source(self, mut source: impl Source, give_up: GiveUp<'_>) -> Result<Digest, Error> {
+    /// [`Error::Cancelled`] when `is_cancelled` says so, and what reading fails with.
+    pub fn hash_source(self, mut source: impl Source, is_cancelled: Cancel<'_>) -> Result<Digest, Error> {
         let mut hasher = Hasher::new(self);
         let mut buffer = Buffer::new(1 << 20);
         loop {
-            if give_up() {
+            if is_cancelled() {
                 return Err(Error::Cancelled);
             }
             match source.read(&mut buffer)? {
                 Some(0) => return Ok(hasher.finish()),
                 Some(count) => hasher.update(&buffer[..count]),
                 None => {
-                    source.wait(PATIENCE);
+                    source.wait(SOURCE_WAIT);
                 }
             }
         }
@@ -280,7 +280,7 @@ mod tests {
                 assert_eq!(algorithm.hash_slices(&slices), whole);
             }
             assert_eq!(algorithm.hash_source(FromRead(&data[..]), &|| false).unwrap(), whole);
-            let (mut source, tell) = Whole::new(FromRead(&data[..]), algorithm);
+            let (mut source, tell) = HashingReader::new(FromRead(&data[..]), algorithm);
             let mut buffer = vec![0; 1_000_003];
             while source.read(&mut buffer).unwrap() != Some(0) {
                 assert_eq!(tell(), None);
@@ -288,7 +288,8 @@ mod tests {
             assert_eq!(tell(), Some(whole));
             for threads in 1..=2 {
                 let workers = Workers::shared(threads, 2).unwrap();
-                let beside = |give_up: GiveUp<'_>| algorithm.hash_beside(&data, workers, give_up, |_| Ok(7));
+                let beside =
+                    |is_cancelled: Cancel<'_>| algorithm.hash_beside(&data, workers, is_cancelled, |_| Ok(7));
                 assert_eq!(beside(&|| false).unwrap(), (7, whole));
                 assert_eq!(beside(&|| true).unwrap_err().code(), "cancelled");
                 let failing = |_| Err::<(), _>(Error::Disabled { name: "it" });
@@ -296,8 +297,8 @@ mod tests {
                 assert_eq!(failed.unwrap_err().code(), "codec_disabled");
             }
             assert_eq!(algorithm.hash_source(FromRead(&data[..]), &|| true).unwrap_err().code(), "cancelled");
-            assert_eq!(algorithm.hash_or_give_up(&data, &|| false).unwrap(), whole);
-            assert_eq!(algorithm.hash_or_give_up(&data, &|| true).unwrap_err().code(), "cancelled");
+            assert_eq!(algorithm.hash_cancellable(&data, &|| false).unwrap(), whole);
+            assert_eq!(algorithm.hash_cancellable(&data, &|| true).unwrap_err().code(), "cancelled");
         }
     }
 

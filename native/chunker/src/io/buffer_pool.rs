@@ -9,10 +9,10 @@ use crate::io::aligned_buffer::Buffer;
 
 /// The size of a block. Small enough that what was read is still in the core's own cache when it is scanned, large enough
 /// that calls and locks do not count.
-pub(crate) const BLOCK: usize = 256 << 10;
+pub(crate) const BLOCK_SIZE: usize = 256 << 10;
 
 /// How many blocks are kept while nothing is chunked: what one call with default options uses.
-const MOST_SPARE: usize = (10 << 20) / BLOCK;
+const MOST_SPARE: usize = (10 << 20) / BLOCK_SIZE;
 
 static SPARE: Mutex<Vec<Block>> = Mutex::new(Vec::new());
 
@@ -42,7 +42,7 @@ impl Blocks {
         }
         self.unmade = self.unmade.checked_sub(1)?;
         let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Some(spare.unwrap_or_else(|| Buffer::new(BLOCK)))
+        Some(spare.unwrap_or_else(|| Buffer::new(BLOCK_SIZE)))
     }
 
     /// Takes blocks back whose content has been worked on.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::parser::{Event, Kind, Parser};
 use super::path::{EntryPath, Paths};
 use super::references::{LENGTH, Normalizer, Reference, Replaced};
-use crate::GiveUp;
+use crate::Cancel;
 use crate::engine::ChunkBytes;
 use crate::error::Error;
 use crate::io::source::Source;
@@ -204,10 +204,14 @@ impl Scribe {
     }
 
     /// All of an input that is in memory.
-    pub(crate) fn whole<'a>(&mut self, data: &'a [u8], give_up: GiveUp<'_>) -> Result<Cow<'a, [u8]>, Error> {
+    pub(crate) fn whole<'a>(
+        &mut self,
+        data: &'a [u8],
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Cow<'a, [u8]>, Error> {
         let mut normalized = Vec::with_capacity(if self.normalizer.is_some() { data.len() } else { 0 });
         for piece in data.chunks(AT_ONCE) {
-            if give_up() {
+            if is_cancelled() {
                 return Err(Error::Cancelled);
             }
             if let Cow::Owned(bytes) = self.feed(piece) {

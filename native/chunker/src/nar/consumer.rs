@@ -1,7 +1,7 @@
 //! Finding something out about a NAR, wherever it comes from.
 
-use crate::GiveUp;
-use crate::engine::PATIENCE;
+use crate::Cancel;
+use crate::engine::SOURCE_WAIT;
 use crate::error::Error;
 use crate::io::aligned_buffer::Buffer;
 use crate::io::source::Source;
@@ -12,7 +12,7 @@ const BLOCK: usize = 256 << 10;
 /// Something that comes of reading a NAR.
 ///
 /// Each reading parses what it is fed, so that the answer is always one about a valid archive, up to where it has read.
-pub trait Reading {
+pub trait NarConsumer {
     /// What comes of it.
     type Output;
 
@@ -50,9 +50,13 @@ pub trait Reading {
 ///
 /// # Errors
 ///
-/// Those of the reading, and [`Error::Cancelled`] when `give_up` says so.
-pub fn read_slice<R: Reading>(mut reading: R, data: &[u8], give_up: GiveUp<'_>) -> Result<R::Output, Error> {
-    feed(&mut reading, data, give_up)?;
+/// Those of the reading, and [`Error::Cancelled`] when `is_cancelled` says so.
+pub fn read_slice<R: NarConsumer>(
+    mut reading: R,
+    data: &[u8],
+    is_cancelled: Cancel<'_>,
+) -> Result<R::Output, Error> {
+    feed(&mut reading, data, is_cancelled)?;
     reading.finish()
 }
 
@@ -60,10 +64,10 @@ pub fn read_slice<R: Reading>(mut reading: R, data: &[u8], give_up: GiveUp<'_>) 
 ///
 /// # Errors
 ///
-/// Those of the reading, and [`Error::Cancelled`] when `give_up` says so.
-pub fn feed(reading: &mut impl Reading, mut piece: &[u8], give_up: GiveUp<'_>) -> Result<(), Error> {
+/// Those of the reading, and [`Error::Cancelled`] when `is_cancelled` says so.
+pub fn feed(reading: &mut impl NarConsumer, mut piece: &[u8], is_cancelled: Cancel<'_>) -> Result<(), Error> {
     while !piece.is_empty() && !reading.is_done() {
-        if give_up() {
+        if is_cancelled() {
             return Err(Error::Cancelled);
         }
         let skipped = reading.skippable().min(piece.len() as u64);
@@ -80,14 +84,14 @@ pub fn feed(reading: &mut impl Reading, mut piece: &[u8], give_up: GiveUp<'_>) -
 ///
 /// # Errors
 ///
-/// Those of the reading and of the source, and [`Error::Cancelled`] when `give_up` says so.
-pub fn read_source<R: Reading>(
+/// Those of the reading and of the source, and [`Error::Cancelled`] when `is_cancelled` says so.
+pub fn read_source<R: NarConsumer>(
     mut reading: R,
     mut source: impl Source,
-    give_up: GiveUp<'_>,
+    is_cancelled: Cancel<'_>,
 ) -> Result<R::Output, Error> {
-    while step(&mut reading, &mut source, give_up)? == Step::Waiting {
-        source.wait(PATIENCE);
+    while step(&mut reading, &mut source, is_cancelled)? == Step::Waiting {
+        source.wait(SOURCE_WAIT);
     }
     reading.finish()
 }
@@ -105,15 +109,15 @@ pub enum Step {
 ///
 /// # Errors
 ///
-/// Those of the reading and of the source, and [`Error::Cancelled`] when `give_up` says so.
+/// Those of the reading and of the source, and [`Error::Cancelled`] when `is_cancelled` says so.
 pub fn step(
-    reading: &mut impl Reading,
+    reading: &mut impl NarConsumer,
     source: &mut impl Source,
-    give_up: GiveUp<'_>,
+    is_cancelled: Cancel<'_>,
 ) -> Result<Step, Error> {
     let mut buffer = Buffer::new(BLOCK);
     while !reading.is_done() {
-        if give_up() {
+        if is_cancelled() {
             return Err(Error::Cancelled);
         }
         let skippable = reading.skippable();

@@ -1,6 +1,6 @@
 //! The digest of a NAR, which names the tree in it.
 
-use super::consumer::Reading;
+use super::consumer::NarConsumer;
 use super::parser::Parser;
 use crate::error::Error;
 use crate::hash::{Algorithm, Digest, Hasher};
@@ -20,7 +20,7 @@ impl Hash {
     }
 }
 
-impl Reading for Hash {
+impl NarConsumer for Hash {
     type Output = Digest;
 
     fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 //! What is in a NAR.
 
-use super::consumer::Reading;
+use super::consumer::NarConsumer;
 use super::parser::{Event, Kind, Parser};
 use super::path::{EntryPath, Paths};
 use crate::error::Error;
@@ -32,7 +32,7 @@ impl List {
     }
 }
 
-impl Reading for List {
+impl NarConsumer for List {
     type Output = Vec<Entry>;
 
     fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::consumer::Reading;
+use super::consumer::NarConsumer;
 use super::parser::{Event, Kind, Parser};
 use crate::error::Error;
 
@@ -26,7 +26,7 @@ impl Listing {
     }
 }
 
-impl Reading for Listing {
+impl NarConsumer for Listing {
     type Output = Vec<u8>;
 
     fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {

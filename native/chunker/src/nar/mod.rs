@@ -1,7 +1,7 @@
 //! Nix archives (NARs): the format in which Nix packs a file system tree, with nothing in it that differs between machines.
 //!
 //! * [`Parser`] reads one strictly, fed with pieces of any size, and tells what is in it as [`Event`]s.
-//! * [`List`], [`Listing`], [`struct@Hash`], [`ReadFile`] and [`Restore`] are [`Reading`]s: what comes of reading a NAR.
+//! * [`List`], [`Listing`], [`struct@Hash`], [`ReadFile`] and [`Restore`] are [`NarConsumer`]s: what comes of reading a NAR.
 //!   [`read_slice`] and [`read_source`] carry them out.
 //! * [`is_nar`] and [`is_nar_source`] tell whether something is one.
 //! * [`Dump`] writes one, as a source of bytes; [`dump_file`] writes it to a file.
@@ -64,7 +64,7 @@ mod staging;
 mod validate;
 mod wire;
 
-pub use consumer::{Reading, Step, feed, read_slice, read_source, step};
+pub use consumer::{NarConsumer, Step, feed, read_slice, read_source, step};
 #[cfg(unix)]
 pub use dump::{Dump, dump_file};
 pub use error::{NarError, Rule};

@@ -3,7 +3,7 @@
 use std::io::{Error as OsError, ErrorKind};
 use std::path::PathBuf;
 
-use super::consumer::Reading;
+use super::consumer::NarConsumer;
 use super::parser::{Event, Kind, Parser};
 use crate::error::{Error, IoError};
 use crate::io::output_buffer::{OutOfMemory, OutputBuffer};
@@ -54,7 +54,7 @@ fn refused(path: &[u8], source: OsError) -> Error {
     IoError { path: Some(path), source }.into()
 }
 
-impl<B: OutputBuffer> Reading for ReadFile<B> {
+impl<B: OutputBuffer> NarConsumer for ReadFile<B> {
     type Output = B;
 
     /// # Errors

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 
 use super::error::{NarError, Rule};
 use super::parser::{Event, Kind, Node, Parser};
-use crate::cdc::{Ahead, Cut, Cutter, Options, Scanner};
+use crate::cdc::{CdcParams, Cut, Options, Scanner, Window};
 use crate::error::OptionsError;
 
 /// How to chunk a NAR. Sizes are in bytes.
@@ -29,7 +29,7 @@ use crate::error::OptionsError;
 pub struct Config {
     /// The sizes and the keys of the chunks.
     pub options: Options,
-    /// Cuts are forced at both ends of files of at least this size. At least `min_size`; twice `avg_size` if `None`: a forced
+    /// Boundaries are forced at both ends of files of at least this size. At least `min_size`; twice `avg_size` if `None`: a forced
     /// cut makes a chunk more, and around smaller files it saves less than a smaller average would.
     pub min_entry_size: Option<u64>,
     /// Any other cut moves back to where the last file or directory ended if that is less than this many bytes before it, and
@@ -131,7 +131,7 @@ impl NarScanner {
     ///
     /// The first option that is outside its range.
     pub fn new(config: &Config) -> Result<Self, OptionsError> {
-        let cutter = Cutter::new(&config.options)?;
+        let cutter = CdcParams::new(&config.options)?;
         let Options { min_size, avg_size, .. } = config.options;
         let min_entry_size = config.min_entry_size.unwrap_or(2 * avg_size);
         if min_entry_size < min_size {
@@ -172,14 +172,14 @@ impl NarScanner {
     /// [`NarError`] where the input breaks a rule, perhaps before the last cuts in front of that place have been given. All
     /// later calls give that error too.
     pub fn feed(&mut self, piece: &[u8]) -> Result<Option<Cut>, NarError> {
-        self.feed_ahead(piece, None)
+        self.feed_in_window(piece, None)
     }
 
     /// [`feed`](Self::feed), which need not scan all of the piece if the marks in it are known already.
-    pub(crate) fn feed_ahead(
+    pub(crate) fn feed_in_window(
         &mut self,
         piece: &[u8],
-        ahead: Option<Ahead<'_>>,
+        ahead: Option<Window<'_>>,
     ) -> Result<Option<Cut>, NarError> {
         let mut consumed = 0;
         loop {
@@ -197,7 +197,7 @@ impl NarScanner {
             }
             let count = usize::try_from(self.ahead).map_or(rest.len(), |ahead| ahead.min(rest.len()));
             let ahead = ahead.map(|ahead| ahead.behind(consumed));
-            let cut = self.scanner.feed_ahead(&rest[..count], ahead);
+            let cut = self.scanner.feed_in_window(&rest[..count], ahead);
             let scanned = cut.map_or(count, |cut| cut.consumed);
             self.ahead -= scanned as u64;
             self.length += scanned;
@@ -240,7 +240,7 @@ impl NarScanner {
         self.scanner.max_size()
     }
 
-    pub(crate) fn cutter(&self) -> &Cutter {
+    pub(crate) fn cutter(&self) -> &CdcParams {
         self.scanner.cutter()
     }
 

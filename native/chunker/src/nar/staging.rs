@@ -16,7 +16,7 @@ use crate::error::{Error, IoError};
 /// A new name in the folder of `target`. What was made there is removed when this is dropped, unless it was given the name of
 /// the target before.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct StagedPath {
     /// What the target is called in errors.
     pub(super) target: PathBuf,
     /// That of the target, in a form that does not depend on the current folder.
@@ -27,7 +27,7 @@ pub(super) struct Place {
     done: bool,
 }
 
-impl Place {
+impl StagedPath {
     /// For a target that must not exist, not even as a symbolic link that leads nowhere.
     pub(super) fn for_new(target: &Path) -> Result<Self, Error> {
         let exists = statat(CWD, target, AtFlags::SYMLINK_NOFOLLOW);
@@ -124,7 +124,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for StagedPath {
     fn drop(&mut self) {
         if !self.done {
             // Nobody is left to be told that this failed. A symbolic link is removed, not what it leads to.
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    fn make(place: &Place, kind: &str) {
+    fn make(place: &StagedPath, kind: &str) {
         let path = place.folder.join(&place.temporary);
         match kind {
             "folder" => fs::create_dir(&path).and_then(|()| fs::write(path.join("file"), "new")),
@@ -164,10 +164,10 @@ mod tests {
     fn a_name_that_is_taken_meanwhile_stays_as_it_is_in_one_step_and_in_two() {
         for kind in ["folder", "file", "link"] {
             for taken in ["folder", "file", "link", "nothing"] {
-                for step in [Place::rename_to_new, Place::claim_and_rename] {
+                for step in [StagedPath::rename_to_new, StagedPath::claim_and_rename] {
                     let folder = tempfile::tempdir().unwrap();
                     let target = folder.path().join("target");
-                    let place = Place::for_new(&target).unwrap();
+                    let place = StagedPath::for_new(&target).unwrap();
                     make(&place, kind);
                     match taken {
                         "folder" => fs::create_dir(&target).unwrap(),

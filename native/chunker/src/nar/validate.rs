@@ -1,9 +1,9 @@
 //! Whether something is a NAR.
 
-use super::consumer::{Reading, Step, read_slice, step};
+use super::consumer::{NarConsumer, Step, read_slice, step};
 use super::parser::Parser;
-use crate::GiveUp;
-use crate::engine::PATIENCE;
+use crate::Cancel;
+use crate::engine::SOURCE_WAIT;
 use crate::error::Error;
 use crate::io::source::Source;
 
@@ -11,24 +11,24 @@ use crate::io::source::Source;
 ///
 /// # Errors
 ///
-/// [`Error::Cancelled`] when `give_up` says so.
-pub fn is_nar(data: &[u8], give_up: GiveUp<'_>) -> Result<bool, Error> {
-    verdict(read_slice(Check(Parser::new()), data, give_up))
+/// [`Error::Cancelled`] when `is_cancelled` says so.
+pub fn is_nar(data: &[u8], is_cancelled: Cancel<'_>) -> Result<bool, Error> {
+    verdict(read_slice(Check(Parser::new()), data, is_cancelled))
 }
 
 /// Whether all that `source` has to give is a NAR. Where it can, it passes over contents without reading them.
 ///
 /// # Errors
 ///
-/// Those of the source, and [`Error::Cancelled`] when `give_up` says so.
-pub fn is_nar_source(source: &mut impl Source, give_up: GiveUp<'_>) -> Result<bool, Error> {
+/// Those of the source, and [`Error::Cancelled`] when `is_cancelled` says so.
+pub fn is_nar_source(source: &mut impl Source, is_cancelled: Cancel<'_>) -> Result<bool, Error> {
     let mut check = Check(Parser::new());
-    verdict(read(&mut check, source, give_up).and_then(|()| check.finish()))
+    verdict(read(&mut check, source, is_cancelled).and_then(|()| check.finish()))
 }
 
-fn read(check: &mut Check, source: &mut impl Source, give_up: GiveUp<'_>) -> Result<(), Error> {
-    while step(check, source, give_up)? == Step::Waiting {
-        source.wait(PATIENCE);
+fn read(check: &mut Check, source: &mut impl Source, is_cancelled: Cancel<'_>) -> Result<(), Error> {
+    while step(check, source, is_cancelled)? == Step::Waiting {
+        source.wait(SOURCE_WAIT);
     }
     Ok(())
 }
@@ -44,7 +44,7 @@ fn verdict(result: Result<(), Error>) -> Result<bool, Error> {
 /// Reads a NAR and is content with its being one.
 struct Check(Parser);
 
-impl Reading for Check {
+impl NarConsumer for Check {
     type Output = ();
 
     fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {

@@ -28,7 +28,7 @@ fn read(codec: Codec, data: &[u8]) -> Result<Vec<u8>, CompressionError> {
     whole
 }
 
-fn failure(result: Result<Vec<u8>, CompressionError>) -> Failure {
+fn failure(result: Result<Vec<u8>, CompressionError>) -> CodecFailure {
     match result {
         Err(CompressionError::DecompressionFailed { why, .. }) => why,
         other => panic!("a failure was expected, not {other:?}"),
@@ -99,7 +99,7 @@ fn an_input_cut_anywhere_is_truncated() {
         for len in 0..input.len() {
             assert_eq!(
                 failure(read(codec, &input[..len])),
-                Failure::Truncated,
+                CodecFailure::Truncated,
                 "{codec} cut after {len} bytes"
             );
             let untold = decompress(&input[..len], &DecompressOptions::new()).unwrap_err();
@@ -107,7 +107,7 @@ fn an_input_cut_anywhere_is_truncated() {
                 matches!(
                     untold,
                     CompressionError::UnknownFormat { .. }
-                        | CompressionError::DecompressionFailed { why: Failure::Truncated, .. }
+                        | CompressionError::DecompressionFailed { why: CodecFailure::Truncated, .. }
                 ),
                 "{codec} cut after {len} bytes: {untold}"
             );
@@ -123,7 +123,7 @@ fn a_large_input_cut_at_the_end_is_truncated() {
         for cut in 1..20 {
             assert_eq!(
                 failure(read(codec, &input[..input.len() - cut])),
-                Failure::Truncated,
+                CodecFailure::Truncated,
                 "{codec} {cut}"
             );
         }
@@ -137,14 +137,16 @@ fn what_follows_the_content_is_no_part_of_it() {
         for garbage in [b"x".as_slice(), b"garbage and more", &[0], &[0, 0, 0], &[0xff; 40]] {
             let why = failure(read(codec, &[input.as_slice(), garbage].concat()));
             match codec {
-                Codec::Xz => assert!(matches!(why, Failure::Corrupt | Failure::Truncated), "{why}"),
-                Codec::Bzip2 => assert!(matches!(why, Failure::TrailingData), "{why}"),
-                Codec::Zstd | Codec::Lz4 => assert_eq!(why, Failure::TrailingData, "{codec} {garbage:02x?}"),
+                Codec::Xz => assert!(matches!(why, CodecFailure::Corrupt | CodecFailure::Truncated), "{why}"),
+                Codec::Bzip2 => assert!(matches!(why, CodecFailure::TrailingData), "{why}"),
+                Codec::Zstd | Codec::Lz4 => {
+                    assert_eq!(why, CodecFailure::TrailingData, "{codec} {garbage:02x?}")
+                }
             }
         }
         for len in 1..frame.len() {
             let why = failure(read(codec, &[&input, &frame[..len]].concat()));
-            assert_eq!(why, Failure::Truncated, "{codec} with {len} bytes of another stream");
+            assert_eq!(why, CodecFailure::Truncated, "{codec} with {len} bytes of another stream");
         }
         let both = read(codec, &[input, frame].concat()).expect("two whole streams");
         assert!(both == [content.as_slice(), b"more"].concat());
@@ -156,9 +158,9 @@ fn another_format_is_a_bad_magic() {
     for codec in Codec::ALL {
         for other in Codec::ALL.into_iter().filter(|other| *other != codec) {
             let input = compress(b"content", &CompressOptions::new(other)).expect("memory");
-            assert_eq!(failure(read(codec, &input)), Failure::BadMagic, "{codec} given {other}");
+            assert_eq!(failure(read(codec, &input)), CodecFailure::BadMagic, "{codec} given {other}");
         }
-        assert_eq!(failure(read(codec, b"")), Failure::Truncated);
+        assert_eq!(failure(read(codec, b"")), CodecFailure::Truncated);
     }
 }
 
@@ -168,7 +170,7 @@ fn a_wrong_checksum_has_its_name_where_the_library_tells() {
         let mut input = compress(&noise(1000, 2), &CompressOptions::new(codec)).expect("memory");
         let last = input.len() - 1;
         input[last] ^= 1;
-        assert_eq!(failure(read(codec, &input)), Failure::ChecksumMismatch, "{codec}");
+        assert_eq!(failure(read(codec, &input)), CodecFailure::ChecksumMismatch, "{codec}");
     }
 }
 
@@ -180,7 +182,7 @@ fn a_size_in_the_frame_that_is_not_the_contents_is_corrupt() {
     assert_eq!(zstd[5..7], 44u16.to_le_bytes());
     for size in [43u16, 45, 0, 5000] {
         zstd[5..7].copy_from_slice(&size.to_le_bytes());
-        assert_eq!(failure(read(Codec::Zstd, &zstd)), Failure::Corrupt, "{size}");
+        assert_eq!(failure(read(Codec::Zstd, &zstd)), CodecFailure::Corrupt, "{size}");
     }
     let lz4 = compress_lz4(&content, None).expect("memory");
     for size in [0u64, 299, 301, 5000] {
@@ -188,7 +190,7 @@ fn a_size_in_the_frame_that_is_not_the_contents_is_corrupt() {
         lz4[6..14].copy_from_slice(&size.to_le_bytes());
         let [_, checksum, ..] = twox_hash::XxHash32::oneshot(0, &lz4[4..14]).to_le_bytes();
         lz4[14] = checksum;
-        assert_eq!(failure(read(Codec::Lz4, &lz4)), Failure::Corrupt, "{size}");
+        assert_eq!(failure(read(Codec::Lz4, &lz4)), CodecFailure::Corrupt, "{size}");
     }
 }
 

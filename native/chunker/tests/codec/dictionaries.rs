@@ -38,7 +38,7 @@ fn read_with(dictionary: Option<&Dictionary>, input: &[u8]) -> Result<Vec<u8>, C
     whole
 }
 
-fn failed(why: Failure) -> CompressionError {
+fn failed(why: CodecFailure) -> CompressionError {
     CompressionError::DecompressionFailed { codec: Codec::Zstd, why }
 }
 
@@ -99,8 +99,8 @@ fn a_missing_or_wrong_dictionary_is_an_error() {
     encoder.finish(&mut streamed).expect("memory");
     for input in [compress(&content, &with(&right)).expect("memory"), streamed] {
         assert_eq!(read_with(Some(&right), &input).as_ref(), Ok(&content));
-        assert_eq!(read_with(None, &input), Err(failed(Failure::DictionaryMissing)));
-        assert_eq!(read_with(Some(&wrong), &input), Err(failed(Failure::DictionaryWrong)));
+        assert_eq!(read_with(None, &input), Err(failed(CodecFailure::DictionaryMissing)));
+        assert_eq!(read_with(Some(&wrong), &input), Err(failed(CodecFailure::DictionaryWrong)));
     }
 }
 
@@ -120,7 +120,7 @@ fn any_content_can_be_a_dictionary() {
             matches!(
                 whole,
                 CompressionError::DecompressionFailed {
-                    why: Failure::Corrupt | Failure::ChecksumMismatch,
+                    why: CodecFailure::Corrupt | CodecFailure::ChecksumMismatch,
                     codec: Codec::Zstd
                 }
             ),
@@ -177,7 +177,8 @@ fn only_zstd_takes_a_dictionary() {
 
 #[test]
 fn samples_that_make_no_dictionary_are_refused() {
-    let error = CompressionError::CompressionFailed { codec: Codec::Zstd, why: Failure::SamplesUnsuitable };
+    let error =
+        CompressionError::CompressionFailed { codec: Codec::Zstd, why: CodecFailure::SamplesUnsuitable };
     assert_eq!(train_dictionary::<&[u8]>(&[], 16 << 10).unwrap_err(), error);
     assert_eq!(train_dictionary(&[b"one"], 16 << 10).unwrap_err(), error);
     assert_eq!(train_dictionary(&[[0u8; 0]; 100], 16 << 10).unwrap_err(), error);
@@ -189,19 +190,19 @@ fn samples_that_make_no_dictionary_are_refused() {
 #[test]
 fn a_training_can_be_given_up() {
     let dictionary =
-        train_dictionary_or_give_up(&samples(), 16 << 10, &|| false).expect("the samples suffice");
+        train_dictionary_cancellable(&samples(), 16 << 10, &|| false).expect("the samples suffice");
     assert_eq!(dictionary.as_bytes(), trained().as_bytes());
-    let error = train_dictionary_or_give_up(&samples(), 255, &|| false).unwrap_err();
+    let error = train_dictionary_cancellable(&samples(), 255, &|| false).unwrap_err();
     assert_eq!(error.code(), "compression_failed");
 
     // Each of these calls that finds a place leaves a thread at work for seconds, and the others find no place.
     let large: Vec<Vec<u8>> = (0..50_000).map(|n| noise(200, n)).collect();
     let cores = std::thread::available_parallelism().expect("Linux tells it").get();
     for _ in 0..=cores {
-        let error = train_dictionary_or_give_up(&large, 112_640, &|| true).unwrap_err();
+        let error = train_dictionary_cancellable(&large, 112_640, &|| true).unwrap_err();
         assert_eq!(error.code(), "cancelled");
     }
     // Who waits gets one in the end.
-    let again = train_dictionary_or_give_up(&samples(), 16 << 10, &|| false).expect("as before");
+    let again = train_dictionary_cancellable(&samples(), 16 << 10, &|| false).expect("as before");
     assert_eq!(again.as_bytes(), dictionary.as_bytes());
 }

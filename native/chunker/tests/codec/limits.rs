@@ -112,7 +112,8 @@ fn xz_with_dictionary(code: u8) -> Vec<u8> {
 
 #[test]
 fn a_window_that_is_too_large_is_refused() {
-    let refused = |codec| Err(CompressionError::DecompressionFailed { codec, why: Failure::MemoryLimit });
+    let refused =
+        |codec| Err(CompressionError::DecompressionFailed { codec, why: CodecFailure::MemoryLimit });
 
     // 2 | code & 1, shifted by code / 2 + 11: 64 MiB, which xz -9 uses, 96, and 128.
     for code in [28, 29, 30] {
@@ -154,13 +155,16 @@ fn a_size_in_a_header_is_refused_before_it_is_believed() {
     let error = read(Codec::Zstd, &zstd, u64::MAX).unwrap_err();
     assert_eq!(
         error,
-        CompressionError::DecompressionFailed { codec: Codec::Zstd, why: Failure::MemoryLimit }
+        CompressionError::DecompressionFailed { codec: Codec::Zstd, why: CodecFailure::MemoryLimit }
     );
     // As much as a window may have, claimed by a frame of sixteen bytes.
     let zstd = [&[0x28, 0xb5, 0x2f, 0xfd, 0b1110_0000], &(1u64 << 27).to_le_bytes()[..], &[1, 0, 0]].concat();
     let mut out = Vec::new();
     let error = decompress_zstd_into(&zstd, 1 << 30, &mut out).unwrap_err();
-    assert_eq!(error, CompressionError::DecompressionFailed { codec: Codec::Zstd, why: Failure::Corrupt });
+    assert_eq!(
+        error,
+        CompressionError::DecompressionFailed { codec: Codec::Zstd, why: CodecFailure::Corrupt }
+    );
     assert!(out.capacity() < 1 << 20, "{} bytes were allocated for nothing", out.capacity());
 
     let mut lz4 = vec![0x04, 0x22, 0x4d, 0x18, 0b0110_1000, 0x70];
@@ -172,6 +176,9 @@ fn a_size_in_a_header_is_refused_before_it_is_believed() {
     assert_eq!(error, CompressionError::SizeExceeded { limit: 1 << 30 });
     let mut out = Vec::new();
     let error = decompress_lz4_into(&lz4, 1 << 40, &mut out).unwrap_err();
-    assert_eq!(error, CompressionError::DecompressionFailed { codec: Codec::Lz4, why: Failure::Corrupt });
+    assert_eq!(
+        error,
+        CompressionError::DecompressionFailed { codec: Codec::Lz4, why: CodecFailure::Corrupt }
+    );
     assert!(out.capacity() < 1 << 20, "{} bytes were allocated for nothing", out.capacity());
 }

@@ -142,8 +142,11 @@ fn names_and_codes_are_stable() {
         (CompressionError::InvalidLevel { codec, level: 10, min: 0, max: 9 }, "invalid_options"),
         (CompressionError::DictionaryUnsupported { codec }, "invalid_options"),
         (CompressionError::InvalidDictionary, "invalid_options"),
-        (CompressionError::CompressionFailed { codec, why: Failure::OutOfMemory }, "compression_failed"),
-        (CompressionError::DecompressionFailed { codec, why: Failure::Truncated }, "decompression_failed"),
+        (CompressionError::CompressionFailed { codec, why: CodecFailure::OutOfMemory }, "compression_failed"),
+        (
+            CompressionError::DecompressionFailed { codec, why: CodecFailure::Truncated },
+            "decompression_failed",
+        ),
         (CompressionError::SizeExceeded { limit: 5 }, "size_exceeded"),
         (CompressionError::UnknownFormat { magic: vec![1, 2] }, "unknown_format"),
         (CompressionError::CodecDisabled { codec }, "codec_disabled"),
@@ -151,7 +154,7 @@ fn names_and_codes_are_stable() {
     for (error, code) in codes {
         assert_eq!(error.code(), code);
     }
-    let error = CompressionError::DecompressionFailed { codec, why: Failure::Truncated };
+    let error = CompressionError::DecompressionFailed { codec, why: CodecFailure::Truncated };
     assert_eq!(error.to_string(), "xz could not decompress: truncated");
 }
 

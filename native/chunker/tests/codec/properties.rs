@@ -33,7 +33,7 @@ const MAGICS: [&[u8]; 8] = [
     b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4\x46",
 ];
 
-/// Cuts `data` at the given places.
+/// Boundaries `data` at the given places.
 fn pieces<'a>(data: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(data.len() + 1)).collect();
     cuts.sort_unstable();

@@ -150,7 +150,7 @@ fn a_stream_without_its_end_is_truncated() {
         decoder.update(&compressed, &mut out).expect("nothing is wrong so far");
         assert_eq!(
             decoder.finish(&mut out).unwrap_err(),
-            CompressionError::DecompressionFailed { codec, why: Failure::Truncated }
+            CompressionError::DecompressionFailed { codec, why: CodecFailure::Truncated }
         );
     }
 }

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use crate::inputs;
 use crate::naive::{self, Tree, encode};
 
-const NEVER: chunker::GiveUp<'static> = &|| false;
+const NEVER: chunker::Cancel<'static> = &|| false;
 
 /// What the NAR of a tree has to go by.
 #[derive(Default)]

@@ -10,12 +10,12 @@ use chunker::io::file::Input;
 #[cfg(unix)]
 use chunker::nar::Restore;
 use chunker::nar::{
-    Hash, List, Listing, MAX_DEPTH, NarError, ReadFile, Reading, Rule, read_slice, read_source,
+    Hash, List, Listing, MAX_DEPTH, NarConsumer, NarError, ReadFile, Rule, read_slice, read_source,
 };
 
 use crate::naive::{self, Role, Token, Tree};
 
-const NEVER: chunker::GiveUp<'static> = &|| false;
+const NEVER: chunker::Cancel<'static> = &|| false;
 
 /// What is refused, and where and why.
 struct Case {

@@ -14,7 +14,7 @@ use crate::chunking::{config, large_tree, string, tree};
 use crate::naive::{Tree, encode};
 use crate::references::{content, references};
 
-const NEVER: chunker::GiveUp<'static> = &|| false;
+const NEVER: chunker::Cancel<'static> = &|| false;
 
 /// An entry: its path, where its head ends, and how long its contents are.
 type Entry = (Vec<u8>, usize, usize);

@@ -11,7 +11,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{REACH, prefetch, scalar};
+use super::{GEAR_WINDOW, prefetch, scalar};
 
 /// How many strips are scanned at once.
 const STRIPS: usize = 16;
@@ -133,18 +133,19 @@ impl Exact<'_> {
     }
 
     fn passes(&self, position: usize) -> bool {
-        let hash = match position.checked_sub(REACH - 1).and_then(|from| self.bytes[from..].first_chunk()) {
-            Some(bytes) if self.mask >> REACH == 0 => self.of(bytes),
-            _ => self.at(position),
-        };
+        let hash =
+            match position.checked_sub(GEAR_WINDOW - 1).and_then(|from| self.bytes[from..].first_chunk()) {
+                Some(bytes) if self.mask >> GEAR_WINDOW == 0 => self.of(bytes),
+                _ => self.at(position),
+            };
         hash & self.mask == 0
     }
 
     /// The hash after so many bytes, whatever came before: [`at`](Self::at), with the length known to the compiler.
     #[inline]
-    fn of(&self, bytes: &[u8; REACH]) -> u64 {
+    fn of(&self, bytes: &[u8; GEAR_WINDOW]) -> u64 {
         let roll = |hash: u64, &byte: &u8| (hash << 1).wrapping_add(self.gear[usize::from(byte)]);
-        let (left, right) = bytes.split_at(REACH / 2);
+        let (left, right) = bytes.split_at(GEAR_WINDOW / 2);
         (left.iter().fold(0, roll) << right.len()).wrapping_add(right.iter().fold(0, roll))
     }
 

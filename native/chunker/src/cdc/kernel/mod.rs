@@ -17,7 +17,7 @@ use avx512::Avx512;
 const VARIABLE: &str = "CHUNKER_KERNEL";
 
 /// How many bytes determine the bits of a hash that the masks of FastCDC have: there is none above the 48th.
-pub(super) const REACH: usize = 48;
+pub(super) const GEAR_WINDOW: usize = 48;
 
 /// A scan kernel that this CPU can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
