@@ -34,7 +34,12 @@ defmodule Mix.Tasks.Chunker.Chunk do
       `{"path", "error", "message"}` for a file that cannot be chunked
     * `--help`, `-h` - print this
 
-  The path `-` is standard input; so is `/dev/stdin`.
+  The path `-` is standard input; so is `/dev/stdin`. Since OTP 26 the Erlang VM passes on no more than some 8 MB/s of its
+  standard input. `scripts/chunk` hands it over as another descriptor, which is read as fast as a file; inside a Mix project
+
+      $ mix chunker.chunk /dev/fd/3 3<&0 </dev/null
+
+  does the same.
 
   A file that cannot be chunked is reported on standard error and spoils no other. The exit status is 0 if every file
   was chunked, and 1 if not.
@@ -64,6 +69,9 @@ defmodule Mix.Tasks.Chunker.Chunk do
   # Its other names lead to what the VM has left of it.
   @standard_input ~w(- /dev/stdin /dev/fd/0 /proc/self/fd/0)
 
+  # Where scripts/chunk leaves the standard input that it keeps from the VM.
+  @handed_over "CHUNKER_STANDARD_INPUT"
+
   # So many lines go to the terminal at once.
   @lines 1000
 
@@ -78,7 +86,7 @@ defmodule Mix.Tasks.Chunker.Chunk do
       true -> chunk(paths, switches)
     end
   rescue
-    # Whoever reads the output has seen enough: `mix chunker.chunk big.tar | head`.
+    # The reader of the output has seen enough: `mix chunker.chunk big.tar | head`.
     error in ErlangError ->
       if error.original == :terminated, do: exit({:shutdown, 1}), else: reraise(error, __STACKTRACE__)
   end
@@ -114,8 +122,24 @@ defmodule Mix.Tasks.Chunker.Chunk do
     if length(good) < length(files), do: exit({:shutdown, 1})
   end
 
-  # The VM owns its standard input, so that nobody else may read it. It gives bytes as they are in this encoding only.
   defp chunk_path(path, options) when path in @standard_input do
+    case System.get_env(@handed_over) do
+      nil -> chunk_standard_input(options)
+      descriptor -> chunk_descriptor(descriptor, path, options)
+    end
+  end
+
+  defp chunk_path(path, options), do: Chunker.chunk_file(path, options)
+
+  # Errors name what the caller named.
+  defp chunk_descriptor(descriptor, path, options) do
+    with {:error, %{details: %{path: ^descriptor} = details} = error} <-
+           Chunker.chunk_file(descriptor, options),
+         do: {:error, Chunker.Error.new(error.reason, %{details | path: path})}
+  end
+
+  # The VM has read ahead, and gives bytes as they are in this encoding only.
+  defp chunk_standard_input(options) do
     :ok = :io.setopts(:standard_io, encoding: :latin1)
     {:ok, :stdio |> IO.binstream(65_536) |> Chunker.stream(options) |> Enum.map(&%{&1 | data: nil})}
   rescue
@@ -123,8 +147,6 @@ defmodule Mix.Tasks.Chunker.Chunk do
   after
     :ok = :io.setopts(:standard_io, encoding: :unicode)
   end
-
-  defp chunk_path(path, options), do: Chunker.chunk_file(path, options)
 
   defp options(switches) do
     sizes = for key <- [:min_size, :avg_size, :max_size], text = switches[key], do: {key, size(key, text)}
