@@ -77,6 +77,8 @@ defmodule Mix.Tasks.Chunker.Chunk do
 
   @impl true
   def run(arguments) do
+    # It stays, since the VM may notice a closed output only after the last line is written.
+    :logger.add_primary_filter(:chunker_closed_output, {&drop_closed_output/2, nil})
     {switches, paths, invalid} = OptionParser.parse(arguments, strict: @switches, aliases: [h: :help])
 
     cond do
@@ -90,6 +92,10 @@ defmodule Mix.Tasks.Chunker.Chunk do
     error in ErlangError ->
       if error.original == :terminated, do: exit({:shutdown, 1}), else: reraise(error, __STACKTRACE__)
   end
+
+  # OTP 26 and newer log it as an error of theirs if the reader of the output closes it. A full disk stays an error.
+  defp drop_closed_output(%{msg: {_format, [:epipe]}, meta: %{mfa: {:user_drv, _, _}}}, _), do: :stop
+  defp drop_closed_output(_event, _), do: :ignore
 
   defp describe([{switch, nil} | _]), do: "unknown option, or one that lacks its value: #{switch}"
   defp describe([{switch, value} | _]), do: "option #{switch} cannot be #{value}"
