@@ -8,7 +8,7 @@ use crate::error::{Error, IoError};
 /// Something to read bytes from.
 pub trait Source {
     /// Reads bytes to the front of `buffer` and gives their number, 0 at the end of the input only; `None` if there are
-    /// none yet. Does not wait for whoever sends them.
+    /// none yet. Waits for their sender for a few milliseconds at most.
     ///
     /// # Errors
     ///
