@@ -14,13 +14,15 @@ defmodule Chunker.MixProject do
       package: package(),
       docs: docs(),
       deps: deps(Mix.env()),
-      # The crate comes last: the task that builds it is one of the modules compiled before.
-      compilers: Mix.compilers() ++ [:chunker],
+      # These come last: the tasks are among the modules compiled before.
+      compilers: Mix.compilers() ++ [:chunker, :chunker_docs],
       # A dependency is compiled in the environment `prod`, where a newer Elixir's warnings must stop nobody.
       elixirc_options: [warnings_as_errors: Mix.env() == :test],
       erlc_paths: ["src"],
       erlc_options: erlc_options(Mix.env()),
-      test_coverage: [ignore_modules: [Chunker.Native, Mix.Tasks.Compile.Chunker]]
+      test_coverage: [
+        ignore_modules: [:chunker_nif, Mix.Tasks.Compile.Chunker, Mix.Tasks.Compile.ChunkerDocs]
+      ]
     ]
   end
 
@@ -50,6 +52,10 @@ defmodule Chunker.MixProject do
         "lib",
         "src",
         "mix.exs",
+        # For projects that rebar3 builds.
+        "rebar.config",
+        "scripts/build-library",
+        "scripts/erlang-docs",
         ".formatter.exs",
         "Cargo.toml",
         "Cargo.lock",
@@ -77,6 +83,8 @@ defmodule Chunker.MixProject do
         "CHANGELOG.md",
         "LICENSE"
       ],
+      # Their documentation is in `doc/chunks` if EDoc was at hand when they were compiled.
+      groups_for_modules: [Erlang: [:chunker, :chunker_cache, :chunker_nar, :chunker_narinfo]],
       assets: %{"docs/plots" => "plots"}
     ]
   end

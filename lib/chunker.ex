@@ -38,16 +38,18 @@ defmodule Chunker do
 
   Functions that chunk take these, as a keyword list or a map:
 
-    * `:min_size` - bytes, 64 to 1,048,576; no chunk but the last is shorter (by one byte, if it is odd). Default: 262,144.
-    * `:avg_size` - bytes, 256 to 4,194,304; chunk sizes gather around it. Default: 1,048,576.
-    * `:max_size` - bytes, 1,024 to 16,777,216; no chunk is longer. Default: 4,194,304.
-      The three must be in this order.
+    * `:avg_size` - bytes, 256 to 4,194,304; chunk sizes gather around it. Default: that of the preset, else 1,048,576.
+    * `:min_size` - bytes, 64 to 1,048,576; no chunk but the last is shorter (by one byte, if it is odd). Default: a
+      quarter of `:avg_size`, which is 262,144.
+    * `:max_size` - bytes, 1,024 to 16,777,216; no chunk is longer. Default: four times `:avg_size`, which is 4,194,304.
+      A minimum above the average and a maximum below it are out of range.
     * `:normalization` - 0 to 3: how strongly sizes gather around the average. Default: 1.
     * `:seed` - a 64-bit number that keys the cut points, so that they tell nothing about the content to whoever
       does not know it. Default: 0, the published table.
-    * `:preset` - the three sizes at once, unless one is given: `:default` (128 KiB, 512 KiB and 2 MiB), `:large_packages`
-      (256 KiB, 1 MiB and 4 MiB) or `:small_packages` (32 KiB, 128 KiB and 512 KiB). They are meant for NARs. Default:
-      none, but `:default` with `nar: true` and `nar: :auto`.
+    * `:preset` - the three sizes by a name: `:default` (128 KiB, 512 KiB and 2 MiB), `:large_packages` (256 KiB, 1 MiB and
+      4 MiB) or `:small_packages` (32 KiB, 128 KiB and 512 KiB). They are meant for NARs. A size that is given wins over
+      that of the preset, and minimum and maximum follow an `:avg_size` that is given. Default: none, but `:default` with
+      `nar: true` and `nar: :auto`.
     * `:nar` - `true` to chunk Nix archives along the files in them, and to refuse all else with `:invalid_nar`; `:auto` to
       chunk in that way what is a NAR as a whole, and anything else as it is, with the same sizes. See below. Default:
       `false`.
@@ -64,8 +66,10 @@ defmodule Chunker do
     * `:cache` - a `Chunker.Cache`, in which digests are looked up before they are computed, and which takes in those that
       were computed. Default: none.
     * `:threads` - 1 to 1,024: at most so many threads work on the call, that of the caller included. Default: the
-      application's `config :chunker, threads: n`, else the number of dirty CPU schedulers online. It is also the size
-      of the pool of threads that all calls share, which the first call makes.
+      application's `config :chunker, threads: n`, else (`nil`) the number of dirty CPU schedulers online. That is also
+      the size of the pool of threads that all calls share, which the first call makes. The configuration counts
+      whether or not the application is started, in `bin/app eval` of a release too. Any other value in it raises
+      `ArgumentError` in every call that could use threads.
 
   Functions for many items also take these:
 
@@ -135,7 +139,8 @@ defmodule Chunker do
 
   ## From Erlang
 
-  The module `chunker` offers the same functions to Erlang, and needs no Elixir at run time.
+  The module `chunker` offers the same functions to Erlang, and needs no Elixir at run time. `h :chunker` shows its
+  documentation.
   """
 
   import Chunker.Input
@@ -379,9 +384,11 @@ defmodule Chunker do
   pieces of any size: `IO.binstream/2`, a list of binaries, a stream of the body of an HTTP request.
 
   Nothing is opened before the stream is enumerated. Memory stays below four times `:max_size` and a few MiB for each
-  thread, twice that with `:entries`, plus what the consumer keeps; of what it has let go, up to 64 MiB, for all streams
-  together, serve the next chunks until the stream ends. The engine works ahead within these bounds while the consumer works. When the consumer stops, or dies,
-  the file is closed and the work ends.
+  thread, twice that with `:entries`, plus what the consumer keeps. The engine works ahead within these bounds while the
+  consumer works. When the consumer stops, or dies, the file is closed and the work ends.
+
+  The bytes are the VM's: they are charged to the process that holds them, which has its garbage collected as they add
+  up, and `:erlang.memory(:binary)` counts them.
 
   With `compress: options`, a keyword list of `:codec`, `:strategy`, `:level` and `:dictionary` as `compress/2` takes
   them, each chunk has its `:compressed` filled, by the threads that hash it.
@@ -870,6 +877,8 @@ defmodule Chunker do
           threads: pos_integer()
         }
   def info do
+    # A wrong configuration raises here what it raises everywhere else.
+    {:ok, _threads} = checked(:chunker_options.threads())
     :chunker.info()
   rescue
     error in ErlangError ->

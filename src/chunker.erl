@@ -16,13 +16,15 @@
 %% is out of range gives `{error, {invalid_options, Details}}'.
 %%
 %% <ul>
-%% <li>`min_size': bytes, 64 to 1,048,576; no chunk but the last is shorter. 262,144 by default.</li>
-%% <li>`avg_size': bytes, 256 to 4,194,304; sizes gather around it. 1,048,576 by default.</li>
-%% <li>`max_size': bytes, 1,024 to 16,777,216; no chunk is longer. 4,194,304 by default.</li>
+%% <li>`avg_size': bytes, 256 to 4,194,304; sizes gather around it. By default that of the preset, else 1,048,576.</li>
+%% <li>`min_size': bytes, 64 to 1,048,576; no chunk but the last is shorter. By default a quarter of `avg_size', which is
+%%     262,144.</li>
+%% <li>`max_size': bytes, 1,024 to 16,777,216; no chunk is longer. By default four times `avg_size', which is 4,194,304.</li>
 %% <li>`normalization': 0 to 3; how strongly sizes gather around the average. 1 by default.</li>
 %% <li>`seed': 64 bits; keys the cut points. 0 by default.</li>
-%% <li>`preset': the three sizes at once, unless one is given: `default' (128 KiB, 512 KiB, 2 MiB), `large_packages' (256 KiB,
-%%     1 MiB, 4 MiB) or `small_packages' (32 KiB, 128 KiB, 512 KiB). None by default, but `default' with `nar'.</li>
+%% <li>`preset': the three sizes by a name: `default' (128 KiB, 512 KiB, 2 MiB), `large_packages' (256 KiB, 1 MiB, 4 MiB) or
+%%     `small_packages' (32 KiB, 128 KiB, 512 KiB). A size that is given wins over that of the preset, and minimum and maximum
+%%     follow an `avg_size' that is given. None by default, but `default' with `nar'.</li>
 %% <li>`nar': `true' to chunk Nix archives along the files in them, and to refuse all else with `invalid_nar'; `auto' to
 %%     chunk in that way what is a NAR as a whole, and anything else as it is, with the same sizes. `auto' reads its input
 %%     twice, so that FIFOs, devices and pieces are refused with `invalid_options'. `false' by default.</li>
@@ -38,7 +40,8 @@
 %% <li>`cache': a cache of {@link chunker_cache:new/1}, in which digests are looked up before they are computed, and which
 %%     takes in those that were computed. None by default.</li>
 %% <li>`threads': 1 to 1,024; at most so many threads work on the call. By default as many as the application's
-%%     environment says under `threads', else as many as there are dirty CPU schedulers online.</li>
+%%     environment says under `threads', else (`nil' or `undefined') as many as there are dirty CPU schedulers online. The
+%%     environment counts whether or not the application is loaded; any other value in it raises `badarg'.</li>
 %% </ul>
 %%
 %% {@link stream/2} also takes `compress', a list or map of `codec', `strategy', `level' and `dictionary' as
@@ -172,8 +175,8 @@ with_data(#{offset := Offset, length := Length} = Chunk, Binary) ->
 stream(Source) -> stream(Source, []).
 
 %% @doc The chunks of a file or of pieces that come one after the other, each with its bytes, in bounded memory: less
-%% than four times `max_size' and a few MiB for each thread, whatever the input is, plus what the caller keeps; of what it has let
-%% go, up to 64 MiB, for all streams together, serve the next chunks until the stream ends.
+%% than four times `max_size' and a few MiB for each thread, whatever the input is, plus what the caller keeps. The bytes
+%% are the VM's: they are charged to the process that holds them, and `erlang:memory(binary)' counts them.
 %%
 %% ```
 %% {ok, Chunks} = chunker:stream({file, "big.iso"}),
@@ -491,8 +494,9 @@ decompressor_close(Decompressor) ->
         threads := pos_integer()
     }.
 info() ->
+    {ok, Threads} = checked(chunker_options:threads(), [], 1),
     Info =
-        case 'Elixir.Chunker.Native':info() of
+        case chunker_nif:info() of
             {error, Reason} -> erlang:error(Reason);
             Pairs -> maps:from_list(Pairs)
         end,
@@ -504,7 +508,7 @@ info() ->
         kernels => #{scan => Kernel, fingerprint => Fingerprint},
         hashes => maps:from_list(Hashes),
         codecs => Codecs,
-        threads => chunker_options:threads()
+        threads => Threads
     }.
 
 %% @doc A digest, or any other binary, in lower-case hexadecimal digits.

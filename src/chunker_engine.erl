@@ -15,7 +15,7 @@
 -export([generate_key/1, public_key/1]).
 -export([nar_data/2, nar_file/2, nar_open/1, nar_push/2, nar_finish/1, nar_close/1]).
 -export([nar_chunk_data/2, nar_chunk_file/2, nar_chunk_open/1, nar_chunk_push/2, nar_chunk_finish/1]).
--export([nar_dump_file/2, nar_dump_open/1, nar_dump_next/1, nar_dump_close/1]).
+-export([nar_dump_file/3, nar_dump_open/1, nar_dump_next/1, nar_dump_close/1]).
 -export([open_cache/1, is_cache/1, cache_get/3, cache_put/3, cache_stats/1, cache_clear/1]).
 -export([open_file/2, open_pieces/1, next/1, push/2, finish/1, close/1]).
 -export_type([chunk/0, loaded/0, noted/1, entries/0, references/0, failure/0, stream/0, compressor/0, decompressor/0, cache/0]).
@@ -46,7 +46,7 @@
 -opaque cache() :: reference().
 -opaque stream() :: {regular | special | pieces, reference()}.
 
--define(NIF, 'Elixir.Chunker.Native').
+-define(NIF, chunker_nif).
 
 %% Up to here a call stays on the scheduler that it is made on, which saves the ten microseconds or so that the way to
 %% a dirty one and back takes. The slowest work on so many bytes (chunking with SHA-256 and no instructions for it)
@@ -458,9 +458,8 @@ with_digest({ok, Chunks}, {_, Stream}) ->
 with_digest(Failure, _) ->
     Failure.
 
--spec nar_dump_file(binary(), binary()) -> {ok, binary()} | failure().
-nar_dump_file(Path, Into) ->
-    Threads = chunker_options:threads(),
+-spec nar_dump_file(binary(), binary(), Threads :: pos_integer()) -> {ok, binary()} | failure().
+nar_dump_file(Path, Into, Threads) ->
     ?NIF:nar_dump_file(Path, Into, {Threads, Threads}).
 
 -spec nar_dump_open(binary()) -> {ok, nar_dump()} | failure().

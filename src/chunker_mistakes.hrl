@@ -30,6 +30,8 @@ handle(Call, Arguments, Message) ->
 %% What the shell and the logger print of a `badarg' raised here.
 format_error(badarg, [{_, _, _, Info} | _]) ->
     case proplists:get_value(error_info, Info) of
+        %% A wrong configuration is the fault of no argument.
+        #{cause := {_, {general, Message}}} -> #{general => Message};
         #{cause := {Position, Message}} -> #{Position => Message};
         _ -> #{}
     end.

@@ -149,7 +149,9 @@ restore(Source, Target) ->
 dump(Path, {file, Into} = File) ->
     Arguments = [Path, File],
     From = valid(chunker_input:path(Path), Arguments, 1),
-    chunker_engine:nar_dump_file(From, valid(chunker_input:path(Into), Arguments, 2));
+    To = valid(chunker_input:path(Into), Arguments, 2),
+    {ok, Threads} = checked(chunker_options:threads(), Arguments, 1),
+    chunker_engine:nar_dump_file(From, To, Threads);
 dump(Path, Into) ->
     ?BADARG([Path, Into], 2, <<"must be {file, Path}">>).
 

@@ -8,11 +8,15 @@
 -export([chunking/1, nar_chunking/1, stream/1, files/1, hash/1, hash_batch/1, algorithm/1, threads/0]).
 -export([compression/1, compressor/1, decompression/1, compression_batch/1, decompression_batch/1, dictionary/1]).
 -export([cache/1]).
--export_type([options/0, chunking/0, digests/0, cache/0, batch/0, progress/0, compression/0, decompression/0, checked/1]).
+-export_type([options/0, chunking/0, digests/0, cache/0, batch/0, progress/0, compression/0, decompression/0]).
+-export_type([checked/1, bad_config/0, threads_and_pool/0]).
 
 -type options() :: [{atom(), term()}] | #{atom() => term()}.
 
--type checked(Form) :: {ok, Form} | {error, {invalid_options, map()}} | {badarg, binary()}.
+-type checked(Form) :: {ok, Form} | {error, {invalid_options, map()}} | {badarg, binary()} | bad_config().
+
+%% The application's environment is wrong, and no argument of the call.
+-type bad_config() :: {badarg, {general, binary()}}.
 
 -type chunking() :: {
     {
@@ -146,13 +150,38 @@ algorithm(blake3) -> ok;
 algorithm(sha256) -> ok;
 algorithm(Other) -> badarg("the algorithm must be blake3 or sha256, not ~tp", [Other]).
 
-%% The number of threads that the application's environment asks for, by default that of dirty CPU schedulers online.
--spec threads() -> pos_integer().
+%% Returns the number of threads that the application's environment asks for, by default that of dirty CPU schedulers
+%% online.
+-spec threads() -> {ok, pos_integer()} | bad_config().
 threads() ->
-    case application:get_env(chunker, threads) of
-        undefined -> erlang:system_info(dirty_cpu_schedulers_online);
-        {ok, Threads} when is_integer(Threads), Threads >= 1, Threads =< 1024 -> Threads;
-        {ok, Other} -> error({bad_config, {chunker, threads, Other, <<"must be an integer from 1 to 1024">>}})
+    case configured(threads) of
+        None when None =:= nil; None =:= undefined ->
+            {ok, erlang:system_info(dirty_cpu_schedulers_online)};
+        Threads when is_integer(Threads), Threads >= 1, Threads =< 1024 ->
+            {ok, Threads};
+        Other ->
+            {_, Message} = badarg(
+                "the configuration of application chunker has threads: ~tp, which must be an integer from 1 to 1024, or nil",
+                [Other]
+            ),
+            {badarg, {general, Message}}
+    end.
+
+%% The value of a key in the application's environment.
+configured(Key) ->
+    case application:get_env(chunker, Key) of
+        {ok, Value} ->
+            Value;
+        undefined ->
+            %% Configuration files count from the moment that the application is loaded, which `bin/app eval' of a
+            %% release and a plain Erlang node do not do.
+            case application:get_key(chunker, vsn) of
+                {ok, _} ->
+                    undefined;
+                undefined ->
+                    _ = application:load(chunker),
+                    application:get_env(chunker, Key, undefined)
+            end
     end.
 
 algorithms() -> [blake3, sha256].
@@ -165,10 +194,7 @@ strategies() -> [{fastest, {lz4, nil}}, {balanced, {zstd, 3}}, {smallest, {xz, 6
 presets() -> [default, large_packages, small_packages].
 
 chunking_form(Values) ->
-    case forms([fun sizes_form/1, fun nar_form/1, fun digests_form/1], Values, []) of
-        {ok, {Sizes, Nar, Digests}} -> {ok, {Sizes, Nar, Digests, threads_form(Values)}};
-        Error -> Error
-    end.
+    forms([fun sizes_form/1, fun nar_form/1, fun digests_form/1, fun threads_form/1], Values, []).
 
 sizes_form(#{normalization := Normalization, seed := Seed} = Values) ->
     form(preset_form(Values), fun(Preset) ->
@@ -217,13 +243,13 @@ cache_form(#{max_entries := Entries, max_memory := Memory, verify := Verify}) ->
 hash_form(#{hash := Hash}) -> one_of(hash, Hash, algorithms()).
 
 batch_form(#{parallel_threshold := Threshold, progress := Progress} = Values) ->
-    {ok, {threads_form(Values), Threshold, Progress}}.
+    form(threads_form(Values), fun(Threads) -> {Threads, Threshold, Progress} end).
 
-threads_form(#{threads := configured}) ->
-    Threads = threads(),
-    {Threads, Threads};
-threads_form(#{threads := Threads}) ->
-    {Threads, threads()}.
+threads_form(#{threads := Wanted}) ->
+    form(threads(), fun
+        (PoolSize) when Wanted =:= configured -> {PoolSize, PoolSize};
+        (PoolSize) -> {Wanted, PoolSize}
+    end).
 
 compression_form(#{strategy := nil, codec := Codec, level := Level, dictionary := Dictionary}) ->
     case Codec of

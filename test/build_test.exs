@@ -28,7 +28,7 @@ defmodule Chunker.BuildTest do
     for path <- [@copy, Path.join(@consumer, "_build/dev"), Path.join(@consumer, "_build/prod")],
         do: File.rm_rf!(path)
 
-    copy_package()
+    copy_package(@copy)
     write_consumer()
     before = files(@copy)
     {output, status} = mix(@consumer, ["compile"])
@@ -38,10 +38,10 @@ defmodule Chunker.BuildTest do
 
   # The projects.
 
-  defp copy_package do
+  defp copy_package(to) do
     for pattern <- Mix.Project.config()[:package][:files],
         source <- Path.wildcard(Path.join(@root, pattern), match_dot: true) do
-      destination = Path.join(@copy, Path.relative_to(source, @root))
+      destination = Path.join(to, Path.relative_to(source, @root))
       File.mkdir_p!(Path.dirname(destination))
       File.cp_r!(source, destination)
     end
@@ -58,9 +58,21 @@ defmodule Chunker.BuildTest do
     end
     """)
 
+    File.mkdir_p!(Path.join(@consumer, "config"))
+
+    File.write!(Path.join(@consumer, "config/config.exs"), """
+    import Config
+    config :chunker, threads: 3
+    """)
+
+    File.write!(Path.join(@consumer, "config/runtime.exs"), """
+    import Config
+    if threads = System.get_env("THREADS"), do: config(:chunker, threads: String.to_integer(threads))
+    """)
+
     File.write!(Path.join(@consumer, "lib/consumer.ex"), """
     defmodule Consumer do
-      def info, do: Chunker.Native.info()
+      def info, do: :chunker_nif.info()
     end
     """)
   end
@@ -102,7 +114,7 @@ defmodule Chunker.BuildTest do
 
   # What the library of the copy answers, in a VM of its own.
   defp call_library do
-    mix_in_copy(["run", "--no-compile", "--no-start", "-e", "IO.inspect(Chunker.Native.info())"])
+    mix_in_copy(["run", "--no-compile", "--no-start", "-e", "IO.inspect(:chunker_nif.info())"])
   end
 
   # Gives the file other contents for the time of `test` and compiles the old ones at the end.
@@ -130,11 +142,14 @@ defmodule Chunker.BuildTest do
   end
 
   # A PATH on which everything is but the tools of Rust.
-  defp path_without_rust(folder) do
+  defp path_without_rust(folder), do: path_without(["cargo", "rust"], folder)
+
+  # A PATH on which everything is but what begins with one of these.
+  defp path_without(prefixes, folder) do
     for directory <- String.split(System.fetch_env!("PATH"), ":", trim: true),
         {:ok, names} <- [File.ls(directory)],
         name <- names,
-        not String.starts_with?(name, ["cargo", "rust"]) do
+        not String.starts_with?(name, prefixes) do
       # The first of a name wins, as it does on a PATH.
       File.ln_s(Path.join(directory, name), Path.join(folder, name))
     end
@@ -169,13 +184,143 @@ defmodule Chunker.BuildTest do
       File.cp_r!(Path.join(@consumer, "_build/prod/rel/consumer"), release)
       File.rm_rf!(Path.join(@consumer, "_build/prod"))
 
-      {output, status} =
-        System.cmd(Path.join(release, "bin/consumer"), ["eval", "IO.inspect(Consumer.info())"],
-          stderr_to_stdout: true
-        )
-
-      assert status == 0, output
+      assert {output, 0} = eval(release, "IO.inspect(Consumer.info())")
       assert output =~ Chunker.MixProject.project()[:version]
+
+      # There, no application is loaded or started.
+      threads = "IO.inspect({Application.spec(:chunker), Chunker.info().threads})"
+      assert eval(release, threads) == {"{nil, 3}\n", 0}
+      assert eval(release, threads, [{"THREADS", "5"}]) == {"{nil, 5}\n", 0}
+      assert {output, 1} = eval(release, ~s{Chunker.chunk_data("abc")}, [{"THREADS", "0"}])
+
+      assert output =~
+               "** (ArgumentError) the configuration of application chunker has threads: 0, which must be"
+    end
+
+    defp eval(release, code, variables \\ []) do
+      System.cmd(Path.join(release, "bin/consumer"), ["eval", code], stderr_to_stdout: true, env: variables)
+    end
+  end
+
+  describe "as a dependency of rebar3, from git" do
+    @erlang Path.join(@area, "erlang")
+    @repository Path.join(@erlang, "chunker")
+    @project Path.join(@erlang, "my_app")
+
+    setup do
+      # What Dialyzer knows of OTP stays from run to run.
+      for path <- [@repository, @project], do: File.rm_rf!(path)
+      copy_package(@repository)
+      for arguments <- [["init", "-q"], ["add", "."], ["commit", "-q", "-m", "All"]], do: git!(arguments)
+
+      write_in_project("rebar.config", """
+      {erl_opts, [debug_info]}.
+      {deps, [{chunker, {git, "file://#{@repository}", {branch, "main"}}}]}.
+      {relx, [{release, {my_app, "1.0.0"}, [my_app]}, {include_erts, true}]}.
+      {dialyzer, [{base_plt_location, "#{@erlang}"}]}.
+      """)
+
+      write_in_project("src/my_app.app.src", """
+      {application, my_app, [{vsn, "1.0.0"}, {registered, []}, {applications, [kernel, stdlib, chunker]}]}.
+      """)
+
+      write_in_project("src/my_app.erl", """
+      -module(my_app).
+      -export([count/1]).
+      -spec count(file:name_all()) -> {ok, non_neg_integer()} | {error, chunker:error()}.
+      count(Path) ->
+          case chunker:chunk_file(Path, [{hash, sha256}]) of
+              {ok, Chunks} -> {ok, length(Chunks)};
+              Error -> Error
+          end.
+      """)
+    end
+
+    defp git!(arguments) do
+      identity = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main"]
+      {output, status} = System.cmd("git", identity ++ arguments, cd: @repository, stderr_to_stdout: true)
+      assert status == 0, output
+    end
+
+    defp write_in_project(path, contents) do
+      path = Path.join(@project, path)
+      File.mkdir_p!(Path.dirname(path))
+      File.write!(path, contents)
+    end
+
+    defp rebar3(arguments, variables) do
+      # Elixir hands its own folders down. What Cargo compiled for the others serves here too.
+      own = [{"ERL_LIBS", nil}, {"ERL_FLAGS", nil}, {"ERL_AFLAGS", nil}, {"CARGO_TARGET_DIR", @target}]
+      variables = @unset ++ @cheap ++ own ++ variables
+      System.cmd("rebar3", arguments, cd: @project, env: variables, stderr_to_stdout: true)
+    end
+
+    # Without Elixir and without a plugin.
+    @tag :tmp_dir
+    test "it is compiled, called, analysed and released", %{tmp_dir: tmp_dir} do
+      path = path_without(["elixir", "mix", "iex"], Path.join(tmp_dir, "bin") |> tap(&File.mkdir_p!/1))
+      assert {output, 0} = rebar3(["compile"], [path])
+      assert output =~ "Compiling my_app"
+      libraries = Path.join(@project, "_build/default/lib")
+      assert File.exists?(Path.join(libraries, "chunker/doc/chunks/chunker.chunk"))
+
+      expected = {:ok, length(Chunker.chunk_file!(__ENV__.file))}
+      assert count(libraries) == expected
+
+      # Dialyzer has nothing to say, and finds what is wrong.
+      assert {output, 0} = rebar3(["dialyzer"], [path])
+      refute output =~ "Warnings"
+      source = File.read!(Path.join(@project, "src/my_app.erl"))
+      write_in_project("src/my_app.erl", String.replace(source, "chunk_file(Path,", "chunk_file(1.0,"))
+      assert {output, 1} = rebar3(["dialyzer"], [path])
+      assert output =~ "chunker:chunk_file"
+      write_in_project("src/my_app.erl", source)
+
+      assert {_, 0} = rebar3(["release"], [path])
+      File.rm_rf!(libraries)
+      release = Path.join(@project, "_build/default/rel/my_app")
+      assert count(Path.join(release, "lib")) == expected
+    end
+
+    defp count(libraries) do
+      code = ~S|io:format("~p.", [my_app:count(hd(init:get_plain_arguments()))]), halt().|
+      arguments = ["-noinput", "-eval", code, "-extra", __ENV__.file]
+      {output, 0} = System.cmd("erl", arguments, env: [{"ERL_LIBS", libraries}])
+      {:ok, tokens, _} = output |> String.to_charlist() |> :erl_scan.string()
+      {:ok, term} = :erl_parse.parse_term(tokens)
+      term
+    end
+
+    @tag :tmp_dir
+    test "a library from elsewhere needs no Rust, and what is missing is explained", %{tmp_dir: tmp_dir} do
+      compile!()
+      prebuilt = Path.join(tmp_dir, "prebuilt.so")
+      File.cp!(library(), prebuilt)
+      path = path_without_rust(Path.join(tmp_dir, "bin") |> tap(&File.mkdir_p!/1))
+      home = {"CARGO_HOME", tmp_dir}
+
+      assert {output, 1} = rebar3(["compile"], [path, home])
+      assert output =~ "Chunker: Cargo was not found on the PATH."
+      assert {output, 1} = rebar3(["compile"], [path, home, {"CHUNKER_NIF_PATH", prebuilt <> "x"}])
+      assert output =~ "Chunker: CHUNKER_NIF_PATH names no file: #{prebuilt}x"
+      assert {output, 1} = rebar3(["compile"], [path, home, {"CHUNKER_NIF_PATH", "lib.so"}])
+      assert output =~ "Chunker: CHUNKER_NIF_PATH must be an absolute path"
+
+      assert {_, 0} = rebar3(["compile"], [path, home, {"CHUNKER_NIF_PATH", prebuilt}])
+      copy = Path.join(@project, "_build/default/lib/chunker/priv/chunker_nif.so")
+      assert File.read!(copy) == File.read!(prebuilt)
+    end
+
+    test "features are chosen, and an error of rustc is shown" do
+      assert {_, 0} = rebar3(["compile"], [{"CHUNKER_FEATURES", "minimal, zstd"}])
+      code = "io:format(\"~p\", [maps:get(codecs, chunker:info())]), halt()."
+      environment = [{"ERL_LIBS", Path.join(@project, "_build/default/lib")}]
+      assert {"[zstd]", 0} = System.cmd("erl", ["-noinput", "-eval", code], env: environment)
+
+      File.rm_rf!(Path.join(@project, "_build"))
+      assert {output, 1} = rebar3(["compile"], [{"CHUNKER_FEATURES", "nonsense"}])
+      assert output =~ "nonsense"
+      assert output =~ "Chunker: the native library could not be built"
     end
   end
 
@@ -296,12 +441,17 @@ defmodule Chunker.BuildTest do
     manifest = Path.join(@copy, "_build/dev/lib/chunker/.mix/compile.chunker")
     assert File.exists?(manifest)
 
+    documentation = Path.join(@copy, "_build/dev/lib/chunker/doc/chunks/chunker.chunk")
+    assert File.exists?(documentation)
+
     assert {_, 0} = mix_in_copy(["clean"])
     refute File.exists?(library())
     refute File.exists?(manifest)
+    refute File.exists?(documentation)
 
     compile!()
     assert File.exists?(library())
+    assert File.exists?(documentation)
   end
 
   describe "CHUNKER_NIF_PATH" do
@@ -497,6 +647,8 @@ defmodule Chunker.BuildTest do
       Regex.run(~r/^\[workspace\.package\]\nversion = "(.*)"/m, File.read!(Path.join(@root, "Cargo.toml")))
 
     assert cargo == version
-    assert inspect(Chunker.Native.info()) =~ inspect(version)
+    assert {:ok, [{:application, :chunker, fields}]} = :file.consult(Path.join(@root, "src/chunker.app.src"))
+    assert fields[:vsn] == String.to_charlist(version)
+    assert inspect(:chunker_nif.info()) =~ inspect(version)
   end
 end

@@ -159,12 +159,8 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
     test "goes on after a file that cannot be chunked", %{tmp_dir: folder} do
       [one, two] = for name <- ["one", "two"], do: file(folder, name, name)
       missing = Path.join(folder, "missing")
-      {printed, errors, 1} = run([one, missing, folder, two])
-
-      assert errors ==
-               "chunker.chunk: #{missing}: no such file or directory\n" <>
-                 "chunker.chunk: #{folder}: illegal operation on a directory\n"
-
+      {printed, errors, 1} = run([one, missing, two])
+      assert errors == "chunker.chunk: #{missing}: no such file or directory\n"
       assert length(rows(printed)) == 2
       assert printed =~ "all 2 files\n6 bytes in 2 chunks"
       assert {"", _, 1} = run([missing])
@@ -183,6 +179,105 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
     end
   end
 
+  describe "a directory" do
+    # A tree with everything in it that there can be, and the regular files below it in order.
+    defp tree(folder) do
+      root = Path.join(folder, "tree")
+      File.mkdir_p!(Path.join(root, "b/empty"))
+      File.mkdir_p!(Path.join(root, "größe"))
+      names = ["a", "b/.hidden", "b/c", "größe/ü", <<"z", 255>>]
+      paths = for name <- names, do: file(root, name, :rand.bytes(20_000))
+      File.ln_s!("..", Path.join(root, "b/loop"))
+      File.ln_s!(Path.join(root, "a"), Path.join(root, "link"))
+      File.ln_s!("/no/such/file", Path.join(root, "dangling"))
+      {_, 0} = System.cmd("mkfifo", [Path.join(root, "fifo")])
+      {root, paths}
+    end
+
+    test "stands for the files below it, in order, links not followed", %{tmp_dir: folder} do
+      {root, paths} = tree(folder)
+      {printed, "", 0} = run(@sizes ++ ["--hash", "sha256", root])
+      assert rows(printed) == Enum.flat_map(paths, &expected(File.read!(&1)))
+      shown = for path <- paths, do: String.replace(path, <<255>>, "\uFFFD")
+      assert Regex.scan(~r{^/.*$}m, printed) |> List.flatten() == shown
+      assert printed =~ "all 5 files\n100000 bytes in "
+
+      # What is given by name is followed, and paths are as they were given.
+      link = Path.join(folder, "link")
+      File.ln_s!(root, link)
+
+      for given <- [link, link <> "/"] do
+        {printed, "", 0} = run(["--json", given])
+        assert [first | _] = lines = String.split(printed, "\n", trim: true)
+        assert json(folder, first, "json.path") == link <> "/a"
+        assert length(lines) == 5
+      end
+    end
+
+    test "beside other files is one of the paths", %{tmp_dir: folder} do
+      {root, _paths} = tree(folder)
+      {printed, "", 0} = run(["--summary", Path.join(root, "a"), Path.join(root, "b"), Path.join(root, "a")])
+      assert printed =~ "all 4 files\n80000 bytes in 4 chunks"
+      assert printed =~ "\n60000 unique bytes (75.0%), "
+    end
+
+    test "that holds nothing is no error", %{tmp_dir: folder} do
+      {printed, "", 0} = run([folder])
+      assert printed =~ "all 0 files\n0 bytes in 0 chunks: empty\n"
+      assert run(["--json", folder]) == {"", "", 0}
+    end
+
+    test "with something that cannot be visited is chunked as far as it can" do
+      # Not in the folder of this test, which ExUnit could not remove.
+      root = Path.join(System.tmp_dir!(), "chunker deep #{System.pid()}")
+      on_exit(fn -> {"", 0} = System.cmd("rm", ["-r", root]) end)
+      # Not even root can name what lies so deep, which therefore takes two steps to make.
+      half = String.duplicate("/" <> String.duplicate("d", 250), 10)
+      for start <- ["/b", "/other"], do: File.mkdir_p!(root <> start <> half)
+      File.rename!(root <> "/other", root <> "/b" <> half <> "/other")
+      for name <- ["a", "c"], do: file(root, name, name)
+
+      {printed, errors, 1} = run(["--summary", root])
+      assert printed =~ "all 2 files\n2 bytes in 2 chunks"
+      assert [error] = String.split(errors, "\n", trim: true)
+      assert String.starts_with?(error, "chunker.chunk: #{root}/b/d")
+      assert error =~ ~r"/other(/d{250})+: file name too long$"
+
+      {printed, "", 1} = run(["--json", root])
+      assert [_, error, _] = String.split(printed, "\n", trim: true)
+      assert json(root, error, "json.error") == "io_error"
+
+      path = Path.join(root, "missing")
+      assert [{^path, {:error, error}}] = Enum.to_list(Mix.Chunker.FileTree.files(path))
+      assert error.details == %{kind: :enoent, path: path}
+    end
+
+    test "of many files takes no more memory than one of few", %{tmp_dir: folder} do
+      for directory <- 1..100 do
+        path = Path.join(folder, "#{directory}")
+        File.mkdir!(path)
+        for name <- 1..100, do: file(path, "#{name}", "#{directory} #{name}")
+      end
+
+      for arguments <- [["--json"], []] do
+        {:ok, output} = StringIO.open("")
+
+        {walker, monitor} =
+          spawn_monitor(fn ->
+            Process.group_leader(self(), output)
+            # In words. All 10,000 paths and chunks would have eight times as many.
+            Process.flag(:max_heap_size, %{size: 150_000, kill: true, error_logger: false})
+            Chunk.run(arguments ++ [folder])
+          end)
+
+        assert_receive {:DOWN, ^monitor, :process, ^walker, reason}, 60_000
+        assert reason == :normal
+        {_, printed} = StringIO.contents(output)
+        if arguments == [], do: assert(printed =~ "all 10000 files\n")
+      end
+    end
+  end
+
   describe "options:" do
     test "sizes take units", %{tmp_dir: folder} do
       data = :rand.bytes(100_000)
@@ -197,6 +292,10 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
         {printed, "", 0} = run(["--hash", "sha256", path | sizes])
         assert rows(printed) == expected
       end
+
+      # The other sizes follow the average.
+      {printed, "", 0} = run(["--hash", "sha256", "--avg-size", "4K", path])
+      assert rows(printed) == expected
 
       {printed, "", 0} = run(~w(--min-size 1M --avg-size 4M --max-size 16M --hash sha256) ++ [path])
       assert [{0, 100_000, _}] = rows(printed)

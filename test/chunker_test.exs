@@ -329,6 +329,48 @@ defmodule ChunkerTest do
       end
     end
 
+    test "for sizes: minimum and maximum follow the average, unless they are given" do
+      :rand.seed(:exsss, 11)
+      data = :rand.bytes(3_000_000)
+
+      for {given, all} <- [
+            {[avg_size: 65_536], {16_384, 65_536, 262_144}},
+            {[avg_size: 256], {64, 256, 1024}},
+            {[avg_size: 1003], {250, 1003, 4012}},
+            {[avg_size: 4_194_304], {1_048_576, 4_194_304, 16_777_216}},
+            {[avg_size: 1_048_576], {262_144, 1_048_576, 4_194_304}},
+            {[min_size: 1000, avg_size: 65_536], {1000, 65_536, 262_144}},
+            {[avg_size: 65_536, max_size: 70_000], {16_384, 65_536, 70_000}},
+            {[min_size: 60_000, avg_size: 65_536, max_size: 70_000], {60_000, 65_536, 70_000}},
+            # The average does not follow what else is given.
+            {[min_size: 300_000], {300_000, 1_048_576, 4_194_304}},
+            {[max_size: 1_100_000], {262_144, 1_048_576, 1_100_000}},
+            # A preset is an average too.
+            {[preset: :small_packages], {32_768, 131_072, 524_288}},
+            {[preset: :small_packages, avg_size: 8192], {2048, 8192, 32_768}},
+            {[preset: :small_packages, avg_size: 8192, max_size: 524_288], {2048, 8192, 524_288}},
+            {[preset: :small_packages, min_size: 1000], {1000, 131_072, 524_288}},
+            {[nar: :auto, avg_size: 8192], {2048, 8192, 32_768}}
+          ] do
+        {min, average, max} = all
+        explicit = [min_size: min, avg_size: average, max_size: max]
+        chunks = Reference.chunks(data, explicit)
+        assert Enum.map(Chunker.chunk_data!(data, given), &{&1.offset, &1.length}) == chunks
+        {:ok, maps} = :chunker.chunk_data(data, given)
+        assert Enum.map(maps, &{&1.offset, &1.length}) == chunks
+        assert Chunker.chunk_data(data, explicit) == Chunker.chunk_data(data, given)
+      end
+
+      for {given, message} <- [
+            {[min_size: 65_537, avg_size: 65_536],
+             "option :min_size is 65537, but must be at most avg_size, which is 65536"},
+            {[avg_size: 65_536, max_size: 65_535],
+             "option :max_size is 65535, but must be at least avg_size, which is 65536"}
+          ] do
+        assert_raise Error, message, fn -> Chunker.chunk_data!(data, given) end
+      end
+    end
+
     test "that come twice in a list count once: the first" do
       data = :binary.copy(<<0>>, 10_000)
       options = [max_size: 2048, max_size: 4096, min_size: 64, avg_size: 256]

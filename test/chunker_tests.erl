@@ -558,7 +558,7 @@ wrong_types_of_notation_test() ->
     ]].
 
 panic_test() ->
-    ?assertError(#{message := <<"boom">>}, 'Elixir.Chunker.Native':panic(<<"boom">>)),
+    ?assertError(#{message := <<"boom">>}, chunker_nif:panic(<<"boom">>)),
     {ok, [_]} = chunker:chunk_data(<<"the node lives">>).
 
 processes_test() ->

@@ -58,7 +58,7 @@ defmodule Chunker.CompressionTest do
 
   # How often the calling process closes a coder while `fun` runs, with what the function gives.
   defp closes(fun) do
-    mfas = for name <- [:compressor_close, :decompressor_close], do: {Chunker.Native, name, 1}
+    mfas = for name <- [:compressor_close, :decompressor_close], do: {:chunker_nif, name, 1}
     for mfa <- mfas, do: :erlang.trace_pattern(mfa, true, [])
     tracer = self()
     caller = spawn_link(fn -> receive(do: (:go -> send(tracer, {:result, fun.()}))) end)
@@ -73,7 +73,7 @@ defmodule Chunker.CompressionTest do
 
   defp count_closes do
     receive do
-      {:trace, _, :call, {Chunker.Native, _close, _}} -> 1 + count_closes()
+      {:trace, _, :call, {:chunker_nif, _close, _}} -> 1 + count_closes()
     after
       0 -> 0
     end
@@ -868,7 +868,7 @@ defmodule Chunker.CompressionTest do
       # One call of the engine, so that the close finds it under way.
       piece = noise(3 * @mib)
       coder = compressor.coder
-      task = Task.async(fn -> Chunker.Native.compressor_update(coder, piece) end)
+      task = Task.async(fn -> :chunker_nif.compressor_update(coder, piece) end)
       Process.sleep(50)
       assert Compressor.close(compressor) == :ok
       assert {:ok, _} = Task.await(task, 60_000)

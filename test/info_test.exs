@@ -101,21 +101,77 @@ defmodule Chunker.InfoTest do
     end
   end
 
-  test "a configuration that makes no sense is explained wherever it matters" do
-    for wrong <- [0, -1, 1025, 1 <<< 70, :two, "2", nil, 2.0] do
+  test "threads that are configured as nil are not configured" do
+    for none <- [nil, :undefined] do
+      Application.put_env(:chunker, :threads, none)
+      assert Chunker.info().threads == :erlang.system_info(:dirty_cpu_schedulers_online)
+      assert {:ok, [_]} = Chunker.chunk_data("abc")
+    end
+  end
+
+  @tag :tmp_dir
+  test "a configuration that makes no sense is explained wherever it matters", %{tmp_dir: folder} do
+    into = Path.join(folder, "nar")
+
+    for {wrong, shown} <- [
+          {0, "0"},
+          {-1, "-1"},
+          {1025, "1025"},
+          {1 <<< 70, "1180591620717411303424"},
+          {:two, "two"},
+          {"2", ~s(<<"2">>)},
+          {2.0, "2.0"}
+        ] do
       Application.put_env(:chunker, :threads, wrong)
+
+      message =
+        "the configuration of application chunker has threads: #{shown}, " <>
+          "which must be an integer from 1 to 1024, or nil"
 
       for call <- [
             &Chunker.info/0,
             fn -> Chunker.chunk_data("abc") end,
-            fn -> Chunker.chunk_file(__ENV__.file) end,
-            fn -> Chunker.stream(["abc"]) end
+            fn -> Chunker.chunk_data("abc", threads: 1) end,
+            fn -> Chunker.chunk_file!(__ENV__.file) end,
+            fn -> Chunker.chunk_files([]) end,
+            fn -> Chunker.hash_batch([]) end,
+            fn -> Chunker.compress_batch!([]) end,
+            fn -> Chunker.stream(["abc"]) end,
+            fn -> Chunker.Nar.chunk("abc") end,
+            fn -> Chunker.Nar.dump(__ENV__.file, {:file, into}) end
           ] do
-        message = Exception.message(Exception.normalize(:error, catch_error(call.())))
-        assert message =~ "threads"
-        assert message =~ "must be an integer from 1 to 1024"
+        assert_raise ArgumentError, message, call
+      end
+
+      for call <- [
+            &:chunker.info/0,
+            fn -> :chunker.chunk_file(__ENV__.file) end,
+            fn -> :chunker.hash_batch([]) end,
+            fn -> :chunker_nar.dump(__ENV__.file, {:file, into}) end
+          ] do
+        stack = stack_of_badarg(call)
+        [{module, _function, _arguments, _info} | _] = stack
+        assert module.format_error(:badarg, stack) == %{general: message}
       end
     end
+  end
+
+  defp stack_of_badarg(call) do
+    call.()
+  catch
+    :error, :badarg -> __STACKTRACE__
+  end
+
+  test "the configuration counts before the application is loaded" do
+    # As in `bin/app eval` of a release.
+    code = """
+    :undefined = :application.get_key(:chunker, :vsn)
+    IO.puts(Chunker.info().threads)
+    """
+
+    ebin = Path.join(Mix.Project.app_path(), "ebin")
+    arguments = ["--erl", "-chunker threads 7", "-pa", ebin, "-e", code]
+    assert System.cmd("elixir", arguments, stderr_to_stdout: true) == {"7\n", 0}
   end
 
   test "the engine's threads are as many as configured, and named" do

@@ -105,8 +105,8 @@ defmodule Chunker.MemoryTest do
     options = {{nil, 262_144, 1_048_576, 16_777_216, 1, 0}, nil, {:blake3, nil}, {2, 2}}
 
     for round <- 1..if(path == "mix.exs", do: 20, else: 400) do
-      {:ok, stream} = Chunker.Native.stream_pieces(options, nil, false)
-      {:ok, []} = Chunker.Native.stream_push(stream, piece)
+      {:ok, stream} = :chunker_nif.stream_pieces(options, nil, false)
+      {:ok, []} = :chunker_nif.stream_push(stream, piece)
       if rem(round, 10) == 0, do: :erlang.garbage_collect()
     end
 

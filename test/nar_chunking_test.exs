@@ -260,9 +260,14 @@ defmodule Chunker.NarChunkingTest do
     assert Chunker.chunk_data!(large, nar: :auto) == Chunker.chunk_data!(large, preset: :default)
     assert Chunker.chunk_data!(large, preset: nil) == Chunker.chunk_data!(large)
     assert Chunker.chunk_data!(large, nar: false) == Chunker.chunk_data!(large)
-    # A size that is given stands.
-    assert Chunker.chunk_data!(large, preset: :small_packages, avg_size: 262_144) ==
-             Chunker.chunk_data!(large, min_size: 32_768, avg_size: 262_144, max_size: 524_288)
+    # An average that is given takes the place of the preset's, and the other sizes follow it.
+    for nar? <- [true, :auto] do
+      assert Chunker.chunk_data!(nar, nar: nar?, avg_size: 262_144) ==
+               Chunker.chunk_data!(nar, [nar: nar?] ++ kib.({64, 256, 1024}))
+
+      assert Chunker.chunk_data!(nar, nar: nar?, preset: :small_packages, min_size: 16_384) ==
+               Chunker.chunk_data!(nar, [nar: nar?] ++ kib.({16, 128, 512}))
+    end
   end
 
   test "digests are those that are asked for", %{tmp_dir: folder} do

@@ -7,7 +7,7 @@ defmodule Chunker.NativeTest do
   # that is not named after the application, and there is no Elixir.
   defp call_in_plain_erlang(app) do
     code = ~S"""
-    try io:format("returned ~p", ['Elixir.Chunker.Native':info()])
+    try io:format("returned ~p", [chunker_nif:info()])
     catch error:#{message := Message} -> io:format("~ts", [Message])
     end, halt().
     """
@@ -68,7 +68,7 @@ defmodule Chunker.NativeTest do
   @tag :tmp_dir
   test "raises that explanation in Elixir too", %{tmp_dir: tmp_dir} do
     app = app_with_library(tmp_dir, nil)
-    arguments = ["-pa", Path.join(app, "ebin"), "-e", "Chunker.Native.info()"]
+    arguments = ["-pa", Path.join(app, "ebin"), "-e", ":chunker_nif.info()"]
     {output, 1} = System.cmd("elixir", arguments, stderr_to_stdout: true)
 
     assert output =~ "** (RuntimeError) The native library of Chunker could not be loaded.\n  library: #{app}"

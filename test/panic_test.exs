@@ -11,7 +11,7 @@ defmodule Chunker.PanicTest do
 
   test "a panic of the engine is an exception in its caller, with its message" do
     for message <- ["boom", "", "größer\n{}"] do
-      assert run("try do Chunker.Native.panic(#{inspect(message)}) rescue e in Chunker.PanicError -> e end") ==
+      assert run("try do :chunker_nif.panic(#{inspect(message)}) rescue e in Chunker.PanicError -> e end") ==
                %Chunker.PanicError{message: message}
     end
   end
@@ -19,8 +19,7 @@ defmodule Chunker.PanicTest do
   test "a panic is an error with a message in Erlang" do
     ebin = Path.join(Mix.Project.app_path(), "ebin")
 
-    code =
-      ~S|try 'Elixir.Chunker.Native':panic(<<"boom">>) catch error:#{message := M} -> io:put_chars(M) end, halt().|
+    code = ~S|try chunker_nif:panic(<<"boom">>) catch error:#{message := M} -> io:put_chars(M) end, halt().|
 
     script = "exec erl -noshell -noinput -pa #{ebin} -eval \"$0\" 2>/dev/null"
     assert System.cmd("sh", ["-c", script, code]) == {"boom", 0}
@@ -35,7 +34,7 @@ defmodule Chunker.PanicTest do
       1..200
       |> Task.async_stream(fn i ->
         try do
-          Chunker.Native.panic("panic \#{i}")
+          :chunker_nif.panic("panic \#{i}")
         rescue
           error -> {i, error.message, chunks.() == before}
         end

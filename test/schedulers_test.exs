@@ -3,7 +3,7 @@ defmodule Chunker.SchedulersTest do
   # ordinary ones to others.
   use ExUnit.Case, async: true
 
-  alias Chunker.{Cache, Native}
+  alias Chunker.Cache
 
   @moduletag :tmp_dir
 
@@ -23,7 +23,7 @@ defmodule Chunker.SchedulersTest do
 
   defp traced(pid) do
     receive do
-      {:trace, ^pid, :in, {Native, function, _arity}, @dirty} -> [function | traced(pid)]
+      {:trace, ^pid, :in, {:chunker_nif, function, _arity}, @dirty} -> [function | traced(pid)]
       {:trace, ^pid, _, _, _} -> traced(pid)
     after
       0 -> []

@@ -145,4 +145,21 @@ defmodule Chunker.ScriptsTest do
       end
     end
   end
+
+  test "scripts/check-glibc fails if the library needs a newer glibc than it may", %{tmp_dir: folder} do
+    check = fn arguments ->
+      System.cmd(Path.join(@root, "scripts/check-glibc"), arguments, cd: folder, stderr_to_stdout: true)
+    end
+
+    # As the guide says.
+    assert {"needs glibc " <> _, 0} = check.([@library])
+
+    assert {output, 1} = check.([@library, "2.3"])
+    assert output =~ "and docs/building.md promises 2.3. What needs 2."
+    assert output =~ ~r/\(GLIBC_2\.\d+\)\s+\w+/
+    # Versions are compared as numbers, and not as text.
+    assert {_, 0} = check.([@library, "2.340"])
+    assert {output, 1} = check.(["/dev/null"])
+    refute output =~ "allowed"
+  end
 end

@@ -4,7 +4,7 @@ Code.require_file("support/reference.exs", __DIR__)
 defmodule Chunker.StreamTest do
   use ExUnit.Case, async: true
 
-  alias Chunker.{Error, FileStream, Native, Reference}
+  alias Chunker.{Error, FileStream, Reference}
 
   @moduletag :tmp_dir
   @mib 1_048_576
@@ -357,8 +357,8 @@ defmodule Chunker.StreamTest do
       path = sparse(folder, "fought-over", 20 * @mib)
 
       for round <- 1..20 do
-        {:ok, file, :regular} = Native.stream_file(path, @native, nil, false)
-        {:ok, pieces} = Native.stream_pieces(@native, nil, false)
+        {:ok, file, :regular} = :chunker_nif.stream_file(path, @native, nil, false)
+        {:ok, pieces} = :chunker_nif.stream_pieces(@native, nil, false)
         piece = :rand.bytes(100_000)
 
         results =
@@ -366,8 +366,8 @@ defmodule Chunker.StreamTest do
           |> Enum.map(fn i ->
             Task.async(fn ->
               for _ <- 1..10 do
-                if round > 10 and i == 8, do: Native.stream_close(file)
-                [Native.stream_next(file), Native.stream_push(pieces, piece)]
+                if round > 10 and i == 8, do: :chunker_nif.stream_close(file)
+                [:chunker_nif.stream_next(file), :chunker_nif.stream_push(pieces, piece)]
               end
             end)
           end)
@@ -378,39 +378,39 @@ defmodule Chunker.StreamTest do
           assert match?({:ok, chunks} when is_list(chunks), result) or result == {:error, {:cancelled, %{}}}
         end
 
-        Native.stream_close(file)
-        assert Native.stream_next(file) == {:error, {:cancelled, %{}}}
+        :chunker_nif.stream_close(file)
+        assert :chunker_nif.stream_next(file) == {:error, {:cancelled, %{}}}
       end
 
       assert closed?(path)
     end
 
     test "answers wrong use with errors, not with harm" do
-      {:ok, pieces} = Native.stream_pieces(@native, nil, false)
-      {:ok, file, :regular} = Native.stream_file(__ENV__.file, @native, nil, false)
+      {:ok, pieces} = :chunker_nif.stream_pieces(@native, nil, false)
+      {:ok, file, :regular} = :chunker_nif.stream_file(__ENV__.file, @native, nil, false)
       cancelled = {:error, {:cancelled, %{}}}
 
-      assert Native.stream_next(pieces) == cancelled
-      assert Native.stream_push(file, "a") == cancelled
-      assert Native.stream_finish(file) == cancelled
-      {:ok, pieces} = Native.stream_pieces(@native, nil, false)
-      assert {:ok, []} = Native.stream_push(pieces, "a")
-      assert {:ok, [{0, 1, _, "a", nil}]} = Native.stream_finish(pieces)
-      assert Native.stream_finish(pieces) == cancelled
-      assert Native.stream_push(pieces, "a") == cancelled
-      assert Native.stream_close(pieces) == :ok
-      assert Native.stream_close(pieces) == :ok
+      assert :chunker_nif.stream_next(pieces) == cancelled
+      assert :chunker_nif.stream_push(file, "a") == cancelled
+      assert :chunker_nif.stream_finish(file) == cancelled
+      {:ok, pieces} = :chunker_nif.stream_pieces(@native, nil, false)
+      assert {:ok, []} = :chunker_nif.stream_push(pieces, "a")
+      assert {:ok, [{0, 1, _, "a", nil}]} = :chunker_nif.stream_finish(pieces)
+      assert :chunker_nif.stream_finish(pieces) == cancelled
+      assert :chunker_nif.stream_push(pieces, "a") == cancelled
+      assert :chunker_nif.stream_close(pieces) == :ok
+      assert :chunker_nif.stream_close(pieces) == :ok
 
       for wrong <- [make_ref(), nil, 1, "x"] do
-        assert_raise ArgumentError, fn -> Native.stream_next(wrong) end
-        assert_raise ArgumentError, fn -> Native.stream_push(wrong, "") end
-        assert_raise ArgumentError, fn -> Native.stream_close(wrong) end
+        assert_raise ArgumentError, fn -> :chunker_nif.stream_next(wrong) end
+        assert_raise ArgumentError, fn -> :chunker_nif.stream_push(wrong, "") end
+        assert_raise ArgumentError, fn -> :chunker_nif.stream_close(wrong) end
       end
 
-      {:ok, pieces} = Native.stream_pieces(@native, nil, false)
-      assert_raise ArgumentError, fn -> Native.stream_push(pieces, ["a"]) end
-      assert_raise ArgumentError, fn -> Native.stream_pieces({}, nil, false) end
-      assert_raise ArgumentError, fn -> Native.stream_pieces(nil, nil, false) end
+      {:ok, pieces} = :chunker_nif.stream_pieces(@native, nil, false)
+      assert_raise ArgumentError, fn -> :chunker_nif.stream_push(pieces, ["a"]) end
+      assert_raise ArgumentError, fn -> :chunker_nif.stream_pieces({}, nil, false) end
+      assert_raise ArgumentError, fn -> :chunker_nif.stream_pieces(nil, nil, false) end
     end
 
     test "that is closed while another process waits in it stays closed, and lets that one go", %{

@@ -407,7 +407,13 @@ defmodule Chunker.Nar do
 
   """
   @spec dump(Path.t(), {:file, Path.t()}) :: {:ok, String.t()} | {:error, Error.t()}
-  def dump(path, {:file, into}), do: result(:chunker_engine.nar_dump_file(path!(path), path!(into)))
+  def dump(path, {:file, into}) do
+    {path, into} = {path!(path), path!(into)}
+
+    with {:ok, threads} <- checked(:chunker_options.threads()) do
+      result(:chunker_engine.nar_dump_file(path, into, threads))
+    end
+  end
 
   @doc """
   The same as `dump/2`, but returns the hash and raises `Chunker.Error`.

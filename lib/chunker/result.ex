@@ -10,9 +10,10 @@ defmodule Chunker.Result do
   def result({:error, {reason, details}}), do: {:error, Error.new(reason, details)}
 
   # Options that were checked.
-  @spec checked({:ok, value} | {:error, {atom(), map()}} | {:badarg, String.t()}) ::
+  @spec checked({:ok, value} | {:error, {atom(), map()}} | {:badarg, String.t() | {:general, String.t()}}) ::
           {:ok, value} | {:error, Error.t()}
         when value: var
+  def checked({:badarg, {:general, message}}), do: raise(ArgumentError, message)
   def checked({:badarg, message}), do: raise(ArgumentError, message)
   def checked(checked), do: result(checked)
 

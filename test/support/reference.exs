@@ -21,9 +21,9 @@ defmodule Chunker.Reference do
 
   @doc "`{offset, length}` of each chunk."
   def chunks(data, options \\ []) do
-    min = Keyword.get(options, :min_size, 262_144)
     average = Keyword.get(options, :avg_size, 1_048_576)
-    max = Keyword.get(options, :max_size, 4_194_304)
+    min = Keyword.get(options, :min_size, div(average, 4))
+    max = Keyword.get(options, :max_size, 4 * average)
     level = Keyword.get(options, :normalization, 1)
     seed = Keyword.get(options, :seed, 0)
 

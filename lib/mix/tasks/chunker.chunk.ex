@@ -11,12 +11,13 @@ defmodule Mix.Tasks.Chunker.Chunk do
   throughput, reading and hashing included. With several files a summary of all of them follows; its unique bytes count
   a chunk once however many files have it.
 
-      $ mix chunker.chunk --avg-size 64K --min-size 16K --max-size 256K --hash sha256 one.tar two.tar
+      $ mix chunker.chunk --avg-size 64K --hash sha256 one.tar two.tar
+      $ mix chunker.chunk --summary /var/backups
 
   ## Options
 
-    * `--min-size SIZE`, `--avg-size SIZE`, `--max-size SIZE` - sizes in bytes, or with a unit: `16K`, `4M` (powers of
-      1024). Defaults: `256K`, `1M`, `4M`
+    * `--avg-size SIZE`, `--min-size SIZE`, `--max-size SIZE` - sizes in bytes, or with a unit: `16K`, `4M` (powers of
+      1024). Defaults: `1M`, and a quarter and four times the average
     * `--nar MODE` - `true`: the files are Nix archives, which are chunked along the files in them; `auto`: those that are
       (not on standard input); `false`, the default
     * `--preset NAME` - sizes for Nix archives, at once: `default` (also with `--nar true` and `--nar auto`),
@@ -41,11 +42,17 @@ defmodule Mix.Tasks.Chunker.Chunk do
 
   does the same.
 
-  A file that cannot be chunked is reported on standard error and spoils no other. The exit status is 0 if every file
-  was chunked, and 1 if not.
+  A directory stands for all regular files below it, each of which is printed with its path, in the order of names.
+  Symbolic links in it are not followed, and FIFOs, sockets and devices in it are passed over. Memory does not grow with
+  the number of files, except for the summary of all: some 130 bytes for each different chunk. With `--json` there is none.
+
+  A file that cannot be chunked and a directory that cannot be read are reported on standard error and spoil no other
+  file. The exit status is 0 if every file was chunked, and 1 if not.
   """
 
   use Mix.Task
+
+  alias Mix.Chunker.{FileTree, Tally}
 
   @requirements ["app.config"]
 
@@ -109,23 +116,35 @@ defmodule Mix.Tasks.Chunker.Chunk do
       Mix.raise(out_of_range(error))
     end
 
-    files =
-      for path <- paths do
-        {microseconds, result} = :timer.tc(fn -> chunk_path(path, options) end)
+    {total, failed} =
+      paths
+      |> Stream.flat_map(&files/1)
+      |> Enum.reduce({Tally.new(), 0}, fn {path, visited}, {total, failed} ->
+        {microseconds, result} = :timer.tc(fn -> with :ok <- visited, do: chunk_path(path, options) end)
         file = %{path: path, seconds: microseconds / 1_000_000, result: result}
         if switches[:json], do: print_json(file, options, digest), else: print(file, switches, digest)
-        file
-      end
 
-    good = for %{result: {:ok, chunks}, seconds: seconds} <- files, do: {chunks, seconds}
+        case result do
+          {:ok, chunks} ->
+            {if(switches[:json], do: total, else: Tally.add(total, chunks, file.seconds)), failed}
 
-    if length(good) > 1 and !switches[:json] do
-      {chunks, seconds} = Enum.unzip(good)
-      IO.puts("all #{length(good)} files")
-      print_summary(Enum.concat(chunks), Enum.sum(seconds))
+          {:error, _error} ->
+            {total, failed + 1}
+        end
+      end)
+
+    # Of one file it has been printed, and of no file there is something to say if that is no error.
+    if !switches[:json] and (total.files > 1 or (total.files == 0 and failed == 0)) do
+      IO.puts("all #{total.files} files")
+      print_summary(Tally.close(total))
     end
 
-    if length(good) < length(files), do: exit({:shutdown, 1})
+    if failed > 0, do: exit({:shutdown, 1})
+  end
+
+  # The files that a path stands for, and what of it cannot be visited.
+  defp files(path) do
+    if path not in @standard_input and File.dir?(path), do: FileTree.files(path), else: [{path, :ok}]
   end
 
   defp chunk_path(path, options) when path in @standard_input do
@@ -228,7 +247,7 @@ defmodule Mix.Tasks.Chunker.Chunk do
   defp print(%{path: path, result: {:ok, chunks}, seconds: seconds}, switches, digest) do
     IO.puts(show_name(path))
     unless switches[:summary], do: print_table(chunks, digest)
-    print_summary(chunks, seconds)
+    Tally.new() |> Tally.add(chunks, seconds) |> Tally.close() |> print_summary()
   end
 
   defp print_table(chunks, digest) do
@@ -251,26 +270,19 @@ defmodule Mix.Tasks.Chunker.Chunk do
 
   defp digits(number), do: number |> Integer.to_string() |> byte_size()
 
-  defp print_summary(chunks, seconds) do
-    count = length(chunks)
-    bytes = bytes(chunks)
-    unique = bytes(Enum.uniq_by(chunks, & &1.hash))
-    lengths = Enum.map(chunks, & &1.length)
-
+  defp print_summary(%Tally{bytes: bytes, chunks: count, unique_bytes: unique} = tally) do
     sizes =
       if count > 0 do
-        "mean #{round(bytes / count)}, smallest #{Enum.min(lengths)}, largest #{Enum.max(lengths)}"
+        "mean #{round(bytes / count)}, smallest #{tally.smallest}, largest #{tally.largest}"
       else
         "empty"
       end
 
     IO.puts("""
     #{bytes} bytes in #{count} #{if count == 1, do: "chunk", else: "chunks"}: #{sizes}
-    #{unique} unique bytes#{share(unique, bytes)}, #{throughput(bytes, seconds)}
+    #{unique} unique bytes#{share(unique, bytes)}, #{throughput(bytes, tally.seconds)}
     """)
   end
-
-  defp bytes(chunks), do: Enum.reduce(chunks, 0, &(&1.length + &2))
 
   defp share(_unique, 0), do: ""
   defp share(unique, bytes), do: " (#{Float.round(100 * unique / bytes, 1)}%)"
@@ -289,11 +301,11 @@ defmodule Mix.Tasks.Chunker.Chunk do
   end
 
   defp print_json(%{path: path, result: {:ok, chunks}, seconds: seconds}, options, digest) do
-    unique = bytes(Enum.uniq_by(chunks, & &1.hash))
+    %{bytes: bytes, unique_bytes: unique} = Tally.new() |> Tally.add(chunks, seconds) |> Tally.close()
     hash = Atom.to_string(Keyword.get(options, :hash, :blake3))
 
     IO.write([
-      ["{\"path\":", json(path), ",\"bytes\":", Integer.to_string(bytes(chunks))],
+      ["{\"path\":", json(path), ",\"bytes\":", Integer.to_string(bytes)],
       [",\"unique_bytes\":", Integer.to_string(unique)],
       [",\"seconds\":", :erlang.float_to_binary(seconds, decimals: 6), ",\"hash\":", json(hash)],
       ",\"chunks\":["

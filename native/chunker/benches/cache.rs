@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chunker::cache::{Cache, Digester, Options, Verify};
-use chunker::hashing::Algorithm;
+use chunker::hash::Algorithm;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 /// Larger than the caches of usual machines, so that contents come from memory as chunks do.

@@ -5,10 +5,11 @@
 use std::hint::black_box;
 use std::path::PathBuf;
 
-use chunker::chunking::{Chunk, ChunkBytes, Chunking, Cutter, Options, Scanner};
-use chunker::file::Input;
-use chunker::hashing::Algorithm;
-use chunker::workers::Workers;
+use chunker::cdc::{CdcParams, Options, Scanner};
+use chunker::engine::workers::Workers;
+use chunker::engine::{Chunk, ChunkBytes, Chunking};
+use chunker::hash::Algorithm;
+use chunker::io::file::Input;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fastcdc::v2020::FastCDC;
 
@@ -50,7 +51,7 @@ fn cut_points(c: &mut Criterion) {
         });
         group.bench_function(BenchmarkId::new("chunker", &name), |b| {
             b.iter(|| {
-                let mut scanner = Scanner::new(Cutter::new(&options).unwrap());
+                let mut scanner = Scanner::new(CdcParams::new(&options).unwrap());
                 let mut rest = &data[..];
                 let mut count = 0;
                 while let Some(cut) = scanner.feed(rest) {
@@ -70,7 +71,7 @@ fn chunking(
 ) -> Chunking<impl Fn(&ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = Workers::shared(threads, cores).unwrap();
-    Chunking::new(Cutter::new(&Options::default()).unwrap(), workers, Chunk::hashed(algorithm))
+    Chunking::new(CdcParams::new(&Options::default()).unwrap(), workers, Chunk::hashed(algorithm))
 }
 
 fn chunk_and_hash(c: &mut Criterion) {

@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use chunker::compression::{
+use chunker::codec::{
     Codec, CompressOptions, CompressionScratch, DecompressOptions, compress_into, decompress_into,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_main};

@@ -1,10 +1,10 @@
-//! Reading Nix archives in memory: how fast they are parsed, and what is left of that when they are hashed as well.
+//! NarConsumer Nix archives in memory: how fast they are parsed, and what is left of that when they are hashed as well.
 //!
 //! `cargo bench -p chunker --bench nar`; a name behind `--` selects.
 
 use std::hint::black_box;
 
-use chunker::hashing::Algorithm;
+use chunker::hash::Algorithm;
 use chunker::nar::{Event, Hash, Kind, List, NarError, Parser, START, read_slice};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -65,7 +65,7 @@ fn parse(c: &mut Criterion) {
         });
         for &algorithm in Algorithm::ALL {
             group.bench_function(BenchmarkId::new("hash alone", algorithm.name()), |b| {
-                b.iter(|| algorithm.hash_or_give_up(&nar, &|| false).unwrap());
+                b.iter(|| algorithm.hash_cancellable(&nar, &|| false).unwrap());
             });
             group.bench_function(BenchmarkId::new("hash and check", algorithm.name()), |b| {
                 b.iter(|| read_slice(Hash::new(algorithm), &nar, &|| false).unwrap());

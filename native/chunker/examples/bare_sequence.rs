@@ -1,7 +1,7 @@
 //! The rival of `bench/main_job.exs`: what a program does that has crates `fastcdc`, `blake3` and `sha2`, and no Chunker.
 //!
 //! Reads a file into memory, then cuts it and hashes its chunks on one thread, and prints the seconds that each round of
-//! cutting and hashing took. Reading is not in them.
+//! cutting and hashing took. NarConsumer is not in them.
 //!
 //! `cargo run --release --example bare_sequence -- FILE blake3|sha256 ROUNDS`
 
@@ -9,7 +9,7 @@ use std::error::Error;
 use std::hint::black_box;
 use std::time::Instant;
 
-use chunker::chunking::Options;
+use chunker::cdc::Options;
 use fastcdc::v2020::FastCDC;
 use sha2::{Digest, Sha256};
 

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chunker::cache::{Cache, Options};
-use chunker::hashing::Algorithm;
+use chunker::hash::Algorithm;
 
 const ENTRIES: usize = 10_000;
 

@@ -13,8 +13,9 @@
 use std::error::Error;
 use std::time::Instant;
 
-use chunker::chunking::{ChunkBytes, Chunking, Cutter, Options, Scanner, kernels};
-use chunker::workers::Workers;
+use chunker::cdc::{CdcParams, Options, Scanner, kernels};
+use chunker::engine::workers::Workers;
+use chunker::engine::{ChunkBytes, Chunking};
 use fastcdc::v2020::FastCDC;
 
 /// Averages, in KiB.
@@ -47,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 type Rival<'a> = Box<dyn Fn(&[u8]) -> Vec<usize> + 'a>;
 
 fn rivals(options: &Options) -> Result<Vec<(String, Rival<'_>)>, Box<dyn Error>> {
-    let cutter = Cutter::new(options)?;
+    let cutter = CdcParams::new(options)?;
     let mut rivals: Vec<(String, Rival<'_>)> = vec![("fastcdc".into(), Box::new(|data| bare(options, data)))];
     for kernel in kernels() {
         let cutter = cutter.clone().with_kernel(kernel).ok_or("a kernel has gone")?;
@@ -68,7 +69,7 @@ fn bare(options: &Options, data: &[u8]) -> Vec<usize> {
     FastCDC::new(data, min, avg, max).map(|chunk| chunk.length).collect()
 }
 
-fn scan(cutter: Cutter, mut data: &[u8]) -> Vec<usize> {
+fn scan(cutter: CdcParams, mut data: &[u8]) -> Vec<usize> {
     let mut scanner = Scanner::new(cutter);
     let mut lengths = Vec::new();
     while let Some(cut) = scanner.feed(data) {

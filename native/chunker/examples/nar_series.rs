@@ -17,10 +17,10 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-use chunker::chunking::{Cutter, Options, Scanner};
-use chunker::compression::{Codec, CompressOptions, compress};
-use chunker::nar::chunking::{Config, NarScanner};
+use chunker::cdc::{CdcParams, Options, Scanner};
+use chunker::codec::{Codec, CompressOptions, compress};
 use chunker::nar::references::Normalizer;
+use chunker::nar::scanner::{Config, NarScanner};
 use chunker::nar::{Event, Kind, NarError, Parser};
 use rayon::prelude::*;
 
@@ -97,7 +97,7 @@ impl Nar {
 type Chunk = dyn Fn(&Nar, Options) -> Vec<usize> + Sync;
 
 fn plain(options: Options, bytes: &[u8]) -> Vec<usize> {
-    let mut scanner = Scanner::new(Cutter::new(&options).expect("in range"));
+    let mut scanner = Scanner::new(CdcParams::new(&options).expect("in range"));
     let (mut lengths, mut rest) = (Vec::new(), bytes);
     while let Some(cut) = scanner.feed(rest) {
         rest = &rest[cut.consumed..];

@@ -10,8 +10,8 @@ use std::hint::black_box;
 use std::io::Read;
 use std::time::Instant;
 
-use chunker::chunking::{Cutter, Options, Scanner};
-use chunker::hashing::Algorithm;
+use chunker::cdc::{CdcParams, Options, Scanner};
+use chunker::hash::Algorithm;
 
 /// Large enough that calls do not count, small enough to stay in the cache.
 const BUFFER: usize = 1 << 20;
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: part_speeds FILE ROUNDS".into());
     };
     let data = std::fs::read(path)?;
-    let cutter = Cutter::new(&Options::default())?;
+    let cutter = CdcParams::new(&Options::default())?;
     let chunks = chunks(&cutter, &data);
     // Linux copies faster to memory that begins with a line of the cache.
     let mut memory = vec![0; BUFFER + 63];
@@ -53,7 +53,7 @@ fn report(part: &str, start: Instant) {
     println!("{part}\t{}", start.elapsed().as_secs_f64());
 }
 
-fn chunks<'a>(cutter: &Cutter, mut data: &'a [u8]) -> Vec<&'a [u8]> {
+fn chunks<'a>(cutter: &CdcParams, mut data: &'a [u8]) -> Vec<&'a [u8]> {
     let mut scanner = Scanner::new(cutter.clone());
     let mut chunks = Vec::new();
     let whole = data;

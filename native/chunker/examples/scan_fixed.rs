@@ -7,7 +7,7 @@
 use std::error::Error;
 use std::hint::black_box;
 
-use chunker::chunking::{Cutter, Options, Scanner, kernels};
+use chunker::cdc::{CdcParams, Options, Scanner, kernels};
 
 /// Some chunks of the largest average.
 const LENGTH: usize = 8 << 20;
@@ -20,14 +20,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let avg_size = average.parse()?;
     let options = Options { min_size: avg_size / 4, avg_size, max_size: avg_size * 4, ..Options::default() };
-    let cutter = Cutter::new(&options)?.with_kernel(kernel).ok_or("there is no such kernel here")?;
+    let cutter = CdcParams::new(&options)?.with_kernel(kernel).ok_or("there is no such kernel here")?;
     println!("{}", counted_scan(cutter, black_box(&random())));
     Ok(())
 }
 
 /// What is counted, with all that it calls; found by this name.
 #[inline(never)]
-fn counted_scan(cutter: Cutter, mut data: &[u8]) -> usize {
+fn counted_scan(cutter: CdcParams, mut data: &[u8]) -> usize {
     let mut scanner = Scanner::new(cutter);
     let mut chunks = 0;
     while let Some(cut) = scanner.feed(data) {

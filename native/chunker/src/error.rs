@@ -7,7 +7,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::compression::CompressionError;
+use crate::codec::CompressionError;
+use crate::io::output_buffer::OutOfMemory;
 use crate::nar::NarError;
 use crate::nar::references::ReferencesError;
 use crate::narinfo::{KeyError, NarInfoError, SignatureError};
@@ -175,6 +176,12 @@ pub enum Error {
     /// The caller gave the work up.
     #[error("the work was cancelled")]
     Cancelled,
+}
+
+impl From<OutOfMemory> for Error {
+    fn from(OutOfMemory: OutOfMemory) -> Self {
+        Self::Io(IoError { path: None, source: io::ErrorKind::OutOfMemory.into() })
+    }
 }
 
 impl Error {

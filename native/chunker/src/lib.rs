@@ -1,33 +1,27 @@
 //! The engine of Chunker: content-defined chunking, hashing and compression, free of the BEAM.
 //!
-//! * [`chunking`] cuts inputs into chunks and works on them on several threads;
-//! * [`compression`] compresses and decompresses with four codecs;
-//! * [`batch`] spreads many items over the threads;
+//! * [`cdc`] finds cut points, without threads;
+//! * [`engine`] cuts inputs into chunks and works on them, or on many items, on several threads;
+//! * [`codec`] compresses and decompresses;
 //! * [`cache`] looks digests up that were computed before;
-//! * [`hashing`] makes digests and writes them as Nix does;
+//! * [`mod@hash`] computes digests and writes them as Nix does;
 //! * [`narinfo`] reads, writes, signs and verifies what Nix's binary caches say about store paths;
 //! * [`nar`] reads and writes Nix archives;
-//! * [`source`] is where bytes come from, and [`mod@file`] reads files of any kind without waiting for anybody;
-//! * [`recycling`] uses the memory of what was handed out again;
-//! * [`workers`] is the pool of threads that all of them share;
-//! * [`cpu`] tells what the CPU can do and what is made of it.
+//! * [`io`] reads files of any kind, without blocking;
+//! * [`cpu`] reports the features of the CPU and which of them are used.
 //!
 //! Nothing here knows of Erlang: the NIF crate decodes terms, calls this one, and encodes what it gives.
 
-pub mod batch;
-mod buffer;
 pub mod cache;
-pub mod chunking;
-pub mod compression;
+pub mod cdc;
+pub mod codec;
 pub mod cpu;
+pub mod engine;
 pub mod error;
-pub mod file;
-pub mod hashing;
+pub mod hash;
+pub mod io;
 pub mod nar;
 pub mod narinfo;
-pub mod recycling;
-pub mod source;
-pub mod workers;
 
 pub use error::{Error, IoError, OptionsError};
 
@@ -36,4 +30,4 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Asked now and then by long work: whether to give up. Work that is told to ends with [`Error::Cancelled`] within a few
 /// milliseconds.
-pub type GiveUp<'a> = &'a dyn Fn() -> bool;
+pub type Cancel<'a> = &'a dyn Fn() -> bool;

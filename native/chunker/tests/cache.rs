@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::thread;
 
 use chunker::cache::{Cache, Digester, Options, Verify};
-use chunker::chunking::{Chunk, Chunking, Cutter};
-use chunker::hashing::Algorithm;
-use chunker::workers::Workers;
+use chunker::cdc::CdcParams;
+use chunker::engine::workers::Workers;
+use chunker::engine::{Chunk, Chunking};
+use chunker::hash::Algorithm;
 use proptest::prelude::*;
 
 fn never() -> bool {
@@ -60,7 +61,7 @@ fn all_digests_are_right(contents: &[Vec<u8>]) {
                                     match round % 4 {
                                         0 => assert_eq!(digester.digest(&[head, tail]), digest),
                                         1 => assert_eq!(
-                                            digester.digest_or_give_up(content, &never).unwrap(),
+                                            digester.digest_cancellable(content, &never).unwrap(),
                                             digest
                                         ),
                                         2 => {
@@ -126,8 +127,8 @@ proptest! {
         edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         threads in 1..4_usize,
     ) {
-        let options = chunker::chunking::Options { min_size: 2048, avg_size: 8192, max_size: 32_768, ..Default::default() };
-        let cutter = Cutter::new(&options).unwrap();
+        let options = chunker::cdc::Options { min_size: 2048, avg_size: 8192, max_size: 32_768, ..Default::default() };
+        let cutter = CdcParams::new(&options).unwrap();
         for &algorithm in Algorithm::ALL {
             let cache = Arc::new(Cache::new(&Options::default()).unwrap());
             let digester = Digester::new(algorithm, Some(Arc::clone(&cache)));

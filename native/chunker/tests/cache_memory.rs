@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chunker::cache::{Cache, Digester, Options, Verify};
-use chunker::hashing::Algorithm;
+use chunker::hash::Algorithm;
 
 /// The bytes that are allocated for a cache that has seen three times as many contents as it holds, and what it holds.
 fn allocated(options: Options, content: impl Fn(u64) -> Vec<u8>) -> (u64, chunker::cache::Stats) {

@@ -4,7 +4,7 @@
 #![cfg(all(feature = "zstd", feature = "lz4"))]
 
 use allocation_counter::{AllocationInfo, measure};
-use chunker::compression::{
+use chunker::codec::{
     Codec, CompressOptions, CompressionScratch, DecompressOptions, Dictionary, ScratchPool, compress,
     compress_into, decompress_into, train_dictionary,
 };
@@ -95,7 +95,7 @@ fn lz4_allocates_nothing_after_warm_up() {
 
 #[test]
 fn what_does_not_know_its_size_is_decompressed_without_allocating_too() {
-    use chunker::compression::Encoder;
+    use chunker::codec::Encoder;
     for codec in [Codec::Zstd, Codec::Lz4] {
         let inputs: Vec<Vec<u8>> = contents(500_000)
             .iter()

@@ -1,6 +1,6 @@
 //! A codec that was left out of the build says so, and the others work, whichever features are on.
 
-use chunker::compression::{
+use chunker::codec::{
     Codec, CompressOptions, CompressionError, Decoder, DecompressOptions, Dictionary, Encoder, Strategy,
     compress, decompress, detect_format,
 };

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use chunker::compression::{
+use chunker::codec::{
     Codec, CompressOptions, CompressionError, CompressionScratch, Decoder, DecompressOptions, Encoder,
     compress, decompress_into,
 };

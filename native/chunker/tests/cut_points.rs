@@ -4,16 +4,17 @@ mod inputs;
 
 use std::io::{Error, ErrorKind, Read, Result};
 
-use chunker::chunking::{Chunk, Chunking, Cutter, Options, Scanner};
-use chunker::hashing::Algorithm;
-use chunker::workers::Workers;
+use chunker::cdc::{CdcParams, Options, Scanner};
+use chunker::engine::workers::Workers;
+use chunker::engine::{Chunk, Chunking};
+use chunker::hash::Algorithm;
 use fastcdc::v2020::{FastCDC, Normalization};
 use proptest::prelude::*;
 
 /// Which one it is does not matter where this stands.
 const ANY: Algorithm = Algorithm::ALL[0];
 
-const NEVER: chunker::GiveUp<'static> = &|| false;
+const NEVER: chunker::Cancel<'static> = &|| false;
 
 fn level(options: &Options) -> Normalization {
     match options.normalization {
@@ -51,7 +52,7 @@ fn reference_3(data: &[u8], options: &Options) -> Vec<usize> {
 }
 
 fn scan_in_pieces(data: &[u8], options: &Options, pieces: &[usize]) -> Vec<usize> {
-    let mut scanner = Scanner::new(Cutter::new(options).unwrap());
+    let mut scanner = Scanner::new(CdcParams::new(options).unwrap());
     let mut lengths = Vec::new();
     let mut rest = data;
     let mut sizes = pieces.iter().copied().cycle();
@@ -89,15 +90,15 @@ fn check_all_ways(data: &[u8], options: &Options, pieces: &[usize], threads: usi
 
     let chunks = expected(data, &lengths, algorithm);
     let workers = Workers::shared(threads, 3).unwrap();
-    let chunking = Chunking::new(Cutter::new(options).unwrap(), workers, Chunk::hashed(algorithm));
+    let chunking = Chunking::new(CdcParams::new(options).unwrap(), workers, Chunk::hashed(algorithm));
     assert_eq!(chunking.slice(data, NEVER).unwrap(), chunks, "slice, {options:?}");
 
     let reader = Stingy::new(data, pieces);
     assert_eq!(chunking.clone().reader(reader).all(NEVER).unwrap(), chunks, "reader, {options:?}");
 
     // Pushed, with the bytes of each chunk copied out, so that the parts put together again are the input.
-    let cutter = Cutter::new(options).unwrap();
-    let with_bytes = Chunking::new(cutter, workers, move |chunk: &chunker::chunking::ChunkBytes<'_>| {
+    let cutter = CdcParams::new(options).unwrap();
+    let with_bytes = Chunking::new(cutter, workers, move |chunk: &chunker::engine::ChunkBytes<'_>| {
         let mut bytes = vec![0; chunk.length];
         chunk.copy_to(&mut bytes);
         (Chunk::hashed(algorithm)(chunk), bytes)

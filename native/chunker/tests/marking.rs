@@ -7,14 +7,15 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use chunker::chunking::{ChunkBytes, Chunking, Cutter, Options};
-use chunker::file::Input;
-use chunker::nar::chunking::{Config, NarScanner};
-use chunker::workers::Workers;
+use chunker::cdc::{CdcParams, Options};
+use chunker::engine::workers::Workers;
+use chunker::engine::{ChunkBytes, Chunking};
+use chunker::io::file::Input;
+use chunker::nar::scanner::{Config, NarScanner};
 use fastcdc::v2020::{FastCDC, Normalization};
 use proptest::prelude::*;
 
-const NEVER: chunker::GiveUp<'static> = &|| false;
+const NEVER: chunker::Cancel<'static> = &|| false;
 
 /// Threads of the pool.
 const POOL: usize = 8;
@@ -93,7 +94,7 @@ impl Read for Stingy {
 fn check(data: &Arc<Vec<u8>>, path: &Path, options: &Options, threads: usize, pieces: &[usize]) {
     let expected = reference(data, options);
     let workers = Workers::shared(threads, POOL).unwrap();
-    let chunking = || Chunking::new(Cutter::new(options).unwrap(), workers, place);
+    let chunking = || Chunking::new(CdcParams::new(options).unwrap(), workers, place);
     assert!(chunking().slice(data, NEVER).unwrap() == expected, "slice, {threads}, {options:?}");
     let input = Input::open(path).unwrap();
     assert!(chunking().source(input).all(NEVER).unwrap() == expected, "file, {threads}, {options:?}");

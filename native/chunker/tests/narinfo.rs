@@ -1,6 +1,6 @@
 //! Properties of narinfos: what is written is read again, whatever was there, and signatures hold for all that is signed.
 
-use chunker::hashing::nix_base32;
+use chunker::hash::nix_base32;
 use chunker::narinfo::{Fields, NarInfo, name};
 use proptest::collection::vec;
 use proptest::option;

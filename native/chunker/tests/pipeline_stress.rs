@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use chunker::chunking::{Chunk, Chunking, Cutter, Options};
-use chunker::hashing::Algorithm;
-use chunker::source::Source;
-use chunker::workers::Workers;
-use chunker::{Error, GiveUp};
+use chunker::cdc::{CdcParams, Options};
+use chunker::engine::workers::Workers;
+use chunker::engine::{Chunk, Chunking};
+use chunker::hash::Algorithm;
+use chunker::io::source::Source;
+use chunker::{Cancel, Error};
 
 const ANY: Algorithm = Algorithm::ALL[0];
 
-const NEVER: GiveUp<'static> = &|| false;
+const NEVER: Cancel<'static> = &|| false;
 
 /// A generator of numbers that are random enough to choose by (SplitMix64).
 struct Dice(u64);
@@ -109,7 +110,7 @@ fn one_input(seed: u64, data: &Arc<Vec<u8>>) {
     let threads = [1, 2, 3, 8][dice.below(4) as usize];
     let chunking = |threads| {
         let workers = Workers::shared(threads, 8).unwrap();
-        Chunking::new(Cutter::new(&options).unwrap(), workers, Chunk::hashed(ANY))
+        Chunking::new(CdcParams::new(&options).unwrap(), workers, Chunk::hashed(ANY))
     };
     let expected = chunking(1).slice(&data[..until], NEVER).unwrap();
     let source = Moody {

@@ -10,16 +10,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use chunker::chunking::{Chunk, ChunkBytes, Chunking, Cutter, Options};
-use chunker::file::{self, Input, Kind};
-use chunker::hashing::Algorithm;
-use chunker::workers::Workers;
-use chunker::{Error, GiveUp};
+use chunker::cdc::{CdcParams, Options};
+use chunker::engine::workers::Workers;
+use chunker::engine::{Chunk, ChunkBytes, Chunking};
+use chunker::hash::Algorithm;
+use chunker::io::file::{self, Input, Kind};
+use chunker::{Cancel, Error};
 
 /// Which one it is does not matter where this stands.
 const ANY: Algorithm = Algorithm::ALL[0];
 
-const NEVER: GiveUp<'static> = &|| false;
+const NEVER: Cancel<'static> = &|| false;
 
 fn small() -> Options {
     Options { min_size: 1024, avg_size: 4096, max_size: 16_384, ..Options::default() }
@@ -30,7 +31,7 @@ fn chunking(
     threads: usize,
 ) -> Chunking<impl Fn(&ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static> {
     let workers = Workers::shared(threads, 3).unwrap();
-    Chunking::new(Cutter::new(options).unwrap(), workers, Chunk::hashed(ANY))
+    Chunking::new(CdcParams::new(options).unwrap(), workers, Chunk::hashed(ANY))
 }
 
 /// A folder that goes away with the test.
@@ -110,7 +111,7 @@ fn a_panic_in_the_work_reaches_the_caller() {
         let work = |chunk: &ChunkBytes<'_>| {
             assert!(chunk.offset < 4 << 20, "chunk at {} is one too many", chunk.offset);
         };
-        let chunking = Chunking::new(Cutter::new(&small()).unwrap(), workers, work);
+        let chunking = Chunking::new(CdcParams::new(&small()).unwrap(), workers, work);
         let slice = panic_of(|| chunking.slice(&data, NEVER).map(drop));
         assert!(slice.ends_with("is one too many"), "{slice}");
         let reader =
@@ -207,12 +208,15 @@ fn whoever_gives_up_gets_no_results() {
     for threads in [1, 3] {
         for patience in [0, 1, 5] {
             let asked = AtomicUsize::new(0);
-            let give_up = || asked.fetch_add(1, Ordering::Relaxed) >= patience;
-            assert_eq!(chunking(&small(), threads).slice(&data, &give_up).unwrap_err().code(), "cancelled");
+            let is_cancelled = || asked.fetch_add(1, Ordering::Relaxed) >= patience;
+            assert_eq!(
+                chunking(&small(), threads).slice(&data, &is_cancelled).unwrap_err().code(),
+                "cancelled"
+            );
             asked.store(0, Ordering::Relaxed);
             let mut reader = chunking(&small(), threads).reader(io::repeat(0));
             let error = loop {
-                match reader.next_results(&give_up) {
+                match reader.next_results(&is_cancelled) {
                     Ok(chunks) => assert!(chunks.is_some()),
                     Err(error) => break error,
                 }
@@ -289,7 +293,7 @@ fn a_file_gives_what_its_bytes_give() {
 #[cfg(unix)]
 #[test]
 fn parts_of_a_file_are_read_in_any_order() {
-    use chunker::source::Source;
+    use chunker::io::source::Source;
 
     fn all(source: &mut dyn Source) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
@@ -460,18 +464,18 @@ mod fifo {
     fn without_a_writer_is_waited_for_until_the_caller_gives_up() {
         let folder = Folder::new("fifo-wait");
         let path = make(&folder);
-        let given_up = Arc::new(AtomicBool::new(false));
+        let is_cancelled = Arc::new(AtomicBool::new(false));
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn({
-            let given_up = Arc::clone(&given_up);
+            let is_cancelled = Arc::clone(&is_cancelled);
             move || {
                 let input = Input::open(&path).unwrap();
-                let give_up = || given_up.load(Ordering::Relaxed);
-                sender.send(chunking(&small(), 2).source(input).all(&give_up)).unwrap();
+                let is_cancelled = || is_cancelled.load(Ordering::Relaxed);
+                sender.send(chunking(&small(), 2).source(input).all(&is_cancelled)).unwrap();
             }
         });
         assert!(receiver.recv_timeout(Duration::from_millis(100)).is_err(), "it waits");
-        given_up.store(true, Ordering::Relaxed);
+        is_cancelled.store(true, Ordering::Relaxed);
         let result = receiver.recv_timeout(Duration::from_secs(10)).expect("it gives up");
         assert_eq!(result.unwrap_err().code(), "cancelled");
     }
@@ -486,8 +490,8 @@ mod fifo {
         fifo.write_all(&data).unwrap();
         let mut reader = chunking(&small(), 2).source(input);
         let start = Instant::now();
-        let give_up = || start.elapsed() > Duration::from_secs(10);
-        let chunks = reader.next_results(&give_up).unwrap().expect("chunks of what was written so far");
+        let is_cancelled = || start.elapsed() > Duration::from_secs(10);
+        let chunks = reader.next_results(&is_cancelled).unwrap().expect("chunks of what was written so far");
         let expected = chunking(&small(), 1).slice(&data, NEVER).unwrap();
         assert_eq!(chunks[..], expected[..chunks.len()]);
         drop(fifo);

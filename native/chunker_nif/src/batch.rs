@@ -2,25 +2,25 @@
 
 use std::path::PathBuf;
 
-use chunker::batch::Batch;
-use chunker::chunking::FileChunks;
-use chunker::compression::{CompressionScratch, compress_or_give_up, decompress_or_give_up};
-use chunker::{Error, GiveUp};
+use chunker::codec::{CompressionScratch, compress_cancellable, decompress_cancellable};
+use chunker::engine::FileChunks;
+use chunker::engine::batch::Batch;
+use chunker::{Cancel, Error};
 use rustler::{Binary, Encoder, Env, LocalPid, NifResult, Reference, Term};
 
 use crate::atoms;
-use crate::blob::binary;
+use crate::binary::BinaryBuffer;
+use crate::call::{caller_died, guard};
 use crate::chunking::{list, to_path};
-use crate::failure::{Failure, text};
-use crate::guard::{caller_died, guard};
+use crate::error::{NifError, text};
 use crate::options::{BatchOptions, ChunkingOptions, Compression, Decompression, Digests, Progress};
 
 /// Calls `run` with a batch that tells progress as `{chunker_progress, Ref, Done, Total}`.
 fn with_batch<'a, T>(
     env: Env<'a>,
     options: &BatchOptions<'a>,
-    run: impl FnOnce(&Batch<'_>, GiveUp<'_>) -> Result<T, Error>,
-) -> Result<T, Failure<'a>> {
+    run: impl FnOnce(&Batch<'_>, Cancel<'_>) -> Result<T, Error>,
+) -> Result<T, NifError<'a>> {
     let listener: Option<(LocalPid, Reference<'a>)> = match options.progress() {
         Progress::None => None,
         Progress::To(pid, reference) => Some((pid, reference)),
@@ -44,21 +44,21 @@ fn code_batch<'a>(
     env: Env<'a>,
     items: &[Binary<'a>],
     options: &BatchOptions<'a>,
-    code: impl Fn(&[u8], &mut CompressionScratch, &mut Vec<u8>, GiveUp<'_>) -> Result<(), Error> + Sync,
-) -> Result<Term<'a>, Failure<'a>> {
+    code: impl Fn(&[u8], &mut CompressionScratch, &mut BinaryBuffer, Cancel<'_>) -> Result<(), Error> + Sync,
+) -> Result<Term<'a>, NifError<'a>> {
     let items: Vec<&[u8]> = items.iter().map(Binary::as_slice).collect();
-    let work = |scratch: &mut CompressionScratch, item: &&[u8], give_up: GiveUp<'_>| {
-        let mut out = Vec::new();
-        code(item, scratch, &mut out, give_up).map(|()| out)
+    let work = |scratch: &mut CompressionScratch, item: &&[u8], is_cancelled: Cancel<'_>| {
+        let mut out = BinaryBuffer::new();
+        code(item, scratch, &mut out, is_cancelled).map(|()| out.finish())
     };
-    let results = with_batch(env, options, |batch, give_up| {
-        batch.run(&items, |item| item.len(), CompressionScratch::new, work, give_up)
+    let results = with_batch(env, options, |batch, is_cancelled| {
+        batch.run(&items, |item| item.len(), CompressionScratch::new, work, is_cancelled)
     })?;
     let terms: Vec<Term<'a>> = results
         .into_iter()
         .map(|item| match item {
-            Ok(bytes) => (atoms::ok(), binary(env, bytes)).encode(env),
-            Err(error) => Failure::Engine(error).to_term(env),
+            Ok(bytes) => (atoms::ok(), bytes.release(env)).encode(env),
+            Err(error) => NifError::Engine(error).to_term(env),
         })
         .collect();
     Ok((atoms::ok(), terms).encode(env))
@@ -74,10 +74,11 @@ fn hash_batch<'a>(
     guard(env, || {
         let items: Vec<&[u8]> = items.iter().map(Binary::as_slice).collect();
         let digester = digests.digester()?;
-        let digests = with_batch(env, &options, |batch, give_up| {
-            let work =
-                |(): &mut (), item: &&[u8], give_up: GiveUp<'_>| digester.digest_or_give_up(item, give_up);
-            let digests = batch.run(&items, |item| item.len(), || (), work, give_up)?;
+        let digests = with_batch(env, &options, |batch, is_cancelled| {
+            let work = |(): &mut (), item: &&[u8], is_cancelled: Cancel<'_>| {
+                digester.digest_cancellable(item, is_cancelled)
+            };
+            let digests = batch.run(&items, |item| item.len(), || (), work, is_cancelled)?;
             digests.into_iter().collect::<Result<Vec<_>, _>>()
         })?;
         let terms: Vec<_> = digests.iter().map(|digest| text(env, &digest.0)).collect();
@@ -94,8 +95,8 @@ fn compress_batch<'a>(
 ) -> NifResult<Term<'a>> {
     guard(env, || {
         let codec = codec.checked()?;
-        code_batch(env, &items, &options, |item, scratch, out, give_up| {
-            compress_or_give_up(item, &codec, scratch, out, give_up)
+        code_batch(env, &items, &options, |item, scratch, out, is_cancelled| {
+            compress_cancellable(item, &codec, scratch, out, is_cancelled)
         })
     })
 }
@@ -109,8 +110,8 @@ fn decompress_batch<'a>(
 ) -> NifResult<Term<'a>> {
     guard(env, || {
         let codec = codec.checked()?;
-        code_batch(env, &items, &options, |item, scratch, out, give_up| {
-            decompress_or_give_up(item, &codec, scratch, out, give_up)
+        code_batch(env, &items, &options, |item, scratch, out, is_cancelled| {
+            decompress_cancellable(item, &codec, scratch, out, is_cancelled)
         })
     })
 }
@@ -126,13 +127,14 @@ fn chunk_files<'a>(
     guard(env, || {
         let paths: Vec<PathBuf> = paths.iter().map(|path| to_path(path)).collect();
         let chunking = chunking.hashing()?;
-        let files = with_batch(env, &options, |batch, give_up| chunking.files(&paths, batch, give_up))?;
+        let files =
+            with_batch(env, &options, |batch, is_cancelled| chunking.files(&paths, batch, is_cancelled))?;
         let terms: Vec<Term<'a>> = files
             .into_iter()
             .map(|file| match file {
                 Ok(FileChunks::Chunks(chunks)) => list(env, &chunks),
                 Ok(FileChunks::Special) => Ok(atoms::special().encode(env)),
-                Err(error) => Ok(Failure::Engine(error).to_term(env)),
+                Err(error) => Ok(NifError::Engine(error).to_term(env)),
             })
             .collect::<Result<_, _>>()?;
         Ok((atoms::ok(), terms).encode(env))

@@ -8,8 +8,8 @@ use chunker::cache::{Cache, Options, Verify};
 use rustler::{Binary, Encoder, Env, NifResult, NifTuple, NifUnitEnum, Resource, ResourceArc, Term};
 
 use crate::atoms;
-use crate::failure::{Failure, atom, text};
-use crate::guard::{caller_died, guard};
+use crate::call::{caller_died, guard};
+use crate::error::{NifError, atom, text};
 use crate::options::Hash;
 
 pub(crate) struct SharedCache(Arc<Cache>);
@@ -40,7 +40,7 @@ enum VerifyName {
 }
 
 impl<'a> CacheOptions<'a> {
-    fn cache(&self) -> Result<Cache, Failure<'a>> {
+    fn cache(&self) -> Result<Cache, NifError<'a>> {
         // What has no place in 64 bits is out of range as well.
         let number = |term: Term<'a>| term.decode().unwrap_or(u64::MAX);
         let options = Options {
@@ -52,7 +52,7 @@ impl<'a> CacheOptions<'a> {
             },
         };
         Cache::new(&options).map_err(|error| match error {
-            chunker::Error::Options(error) => Failure::OutOfRange {
+            chunker::Error::Options(error) => NifError::OutOfRange {
                 option: error.option,
                 value: if error.option == "max_entries" { self.max_entries } else { self.max_memory },
                 allowed: error.allowed,
@@ -104,9 +104,9 @@ fn get<'a>(
     cache: &Cache,
     data: &[u8],
     algorithm: &Hash,
-    give_up: chunker::GiveUp<'_>,
-) -> Result<Term<'a>, Failure<'a>> {
-    let digest = cache.get(algorithm.algorithm()?, data, give_up)?;
+    is_cancelled: chunker::Cancel<'_>,
+) -> Result<Term<'a>, NifError<'a>> {
+    let digest = cache.get(algorithm.algorithm()?, data, is_cancelled)?;
     Ok((atoms::ok(), digest.map(|digest| text(env, &digest.0))).encode(env))
 }
 
@@ -137,9 +137,9 @@ fn put<'a>(
     cache: &Cache,
     data: &[u8],
     algorithm: &Hash,
-    give_up: chunker::GiveUp<'_>,
-) -> Result<Term<'a>, Failure<'a>> {
-    let digest = cache.put(algorithm.algorithm()?, data, give_up)?;
+    is_cancelled: chunker::Cancel<'_>,
+) -> Result<Term<'a>, NifError<'a>> {
+    let digest = cache.put(algorithm.algorithm()?, data, is_cancelled)?;
     Ok((atoms::ok(), text(env, &digest.0)).encode(env))
 }
 

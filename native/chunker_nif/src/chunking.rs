@@ -3,17 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use chunker::cache::Digester;
-use chunker::chunking::{Chunk, ChunkBytes};
-use chunker::file::{self, Input, Kind};
-use chunker::hashing::Whole;
+use chunker::engine::{Chunk, ChunkBytes};
+use chunker::hash::HashingReader;
+use chunker::io::file::{self, Input, Kind};
 use chunker::nar::EntryPath;
-use chunker::nar::notes::{Note, Part};
+use chunker::nar::annotations::{Note, Part};
 use chunker::nar::references::{self, PLACEHOLDER, Replaced};
 use rustler::{Binary, Encoder, Env, NewBinary, NifResult, Term};
 
 use crate::atoms;
-use crate::failure::{Failure, text};
-use crate::guard::{caller_died, guard};
+use crate::call::{caller_died, guard};
+use crate::error::{NifError, text};
 use crate::nar::{nar_hash, sha256};
 use crate::options::{ChunkingOptions, Hash};
 
@@ -88,7 +88,7 @@ impl<'a> Paths<'a> {
 /// How many chunks and notes are made terms between two questions whether the caller has died: some milliseconds.
 const AT_ONCE: usize = 4096;
 
-fn each<'a>(env: Env<'a>, chunks: &[Noted]) -> Result<Vec<Term<'a>>, Failure<'a>> {
+fn each<'a>(env: Env<'a>, chunks: &[Noted]) -> Result<Vec<Term<'a>>, NifError<'a>> {
     let died = caller_died(env);
     let mut paths = Paths::default();
     let mut terms = Vec::with_capacity(chunks.len());
@@ -110,7 +110,7 @@ fn each<'a>(env: Env<'a>, chunks: &[Noted]) -> Result<Vec<Term<'a>>, Failure<'a>
 }
 
 /// `{ok, Chunks}`
-pub(crate) fn list<'a>(env: Env<'a>, chunks: &[Noted]) -> Result<Term<'a>, Failure<'a>> {
+pub(crate) fn list<'a>(env: Env<'a>, chunks: &[Noted]) -> Result<Term<'a>, NifError<'a>> {
     Ok((atoms::ok(), each(env, chunks)?).encode(env))
 }
 
@@ -120,7 +120,7 @@ fn list_of_data<'a>(
     chunks: &[Noted],
     data: &[u8],
     options: &ChunkingOptions<'a>,
-) -> Result<Term<'a>, Failure<'a>> {
+) -> Result<Term<'a>, NifError<'a>> {
     if !options.takes_references() {
         return list(env, chunks);
     }
@@ -183,7 +183,7 @@ fn nar_chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'
         let Some(chunking) = selection.for_input(&mut input, &died)? else {
             return Ok(atoms::special().encode(env));
         };
-        let (source, whole) = Whole::new(input, algorithm);
+        let (source, whole) = HashingReader::new(input, algorithm);
         let chunks = chunking.clone().source(source).all(&died)?;
         let digest = whole().expect("all of it was read");
         Ok((atoms::ok(), each(env, &chunks)?, nar_hash(env, &digest)).encode(env))
@@ -266,7 +266,7 @@ fn read_chunk<'a>(
 }
 
 /// Opens a regular file; `None` if it is another.
-pub(crate) fn regular<'a>(path: &[u8]) -> Result<Option<Input>, Failure<'a>> {
+pub(crate) fn regular<'a>(path: &[u8]) -> Result<Option<Input>, NifError<'a>> {
     let path = to_path(path);
     Ok(match file::kind(&path)? {
         Kind::Regular => Some(Input::open(&path)?),

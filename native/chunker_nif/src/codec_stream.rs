@@ -5,12 +5,12 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chunker::compression::{Decoder as Decompressor, Encoder as Compressor};
+use chunker::codec::{Decoder as Decompressor, Encoder as Compressor};
 use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
 
 use crate::atoms;
-use crate::blob::binary;
-use crate::guard::guard;
+use crate::binary::BinaryBuffer;
+use crate::call::guard;
 use crate::options::{Compression, Decompression};
 
 /// The most that a decoder gives at a time, in bytes: what it is given may unpack to a thousand times as much.
@@ -78,10 +78,10 @@ fn compressor_update<'a>(
 ) -> NifResult<Term<'a>> {
     guard(env, || {
         let mut compressor = coder.take()?;
-        let mut out = Vec::new();
+        let mut out = BinaryBuffer::new();
         compressor.update(&piece, &mut out).map_err(chunker::Error::from)?;
         coder.put(compressor);
-        Ok((atoms::ok(), binary(env, out)).encode(env))
+        Ok((atoms::ok(), out.into_term(env)).encode(env))
     })
 }
 
@@ -89,9 +89,9 @@ fn compressor_update<'a>(
 #[rustler::nif(schedule = "DirtyCpu")]
 fn compressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Coder<Compressor>>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let (compressor, mut out) = (coder.take()?, Vec::new());
+        let (compressor, mut out) = (coder.take()?, BinaryBuffer::new());
         compressor.finish(&mut out).map_err(chunker::Error::from)?;
-        Ok((atoms::ok(), binary(env, out)).encode(env))
+        Ok((atoms::ok(), out.into_term(env)).encode(env))
     })
 }
 
@@ -114,11 +114,11 @@ fn decompressor_update<'a>(
 ) -> NifResult<Term<'a>> {
     guard(env, || {
         let mut decompressor = coder.take()?;
-        let mut out = Vec::new();
+        let mut out = BinaryBuffer::new();
         let progress = decompressor.update_some(&piece, PIECE, &mut out).map_err(chunker::Error::from)?;
         coder.put(decompressor);
         let state = if progress.pending { atoms::more() } else { atoms::done() };
-        Ok((atoms::ok(), binary(env, out), progress.consumed, state).encode(env))
+        Ok((atoms::ok(), out.into_term(env), progress.consumed, state).encode(env))
     })
 }
 
@@ -126,9 +126,9 @@ fn decompressor_update<'a>(
 #[rustler::nif(schedule = "DirtyCpu")]
 fn decompressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Coder<Decompressor>>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let (decompressor, mut out) = (coder.take()?, Vec::new());
+        let (decompressor, mut out) = (coder.take()?, BinaryBuffer::new());
         decompressor.finish(&mut out).map_err(chunker::Error::from)?;
-        Ok((atoms::ok(), binary(env, out)).encode(env))
+        Ok((atoms::ok(), out.into_term(env)).encode(env))
     })
 }
 

@@ -1,32 +1,32 @@
 //! Compression and decompression of whole binaries.
 
-use chunker::compression::{
-    CompressionScratch, compress_or_give_up, decompress_or_give_up, detect_format,
-    train_dictionary_or_give_up,
+use chunker::codec::{
+    CompressionScratch, compress_cancellable, decompress_cancellable, detect_format,
+    train_dictionary_cancellable,
 };
 use rustler::{Binary, Encoder, Env, NifResult, Term};
 
 use crate::atoms;
-use crate::blob::binary;
-use crate::failure::{Failure, atom};
-use crate::guard::{caller_died, guard};
+use crate::binary::BinaryBuffer;
+use crate::call::{caller_died, guard};
+use crate::error::{NifError, atom, text};
 use crate::options::{Compression, Decompression};
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn compress<'a>(env: Env<'a>, data: Binary<'a>, options: Compression<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let (options, mut out) = (options.checked()?, Vec::new());
-        compress_or_give_up(&data, &options, &mut CompressionScratch::new(), &mut out, &caller_died(env))?;
-        Ok((atoms::ok(), binary(env, out)).encode(env))
+        let (options, mut out) = (options.checked()?, BinaryBuffer::new());
+        compress_cancellable(&data, &options, &mut CompressionScratch::new(), &mut out, &caller_died(env))?;
+        Ok((atoms::ok(), out.into_term(env)).encode(env))
     })
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn decompress<'a>(env: Env<'a>, data: Binary<'a>, options: Decompression<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let (options, mut out) = (options.checked()?, Vec::new());
-        decompress_or_give_up(&data, &options, &mut CompressionScratch::new(), &mut out, &caller_died(env))?;
-        Ok((atoms::ok(), binary(env, out)).encode(env))
+        let (options, mut out) = (options.checked()?, BinaryBuffer::new());
+        decompress_cancellable(&data, &options, &mut CompressionScratch::new(), &mut out, &caller_died(env))?;
+        Ok((atoms::ok(), out.into_term(env)).encode(env))
     })
 }
 
@@ -41,7 +41,7 @@ fn detect_codec<'a>(env: Env<'a>, data: Binary<'a>) -> NifResult<Term<'a>> {
     guard(env, || detect(env, &data))
 }
 
-fn detect<'a>(env: Env<'a>, data: &[u8]) -> Result<Term<'a>, Failure<'a>> {
+fn detect<'a>(env: Env<'a>, data: &[u8]) -> Result<Term<'a>, NifError<'a>> {
     let codec = detect_format(data).map_err(chunker::Error::from)?;
     Ok((atoms::ok(), atom(env, codec.name())).encode(env))
 }
@@ -54,11 +54,11 @@ fn train_dictionary<'a>(env: Env<'a>, samples: Vec<Binary<'a>>, size: Term<'a>) 
         let most = 100 << 20;
         match size.decode() {
             Ok(size) if (256..=most).contains(&size) => {
-                let dictionary = train_dictionary_or_give_up(&samples, size, &caller_died(env))?;
-                Ok((atoms::ok(), binary(env, dictionary.as_bytes().to_vec())).encode(env))
+                let dictionary = train_dictionary_cancellable(&samples, size, &caller_died(env))?;
+                Ok((atoms::ok(), text(env, dictionary.as_bytes())).encode(env))
             }
             _ => {
-                Err(Failure::OutOfRange { option: "max_size", value: size, allowed: format!("256..{most}") })
+                Err(NifError::OutOfRange { option: "max_size", value: size, allowed: format!("256..{most}") })
             }
         }
     })

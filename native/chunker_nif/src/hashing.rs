@@ -2,15 +2,15 @@
 
 use std::sync::Mutex;
 
-use chunker::file::Input;
-use chunker::hashing::{Hasher, nix_base32};
-use chunker::source::Source;
+use chunker::hash::{Hasher, nix_base32};
+use chunker::io::file::Input;
+use chunker::io::source::Source;
 use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
 
 use crate::atoms;
+use crate::call::{caller_died, guard};
 use crate::chunking::{regular, to_path};
-use crate::failure::{Failure, text};
-use crate::guard::{caller_died, guard};
+use crate::error::{NifError, text};
 use crate::options::Hash;
 
 /// For binaries so short that a plain scheduler is not held up.
@@ -21,7 +21,7 @@ fn hash_small<'a>(env: Env<'a>, data: Binary<'a>, algorithm: Hash) -> NifResult<
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn hash<'a>(env: Env<'a>, data: Binary<'a>, algorithm: Hash) -> NifResult<Term<'a>> {
-    guard(env, || Ok(text(env, &algorithm.algorithm()?.hash_or_give_up(&data, &caller_died(env))?.0)))
+    guard(env, || Ok(text(env, &algorithm.algorithm()?.hash_cancellable(&data, &caller_died(env))?.0)))
 }
 
 /// `special` for a file that may keep its reader waiting, which is hashed bit by bit.
@@ -73,7 +73,7 @@ fn hash_special_next<'a>(env: Env<'a>, stream: ResourceArc<HashStream>) -> NifRe
     })
 }
 
-fn hash_input<'a>(env: Env<'a>, input: Input, algorithm: Hash) -> Result<Term<'a>, Failure<'a>> {
+fn hash_input<'a>(env: Env<'a>, input: Input, algorithm: Hash) -> Result<Term<'a>, NifError<'a>> {
     let digest = algorithm.algorithm()?.hash_source(input, &caller_died(env))?;
     Ok((atoms::ok(), text(env, &digest.0)).encode(env))
 }
@@ -104,7 +104,7 @@ fn nix_base32_decode<'a>(env: Env<'a>, characters: Binary<'a>) -> NifResult<Term
     guard(env, || decode_nix_base32(env, &characters))
 }
 
-fn decode_nix_base32<'a>(env: Env<'a>, characters: &[u8]) -> Result<Term<'a>, Failure<'a>> {
-    let bytes = nix_base32::decode(characters).map_err(Failure::Base32)?;
+fn decode_nix_base32<'a>(env: Env<'a>, characters: &[u8]) -> Result<Term<'a>, NifError<'a>> {
+    let bytes = nix_base32::decode(characters).map_err(NifError::Base32)?;
     Ok((atoms::ok(), text(env, &bytes)).encode(env))
 }

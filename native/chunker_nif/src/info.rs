@@ -1,11 +1,11 @@
 //! What this build is and does on this machine.
 
-use chunker::compression::Codec;
-use chunker::hashing::Algorithm;
+use chunker::codec::Codec;
+use chunker::hash::Algorithm;
 use rustler::{Encoder, Env, NifResult, Term};
 
-use crate::failure::{atom, text};
-use crate::guard::guard;
+use crate::call::guard;
+use crate::error::{atom, text};
 
 /// Pairs of names and values.
 #[rustler::nif]
@@ -25,7 +25,7 @@ fn info<'a>(env: Env<'a>) -> NifResult<Term<'a>> {
         Ok(vec![
             (atom(env, "version"), text(env, chunker::VERSION.as_bytes())),
             (atom(env, "cpu_features"), features.encode(env)),
-            (atom(env, "kernel"), text(env, chunker::chunking::kernel()?.as_bytes())),
+            (atom(env, "kernel"), text(env, chunker::cdc::kernel()?.as_bytes())),
             (atom(env, "fingerprint"), text(env, chunker::cache::fingerprint_implementation().as_bytes())),
             (atom(env, "hashes"), hashes.encode(env)),
             (atom(env, "codecs"), codecs.encode(env)),

@@ -5,13 +5,14 @@
 //! time, an I/O one if it may wait for somebody else.
 
 mod batch;
-mod blob;
+mod binary;
 mod cache;
+mod call;
 mod chunking;
 mod codec_stream;
 mod compression;
-mod failure;
-mod guard;
+mod error;
+
 mod hashing;
 mod info;
 mod nar;
@@ -26,4 +27,4 @@ mod atoms {
     }
 }
 
-rustler::init!("Elixir.Chunker.Native");
+rustler::init!("chunker_nif");

@@ -9,17 +9,17 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chunker::Error;
-use chunker::file::Input;
-use chunker::hashing::{Algorithm, Digest, nix_base32};
-use chunker::nar::{self, Entry, Hash, Kind, List, Listing, ReadFile, Reading, Step};
-use chunker::workers::Workers;
+use chunker::engine::workers::Workers;
+use chunker::hash::{Algorithm, Digest, nix_base32};
+use chunker::io::file::Input;
+use chunker::nar::{self, Entry, Hash, Kind, List, Listing, NarConsumer, ReadFile, Step};
 use rustler::{Binary, Encoder, Env, NifResult, NifTaggedEnum, OwnedBinary, Resource, ResourceArc, Term};
 
 use crate::atoms;
-use crate::blob::binary;
+use crate::binary::BinaryBuffer;
+use crate::call::{caller_died, guard};
 use crate::chunking::{regular, to_path};
-use crate::failure::{Failure, text};
-use crate::guard::{caller_died, guard};
+use crate::error::{NifError, text};
 use crate::options::Threads;
 
 /// What is to come of an archive.
@@ -35,7 +35,8 @@ enum Wanted<'a> {
 /// What has come of it.
 enum Answer {
     Entries(Vec<Entry>),
-    Bytes(Vec<u8>),
+    Json(Vec<u8>),
+    Contents(BinaryBuffer),
     Hash(Digest),
     Done,
 }
@@ -48,7 +49,13 @@ impl From<Vec<Entry>> for Answer {
 
 impl From<Vec<u8>> for Answer {
     fn from(bytes: Vec<u8>) -> Self {
-        Self::Bytes(bytes)
+        Self::Json(bytes)
+    }
+}
+
+impl From<BinaryBuffer> for Answer {
+    fn from(contents: BinaryBuffer) -> Self {
+        Self::Contents(contents)
     }
 }
 
@@ -64,7 +71,7 @@ impl From<()> for Answer {
     }
 }
 
-/// Any [`Reading`] with its answer, whichever that is.
+/// Any [`NarConsumer`] with its answer, whichever that is.
 trait Task: Send {
     fn feed(&mut self, piece: &[u8]) -> Result<(), Error>;
     fn skippable(&self) -> u64;
@@ -75,33 +82,33 @@ trait Task: Send {
 
 impl<R> Task for R
 where
-    R: Reading + Send,
+    R: NarConsumer + Send,
     Answer: From<R::Output>,
 {
     fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {
-        Reading::feed(self, piece)
+        NarConsumer::feed(self, piece)
     }
 
     fn skippable(&self) -> u64 {
-        Reading::skippable(self)
+        NarConsumer::skippable(self)
     }
 
     fn skip(&mut self, count: u64) {
-        Reading::skip(self, count);
+        NarConsumer::skip(self, count);
     }
 
     fn is_done(&self) -> bool {
-        Reading::is_done(self)
+        NarConsumer::is_done(self)
     }
 
     fn finish(self: Box<Self>) -> Result<Answer, Error> {
-        Reading::finish(*self).map(Answer::from)
+        NarConsumer::finish(*self).map(Answer::from)
     }
 }
 
 struct Any(Box<dyn Task>);
 
-impl Reading for Any {
+impl NarConsumer for Any {
     type Output = Answer;
 
     fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {
@@ -131,7 +138,7 @@ impl Wanted<'_> {
             Wanted::List => Box::new(List::new()),
             Wanted::Listing => Box::new(Listing::new()),
             Wanted::Hash => Box::new(Hash::new(sha256()?)),
-            Wanted::ReadFile(path) => Box::new(ReadFile::new(path)),
+            Wanted::ReadFile(path) => Box::new(ReadFile::into_buffer(path, BinaryBuffer::new())),
             Wanted::Restore(target) => restore(&to_path(target))?,
         }))
     }
@@ -190,7 +197,7 @@ fn encode_entry<'a>(env: Env<'a>, Entry { path, kind }: &Entry) -> Term<'a> {
 const ENTRIES: usize = 4096;
 
 /// `{ok, Value}`
-fn answer<'a>(env: Env<'a>, answer: Answer) -> Result<Term<'a>, Failure<'a>> {
+fn answer<'a>(env: Env<'a>, answer: Answer) -> Result<Term<'a>, NifError<'a>> {
     let value = match answer {
         Answer::Entries(entries) => {
             let died = caller_died(env);
@@ -203,7 +210,8 @@ fn answer<'a>(env: Env<'a>, answer: Answer) -> Result<Term<'a>, Failure<'a>> {
             }
             terms.encode(env)
         }
-        Answer::Bytes(bytes) => binary(env, bytes),
+        Answer::Json(json) => text(env, &json),
+        Answer::Contents(contents) => contents.into_term(env),
         Answer::Hash(digest) => nar_hash(env, &digest),
         Answer::Done => atoms::done().encode(env),
     };
@@ -280,7 +288,7 @@ impl NarReader {
     }
 
     /// Whether the caller has died or the reader was closed.
-    fn given_up(&self, env: Env<'_>) -> impl Fn() -> bool {
+    fn is_cancelled(&self, env: Env<'_>) -> impl Fn() -> bool {
         let died = caller_died(env);
         move || self.closed.load(Ordering::Acquire) || died()
     }
@@ -308,8 +316,8 @@ fn nar_open<'a>(env: Env<'a>, wanted: Wanted<'a>) -> NifResult<Term<'a>> {
 fn push<'a>(env: Env<'a>, reader: &NarReader, piece: &[u8]) -> NifResult<Term<'a>> {
     guard(env, || {
         let mut state = reader.take()?;
-        nar::feed(&mut state.task, piece, &reader.given_up(env))?;
-        let after = if Reading::is_done(&state.task) { atoms::done() } else { atoms::more() };
+        nar::feed(&mut state.task, piece, &reader.is_cancelled(env))?;
+        let after = if NarConsumer::is_done(&state.task) { atoms::done() } else { atoms::more() };
         reader.put(state);
         Ok((atoms::ok(), after).encode(env))
     })
@@ -348,7 +356,7 @@ fn nar_next_special<'a>(env: Env<'a>, reader: ResourceArc<NarReader>) -> NifResu
     guard(env, || {
         let State { mut task, input } = reader.take()?;
         let mut input = input.ok_or(Error::Cancelled)?;
-        match nar::step(&mut task, &mut input, &reader.given_up(env))? {
+        match nar::step(&mut task, &mut input, &reader.is_cancelled(env))? {
             Step::End => answer(env, task.finish()?),
             Step::Waiting => {
                 reader.put(State { task, input: Some(input) });
@@ -397,7 +405,7 @@ impl Dump {
         Self(path.into())
     }
 
-    fn fill(&mut self, _buffer: &mut [u8], _give_up: chunker::GiveUp<'_>) -> Result<usize, Error> {
+    fn fill(&mut self, _buffer: &mut [u8], _give_up: chunker::Cancel<'_>) -> Result<usize, Error> {
         Err(unsupported(&self.0))
     }
 }

@@ -4,8 +4,8 @@ use chunker::narinfo::{Fault, Fields, NarInfo, name, signing};
 use rustler::{Binary, Encoder, Env, NifResult, NifTuple, Term};
 
 use crate::atoms;
-use crate::failure::{Failure, text};
-use crate::guard::{caller_died, guard};
+use crate::call::{caller_died, guard};
+use crate::error::{NifError, text};
 
 /// The fields in their order in `Chunker.NarInfo`, as `chunker_narinfo_form` sends them, `nil` for one that is not there.
 #[derive(NifTuple)]
@@ -27,7 +27,7 @@ struct Form<'a> {
 }
 
 impl<'a> Form<'a> {
-    fn checked(&self, env: Env<'a>) -> Result<NarInfo, Failure<'a>> {
+    fn checked(&self, env: Env<'a>) -> Result<NarInfo, NifError<'a>> {
         let bytes = |binary: &Binary<'a>| binary.to_vec();
         let fields = Fields {
             store_path: bytes(&self.store_path),
@@ -49,7 +49,7 @@ impl<'a> Form<'a> {
 }
 
 /// An integer that has a place in 64 bits, or `nil`.
-fn number<'a>(field: &str, value: Term<'a>) -> Result<Option<u64>, Failure<'a>> {
+fn number<'a>(field: &str, value: Term<'a>) -> Result<Option<u64>, NifError<'a>> {
     Ok(value.decode().map_err(|_| Fault::NotANumber.of(field))?)
 }
 

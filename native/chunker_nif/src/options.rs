@@ -2,19 +2,20 @@
 
 use chunker::OptionsError;
 use chunker::cache::Digester;
-use chunker::chunking::{ChunkBytes, Chunking, Cutter, Options, Selection};
-use chunker::compression::{Codec, CompressOptions, CompressionError, DecompressOptions, Dictionary};
-use chunker::hashing::Algorithm;
-use chunker::nar::chunking::{Config, NarScanner};
-use chunker::nar::notes::Notes;
-use chunker::workers::Workers;
+use chunker::cdc::{CdcParams, Options};
+use chunker::codec::{Codec, CompressOptions, CompressionError, DecompressOptions, Dictionary};
+use chunker::engine::workers::Workers;
+use chunker::engine::{ChunkBytes, ChunkerKind, Chunking};
+use chunker::hash::Algorithm;
+use chunker::nar::annotations::Notes;
+use chunker::nar::scanner::{Config, NarScanner};
 use rustler::types::atom::Atom;
 use rustler::{Binary, Decoder, Encoder, Env, LocalPid, NifResult, NifTuple, Reference, ResourceArc, Term};
 
 use crate::atoms;
 use crate::cache::SharedCache;
 use crate::chunking::Noted;
-use crate::failure::Failure;
+use crate::error::NifError;
 
 /// `{{Preset | nil, Min | nil, Avg | nil, Max | nil, Normalization, Seed}, nil | Nar, {Hash, nil | Cache},
 /// {Threads, PoolSize}}`
@@ -36,7 +37,7 @@ pub(crate) struct Digests {
 }
 
 impl Digests {
-    pub(crate) fn digester<'a>(&self) -> Result<Digester, Failure<'a>> {
+    pub(crate) fn digester<'a>(&self) -> Result<Digester, NifError<'a>> {
         let cache = self.cache.as_ref().map(|cache| cache.share());
         Ok(Digester::new(self.hash.algorithm()?, cache))
     }
@@ -45,7 +46,7 @@ impl Digests {
 #[derive(NifTuple)]
 #[rustler(decode)]
 struct Sizes<'a> {
-    /// What the sizes are that are not given; those of any input without one.
+    /// What the average is if it is not given; that of any input without one.
     preset: Term<'a>,
     min_size: Term<'a>,
     avg_size: Term<'a>,
@@ -68,14 +69,14 @@ struct Nar<'a> {
 }
 
 impl<'a> Nar<'a> {
-    fn config(&self, options: Options) -> Result<Config, Failure<'a>> {
+    fn config(&self, options: Options) -> Result<Config, NifError<'a>> {
         // What has no place in 64 bits may be above all or below: the distance is at most a megabyte, so that either is wrong.
         let distance = self.boundary_preference_distance;
         let boundary_preference_distance = (!is_nil(distance)).then(|| number(distance));
         let value = self.min_entry_size;
         let Ok(min_entry_size) = value.decode() else {
             let allowed = format!("{}..{}", options.min_size, u64::MAX);
-            return Err(Failure::OutOfRange { option: "min_entry_size", value, allowed });
+            return Err(NifError::OutOfRange { option: "min_entry_size", value, allowed });
         };
         Ok(Config { options, min_entry_size, boundary_preference_distance })
     }
@@ -90,9 +91,9 @@ pub(crate) struct Threads<'a> {
 
 impl<'a> Threads<'a> {
     /// How many threads are wanted, if that is in range.
-    fn wanted(&self) -> Result<usize, Failure<'a>> {
+    fn wanted(&self) -> Result<usize, NifError<'a>> {
         let threads = usize::try_from(number(self.threads)).unwrap_or(usize::MAX);
-        Workers::check(threads).map_err(|OptionsError { option, allowed, .. }| Failure::OutOfRange {
+        Workers::check(threads).map_err(|OptionsError { option, allowed, .. }| NifError::OutOfRange {
             option,
             value: self.threads,
             allowed,
@@ -100,7 +101,7 @@ impl<'a> Threads<'a> {
         Ok(threads)
     }
 
-    pub(crate) fn workers(&self) -> Result<Workers, Failure<'a>> {
+    pub(crate) fn workers(&self) -> Result<Workers, NifError<'a>> {
         Ok(Workers::shared(self.wanted()?, self.pool_size)?)
     }
 }
@@ -121,14 +122,14 @@ pub(crate) enum Progress<'a> {
 }
 
 impl<'a> BatchOptions<'a> {
-    pub(crate) fn workers(&self) -> Result<Workers, Failure<'a>> {
+    pub(crate) fn workers(&self) -> Result<Workers, NifError<'a>> {
         self.threads.workers()
     }
 
-    pub(crate) fn parallel_threshold(&self) -> Result<usize, Failure<'a>> {
+    pub(crate) fn parallel_threshold(&self) -> Result<usize, NifError<'a>> {
         let value = self.parallel_threshold;
         let allowed = || format!("0..{}", usize::MAX);
-        value.decode().map_err(|_| Failure::OutOfRange {
+        value.decode().map_err(|_| NifError::OutOfRange {
             option: "parallel_threshold",
             value,
             allowed: allowed(),
@@ -153,14 +154,14 @@ pub(crate) struct Compression<'a> {
 }
 
 impl<'a> Compression<'a> {
-    pub(crate) fn checked(&self) -> Result<CompressOptions, Failure<'a>> {
+    pub(crate) fn checked(&self) -> Result<CompressOptions, NifError<'a>> {
         let codec = self.codec.0;
         let level: Option<i32> = match self.level.decode() {
             Ok(level) => level,
             Err(_) => {
                 let levels = codec.levels();
                 let allowed = format!("{}..{}", levels.start(), levels.end());
-                return Err(Failure::OutOfRange { option: "level", value: self.level, allowed });
+                return Err(NifError::OutOfRange { option: "level", value: self.level, allowed });
             }
         };
         let options = CompressOptions::new(codec).level(level).dictionary(dictionary(self.dictionary)?);
@@ -179,11 +180,11 @@ pub(crate) struct Decompression<'a> {
 }
 
 impl<'a> Decompression<'a> {
-    pub(crate) fn checked(&self) -> Result<DecompressOptions, Failure<'a>> {
+    pub(crate) fn checked(&self) -> Result<DecompressOptions, NifError<'a>> {
         let value = self.max_output_size;
         let Ok(limit) = value.decode() else {
             let allowed = format!("0..{}", u64::MAX);
-            return Err(Failure::OutOfRange { option: "max_output_size", value, allowed });
+            return Err(NifError::OutOfRange { option: "max_output_size", value, allowed });
         };
         // Any other atom than a codec is `auto`.
         let codec: Option<CodecName> = self.codec.decode().ok();
@@ -196,12 +197,12 @@ impl<'a> Decompression<'a> {
     }
 }
 
-fn dictionary(value: Term<'_>) -> Result<Option<Dictionary>, Failure<'_>> {
+fn dictionary(value: Term<'_>) -> Result<Option<Dictionary>, NifError<'_>> {
     // Any other term than a binary is `nil`.
     let Ok(bytes) = value.decode::<Binary<'_>>() else { return Ok(None) };
     match Dictionary::new(&bytes) {
         Ok(dictionary) => Ok(Some(dictionary)),
-        Err(CompressionError::InvalidDictionary) => Err(Failure::OutOfRange {
+        Err(CompressionError::InvalidDictionary) => Err(NifError::OutOfRange {
             option: "dictionary",
             value,
             allowed: "a dictionary of zstd, neither empty nor damaged".into(),
@@ -227,7 +228,7 @@ pub(crate) struct Hash(&'static str);
 
 impl Hash {
     /// The algorithm, if it is built in. `chunker_options` lets no other names through.
-    pub(crate) fn algorithm<'a>(self) -> Result<Algorithm, Failure<'a>> {
+    pub(crate) fn algorithm<'a>(self) -> Result<Algorithm, NifError<'a>> {
         let algorithm = Algorithm::from_name(self.0)?;
         let unknown =
             || chunker::OptionsError { option: "hash", value: 0.into(), allowed: "blake3, sha256".into() };
@@ -246,27 +247,28 @@ impl<'a> Decoder<'a> for Hash {
 }
 
 impl<'a> ChunkingOptions<'a> {
-    pub(crate) fn digester(&self) -> Result<Digester, Failure<'a>> {
+    pub(crate) fn digester(&self) -> Result<Digester, NifError<'a>> {
         self.digests.digester()
     }
 
-    pub(crate) fn workers(&self) -> Result<Workers, Failure<'a>> {
+    pub(crate) fn workers(&self) -> Result<Workers, NifError<'a>> {
         self.threads.workers()
     }
 
-    fn options(&self) -> Result<Options, Failure<'a>> {
+    fn options(&self) -> Result<Options, NifError<'a>> {
         let Sizes { preset, min_size, avg_size, max_size, normalization, seed } = self.sizes;
         let preset = preset.atom_to_string().unwrap_or_default();
         let preset = Config::PRESETS.into_iter().find(|(name, _)| *name == preset);
-        let sizes = preset.map_or_else(Options::default, |(_, config)| config.options);
-        let or = |given: Term<'a>, preset| if is_nil(given) { preset } else { number(given) };
+        let preset = preset.map_or_else(Options::default, |(_, config)| config.options);
+        let or = |given: Term<'a>, other| if is_nil(given) { other } else { number(given) };
+        let sizes = Options::with_average(or(avg_size, preset.avg_size));
         let Ok(key) = seed.decode() else {
             let allowed = format!("0..{}", u64::MAX);
-            return Err(Failure::OutOfRange { option: "seed", value: seed, allowed });
+            return Err(NifError::OutOfRange { option: "seed", value: seed, allowed });
         };
         Ok(Options {
             min_size: or(min_size, sizes.min_size),
-            avg_size: or(avg_size, sizes.avg_size),
+            avg_size: sizes.avg_size,
             max_size: or(max_size, sizes.max_size),
             normalization: number(normalization),
             seed: key,
@@ -274,7 +276,7 @@ impl<'a> ChunkingOptions<'a> {
     }
 
     /// What the engine refuses, with the value as the caller gave it.
-    fn out_of_range(&self, error: OptionsError) -> Failure<'a> {
+    fn out_of_range(&self, error: OptionsError) -> NifError<'a> {
         let value = match (error.option, &self.nar) {
             ("min_size", _) => self.sizes.min_size,
             ("avg_size", _) => self.sizes.avg_size,
@@ -288,31 +290,35 @@ impl<'a> ChunkingOptions<'a> {
         if is_nil(value) {
             return error.into();
         }
-        Failure::OutOfRange { option: error.option, value, allowed: error.allowed }
+        NifError::OutOfRange { option: error.option, value, allowed: error.allowed }
     }
 
     /// Chunking with `work` on each chunk, by what the inputs are.
-    pub(crate) fn chunking<W: Clone>(&self, workers: Workers, work: W) -> Result<Selection<W>, Failure<'a>> {
+    pub(crate) fn chunking<W: Clone>(
+        &self,
+        workers: Workers,
+        work: W,
+    ) -> Result<ChunkerKind<W>, NifError<'a>> {
         let options = self.options()?;
-        let cutter = Cutter::new(&options).map_err(|error| self.out_of_range(error))?;
+        let cutter = CdcParams::new(&options).map_err(|error| self.out_of_range(error))?;
         let plain = Chunking::new(cutter, workers, work.clone());
         let Some(nar) = &self.nar else { return Ok(plain.into()) };
         let scanner = NarScanner::new(&nar.config(options)?).map_err(|error| self.out_of_range(error))?;
         let Nar { entries, references, .. } = *nar;
         let nar_aware = Chunking::nar(scanner, workers, work).with_notes(Notes { entries, references });
-        Ok(if nar.by_content { Selection::ByContent { nar: nar_aware, plain } } else { nar_aware.into() })
+        Ok(if nar.by_content { ChunkerKind::ByContent { nar: nar_aware, plain } } else { nar_aware.into() })
     }
 
     /// Why an input that can be read only once cannot be chunked.
-    pub(crate) fn needs_two_reads(&self, env: Env<'a>) -> Failure<'a> {
+    pub(crate) fn needs_two_reads(&self, env: Env<'a>) -> NifError<'a> {
         let allowed = "true or false, since this input can be read only once".into();
-        Failure::OutOfRange { option: "nar", value: atoms::auto().encode(env), allowed }
+        NifError::OutOfRange { option: "nar", value: atoms::auto().encode(env), allowed }
     }
 
     /// The same as [`Self::hashing`] on the thread of the caller, however many are allowed; the pool is not even made.
     pub(crate) fn hashing_alone(
         &self,
-    ) -> Result<Selection<impl Fn(&ChunkBytes<'_>) -> Noted + Clone + Send + Sync + 'static>, Failure<'a>>
+    ) -> Result<ChunkerKind<impl Fn(&ChunkBytes<'_>) -> Noted + Clone + Send + Sync + 'static>, NifError<'a>>
     {
         self.threads.wanted()?;
         self.chunking(Workers::of_this_thread(), Noted::hashed(self.digester()?))
@@ -321,7 +327,7 @@ impl<'a> ChunkingOptions<'a> {
     /// Chunking that hashes each chunk and keeps none of its bytes.
     pub(crate) fn hashing(
         &self,
-    ) -> Result<Selection<impl Fn(&ChunkBytes<'_>) -> Noted + Clone + Send + Sync + 'static>, Failure<'a>>
+    ) -> Result<ChunkerKind<impl Fn(&ChunkBytes<'_>) -> Noted + Clone + Send + Sync + 'static>, NifError<'a>>
     {
         self.chunking(self.workers()?, Noted::hashed(self.digester()?))
     }

@@ -5,19 +5,18 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use chunker::chunking::{Chunk, ChunkBytes, Pieces, Reader, Step};
-use chunker::compression::{ScratchPool, compress_or_give_up};
-use chunker::file::{Input, Kind};
-use chunker::hashing::{Digest, Hasher, Whole};
-use chunker::nar::notes::Note;
-use chunker::recycling::{Recycled, Recycler};
-use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
+use chunker::codec::{ScratchPool, compress_cancellable};
+use chunker::engine::{Chunk, ChunkBytes, Pieces, Reader, Step};
+use chunker::hash::{Digest, Hasher, HashingReader};
+use chunker::io::file::{Input, Kind};
+use chunker::nar::annotations::Note;
+use rustler::{Binary, Encoder, Env, NifResult, OwnedBinary, Resource, ResourceArc, Term};
 
 use crate::atoms;
-use crate::blob::recycled;
+use crate::binary;
+use crate::call::{caller_died, guard};
 use crate::chunking::{Paths, to_path, with_note};
-use crate::failure::{Failure, text};
-use crate::guard::{caller_died, guard};
+use crate::error::{NifError, text};
 use crate::nar::{nar_hash, sha256};
 use crate::options::{ChunkingOptions, Compression};
 
@@ -41,8 +40,8 @@ type Tell = Box<dyn Fn() -> Option<Digest> + Send>;
 /// A chunk with its bytes, in memory that the VM takes over as it is, and with them compressed if that was asked for.
 struct Loaded {
     chunk: Chunk,
-    data: Recycled,
-    compressed: Option<Recycled>,
+    data: OwnedBinary,
+    compressed: Option<OwnedBinary>,
     note: Option<Box<Note>>,
 }
 
@@ -57,7 +56,7 @@ impl Stream {
     }
 
     /// Whether the caller has died or the stream was closed.
-    fn given_up(&self, env: Env<'_>) -> impl Fn() -> bool {
+    fn is_cancelled(&self, env: Env<'_>) -> impl Fn() -> bool {
         let died = caller_died(env);
         move || self.closed.load(Ordering::Acquire) || died()
     }
@@ -101,23 +100,23 @@ impl Stream {
 fn loading<'a>(
     options: &ChunkingOptions<'a>,
     compression: Option<Compression<'a>>,
-) -> Result<impl Fn(&ChunkBytes<'_>) -> Load + Clone + Send + Sync + 'static, Failure<'a>> {
+) -> Result<impl Fn(&ChunkBytes<'_>) -> Load + Clone + Send + Sync + 'static, NifError<'a>> {
     let hashed = Chunk::hashed(options.digester()?);
-    let recycler = Recycler::new();
     let compressor = match compression {
         None => None,
         Some(compression) => Some(Arc::new((compression.checked()?, ScratchPool::new()))),
     };
     Ok(move |bytes: &ChunkBytes<'_>| {
-        let data = recycler.copy(bytes.slices);
+        let data = binary::concat(bytes.slices)?;
         let compressed = match compressor.as_deref() {
             None => None,
             Some((compression, scratches)) => Some(scratches.lend(|scratch, out| {
-                compress_or_give_up(&data, compression, scratch, out, bytes.give_up)?;
-                Ok::<_, chunker::Error>(recycler.copy(&[out]))
+                compress_cancellable(&data, compression, scratch, out, bytes.is_cancelled)?;
+                Ok::<_, chunker::Error>(binary::concat(&[out])?)
             })?),
         };
-        Ok(Loaded { chunk: hashed(bytes), data, compressed, note: bytes.note.cloned().map(Box::new) })
+        let chunk = hashed(bytes);
+        Ok(Loaded { chunk, data, compressed, note: bytes.note.cloned().map(Box::new) })
     })
 }
 
@@ -127,12 +126,12 @@ fn encode<'a>(
     Loaded { chunk, data, compressed, note }: Loaded,
     paths: &mut Paths<'a>,
 ) -> Term<'a> {
-    let compressed = compressed.map(|bytes| recycled(env, bytes));
-    let chunk = (chunk.offset, chunk.length, text(env, &chunk.hash.0), recycled(env, data), compressed);
+    let compressed = compressed.map(|bytes| bytes.release(env));
+    let chunk = (chunk.offset, chunk.length, text(env, &chunk.hash.0), data.release(env), compressed);
     with_note(env, chunk.encode(env), note.as_deref(), paths)
 }
 
-fn list<'a>(env: Env<'a>, chunks: Vec<Load>) -> Result<Term<'a>, Failure<'a>> {
+fn list<'a>(env: Env<'a>, chunks: Vec<Load>) -> Result<Term<'a>, NifError<'a>> {
     let mut paths = Paths::default();
     let terms = chunks
         .into_iter()
@@ -161,7 +160,7 @@ fn stream_file<'a>(
             Kind::Special => atoms::special(),
         };
         let state = if whole {
-            let (source, tell) = Whole::new(input, sha256()?);
+            let (source, tell) = HashingReader::new(input, sha256()?);
             State::File(chunking.clone().source(source), Some(Box::new(tell)))
         } else {
             State::File(chunking.clone().source(input), None)
@@ -200,9 +199,9 @@ fn stream_next_special<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResu
 
 /// `{ok, Chunks}`, with no chunks at the end, or `wait` if somebody has to send more before there can be any: a scheduler
 /// that waited for a FIFO would be missing to all others.
-fn next<'a>(env: Env<'a>, stream: &Stream) -> Result<Term<'a>, Failure<'a>> {
+fn next<'a>(env: Env<'a>, stream: &Stream) -> Result<Term<'a>, NifError<'a>> {
     let State::File(mut reader, tell) = stream.take() else { return Err(chunker::Error::Cancelled.into()) };
-    let step = reader.step(&stream.given_up(env))?;
+    let step = reader.step(&stream.is_cancelled(env))?;
     stream.set_digest(tell.as_ref().and_then(|tell| tell()));
     stream.put(State::File(reader, tell));
     match step {
@@ -219,7 +218,7 @@ fn stream_push<'a>(env: Env<'a>, stream: ResourceArc<Stream>, piece: Binary<'a>)
         let State::Pieces(mut pieces, mut hasher) = stream.take() else {
             return Err(chunker::Error::Cancelled.into());
         };
-        let chunks = pieces.push(&piece, &stream.given_up(env))?;
+        let chunks = pieces.push(&piece, &stream.is_cancelled(env))?;
         // While others work on the chunks.
         if let Some(hasher) = &mut hasher {
             hasher.update(&piece);
@@ -236,7 +235,7 @@ fn stream_finish<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Ter
         let State::Pieces(mut pieces, hasher) = stream.take() else {
             return Err(chunker::Error::Cancelled.into());
         };
-        let chunks = pieces.finish(&stream.given_up(env))?;
+        let chunks = pieces.finish(&stream.is_cancelled(env))?;
         stream.set_digest(hasher.map(Hasher::finish));
         list(env, chunks)
     })

@@ -3,7 +3,7 @@
 
 mod input;
 
-use chunker::compression::{Codec, CompressOptions, DecompressOptions, Encoder, compress, decompress};
+use chunker::codec::{Codec, CompressOptions, DecompressOptions, Encoder, compress, decompress};
 use input::{Pieces, stretch};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;

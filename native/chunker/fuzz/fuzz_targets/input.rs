@@ -1,7 +1,7 @@
 //! What several targets make of the fuzzer's bytes.
 #![allow(dead_code, reason = "each target uses what it needs")]
 
-use chunker::chunking::Options;
+use chunker::cdc::Options;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 
 /// Chunking options, all of them in range. Small averages give many chunks of little data; the masks of larger ones have

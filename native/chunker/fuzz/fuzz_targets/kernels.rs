@@ -3,7 +3,7 @@
 
 mod input;
 
-use chunker::chunking::{Cutter, Options, Scanner, kernels};
+use chunker::cdc::{CdcParams, Options, Scanner, kernels};
 use fastcdc::v2020::{FastCDC, Normalization, get_gear_with_seed, select_masks};
 use input::{Pieces, Sizes, stretch};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
@@ -23,7 +23,7 @@ fuzz_target!(|case: Case| {
     let data = stretch(&case.data, case.repeats);
     let expected = crate_lengths(&data, &options);
     assert_eq!(naive_lengths(&data, &options), expected, "the definition and the crate differ");
-    let cutter = Cutter::new(&options).expect("the options are in range");
+    let cutter = CdcParams::new(&options).expect("the options are in range");
     for name in kernels() {
         let cutter = cutter.clone().with_kernel(name).expect("the kernel is there");
         let mut scanner = Scanner::new(cutter);

@@ -4,16 +4,16 @@
 
 mod input;
 
-use chunker::hashing::Algorithm;
-use chunker::nar::chunking::{Config, NarScanner};
+use chunker::hash::Algorithm;
+use chunker::nar::scanner::{Config, NarScanner};
 use chunker::nar::{
-    Dump, Event, Hash, Kind, List, Listing, NarError, Parser, Reading, Restore, is_nar, read_slice,
+    Dump, Event, Hash, Kind, List, Listing, NarError, Parser, NarConsumer, Restore, is_nar, read_slice,
 };
-use chunker::source::Source;
+use chunker::io::source::Source;
 use input::Chance;
 use libfuzzer_sys::fuzz_target;
 
-const NEVER: chunker::GiveUp<'static> = &|| false;
+const NEVER: chunker::Cancel<'static> = &|| false;
 
 fuzz_target!(|data: &[u8]| {
     let mut chance = Chance::of(data);
@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
 
     let options = Config::with_average(256).options;
     let config = Config {
-        options: chunker::chunking::Options { min_size: 64, ..options },
+        options: chunker::cdc::Options { min_size: 64, ..options },
         ..Config::with_average(256)
     };
     let lengths = cut(&config, &[data]);
@@ -81,7 +81,7 @@ fn parse(pieces: &[&[u8]]) -> Result<Vec<Told>, NarError> {
     Ok(told)
 }
 
-fn in_pieces<R: Reading>(mut reading: R, pieces: &[&[u8]]) -> Result<R::Output, chunker::Error> {
+fn in_pieces<R: NarConsumer>(mut reading: R, pieces: &[&[u8]]) -> Result<R::Output, chunker::Error> {
     for piece in pieces {
         chunker::nar::feed(&mut reading, piece, NEVER)?;
     }

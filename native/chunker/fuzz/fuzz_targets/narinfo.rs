@@ -4,7 +4,7 @@
 use chunker::narinfo::NarInfo;
 use libfuzzer_sys::fuzz_target;
 
-const NEVER: chunker::GiveUp<'static> = &|| false;
+const NEVER: chunker::Cancel<'static> = &|| false;
 
 fuzz_target!(|text: &[u8]| {
     match NarInfo::parse(text, NEVER) {

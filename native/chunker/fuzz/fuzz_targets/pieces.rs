@@ -6,9 +6,10 @@ mod input;
 
 use std::io::{Cursor, Read};
 
-use chunker::chunking::{Chunk, Chunking, Cutter};
-use chunker::hashing::Algorithm;
-use chunker::workers::Workers;
+use chunker::cdc::CdcParams;
+use chunker::engine::{Chunk, Chunking};
+use chunker::hash::Algorithm;
+use chunker::engine::workers::Workers;
 use input::{Pieces, Sizes, stretch};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
@@ -22,11 +23,11 @@ struct Case {
     data: Vec<u8>,
 }
 
-const NEVER: chunker::GiveUp<'static> = &|| false;
+const NEVER: chunker::Cancel<'static> = &|| false;
 
 fuzz_target!(|case: Case| {
     let data = stretch(&case.data, case.repeats);
-    let cutter = Cutter::new(&case.sizes.options()).expect("the options are in range");
+    let cutter = CdcParams::new(&case.sizes.options()).expect("the options are in range");
     let chunking = |threads| {
         let workers = Workers::shared(threads, 4).expect("threads can be had");
         Chunking::new(cutter.clone(), workers, Chunk::hashed(Algorithm::Blake3))

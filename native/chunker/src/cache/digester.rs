@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use super::{Cache, LONGEST};
-use crate::GiveUp;
+use crate::Cancel;
 use crate::error::Error;
-use crate::hashing::{Algorithm, Digest};
+use crate::hash::{Algorithm, Digest};
 
 /// How to come by digests: an algorithm, and perhaps a cache that knows some of them.
 ///
 /// ```
 /// use std::sync::Arc;
 /// use chunker::cache::{Cache, Digester, Options};
-/// use chunker::hashing::Algorithm;
+/// use chunker::hash::Algorithm;
 ///
 /// let cache = Arc::new(Cache::new(&Options::default())?);
 /// let digester = Digester::new(Algorithm::ALL[0], Some(Arc::clone(&cache)));
@@ -59,17 +59,17 @@ impl Digester {
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `give_up` says so, and nothing else.
-    pub fn digest_or_give_up(&self, data: &[u8], give_up: GiveUp<'_>) -> Result<Digest, Error> {
+    /// [`Error::Cancelled`] when `is_cancelled` says so, and nothing else.
+    pub fn digest_cancellable(&self, data: &[u8], is_cancelled: Cancel<'_>) -> Result<Digest, Error> {
         let Some(cache) = self.cache_for(data.len()) else {
-            return self.algorithm.hash_or_give_up(data, give_up);
+            return self.algorithm.hash_cancellable(data, is_cancelled);
         };
-        let key = cache.key_or_give_up(self.algorithm, data, give_up)?;
+        let key = cache.key_cancellable(self.algorithm, data, is_cancelled)?;
         if let Some(digest) = cache.find(&key, &[data]) {
             return Ok(digest);
         }
-        let digest = self.algorithm.hash_or_give_up(data, give_up)?;
-        cache.remember(key, &[data], digest, give_up);
+        let digest = self.algorithm.hash_cancellable(data, is_cancelled)?;
+        cache.remember(key, &[data], digest, is_cancelled);
         Ok(digest)
     }
 

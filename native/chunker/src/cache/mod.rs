@@ -36,9 +36,9 @@ mod umash;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::GiveUp;
+use crate::Cancel;
 use crate::error::{Error, OptionsError};
-use crate::hashing::{Algorithm, Digest};
+use crate::hash::{Algorithm, Digest};
 
 pub use digester::Digester;
 use fingerprint::Secret;
@@ -171,18 +171,18 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `give_up` says so, and nothing else.
+    /// [`Error::Cancelled`] when `is_cancelled` says so, and nothing else.
     pub fn get(
         &self,
         algorithm: Algorithm,
         data: &[u8],
-        give_up: GiveUp<'_>,
+        is_cancelled: Cancel<'_>,
     ) -> Result<Option<Digest>, Error> {
         if data.len() > LONGEST {
             self.misses.fetch_add(1, Ordering::Relaxed);
             return Ok(None);
         }
-        let key = self.key_or_give_up(algorithm, data, give_up)?;
+        let key = self.key_cancellable(algorithm, data, is_cancelled)?;
         Ok(self.find(&key, &[data]))
     }
 
@@ -190,12 +190,12 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `give_up` says so, and nothing else.
-    pub fn put(&self, algorithm: Algorithm, data: &[u8], give_up: GiveUp<'_>) -> Result<Digest, Error> {
-        let digest = algorithm.hash_or_give_up(data, give_up)?;
+    /// [`Error::Cancelled`] when `is_cancelled` says so, and nothing else.
+    pub fn put(&self, algorithm: Algorithm, data: &[u8], is_cancelled: Cancel<'_>) -> Result<Digest, Error> {
+        let digest = algorithm.hash_cancellable(data, is_cancelled)?;
         if data.len() <= LONGEST {
-            let key = self.key_or_give_up(algorithm, data, give_up)?;
-            if !self.remember(key, &[data], digest, give_up) {
+            let key = self.key_cancellable(algorithm, data, is_cancelled)?;
+            if !self.remember(key, &[data], digest, is_cancelled) {
                 self.collisions.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -225,9 +225,9 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `give_up` says so; what is not forgotten yet stays.
-    pub fn clear(&self, give_up: GiveUp<'_>) -> Result<(), Error> {
-        self.table.clear(give_up)
+    /// [`Error::Cancelled`] when `is_cancelled` says so; what is not forgotten yet stays.
+    pub fn clear(&self, is_cancelled: Cancel<'_>) -> Result<(), Error> {
+        self.table.clear(is_cancelled)
     }
 
     /// The key of a content in slices, of at most [`LONGEST`] bytes.
@@ -237,10 +237,15 @@ impl Cache {
         Key::new(algorithm, length, fingerprinting.finish())
     }
 
-    fn key_or_give_up(&self, algorithm: Algorithm, data: &[u8], give_up: GiveUp<'_>) -> Result<Key, Error> {
+    fn key_cancellable(
+        &self,
+        algorithm: Algorithm,
+        data: &[u8],
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Key, Error> {
         let mut fingerprinting = self.secret.start();
         for piece in data.chunks(PIECE) {
-            if give_up() {
+            if is_cancelled() {
                 return Err(Error::Cancelled);
             }
             fingerprinting.update(piece);
@@ -262,10 +267,10 @@ impl Cache {
         digest
     }
 
-    /// Takes a digest in, unless the content would have to be copied for that and `give_up` says so meanwhile. Tells whether
+    /// Takes a digest in, unless the content would have to be copied for that and `is_cancelled` says so meanwhile. Tells whether
     /// that content's digest is known now or was not kept: what is known stays as it is, so that of two contents with the same
     /// fingerprint the first is kept.
-    fn remember(&self, key: Key, slices: &[&[u8]], digest: Digest, give_up: GiveUp<'_>) -> bool {
+    fn remember(&self, key: Key, slices: &[&[u8]], digest: Digest, is_cancelled: Cancel<'_>) -> bool {
         if let Some(entry) = self.table.get(&key) {
             return entry.digest == digest;
         }
@@ -275,7 +280,7 @@ impl Cache {
             return true;
         }
         let content = if keeps_content {
-            let Some(copy) = copy_or_give_up(slices, key.length(), give_up) else { return true };
+            let Some(copy) = copy_cancellable(slices, key.length(), is_cancelled) else { return true };
             Some(copy)
         } else {
             None
@@ -286,10 +291,10 @@ impl Cache {
 }
 
 /// The bytes of all slices. To copy into fresh memory takes several times as long as to hash.
-fn copy_or_give_up(slices: &[&[u8]], length: usize, give_up: GiveUp<'_>) -> Option<Vec<u8>> {
+fn copy_cancellable(slices: &[&[u8]], length: usize, is_cancelled: Cancel<'_>) -> Option<Vec<u8>> {
     let mut copy = Vec::with_capacity(length);
     for piece in slices.iter().flat_map(|slice| slice.chunks(PIECE)) {
-        if give_up() {
+        if is_cancelled() {
             return None;
         }
         copy.extend_from_slice(piece);

@@ -13,10 +13,10 @@ use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
 use super::fingerprint::Fingerprint;
 use super::{Options, Verify};
-use crate::GiveUp;
-use crate::chunking::Chunk;
+use crate::Cancel;
+use crate::engine::Chunk;
 use crate::error::Error;
-use crate::hashing::{Algorithm, Digest};
+use crate::hash::{Algorithm, Digest};
 
 /// What a content is known by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -209,10 +209,10 @@ impl Table {
         twins.into_iter().map(|(_, twin)| twin).find(|twin| twin.digest != digest)
     }
 
-    pub(super) fn clear(&self, give_up: GiveUp<'_>) -> Result<(), Error> {
+    pub(super) fn clear(&self, is_cancelled: Cancel<'_>) -> Result<(), Error> {
         for (count, (_, entry)) in self.entries().drain().enumerate() {
             self.evicted.add(entry.bytes());
-            if count % 1024 == 0 && give_up() {
+            if count % 1024 == 0 && is_cancelled() {
                 return Err(Error::Cancelled);
             }
         }

@@ -10,11 +10,12 @@ use proptest::prelude::*;
 use super::fingerprint::{Fingerprint, Secret};
 use super::table::{Entry, Key};
 use super::*;
-use crate::batch::Batch;
-use crate::chunking::{Chunk, Chunking, Cutter, FileChunks, Selection};
-use crate::file::Input;
-use crate::source::FromRead;
-use crate::workers::Workers;
+use crate::cdc::CdcParams;
+use crate::engine::batch::Batch;
+use crate::engine::workers::Workers;
+use crate::engine::{Chunk, ChunkerKind, Chunking, FileChunks};
+use crate::io::file::Input;
+use crate::io::source::FromRead;
 
 /// Bytes that look random (SplitMix64).
 fn random(seed: u64, length: usize) -> Vec<u8> {
@@ -137,13 +138,13 @@ fn algorithm_and_length_are_in_the_key() {
 #[test]
 fn what_is_found_is_not_computed_on_any_path() {
     let data = random(3, 20_000_000);
-    let options = crate::chunking::Options {
+    let options = crate::cdc::Options {
         min_size: 64 << 10,
         avg_size: 256 << 10,
         max_size: 1 << 20,
         ..Default::default()
     };
-    let cutter = Cutter::new(&options).unwrap();
+    let cutter = CdcParams::new(&options).unwrap();
     let alone = Workers::of_this_thread();
     let chunks = Chunking::new(cutter.clone(), alone, Chunk::hashed(ALGORITHM)).slice(&data, &never).unwrap();
     assert!(chunks.len() > 20);
@@ -171,7 +172,8 @@ fn what_is_found_is_not_computed_on_any_path() {
             found.push(pushed);
             for parallel_threshold in [0, 10] {
                 let batch = Batch { workers, parallel_threshold, progress: None };
-                for file in Selection::from(chunking()).files(&vec![path.clone(); 4], &batch, &never).unwrap()
+                for file in
+                    ChunkerKind::from(chunking()).files(&vec![path.clone(); 4], &batch, &never).unwrap()
                 {
                     let Ok(FileChunks::Chunks(chunks)) = file else { panic!("a plain file has chunks") };
                     found.push(chunks);
@@ -185,7 +187,7 @@ fn what_is_found_is_not_computed_on_any_path() {
 
             // What a batch of hashes calls.
             for content in contents() {
-                assert_eq!(digester.digest_or_give_up(content, &never).unwrap(), WRONG);
+                assert_eq!(digester.digest_cancellable(content, &never).unwrap(), WRONG);
             }
             let stats = cache.stats();
             assert_eq!((stats.hits, stats.misses), (lookups + chunks.len() as u64, 0));
@@ -202,7 +204,7 @@ fn contents_that_collide_get_their_own_digests_where_contents_are_compared() {
     for _ in 0..3 {
         for content in &contents {
             assert_eq!(digester.digest(&[content]), ALGORITHM.hash(content));
-            assert_eq!(digester.digest_or_give_up(content, &never).unwrap(), ALGORITHM.hash(content));
+            assert_eq!(digester.digest_cancellable(content, &never).unwrap(), ALGORITHM.hash(content));
         }
     }
     // The first one stays, and is found each time but the first.
@@ -387,8 +389,8 @@ fn small_and_huge_contents_go_past_the_cache() {
     assert_eq!(cache.stats().misses, 1);
 
     for length in [Digester::SMALL, LONGEST] {
-        let first = digester.digest_or_give_up(&huge[..length], &never).unwrap();
-        assert_eq!(digester.digest_or_give_up(&huge[..length], &never).unwrap(), first);
+        let first = digester.digest_cancellable(&huge[..length], &never).unwrap();
+        assert_eq!(digester.digest_cancellable(&huge[..length], &never).unwrap(), first);
     }
     assert_eq!((cache.stats().hits, cache.stats().entries), (2, 2));
 }
@@ -397,13 +399,13 @@ fn small_and_huge_contents_go_past_the_cache() {
 fn long_work_is_given_up() {
     let cache = Arc::new(cache(Verify::Fingerprint));
     let data = random(5, 100_000);
-    let give_up = || true;
-    assert_eq!(cache.get(ALGORITHM, &data, &give_up).unwrap_err().code(), "cancelled");
-    assert_eq!(cache.put(ALGORITHM, &data, &give_up).unwrap_err().code(), "cancelled");
+    let is_cancelled = || true;
+    assert_eq!(cache.get(ALGORITHM, &data, &is_cancelled).unwrap_err().code(), "cancelled");
+    assert_eq!(cache.put(ALGORITHM, &data, &is_cancelled).unwrap_err().code(), "cancelled");
     let digester = Digester::new(ALGORITHM, Some(Arc::clone(&cache)));
-    assert_eq!(digester.digest_or_give_up(&data, &give_up).unwrap_err().code(), "cancelled");
+    assert_eq!(digester.digest_cancellable(&data, &is_cancelled).unwrap_err().code(), "cancelled");
     cache.put(ALGORITHM, &data, &never).unwrap();
-    assert_eq!(cache.clear(&give_up).unwrap_err().code(), "cancelled");
+    assert_eq!(cache.clear(&is_cancelled).unwrap_err().code(), "cancelled");
     agrees_with_the_table(&cache);
 }
 
@@ -423,7 +425,7 @@ fn a_content_is_not_copied_for_a_caller_who_died() {
     assert_eq!(cache.put(ALGORITHM, &data, &died).unwrap(), ALGORITHM.hash(&data));
     assert_eq!(asked.swap(0, Ordering::Relaxed), hashed + 1);
     let digester = Digester::new(ALGORITHM, Some(Arc::clone(&cache)));
-    assert_eq!(digester.digest_or_give_up(&data, &died).unwrap(), ALGORITHM.hash(&data));
+    assert_eq!(digester.digest_cancellable(&data, &died).unwrap(), ALGORITHM.hash(&data));
     assert_eq!((cache.stats().insertions, cache.stats().collisions), (0, 0));
 }
 

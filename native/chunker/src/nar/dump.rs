@@ -14,17 +14,17 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat,
 use rustix::io::Errno;
 
 use super::error::{NarError, Rule};
-use super::place::Place;
+use super::staging::StagedPath;
 use super::wire::{
     DIRECTORY, END, END_OF_ENTRY, ENTRY, EXECUTABLE, MAX_DEPTH, MAX_NAME, MAX_TARGET, NODE, REGULAR, START,
     SYMLINK, padding,
 };
-use crate::GiveUp;
-use crate::buffer::Buffer;
+use crate::Cancel;
+use crate::engine::workers::{Workers, yield_to_other_threads};
 use crate::error::{Error, IoError};
-use crate::hashing::{Algorithm, Digest, Hasher};
-use crate::source::Source;
-use crate::workers::{Workers, polite};
+use crate::hash::{Algorithm, Digest, Hasher};
+use crate::io::aligned_buffer::Buffer;
+use crate::io::source::Source;
 
 /// The NAR of a tree in the file system, as a [`Source`]: byte for byte what `nix-store --dump` writes.
 ///
@@ -34,7 +34,7 @@ use crate::workers::{Workers, polite};
 ///
 /// # Errors
 ///
-/// Reading gives
+/// NarConsumer gives
 ///
 /// * [`Error::Io`] with what the operating system says and the path of the file, and with `enotsup` for a socket, a FIFO or
 ///   a device, which no NAR can hold;
@@ -164,16 +164,16 @@ impl Dump {
     }
 
     /// Goes on to the next contents, or the end.
-    fn advance(&mut self, give_up: GiveUp<'_>) -> Result<(), Error> {
-        if give_up() {
+    fn advance(&mut self, is_cancelled: Cancel<'_>) -> Result<(), Error> {
+        if is_cancelled() {
             return Err(Error::Cancelled);
         }
         match std::mem::replace(&mut self.state, State::Between) {
             State::Start => {
                 self.push(&START);
-                self.begin(give_up)
+                self.begin(is_cancelled)
             }
-            State::Between => self.next_entry(give_up),
+            State::Between => self.next_entry(is_cancelled),
             State::Within { file, size, .. } => {
                 let metadata = fstat(&file).map_err(|errno| self.refused(errno))?;
                 if metadata.st_size as u64 != size {
@@ -191,7 +191,7 @@ impl Dump {
         }
     }
 
-    fn next_entry(&mut self, give_up: GiveUp<'_>) -> Result<(), Error> {
+    fn next_entry(&mut self, is_cancelled: Cancel<'_>) -> Result<(), Error> {
         let depth = self.folders.len();
         let Some(folder) = self.folders.last_mut() else {
             self.state = State::End;
@@ -212,17 +212,17 @@ impl Dump {
         }
         self.push_string(name.as_bytes());
         self.push(&NODE);
-        self.begin(give_up)
+        self.begin(is_cancelled)
     }
 
     /// Begins the node at the current path.
-    fn begin(&mut self, give_up: GiveUp<'_>) -> Result<(), Error> {
+    fn begin(&mut self, is_cancelled: Cancel<'_>) -> Result<(), Error> {
         let metadata = self
             .at(|folder, name| statat(folder, name, AtFlags::SYMLINK_NOFOLLOW))
             .map_err(|e| self.refused(e))?;
         match FileType::from_raw_mode(metadata.st_mode) {
             FileType::RegularFile => self.begin_file(),
-            FileType::Directory => self.begin_folder(give_up),
+            FileType::Directory => self.begin_folder(is_cancelled),
             FileType::Symlink => {
                 let target = self
                     .at(|folder, name| readlinkat(folder, name, Vec::new()))
@@ -274,11 +274,11 @@ impl Dump {
         Ok(())
     }
 
-    fn begin_folder(&mut self, give_up: GiveUp<'_>) -> Result<(), Error> {
+    fn begin_folder(&mut self, is_cancelled: Cancel<'_>) -> Result<(), Error> {
         let fd = self.open(OFlags::RDONLY | OFlags::DIRECTORY, FileType::Directory)?;
         let mut names = Vec::new();
         for (i, entry) in Dir::read_from(&fd).map_err(|errno| self.refused(errno))?.enumerate() {
-            if i % NAMES == NAMES - 1 && give_up() {
+            if i % NAMES == NAMES - 1 && is_cancelled() {
                 return Err(Error::Cancelled);
             }
             let entry = entry.map_err(|errno| self.refused(errno))?;
@@ -302,8 +302,8 @@ impl Dump {
     ///
     /// # Errors
     ///
-    /// Those of reading, and [`Error::Cancelled`] when `give_up` says so, which is asked for each file.
-    pub fn fill(&mut self, buffer: &mut [u8], give_up: GiveUp<'_>) -> Result<usize, Error> {
+    /// Those of reading, and [`Error::Cancelled`] when `is_cancelled` says so, which is asked for each file.
+    pub fn fill(&mut self, buffer: &mut [u8], is_cancelled: Cancel<'_>) -> Result<usize, Error> {
         let mut filled = 0;
         while filled < buffer.len() {
             let room = &mut buffer[filled..];
@@ -331,7 +331,7 @@ impl Dump {
                     }
                 }
                 State::End => break,
-                _ => self.advance(give_up)?,
+                _ => self.advance(is_cancelled)?,
             }
         }
         Ok(filled)
@@ -359,16 +359,16 @@ const BLOCKS: usize = 3;
 /// # Errors
 ///
 /// Those of [`Dump`]; [`Error::Io`] with what writing fails with, and with `eexist` where `into` is something else than a
-/// regular file; [`Error::Cancelled`] when `give_up` says so.
+/// regular file; [`Error::Cancelled`] when `is_cancelled` says so.
 pub fn dump_file(
     path: &Path,
     into: &Path,
     algorithm: Algorithm,
     workers: Workers,
-    give_up: GiveUp<'_>,
+    is_cancelled: Cancel<'_>,
 ) -> Result<Digest, Error> {
     let mut dump = Dump::new(path);
-    let place = Place::for_file(into)?;
+    let place = StagedPath::for_file(into)?;
     let refused = |source| IoError { path: Some(into.into()), source };
     let mut file = File::from(place.create_file().map_err(|errno| refused(errno.into()))?);
     // The tree is dumped as it was before, should this be written into it.
@@ -381,10 +381,10 @@ pub fn dump_file(
     let mut copy = |hash: &mut dyn FnMut(Buffer, usize) -> Result<Buffer, Error>| {
         let mut block = Buffer::new(BLOCK);
         loop {
-            if give_up() {
+            if is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            let count = dump.fill(&mut block, give_up)?;
+            let count = dump.fill(&mut block, is_cancelled)?;
             if count == 0 {
                 return Ok(());
             }
@@ -392,8 +392,8 @@ pub fn dump_file(
             block = hash(block, count)?;
         }
     };
-    let _present = workers.attend();
-    let digest = match workers.recruit() {
+    let _present = workers.enter();
+    let digest = match workers.request_helper() {
         None => {
             copy(&mut |block, count| {
                 hasher.update(&block[..count]);
@@ -408,7 +408,7 @@ pub fn dump_file(
             scope.spawn(move |_| {
                 for (block, count) in to_hash {
                     hasher.update(&block[..count]);
-                    polite();
+                    yield_to_other_threads();
                     // There is room for all, and after an error nobody wants them any more.
                     let _ = hashed.send(block);
                 }

@@ -1,9 +1,9 @@
 //! The digest of a NAR, which names the tree in it.
 
+use super::consumer::NarConsumer;
 use super::parser::Parser;
-use super::reading::Reading;
 use crate::error::Error;
-use crate::hashing::{Algorithm, Digest, Hasher};
+use crate::hash::{Algorithm, Digest, Hasher};
 
 /// The digest of a NAR that is checked in the same pass. With SHA-256 it is what Nix calls the NAR hash.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ impl Hash {
     }
 }
 
-impl Reading for Hash {
+impl NarConsumer for Hash {
     type Output = Digest;
 
     fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {

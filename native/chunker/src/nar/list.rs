@@ -1,8 +1,8 @@
 //! What is in a NAR.
 
+use super::consumer::NarConsumer;
 use super::parser::{Event, Kind, Parser};
 use super::path::{EntryPath, Paths};
-use super::reading::Reading;
 use crate::error::Error;
 
 /// A file, directory or symbolic link in a NAR.
@@ -32,7 +32,7 @@ impl List {
     }
 }
 
-impl Reading for List {
+impl NarConsumer for List {
     type Output = Vec<Entry>;
 
     fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {

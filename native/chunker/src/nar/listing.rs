@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
+use super::consumer::NarConsumer;
 use super::parser::{Event, Kind, Parser};
-use super::reading::Reading;
 use crate::error::Error;
 
 /// The JSON that `nix nar ls --json --recursive` prints for the root, which is also that of the `.ls` files of binary caches.
@@ -26,7 +26,7 @@ impl Listing {
     }
 }
 
-impl Reading for Listing {
+impl NarConsumer for Listing {
     type Output = Vec<u8>;
 
     fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {

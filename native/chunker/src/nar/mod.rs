@@ -1,7 +1,7 @@
 //! Nix archives (NARs): the format in which Nix packs a file system tree, with nothing in it that differs between machines.
 //!
 //! * [`Parser`] reads one strictly, fed with pieces of any size, and tells what is in it as [`Event`]s.
-//! * [`List`], [`Listing`], [`struct@Hash`], [`ReadFile`] and [`Restore`] are [`Reading`]s: what comes of reading a NAR.
+//! * [`List`], [`Listing`], [`struct@Hash`], [`ReadFile`] and [`Restore`] are [`NarConsumer`]s: what comes of reading a NAR.
 //!   [`read_slice`] and [`read_source`] carry them out.
 //! * [`is_nar`] and [`is_nar_source`] tell whether something is one.
 //! * [`Dump`] writes one, as a source of bytes; [`dump_file`] writes it to a file.
@@ -44,27 +44,27 @@
 //!
 //! Names and targets are bytes, not text.
 
-mod check;
-pub mod chunking;
+pub mod annotations;
+mod consumer;
 #[cfg(unix)]
 mod dump;
 mod error;
 mod hash;
 mod list;
 mod listing;
-pub mod notes;
 mod parser;
 mod path;
-#[cfg(unix)]
-mod place;
 mod read_file;
-mod reading;
 pub mod references;
 #[cfg(unix)]
 mod restore;
+pub mod scanner;
+#[cfg(unix)]
+mod staging;
+mod validate;
 mod wire;
 
-pub use check::{is_nar, is_nar_source};
+pub use consumer::{NarConsumer, Step, feed, read_slice, read_source, step};
 #[cfg(unix)]
 pub use dump::{Dump, dump_file};
 pub use error::{NarError, Rule};
@@ -74,7 +74,7 @@ pub use listing::Listing;
 pub use parser::{Event, Kind, Node, Parser};
 pub use path::EntryPath;
 pub use read_file::ReadFile;
-pub use reading::{Reading, Step, feed, read_slice, read_source, step};
 #[cfg(unix)]
 pub use restore::Restore;
+pub use validate::{is_nar, is_nar_source};
 pub use wire::{MAX_DEPTH, MAX_NAME, MAX_TARGET, START};

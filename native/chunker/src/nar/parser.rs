@@ -1,4 +1,4 @@
-//! Reading the format: a state machine that is fed pieces of any size.
+//! NarConsumer the format: a state machine that is fed pieces of any size.
 
 use super::error::{NarError, Rule};
 use super::wire::{

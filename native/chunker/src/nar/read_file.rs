@@ -3,19 +3,20 @@
 use std::io::{Error as OsError, ErrorKind};
 use std::path::PathBuf;
 
+use super::consumer::NarConsumer;
 use super::parser::{Event, Kind, Parser};
-use super::reading::Reading;
 use crate::error::{Error, IoError};
+use crate::io::output_buffer::{OutOfMemory, OutputBuffer};
 
 /// The contents of a regular file in a NAR.
 ///
 /// What stands before the file is parsed, with the contents of other files passed over; what stands after it is not read.
 /// Memory grows with the bytes that come, not with those that are announced.
 #[derive(Debug)]
-pub struct ReadFile {
+pub struct ReadFile<B = Vec<u8>> {
     parser: Parser,
     path: Vec<u8>,
-    contents: Vec<u8>,
+    contents: B,
     state: State,
 }
 
@@ -30,8 +31,16 @@ impl ReadFile {
     /// The contents of the file at `path`, names with `/` between them. A `/` may stand before them, as Nix has it.
     #[must_use]
     pub fn new(path: &[u8]) -> Self {
+        Self::into_buffer(path, Vec::new())
+    }
+}
+
+impl<B: OutputBuffer> ReadFile<B> {
+    /// Appends the contents of the file at `path` to `buffer`, as [`ReadFile::new`] does to a vector.
+    #[must_use]
+    pub fn into_buffer(path: &[u8], buffer: B) -> Self {
         let path = path.strip_prefix(b"/").unwrap_or(path).to_vec();
-        Self { parser: Parser::new(), path, contents: Vec::new(), state: State::Before }
+        Self { parser: Parser::new(), path, contents: buffer, state: State::Before }
     }
 }
 
@@ -45,8 +54,8 @@ fn refused(path: &[u8], source: OsError) -> Error {
     IoError { path: Some(path), source }.into()
 }
 
-impl Reading for ReadFile {
-    type Output = Vec<u8>;
+impl<B: OutputBuffer> NarConsumer for ReadFile<B> {
+    type Output = B;
 
     /// # Errors
     ///
@@ -62,10 +71,11 @@ impl Reading for ReadFile {
                     Kind::Symlink { .. } => return Err(refused(&self.path, symbolic_link())),
                 },
                 Some(Event::Contents(bytes)) if self.state == State::Within => {
-                    if self.contents.try_reserve(bytes.len()).is_err() {
+                    let start = self.contents.len();
+                    if let Err(OutOfMemory) = self.contents.grow(start + bytes.len()) {
                         return Err(refused(&self.path, ErrorKind::OutOfMemory.into()));
                     }
-                    self.contents.extend_from_slice(bytes);
+                    self.contents.as_mut_slice()[start..].copy_from_slice(bytes);
                 }
                 Some(Event::End) if self.state == State::Within => self.state = State::After,
                 Some(_) => {}
@@ -89,7 +99,7 @@ impl Reading for ReadFile {
     /// # Errors
     ///
     /// [`Error::Nar`], and [`Error::Io`] with `enoent` if there is nothing at the path.
-    fn finish(self) -> Result<Vec<u8>, Error> {
+    fn finish(self) -> Result<B, Error> {
         match self.state {
             State::After => Ok(self.contents),
             State::Before | State::Within => {

@@ -13,7 +13,7 @@
 
 use memchr::memmem::Finder;
 
-use crate::hashing::nix_base32::is_digit;
+use crate::hash::nix_base32::is_digit;
 
 /// What precedes a hash.
 const PREFIX: &[u8] = b"/nix/store/";

@@ -10,9 +10,9 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, fchmod, fstat, mkdirat, openat, symlinkat};
 use rustix::io::Errno;
 
+use super::consumer::NarConsumer;
 use super::parser::{Event, Kind, Node, Parser};
-use super::place::{Place, create_file};
-use super::reading::Reading;
+use super::staging::{StagedPath, create_file};
 use crate::error::{Error, IoError};
 
 /// Unpacks a NAR, as `nix-store --restore` does: the same files, executable bits and symbolic links.
@@ -32,7 +32,7 @@ pub struct Restore {
 
 #[derive(Debug)]
 struct Tree {
-    place: Place,
+    place: StagedPath,
     /// The directories that are open, each within the one before.
     folders: Vec<OwnedFd>,
     /// The file that is written.
@@ -49,7 +49,7 @@ impl Restore {
     /// [`Error::Io`]: `eexist` if there is something at `target`, `enoent` if the directory that it is to be in is missing, or
     /// what else the operating system says.
     pub fn new(target: &Path) -> Result<Self, Error> {
-        let place = Place::for_new(target)?;
+        let place = StagedPath::for_new(target)?;
         Ok(Self {
             parser: Parser::new(),
             tree: Tree { place, folders: Vec::new(), file: None, path: Vec::new() },
@@ -57,7 +57,7 @@ impl Restore {
     }
 }
 
-impl Reading for Restore {
+impl NarConsumer for Restore {
     type Output = ();
 
     /// # Errors

@@ -2,14 +2,14 @@
 
 use super::error::{Fault, NarInfoError};
 use super::{hash, store_path};
-use crate::GiveUp;
+use crate::Cancel;
 use crate::error::Error;
 
 /// The most bytes of a narinfo: room for a hundred thousand references. Nix sets no limit.
 pub const MAX_SIZE: u64 = 8 << 20;
 
 /// After so many references the caller is asked whether to give up.
-const PATIENCE: usize = 1 << 12;
+const SOURCE_WAIT: usize = 1 << 12;
 
 /// The names of the fields in a file, in the order in which Nix writes them.
 pub mod name {
@@ -77,7 +77,7 @@ pub struct Fields {
 
 impl Fields {
     /// Checks each field and puts it into the notation and order that Nix writes. Gives the folder of the store.
-    pub(super) fn check(&mut self, give_up: GiveUp<'_>) -> Result<Vec<u8>, Error> {
+    pub(super) fn check(&mut self, is_cancelled: Cancel<'_>) -> Result<Vec<u8>, Error> {
         let size = self.size();
         if size > MAX_SIZE {
             return Err(Error::BufferLimit { attempted: size, limit: MAX_SIZE });
@@ -99,7 +99,7 @@ impl Fields {
         if self.nar_size.unwrap_or(0) == 0 {
             return Err(Fault::Missing.of(name::NAR_SIZE).into());
         }
-        self.check_references(give_up)?;
+        self.check_references(is_cancelled)?;
         self.deriver.take_if(|deriver| deriver == b"unknown-deriver");
         if let Some(deriver) = &self.deriver {
             store_path::check(deriver).map_err(|why| why.of(name::DERIVER))?;
@@ -116,12 +116,12 @@ impl Fields {
         Ok(store_dir)
     }
 
-    fn check_references(&mut self, give_up: GiveUp<'_>) -> Result<(), Error> {
-        for references in self.references.chunks(PATIENCE) {
+    fn check_references(&mut self, is_cancelled: Cancel<'_>) -> Result<(), Error> {
+        for references in self.references.chunks(SOURCE_WAIT) {
             for reference in references {
                 store_path::check(reference).map_err(|why| why.of(name::REFERENCES))?;
             }
-            if give_up() {
+            if is_cancelled() {
                 return Err(Error::Cancelled);
             }
         }

@@ -6,7 +6,7 @@
 
 use super::base64;
 use super::error::Fault;
-use crate::hashing::nix_base32;
+use crate::hash::nix_base32;
 
 /// The name of an algorithm, and the bytes of its digests.
 const ALGORITHMS: [(&[u8], usize); 5] =

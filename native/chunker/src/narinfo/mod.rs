@@ -20,7 +20,7 @@ mod text;
 pub use error::{Fault, KeyError, KeyFault, LineFault, NarInfoError, SignatureError, SignatureFault};
 pub use fields::{Fields, MAX_SIZE, name};
 
-use crate::GiveUp;
+use crate::Cancel;
 use crate::error::Error;
 
 /// A narinfo whose fields are what they must be, in the notation that Nix writes.
@@ -37,9 +37,9 @@ impl NarInfo {
     /// # Errors
     ///
     /// [`NarInfoError`], with the line or the field and the rule it breaks; [`Error::BufferLimit`] for a text of more than
-    /// [`MAX_SIZE`] bytes; [`Error::Cancelled`] when `give_up` says so.
-    pub fn parse(text: &[u8], give_up: GiveUp<'_>) -> Result<Self, Error> {
-        Self::new(text::parse(text, give_up)?, give_up)
+    /// [`MAX_SIZE`] bytes; [`Error::Cancelled`] when `is_cancelled` says so.
+    pub fn parse(text: &[u8], is_cancelled: Cancel<'_>) -> Result<Self, Error> {
+        Self::new(text::parse(text, is_cancelled)?, is_cancelled)
     }
 
     /// Checks the fields, and puts them into the notation and order that Nix writes.
@@ -47,8 +47,8 @@ impl NarInfo {
     /// # Errors
     ///
     /// Those of [`parse`](Self::parse).
-    pub fn new(mut fields: Fields, give_up: GiveUp<'_>) -> Result<Self, Error> {
-        let store_dir = fields.check(give_up)?;
+    pub fn new(mut fields: Fields, is_cancelled: Cancel<'_>) -> Result<Self, Error> {
+        let store_dir = fields.check(is_cancelled)?;
         Ok(Self { fields, store_dir })
     }
 

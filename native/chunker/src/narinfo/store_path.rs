@@ -1,7 +1,7 @@
 //! Store paths: `HASH-NAME` in the folder of the store.
 
 use super::error::Fault;
-use crate::hashing::nix_base32;
+use crate::hash::nix_base32;
 
 /// The characters of the hash: 160 bits in base 32.
 const HASH_LENGTH: usize = 32;

@@ -2,14 +2,14 @@
 
 use super::error::{Fault, LineFault, NarInfoError};
 use super::fields::{Fields, MAX_SIZE, name};
-use crate::GiveUp;
+use crate::Cancel;
 use crate::error::Error;
 
 /// After so many lines the caller is asked whether to give up.
-const PATIENCE: u64 = 1 << 12;
+const SOURCE_WAIT: u64 = 1 << 12;
 
 /// The fields as they stand there. As in Nix, the last of several counts, but for those that may be there once.
-pub(super) fn parse(text: &[u8], give_up: GiveUp<'_>) -> Result<Fields, Error> {
+pub(super) fn parse(text: &[u8], is_cancelled: Cancel<'_>) -> Result<Fields, Error> {
     let size = text.len() as u64;
     if size > MAX_SIZE {
         return Err(Error::BufferLimit { attempted: size, limit: MAX_SIZE });
@@ -19,7 +19,7 @@ pub(super) fn parse(text: &[u8], give_up: GiveUp<'_>) -> Result<Fields, Error> {
     let mut number = 0;
     while !rest.is_empty() {
         number += 1;
-        if number % PATIENCE == 0 && give_up() {
+        if number % SOURCE_WAIT == 0 && is_cancelled() {
             return Err(Error::Cancelled);
         }
         let fault = |why| NarInfoError::Line { line: number, why };

@@ -7,13 +7,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use chunker::file::Input;
-use chunker::hashing::{Algorithm, nix_base32};
+use chunker::engine::workers::Workers;
+use chunker::hash::{Algorithm, nix_base32};
+use chunker::io::file::Input;
+use chunker::io::source::Source;
 use chunker::nar::{
-    Dump, Entry, Hash, Kind, List, Listing, ReadFile, Reading, Restore, dump_file, read_slice, read_source,
+    Dump, Entry, Hash, Kind, List, Listing, NarConsumer, ReadFile, Restore, dump_file, read_slice,
+    read_source,
 };
-use chunker::source::Source;
-use chunker::workers::Workers;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -21,14 +22,14 @@ use crate::folder::{self, Found};
 use crate::naive::{self, Tree};
 use crate::program;
 
-const NEVER: chunker::GiveUp<'static> = &|| false;
+const NEVER: chunker::Cancel<'static> = &|| false;
 
-fn nar_hash(digest: chunker::hashing::Digest) -> String {
+fn nar_hash(digest: chunker::hash::Digest) -> String {
     format!("sha256:{}", nix_base32::encode(&digest.0))
 }
 
 /// What reading gives of a slice, a file, and what comes bit by bit.
-fn read<R: Reading>(nar: &Path, bytes: &[u8], make: impl Fn() -> R) -> R::Output
+fn read<R: NarConsumer>(nar: &Path, bytes: &[u8], make: impl Fn() -> R) -> R::Output
 where
     R::Output: PartialEq + std::fmt::Debug,
 {

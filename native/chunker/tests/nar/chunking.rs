@@ -3,11 +3,12 @@
 use std::ops::Range;
 
 use chunker::Error;
-use chunker::chunking::{Chunk, Chunking, Options};
-use chunker::hashing::Algorithm;
-use chunker::nar::chunking::{Config, NarScanner};
+use chunker::cdc::Options;
+use chunker::engine::workers::Workers;
+use chunker::engine::{Chunk, Chunking};
+use chunker::hash::Algorithm;
+use chunker::nar::scanner::{Config, NarScanner};
 use chunker::nar::{NarError, Rule};
-use chunker::workers::Workers;
 use fastcdc::v2020::{FastCDC, Normalization};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -15,7 +16,7 @@ use proptest::prelude::*;
 use crate::inputs;
 use crate::naive::{self, Tree, encode};
 
-const NEVER: chunker::GiveUp<'static> = &|| false;
+const NEVER: chunker::Cancel<'static> = &|| false;
 
 /// What the NAR of a tree has to go by.
 #[derive(Default)]

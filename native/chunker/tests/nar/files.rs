@@ -1,4 +1,4 @@
-//! Reading and writing the file system, where it does not behave.
+//! NarConsumer and writing the file system, where it does not behave.
 
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
@@ -9,22 +9,22 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use chunker::Error;
+use chunker::engine::workers::Workers;
 use chunker::error::IoError;
-use chunker::file::Input;
-use chunker::hashing::Algorithm;
+use chunker::hash::Algorithm;
+use chunker::io::file::Input;
+use chunker::io::source::{FromRead, Source};
 use chunker::nar::{
-    Dump, Hash, List, MAX_DEPTH, NarError, ReadFile, Reading, Restore, Rule, dump_file, read_slice,
+    Dump, Hash, List, MAX_DEPTH, NarConsumer, NarError, ReadFile, Restore, Rule, dump_file, read_slice,
     read_source,
 };
-use chunker::source::{FromRead, Source};
-use chunker::workers::Workers;
 use tempfile::TempDir;
 
 use crate::folder;
 use crate::inputs;
 use crate::naive::{self, Tree};
 
-const NEVER: chunker::GiveUp<'static> = &|| false;
+const NEVER: chunker::Cancel<'static> = &|| false;
 const ANY: Algorithm = Algorithm::ALL[0];
 
 fn file(contents: &[u8]) -> Tree {

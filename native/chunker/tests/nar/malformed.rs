@@ -5,17 +5,17 @@ use std::io::{Seek, Write};
 use std::ops::Range;
 
 use chunker::Error;
-use chunker::file::Input;
-use chunker::hashing::Algorithm;
+use chunker::hash::Algorithm;
+use chunker::io::file::Input;
 #[cfg(unix)]
 use chunker::nar::Restore;
 use chunker::nar::{
-    Hash, List, Listing, MAX_DEPTH, NarError, ReadFile, Reading, Rule, read_slice, read_source,
+    Hash, List, Listing, MAX_DEPTH, NarConsumer, NarError, ReadFile, Rule, read_slice, read_source,
 };
 
 use crate::naive::{self, Role, Token, Tree};
 
-const NEVER: chunker::GiveUp<'static> = &|| false;
+const NEVER: chunker::Cancel<'static> = &|| false;
 
 /// What is refused, and where and why.
 struct Case {

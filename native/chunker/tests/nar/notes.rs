@@ -1,12 +1,12 @@
 //! What is told about the chunks of a NAR, against a program that has the whole tree.
 
 use chunker::Error;
-use chunker::chunking::{Chunk, ChunkBytes, Chunking};
-use chunker::hashing::Algorithm;
-use chunker::nar::chunking::{Config, NarScanner};
-use chunker::nar::notes::{Note, Notes, Part};
+use chunker::engine::workers::Workers;
+use chunker::engine::{Chunk, ChunkBytes, Chunking};
+use chunker::hash::Algorithm;
+use chunker::nar::annotations::{Note, Notes, Part};
 use chunker::nar::references::{PLACEHOLDER, Replaced, replace, restore};
-use chunker::workers::Workers;
+use chunker::nar::scanner::{Config, NarScanner};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -14,7 +14,7 @@ use crate::chunking::{config, large_tree, string, tree};
 use crate::naive::{Tree, encode};
 use crate::references::{content, references};
 
-const NEVER: chunker::GiveUp<'static> = &|| false;
+const NEVER: chunker::Cancel<'static> = &|| false;
 
 /// An entry: its path, where its head ends, and how long its contents are.
 type Entry = (Vec<u8>, usize, usize);

@@ -6,7 +6,7 @@ use proptest::sample::Index;
 
 use crate::naive::{self, Tree};
 
-/// Cuts `bytes` where the indices say.
+/// Boundaries `bytes` where the indices say.
 fn cut<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
     ends.extend([0, bytes.len()]);

@@ -1,6 +1,6 @@
 //! What stands for signing in a build that leaves it out.
 
-use crate::GiveUp;
+use crate::Cancel;
 use crate::error::Error;
 use crate::narinfo::NarInfo;
 
@@ -38,6 +38,6 @@ pub fn sign(_narinfo: NarInfo, _secret_key: &[u8]) -> Result<NarInfo, Error> {
 /// # Errors
 ///
 /// Always.
-pub fn verify(_narinfo: &NarInfo, _keys: &[&[u8]], _give_up: GiveUp<'_>) -> Result<Vec<u8>, Error> {
+pub fn verify(_narinfo: &NarInfo, _keys: &[&[u8]], _give_up: Cancel<'_>) -> Result<Vec<u8>, Error> {
     Err(DISABLED)
 }

@@ -3,7 +3,7 @@
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{PublicKey, SecretKey};
-use crate::GiveUp;
+use crate::Cancel;
 use crate::error::Error;
 use crate::narinfo::{KeyError, KeyFault, NarInfo, SignatureError, SignatureFault};
 
@@ -50,8 +50,8 @@ pub fn sign(mut narinfo: NarInfo, secret_key: &[u8]) -> Result<NarInfo, Error> {
 /// # Errors
 ///
 /// [`KeyError`] for a key that is none, and if no signature has the name of any; [`SignatureError`] if there is no signature,
-/// or none of a known name is good; [`Error::Cancelled`] when `give_up` says so.
-pub fn verify(narinfo: &NarInfo, public_keys: &[&[u8]], give_up: GiveUp<'_>) -> Result<Vec<u8>, Error> {
+/// or none of a known name is good; [`Error::Cancelled`] when `is_cancelled` says so.
+pub fn verify(narinfo: &NarInfo, public_keys: &[&[u8]], is_cancelled: Cancel<'_>) -> Result<Vec<u8>, Error> {
     let keys = public_keys.iter().map(|text| PublicKey::parse(text)).collect::<Result<Vec<_>, _>>()?;
     if narinfo.fields.sigs.is_empty() {
         return Err(SignatureError { why: SignatureFault::Unsigned }.into());
@@ -62,7 +62,7 @@ pub fn verify(narinfo: &NarInfo, public_keys: &[&[u8]], give_up: GiveUp<'_>) -> 
         let colon = text.iter().position(|&byte| byte == b':').unwrap_or(text.len());
         let (name, signature) = (&text[..colon], text.get(colon + 1..).unwrap_or_default());
         for key in keys.iter().filter(|key| key.name().as_bytes() == name) {
-            if give_up() {
+            if is_cancelled() {
                 return Err(Error::Cancelled);
             }
             match key.verify(&fingerprint, signature) {

@@ -1,0 +1,155 @@
+//! bzip2, by its library: one stream for each content, with a checksum for each block and one for all.
+
+use bzip2::{Action, Compress, Compression, Decompress, Error, Status};
+
+use super::output::{Flow, Output};
+use super::stream::{Decode, Encode};
+use super::{Codec, CodecFailure, CompressionError};
+
+/// How hard the library tries to sort repetitive data before it turns to the way that is always slow: 0 stands for its
+/// default of 30, which is also what the `bzip2` program uses.
+const WORK_FACTOR: u32 = 0;
+
+/// Compresses `data` at a level of 1 to 9, by default 6, into one bzip2 stream.
+///
+/// # Errors
+///
+/// [`CompressionError::InvalidLevel`].
+pub fn compress_bzip2(data: &[u8], level: Option<i32>) -> Result<Vec<u8>, CompressionError> {
+    Codec::Bzip2.compress(data, level)
+}
+
+/// Like [`compress_bzip2`], but replaces the content of `out`, whose capacity is reused. On an error `out` is empty.
+pub fn compress_bzip2_into(
+    data: &[u8],
+    level: Option<i32>,
+    out: &mut Vec<u8>,
+) -> Result<(), CompressionError> {
+    Codec::Bzip2.compress_into(data, level, out)
+}
+
+/// Decompresses bzip2 streams, of at most `limit` bytes of content together.
+///
+/// # Errors
+///
+/// [`CompressionError::SizeExceeded`]; [`CompressionError::DecompressionFailed`].
+pub fn decompress_bzip2(data: &[u8], limit: u64) -> Result<Vec<u8>, CompressionError> {
+    Codec::Bzip2.decompress(data, limit)
+}
+
+/// Like [`decompress_bzip2`], but replaces the content of `out`, whose capacity is reused. On an error `out` is empty.
+pub fn decompress_bzip2_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Result<(), CompressionError> {
+    Codec::Bzip2.decompress_into(data, limit, out)
+}
+
+fn compression_failed(why: CodecFailure) -> CompressionError {
+    CompressionError::CompressionFailed { codec: Codec::Bzip2, why }
+}
+
+fn decompression_failed(why: CodecFailure) -> CompressionError {
+    CompressionError::DecompressionFailed { codec: Codec::Bzip2, why }
+}
+
+/// Compresses in pieces.
+pub(super) struct Encoder(Compress);
+
+impl Encoder {
+    /// The level is in 1..=9: the library panics on any other.
+    pub(super) fn new(level: i32) -> Self {
+        Self(Compress::new(Compression::new(level as u32), WORK_FACTOR))
+    }
+
+    fn step(
+        &mut self,
+        input: &mut &[u8],
+        action: Action,
+        out: &mut Output<'_>,
+    ) -> Result<Status, CompressionError> {
+        let space = out.step().map_err(compression_failed)?;
+        let (taken, written) = (self.0.total_in(), self.0.total_out());
+        let status = self.0.compress(input, space, action);
+        // Both are lengths of slices.
+        let (taken, written) =
+            ((self.0.total_in() - taken) as usize, (self.0.total_out() - written) as usize);
+        *input = &input[taken..];
+        out.advance(written)?;
+        status.map_err(|_| compression_failed(CodecFailure::Internal))
+    }
+}
+
+impl Encode for Encoder {
+    fn update(&mut self, mut input: &[u8], out: &mut Output<'_>) -> Result<(), CompressionError> {
+        while !input.is_empty() {
+            self.step(&mut input, Action::Run, out)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Output<'_>) -> Result<(), CompressionError> {
+        while self.step(&mut [].as_slice(), Action::Finish, out)? != Status::StreamEnd {}
+        Ok(())
+    }
+}
+
+/// Decompresses, in pieces or at once.
+pub(super) struct Decoder {
+    /// The stream in progress. The library's state serves one stream.
+    stream: Option<Decompress>,
+    /// How many streams have ended.
+    ended: u64,
+    /// Whether the library filled the room it last had, and so may hold back output.
+    full: bool,
+}
+
+impl Decoder {
+    pub(super) fn new() -> Self {
+        Self { stream: None, ended: 0, full: false }
+    }
+
+    fn failure(&self, error: Error) -> CodecFailure {
+        match error {
+            Error::DataMagic if self.ended > 0 => CodecFailure::TrailingData,
+            Error::DataMagic => CodecFailure::BadMagic,
+            Error::Data => CodecFailure::Corrupt,
+            Error::Sequence | Error::Param => CodecFailure::Internal,
+        }
+    }
+}
+
+impl Decode for Decoder {
+    fn decode(&mut self, input: &mut &[u8], out: &mut Output<'_>) -> Result<Flow, CompressionError> {
+        while !input.is_empty() || self.full {
+            let space = out.step().map_err(decompression_failed)?;
+            if space.is_empty() {
+                return Ok(Flow::Full);
+            }
+            let room = space.len();
+            let stream = self.stream.get_or_insert_with(|| Decompress::new(false));
+            let (taken, written) = (stream.total_in(), stream.total_out());
+            let status = stream.decompress(input, space);
+            // Both are lengths of slices.
+            let taken = (stream.total_in() - taken) as usize;
+            let written = (stream.total_out() - written) as usize;
+            *input = &input[taken..];
+            self.full = written == room;
+            out.advance(written)?;
+            match status.map_err(|error| decompression_failed(self.failure(error)))? {
+                Status::StreamEnd => {
+                    (self.stream, self.full) = (None, false);
+                    self.ended += 1;
+                }
+                Status::MemNeeded => return Err(decompression_failed(CodecFailure::OutOfMemory)),
+                Status::Ok | Status::FlushOk | Status::RunOk | Status::FinishOk => {}
+            }
+        }
+        Ok(Flow::Drained)
+    }
+
+    fn finish(&mut self) -> Result<(), CompressionError> {
+        if self.stream.is_none() && self.ended > 0 {
+            Ok(())
+        } else {
+            Err(decompression_failed(CodecFailure::Truncated))
+        }
+    }
+}

@@ -1,0 +1,576 @@
+//! The LZ4 frame format ("LZ4 Frame Format Description", version 1.6), around the blocks of `lz4_flex`.
+//!
+//! That crate has a frame reader and writer of its own, which do not do here: the reader takes the end of the input for
+//! the end of the frame, so that a file cut short passes, it is pulled rather than pushed, and neither can be reused
+//! without allocating anew. The frame is a few fields around the blocks; the codec is the crate's.
+//!
+//! The frames that are written hold independent blocks, the size of the content where it is known, and the checksum of
+//! the content. All that the format has is read, except dictionaries and legacy frames, which have no checksum and no
+//! end.
+
+use std::fmt;
+use std::hash::Hasher;
+use std::ops::Range;
+
+use lz4_flex::block::{
+    CompressTable, compress_into_with_table, decompress_into, decompress_into_with_dict,
+    get_maximum_output_size,
+};
+use twox_hash::XxHash32;
+
+use super::detect::{LZ4_MAGIC, SKIPPABLE_HEADER, begins_frame, is_skippable, skippable_size};
+use super::output::{Flow, Output, OutputBudget};
+use super::stream::{Decode, Encode};
+use super::{Codec, CodecFailure, CompressionError};
+use crate::io::output_buffer::OutputBuffer;
+
+/// The content of a full block, in bytes; the smallest of the format's four sizes, and that of [`WINDOW`].
+///
+/// Measured on a toolchain's libraries, larger blocks compress 11 to 17% slower, as more of the matches that are tried
+/// lie out of reach, for 1.7 to 2.2% less output. Blocks that are linked instead give the size of large ones and cost
+/// a third of the speed, as the table of each has to be filled with the one before.
+const LZ4_BLOCK_SIZE: usize = 64 << 10;
+
+/// [`LZ4_BLOCK_SIZE`] as a frame's header says it.
+const BLOCK_ID: u8 = 4;
+
+/// How far back a match reaches, and so how much of what came before a linked block needs.
+const WINDOW: usize = 64 << 10;
+
+/// The longest frame header: magic, flags, block size, content size, dictionary id, checksum.
+const MAX_HEADER: usize = 19;
+
+/// In the size of a block: the block is stored, not compressed.
+const STORED: u32 = 1 << 31;
+
+const VERSION: u8 = 0b0100_0000;
+const INDEPENDENT: u8 = 0b0010_0000;
+const BLOCK_CHECKSUM: u8 = 0b0001_0000;
+const CONTENT_SIZE: u8 = 0b0000_1000;
+const CONTENT_CHECKSUM: u8 = 0b0000_0100;
+const RESERVED: u8 = 0b0000_0010;
+const DICTIONARY: u8 = 0b0000_0001;
+
+/// Compresses `data` into one lz4 frame. There is one level, 1.
+///
+/// # Errors
+///
+/// [`CompressionError::InvalidLevel`]; [`CompressionError::CompressionFailed`] without memory.
+pub fn compress_lz4(data: &[u8], level: Option<i32>) -> Result<Vec<u8>, CompressionError> {
+    Codec::Lz4.compress(data, level)
+}
+
+/// Like [`compress_lz4`], but replaces the content of `out`, whose capacity is reused. On an error `out` is empty.
+///
+/// To keep the tables too, use [`compress_into`](super::compress_into).
+pub fn compress_lz4_into(data: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> Result<(), CompressionError> {
+    Codec::Lz4.compress_into(data, level, out)
+}
+
+/// Decompresses lz4 frames, of at most `limit` bytes of content together. Skippable frames are skipped.
+///
+/// # Errors
+///
+/// [`CompressionError::SizeExceeded`]; [`CompressionError::DecompressionFailed`].
+pub fn decompress_lz4(data: &[u8], limit: u64) -> Result<Vec<u8>, CompressionError> {
+    Codec::Lz4.decompress(data, limit)
+}
+
+/// Like [`decompress_lz4`], but replaces the content of `out`, whose capacity is reused. On an error `out` is empty.
+///
+/// To keep the buffers too, use [`decompress_into`](super::decompress_into).
+pub fn decompress_lz4_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Result<(), CompressionError> {
+    Codec::Lz4.decompress_into(data, limit, out)
+}
+
+fn compression_failed(why: CodecFailure) -> CompressionError {
+    CompressionError::CompressionFailed { codec: Codec::Lz4, why }
+}
+
+fn decompression_failed(why: CodecFailure) -> CompressionError {
+    CompressionError::DecompressionFailed { codec: Codec::Lz4, why }
+}
+
+/// What is kept between calls.
+#[derive(Default)]
+pub(super) struct Scratch {
+    compressor: Option<Compressor>,
+    decoder: Option<Decoder>,
+}
+
+impl Scratch {
+    pub(super) fn compress(
+        &mut self,
+        data: &[u8],
+        out: &mut dyn OutputBuffer,
+    ) -> Result<(), CompressionError> {
+        let compressor = self.compressor.get_or_insert_default();
+        let mut budget = OutputBudget::unlimited();
+        let mut output = Output::replace(out, &mut budget);
+        let mut whole = || {
+            begin_frame(Some(data.len()), &mut output)?;
+            for block in data.chunks(LZ4_BLOCK_SIZE) {
+                compressor.block(block, &mut output)?;
+            }
+            end_frame(XxHash32::oneshot(0, data), &mut output)
+        };
+        let result = whole();
+        output.finish(result)
+    }
+
+    pub(super) fn decompress(&mut self, data: &[u8], out: &mut Output<'_>) -> Result<(), CompressionError> {
+        let decoder = self.decoder.get_or_insert_with(Decoder::new);
+        decoder.reset();
+        decoder.decode_whole(data, out)
+    }
+}
+
+impl fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scratch")
+            .field("compressor", &self.compressor.is_some())
+            .field("decoder", &self.decoder.is_some())
+            .finish()
+    }
+}
+
+/// Writes a frame's header.
+fn begin_frame(content_size: Option<usize>, out: &mut Output<'_>) -> Result<(), CompressionError> {
+    let size_flag = if content_size.is_some() { CONTENT_SIZE } else { 0 };
+    let mut header = [0; MAX_HEADER];
+    header[..4].copy_from_slice(&LZ4_MAGIC);
+    header[4] = VERSION | INDEPENDENT | CONTENT_CHECKSUM | size_flag;
+    header[5] = BLOCK_ID << 4;
+    let mut len = 6;
+    if let Some(size) = content_size {
+        header[len..len + 8].copy_from_slice(&(size as u64).to_le_bytes());
+        len += 8;
+    }
+    header[len] = header_checksum(&header[4..len]);
+    write(&header[..=len], out)
+}
+
+fn end_frame(checksum: u32, out: &mut Output<'_>) -> Result<(), CompressionError> {
+    write(&0u32.to_le_bytes(), out)?;
+    write(&checksum.to_le_bytes(), out)
+}
+
+fn write(bytes: &[u8], out: &mut Output<'_>) -> Result<(), CompressionError> {
+    out.space(bytes.len()).map_err(compression_failed)?[..bytes.len()].copy_from_slice(bytes);
+    out.advance(bytes.len())
+}
+
+/// The largest block of a frame by the three bits of its header, 4 to 7.
+fn block_size(id: u8) -> usize {
+    (64 << 10) << (2 * (id - 4))
+}
+
+fn header_checksum(fields: &[u8]) -> u8 {
+    let [_, second, ..] = XxHash32::oneshot(0, fields).to_le_bytes();
+    second
+}
+
+/// The hash tables: small blocks take one of half the size.
+struct Compressor {
+    small: CompressTable,
+    large: CompressTable,
+}
+
+impl Default for Compressor {
+    fn default() -> Self {
+        Self { small: CompressTable::small(), large: CompressTable::large() }
+    }
+}
+
+impl Compressor {
+    /// Writes a block, compressed if that makes it smaller.
+    fn block(&mut self, content: &[u8], out: &mut Output<'_>) -> Result<(), CompressionError> {
+        let most = get_maximum_output_size(content.len());
+        let space = out.space(4 + most).map_err(compression_failed)?;
+        let (size, body) = space.split_at_mut(4);
+        // The small table holds 16-bit positions, and a full block has one too many.
+        let table = if content.len() < usize::from(u16::MAX) { &mut self.small } else { &mut self.large };
+        let len = compress_into_with_table(content, body, table)
+            .map_err(|_| compression_failed(CodecFailure::Internal))?;
+        // A block's size needs no more than 17 bits.
+        let (len, flag) = if len < content.len() {
+            (len, 0)
+        } else {
+            body[..content.len()].copy_from_slice(content);
+            (content.len(), STORED)
+        };
+        size.copy_from_slice(&(len as u32 | flag).to_le_bytes());
+        out.advance(4 + len)
+    }
+}
+
+/// Compresses in pieces.
+pub(super) struct Encoder {
+    compressor: Compressor,
+    /// The beginning of a block that is not full yet.
+    held: Vec<u8>,
+    checksum: XxHash32,
+    begun: bool,
+    /// The size of the content, if it is known.
+    size: Option<usize>,
+}
+
+impl Encoder {
+    pub(super) fn new(size: Option<usize>) -> Self {
+        Self {
+            size,
+            compressor: Compressor::default(),
+            held: Vec::new(),
+            checksum: XxHash32::with_seed(0),
+            begun: false,
+        }
+    }
+
+    fn begin(&mut self, out: &mut Output<'_>) -> Result<(), CompressionError> {
+        if !self.begun {
+            begin_frame(self.size, out)?;
+            self.begun = true;
+        }
+        Ok(())
+    }
+}
+
+impl Encode for Encoder {
+    fn update(&mut self, mut input: &[u8], out: &mut Output<'_>) -> Result<(), CompressionError> {
+        self.begin(out)?;
+        self.checksum.write(input);
+        while !input.is_empty() {
+            if self.held.is_empty()
+                && let Some((block, rest)) = input.split_at_checked(LZ4_BLOCK_SIZE)
+            {
+                self.compressor.block(block, out)?;
+                input = rest;
+                continue;
+            }
+            let (piece, rest) = input.split_at(input.len().min(LZ4_BLOCK_SIZE - self.held.len()));
+            self.held.extend_from_slice(piece);
+            input = rest;
+            if self.held.len() == LZ4_BLOCK_SIZE {
+                self.compressor.block(&self.held, out)?;
+                self.held.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Output<'_>) -> Result<(), CompressionError> {
+        self.begin(out)?;
+        if !self.held.is_empty() {
+            self.compressor.block(&self.held, out)?;
+        }
+        end_frame(self.checksum.finish_32(), out)
+    }
+}
+
+/// Decompresses, in pieces or at once.
+pub(super) struct Decoder {
+    /// The beginning of what the phase waits for.
+    held: Vec<u8>,
+    phase: Phase,
+    frame: Frame,
+    /// The last content of a frame with linked blocks, at most [`WINDOW`] of it.
+    window: Vec<u8>,
+    /// Room for a block that the output had no room for, and where in it the content is that the output lacks.
+    block: Vec<u8>,
+    waiting: Range<usize>,
+    checksum: XxHash32,
+    /// How many frames there were, skippable ones included.
+    frames: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Between frames, or within a frame's header.
+    Start,
+    /// Within a skippable frame, of which so many bytes are to come.
+    Skip(u64),
+    /// Before the size of a block, or of the end of the frame.
+    BlockSize,
+    /// Within a block of so many bytes, without its checksum.
+    Block { len: usize, stored: bool },
+    /// Before the checksum of the content.
+    Checksum,
+}
+
+/// What a frame's header says, and how far its content has come.
+#[derive(Debug, Clone, Default)]
+struct Frame {
+    flags: u8,
+    block_size: usize,
+    content_size: Option<u64>,
+    content_len: u64,
+}
+
+impl Frame {
+    fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+impl Decoder {
+    pub(super) fn new() -> Self {
+        Self {
+            held: Vec::new(),
+            phase: Phase::Start,
+            frame: Frame::default(),
+            window: Vec::new(),
+            block: Vec::new(),
+            waiting: 0..0,
+            checksum: XxHash32::with_seed(0),
+            frames: 0,
+        }
+    }
+
+    /// Makes a used decoder like a new one, whatever state it was left in, except that it keeps its buffers.
+    fn reset(&mut self) {
+        self.held.clear();
+        self.phase = Phase::Start;
+        self.waiting = 0..0;
+        self.frames = 0;
+    }
+
+    fn wrong_magic(&self) -> CompressionError {
+        decompression_failed(if self.frames == 0 {
+            CodecFailure::BadMagic
+        } else {
+            CodecFailure::TrailingData
+        })
+    }
+
+    /// How many bytes the phase needs to go on, as far as those that are there tell.
+    fn needed(&self, there: &[u8]) -> Result<usize, CompressionError> {
+        Ok(match self.phase {
+            Phase::Start => match there.first_chunk::<4>() {
+                None => 4,
+                Some(magic) if is_skippable(magic) => SKIPPABLE_HEADER,
+                Some(magic) if *magic != LZ4_MAGIC => return Err(self.wrong_magic()),
+                Some(_) => match there.get(4) {
+                    None => 5,
+                    Some(flags) => {
+                        7 + if flags & CONTENT_SIZE != 0 { 8 } else { 0 }
+                            + if flags & DICTIONARY != 0 { 4 } else { 0 }
+                    }
+                },
+            },
+            Phase::Skip(_) => 0,
+            Phase::BlockSize | Phase::Checksum => 4,
+            Phase::Block { len, .. } => len + if self.frame.has(BLOCK_CHECKSUM) { 4 } else { 0 },
+        })
+    }
+
+    /// Reads a frame's header, which is all there.
+    fn begin_frame(&mut self, header: &[u8], out: &Output<'_>) -> Result<(), CompressionError> {
+        self.frames += 1;
+        if let Some(header) = header.first_chunk::<SKIPPABLE_HEADER>()
+            && is_skippable(header)
+        {
+            self.phase = Phase::Skip(skippable_size(header));
+            return Ok(());
+        }
+        let [.., checksum] = *header else { return Err(decompression_failed(CodecFailure::Internal)) };
+        let fields = &header[4..header.len() - 1];
+        let (flags, block) = (fields[0], fields[1]);
+        if flags & !(VERSION - 1) != VERSION || flags & RESERVED != 0 {
+            return Err(decompression_failed(CodecFailure::Unsupported));
+        }
+        if header_checksum(fields) != checksum {
+            return Err(decompression_failed(CodecFailure::ChecksumMismatch));
+        }
+        // Reserved bits, and the reserved block sizes 0 to 3.
+        if block & 0b1000_1111 != 0 || block >> 4 < 4 {
+            return Err(decompression_failed(CodecFailure::Unsupported));
+        }
+        if flags & DICTIONARY != 0 {
+            return Err(decompression_failed(CodecFailure::DictionaryMissing));
+        }
+        let content_size = if flags & CONTENT_SIZE != 0 {
+            fields[2..].first_chunk::<8>().map(|size| u64::from_le_bytes(*size))
+        } else {
+            None
+        };
+        if let Some(size) = content_size {
+            out.allows(size)?;
+        }
+        self.frame = Frame { flags, block_size: block_size(block >> 4), content_size, content_len: 0 };
+        self.window.clear();
+        self.checksum = XxHash32::with_seed(0);
+        self.phase = Phase::BlockSize;
+        Ok(())
+    }
+
+    fn begin_block(&mut self, size: u32) -> Result<(), CompressionError> {
+        let len = (size & !STORED) as usize;
+        self.phase = if size == 0 {
+            if self.frame.content_size.is_some_and(|size| size != self.frame.content_len) {
+                return Err(decompression_failed(CodecFailure::Corrupt));
+            }
+            if self.frame.has(CONTENT_CHECKSUM) { Phase::Checksum } else { Phase::Start }
+        } else if len > self.frame.block_size {
+            return Err(decompression_failed(CodecFailure::Corrupt));
+        } else {
+            Phase::Block { len, stored: size & STORED != 0 }
+        };
+        Ok(())
+    }
+
+    /// Decompresses a block, into the output if there is room for all that it may hold.
+    fn decode_block(
+        &mut self,
+        stored: bool,
+        block: &[u8],
+        checksum: Option<u32>,
+        out: &mut Output<'_>,
+    ) -> Result<(), CompressionError> {
+        if checksum.is_some_and(|checksum| XxHash32::oneshot(0, block) != checksum) {
+            return Err(decompression_failed(CodecFailure::ChecksumMismatch));
+        }
+        // No byte of a block stands for more than 255 of content, so a small block of a frame with large ones needs
+        // little room. One byte more than the frame has left shows that the block holds too much.
+        let left = self.frame.content_size.map_or(u64::MAX, |size| size - self.frame.content_len);
+        let most = self.frame.block_size.min(block.len().saturating_mul(255));
+        let most = most.min(usize::try_from(left.saturating_add(1)).unwrap_or(usize::MAX));
+        let direct = most <= out.room();
+        let space = if direct {
+            &mut out.space(most).map_err(decompression_failed)?[..most]
+        } else {
+            if self.block.len() < most {
+                let more = most - self.block.len();
+                self.block
+                    .try_reserve_exact(more)
+                    .map_err(|_| decompression_failed(CodecFailure::OutOfMemory))?;
+                self.block.resize(most, 0);
+            }
+            &mut self.block[..most]
+        };
+        let len = if stored {
+            let space = space.get_mut(..block.len()).ok_or(decompression_failed(CodecFailure::Corrupt))?;
+            space.copy_from_slice(block);
+            block.len()
+        } else if self.window.is_empty() {
+            decompress_into(block, space).map_err(|_| decompression_failed(CodecFailure::Corrupt))?
+        } else {
+            decompress_into_with_dict(block, space, &self.window)
+                .map_err(|_| decompression_failed(CodecFailure::Corrupt))?
+        };
+        let content = &space[..len];
+        if len as u64 > left {
+            return Err(decompression_failed(CodecFailure::Corrupt));
+        }
+        self.frame.content_len += len as u64;
+        if self.frame.has(CONTENT_CHECKSUM) {
+            self.checksum.write(content);
+        }
+        if !self.frame.has(INDEPENDENT) {
+            keep_last(&mut self.window, content);
+        }
+        if direct {
+            out.advance(len)?;
+        } else {
+            self.waiting = 0..len;
+        }
+        Ok(())
+    }
+
+    /// Puts into the output what it had no room for. An error if that is more than the limit allows.
+    fn deliver(&mut self, out: &mut Output<'_>) -> Result<Flow, CompressionError> {
+        let waiting = &self.block[self.waiting.clone()];
+        let len = waiting.len().min(out.room());
+        out.space(len).map_err(decompression_failed)?[..len].copy_from_slice(&waiting[..len]);
+        out.advance(len)?;
+        self.waiting.start += len;
+        Ok(if self.waiting.is_empty() { Flow::Drained } else { Flow::Full })
+    }
+
+    /// Goes on with what the phase has waited for.
+    fn step(&mut self, item: &[u8], out: &mut Output<'_>) -> Result<(), CompressionError> {
+        match self.phase {
+            Phase::Start => self.begin_frame(item, out),
+            Phase::Skip(_) => Ok(()),
+            Phase::BlockSize => self.begin_block(number(item)),
+            Phase::Block { len, stored } => {
+                self.phase = Phase::BlockSize;
+                let (block, checksum) = item.split_at(len);
+                let checksum = (!checksum.is_empty()).then(|| number(checksum));
+                self.decode_block(stored, block, checksum, out)
+            }
+            Phase::Checksum => {
+                self.phase = Phase::Start;
+                if number(item) == self.checksum.finish_32() {
+                    Ok(())
+                } else {
+                    Err(decompression_failed(CodecFailure::ChecksumMismatch))
+                }
+            }
+        }
+    }
+}
+
+impl Decode for Decoder {
+    fn decode(&mut self, input: &mut &[u8], out: &mut Output<'_>) -> Result<Flow, CompressionError> {
+        loop {
+            if self.deliver(out)? == Flow::Full {
+                return Ok(Flow::Full);
+            }
+            if let Phase::Skip(left) = self.phase {
+                let skipped = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
+                *input = &input[skipped..];
+                self.phase = match left - skipped as u64 {
+                    0 => Phase::Start,
+                    left => Phase::Skip(left),
+                };
+            }
+            if input.is_empty() {
+                return Ok(Flow::Drained);
+            }
+            // What is there as a whole is not copied.
+            if self.held.is_empty() {
+                let needed = self.needed(input)?;
+                if let Some((item, rest)) = input.split_at_checked(needed) {
+                    *input = rest;
+                    self.step(item, out)?;
+                    continue;
+                }
+            }
+            let needed = self.needed(&self.held)?;
+            let (piece, rest) = input.split_at(input.len().min(needed - self.held.len()));
+            self.held.extend_from_slice(piece);
+            *input = rest;
+            // The length of a header is known only once its first bytes are there.
+            if self.held.len() == needed && self.needed(&self.held)? == needed {
+                let held = std::mem::take(&mut self.held);
+                let result = self.step(&held, out);
+                self.held = held;
+                self.held.clear();
+                result?;
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), CompressionError> {
+        match self.phase {
+            Phase::Start if self.held.is_empty() && self.frames > 0 => Ok(()),
+            Phase::Start if self.held.len() < 4 && !begins_frame(&self.held, LZ4_MAGIC) => {
+                Err(self.wrong_magic())
+            }
+            _ => Err(decompression_failed(CodecFailure::Truncated)),
+        }
+    }
+}
+
+/// A little-endian number of four bytes, of which there are four.
+fn number(bytes: &[u8]) -> u32 {
+    bytes.iter().rev().fold(0, |number, &byte| number << 8 | u32::from(byte))
+}
+
+/// Appends `content` to `window` and drops what is out of reach.
+fn keep_last(window: &mut Vec<u8>, content: &[u8]) {
+    let content = &content[content.len().saturating_sub(WINDOW)..];
+    let surplus = (window.len() + content.len()).saturating_sub(WINDOW);
+    window.drain(..surplus);
+    window.extend_from_slice(content);
+}

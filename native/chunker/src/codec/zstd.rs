@@ -1,0 +1,526 @@
+//! Zstandard, by its own library: one frame for each content, with its size and checksum.
+//!
+//! The frame header is read here before the library sees it (RFC 8878, section 3.1.1.1): a window that is too large, a
+//! content beyond the limit and a dictionary that is missing are then refused by their names, and alike whether the
+//! input comes at once or byte by byte.
+
+use std::fmt;
+
+use zstd_safe::{
+    CCtx, CDict, CParameter, DCtx, DDict, ErrorCode, InBuffer, OutBuffer, ResetDirective, compress_bound,
+    find_frame_compressed_size, is_error_kind, zstd_sys,
+};
+use zstd_sys::ZSTD_EndDirective::{ZSTD_e_continue, ZSTD_e_end};
+use zstd_sys::ZSTD_ErrorCode::{self, *};
+
+use super::detect::{SKIPPABLE_HEADER, ZSTD_MAGIC, begins_frame, is_skippable, skippable_size};
+use super::output::{Flow, MAX_WINDOW, Output};
+use super::stream::{Decode, Encode};
+use super::{Codec, CodecFailure, CompressionError, Dictionary};
+use crate::io::output_buffer::{OutOfMemory, OutputBuffer};
+
+/// Contexts that grew larger, in bytes, are not kept: levels above 19 take up to a gigabyte for a large content.
+const KEEP: usize = 64 << 20;
+
+/// The most content that a block can hold, and the fewest bytes it takes to say so: three of header and one to repeat.
+const MAX_BLOCK: u64 = 128 << 10;
+const MIN_BLOCK: u64 = 4;
+
+/// The longest frame header.
+const MAX_HEADER: usize = 18;
+
+/// Compresses `data` at a level of -131072 to 22, by default 3, into one zstd frame.
+///
+/// # Errors
+///
+/// [`CompressionError::InvalidLevel`]; [`CompressionError::CompressionFailed`] without memory.
+pub fn compress_zstd(data: &[u8], level: Option<i32>) -> Result<Vec<u8>, CompressionError> {
+    Codec::Zstd.compress(data, level)
+}
+
+/// Like [`compress_zstd`], but replaces the content of `out`, whose capacity is reused. On an error `out` is empty.
+///
+/// To keep the context too, use [`compress_into`](super::compress_into).
+pub fn compress_zstd_into(
+    data: &[u8],
+    level: Option<i32>,
+    out: &mut Vec<u8>,
+) -> Result<(), CompressionError> {
+    Codec::Zstd.compress_into(data, level, out)
+}
+
+/// Decompresses zstd frames, of at most `limit` bytes of content together. Skippable frames are skipped.
+///
+/// # Errors
+///
+/// [`CompressionError::SizeExceeded`]; [`CompressionError::DecompressionFailed`].
+pub fn decompress_zstd(data: &[u8], limit: u64) -> Result<Vec<u8>, CompressionError> {
+    Codec::Zstd.decompress(data, limit)
+}
+
+/// Like [`decompress_zstd`], but replaces the content of `out`, whose capacity is reused. On an error `out` is empty.
+///
+/// To keep the context too, use [`decompress_into`](super::decompress_into).
+pub fn decompress_zstd_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Result<(), CompressionError> {
+    Codec::Zstd.decompress_into(data, limit, out)
+}
+
+fn compression_failed(why: CodecFailure) -> CompressionError {
+    CompressionError::CompressionFailed { codec: Codec::Zstd, why }
+}
+
+fn decompression_failed(why: CodecFailure) -> CompressionError {
+    CompressionError::DecompressionFailed { codec: Codec::Zstd, why }
+}
+
+fn failure(code: ErrorCode) -> CodecFailure {
+    const REASONS: [(ZSTD_ErrorCode, CodecFailure); 15] = [
+        (ZSTD_error_memory_allocation, CodecFailure::OutOfMemory),
+        (ZSTD_error_checksum_wrong, CodecFailure::ChecksumMismatch),
+        (ZSTD_error_dictionary_wrong, CodecFailure::DictionaryWrong),
+        (ZSTD_error_dictionaryCreation_failed, CodecFailure::SamplesUnsuitable),
+        (ZSTD_error_frameParameter_windowTooLarge, CodecFailure::MemoryLimit),
+        (ZSTD_error_frameParameter_unsupported, CodecFailure::Unsupported),
+        (ZSTD_error_version_unsupported, CodecFailure::Unsupported),
+        (ZSTD_error_prefix_unknown, CodecFailure::BadMagic),
+        (ZSTD_error_corruption_detected, CodecFailure::Corrupt),
+        (ZSTD_error_literals_headerWrong, CodecFailure::Corrupt),
+        (ZSTD_error_tableLog_tooLarge, CodecFailure::Corrupt),
+        (ZSTD_error_maxSymbolValue_tooLarge, CodecFailure::Corrupt),
+        (ZSTD_error_maxSymbolValue_tooSmall, CodecFailure::Corrupt),
+        // Room for what the header says was given, so a frame that needs more is at odds with its header.
+        (ZSTD_error_dstSize_tooSmall, CodecFailure::Corrupt),
+        (ZSTD_error_srcSize_wrong, CodecFailure::Corrupt),
+    ];
+    let reason = REASONS.into_iter().find(|(kind, _)| is_error_kind(code, *kind));
+    reason.map_or(CodecFailure::Internal, |(_, why)| why)
+}
+
+/// Why training failed, where a wrong size is that of samples or dictionary.
+pub(super) fn training_failure(code: ErrorCode) -> CodecFailure {
+    match failure(code) {
+        CodecFailure::OutOfMemory => CodecFailure::OutOfMemory,
+        _ => CodecFailure::SamplesUnsuitable,
+    }
+}
+
+/// Whether the library can make its tables of a dictionary, for either direction.
+pub(super) fn accepts_dictionary(bytes: &[u8]) -> bool {
+    CDict::try_create(bytes, zstd_safe::CLEVEL_DEFAULT).is_some() && DDict::try_create(bytes).is_some()
+}
+
+/// The contexts that are kept between calls.
+#[derive(Default)]
+pub(super) struct Scratch {
+    compressor: Option<Compressor>,
+    decoder: Option<Decoder>,
+}
+
+impl Scratch {
+    pub(super) fn compress(
+        &mut self,
+        data: &[u8],
+        level: i32,
+        dictionary: Option<&Dictionary>,
+        out: &mut dyn OutputBuffer,
+    ) -> Result<(), CompressionError> {
+        let mut compressor = self.compressor.take().map_or_else(Compressor::new, Ok)?;
+        compressor.configure(level, dictionary)?;
+        let bound = compress_bound(data.len());
+        out.grow(bound).map_err(|OutOfMemory| compression_failed(CodecFailure::OutOfMemory))?;
+        let space = &mut out.as_mut_slice()[..bound];
+        let written =
+            compressor.context.compress2(space, data).map_err(|code| compression_failed(failure(code)))?;
+        out.truncate(written);
+        if compressor.context.sizeof() <= KEEP {
+            self.compressor = Some(compressor);
+        }
+        Ok(())
+    }
+
+    pub(super) fn decompress(
+        &mut self,
+        data: &[u8],
+        dictionary: Option<&Dictionary>,
+        out: &mut Output<'_>,
+    ) -> Result<(), CompressionError> {
+        let mut decoder = match self.decoder.take() {
+            Some(mut decoder) => {
+                decoder.reset()?;
+                decoder.load(dictionary)?;
+                decoder
+            }
+            None => Decoder::new(dictionary)?,
+        };
+        let result = decoder.decode_whole(data, out);
+        if decoder.context.sizeof() <= KEEP {
+            self.decoder = Some(decoder);
+        }
+        result
+    }
+}
+
+impl fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scratch")
+            .field("compressor", &self.compressor.is_some())
+            .field("decoder", &self.decoder.is_some())
+            .finish()
+    }
+}
+
+/// A context and what it was last told, so that a dictionary is digested once and not for each content.
+struct Compressor {
+    context: CCtx<'static>,
+    dictionary: Option<(Dictionary, i32)>,
+}
+
+impl Compressor {
+    fn new() -> Result<Self, CompressionError> {
+        let context = CCtx::try_create().ok_or(compression_failed(CodecFailure::OutOfMemory))?;
+        Ok(Self { context, dictionary: None })
+    }
+
+    fn configure(&mut self, level: i32, dictionary: Option<&Dictionary>) -> Result<(), CompressionError> {
+        self.try_configure(level, dictionary).map_err(|code| compression_failed(failure(code)))
+    }
+
+    fn try_configure(&mut self, level: i32, dictionary: Option<&Dictionary>) -> Result<(), ErrorCode> {
+        self.context.reset(ResetDirective::SessionOnly)?;
+        self.context.set_parameter(CParameter::CompressionLevel(level))?;
+        self.context.set_parameter(CParameter::ChecksumFlag(true))?;
+        match (dictionary, &self.dictionary) {
+            (None, None) => {}
+            (None, Some(_)) => {
+                self.context.disable_dictionary()?;
+                self.dictionary = None;
+            }
+            (Some(new), Some((old, at))) if new.same(old) && *at == level => {}
+            (Some(new), _) => {
+                // The tables that the library makes of a dictionary are those of one level.
+                self.context.load_dictionary(new.as_bytes())?;
+                self.dictionary = Some((new.clone(), level));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Compresses in pieces.
+pub(super) struct Encoder(Compressor);
+
+impl Encoder {
+    pub(super) fn new(
+        level: i32,
+        dictionary: Option<&Dictionary>,
+        size: Option<usize>,
+    ) -> Result<Self, CompressionError> {
+        let mut compressor = Compressor::new()?;
+        compressor.configure(level, dictionary)?;
+        let pledged = size.map(|size| size as u64);
+        compressor.context.set_pledged_src_size(pledged).map_err(|code| compression_failed(failure(code)))?;
+        Ok(Self(compressor))
+    }
+
+    /// Gives the library input until it has taken all and, at the end of the frame, until it has given all.
+    fn run(&mut self, input: &[u8], end: bool, out: &mut Output<'_>) -> Result<(), CompressionError> {
+        let mut input = InBuffer::around(input);
+        loop {
+            let mut space = OutBuffer::around(out.step().map_err(compression_failed)?);
+            let directive = if end { ZSTD_e_end } else { ZSTD_e_continue };
+            let left = self.0.context.compress_stream2(&mut space, &mut input, directive);
+            let written = space.pos();
+            out.advance(written)?;
+            let left = left.map_err(|code| compression_failed(failure(code)))?;
+            if input.pos() == input.src.len() && (!end || left == 0) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Encode for Encoder {
+    fn update(&mut self, input: &[u8], out: &mut Output<'_>) -> Result<(), CompressionError> {
+        self.run(input, false, out)
+    }
+
+    fn finish(&mut self, out: &mut Output<'_>) -> Result<(), CompressionError> {
+        self.run(&[], true, out)
+    }
+}
+
+/// Decompresses, in pieces or, where a frame is there as a whole, at once.
+pub(super) struct Decoder {
+    context: DCtx<'static>,
+    dictionary: Option<Dictionary>,
+    /// The beginning of a frame whose header is not complete yet.
+    header: [u8; MAX_HEADER],
+    header_len: usize,
+    phase: Phase,
+    /// How many frames there were, skippable ones included.
+    frames: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Between frames, or within a frame's header.
+    Start,
+    /// Within a skippable frame, of which so many bytes are to come.
+    Skip(u64),
+    /// Within a frame. So many bytes of its content are to come, if it said how many it has: the library's stream does
+    /// not compare the two in a frame that ends with an empty block. It holds back output if it filled the room it
+    /// last had.
+    Frame { left: Option<u64>, full: bool },
+}
+
+impl Decoder {
+    pub(super) fn new(dictionary: Option<&Dictionary>) -> Result<Self, CompressionError> {
+        let context = DCtx::try_create().ok_or(decompression_failed(CodecFailure::OutOfMemory))?;
+        let mut decoder = Self {
+            context,
+            dictionary: None,
+            header: [0; MAX_HEADER],
+            header_len: 0,
+            phase: Phase::Start,
+            frames: 0,
+        };
+        decoder.load(dictionary)?;
+        Ok(decoder)
+    }
+
+    /// Makes a used decoder like a new one, whatever state it was left in.
+    fn reset(&mut self) -> Result<(), CompressionError> {
+        (self.header_len, self.phase, self.frames) = (0, Phase::Start, 0);
+        let reset = self.context.reset(ResetDirective::SessionOnly);
+        reset.map(|_| ()).map_err(|code| decompression_failed(failure(code)))
+    }
+
+    fn load(&mut self, dictionary: Option<&Dictionary>) -> Result<(), CompressionError> {
+        let result = match (dictionary, &self.dictionary) {
+            (None, None) => return Ok(()),
+            (Some(new), Some(old)) if new.same(old) => return Ok(()),
+            (None, Some(_)) => self.context.disable_dictionary(),
+            (Some(new), _) => self.context.load_dictionary(new.as_bytes()),
+        };
+        self.dictionary = dictionary.cloned();
+        result.map(|_| ()).map_err(|code| decompression_failed(failure(code)))
+    }
+
+    /// Refuses a frame by its header.
+    fn check(&self, frame: &FrameHeader, out: &Output<'_>) -> Result<(), CompressionError> {
+        if frame.window > MAX_WINDOW {
+            return Err(decompression_failed(CodecFailure::MemoryLimit));
+        }
+        if let Some(size) = frame.content_size {
+            out.allows(size)?;
+        }
+        match (frame.dictionary, &self.dictionary) {
+            (Some(_), None) => Err(decompression_failed(CodecFailure::DictionaryMissing)),
+            (Some(id), Some(dictionary)) if dictionary.id() != Some(id) => {
+                Err(decompression_failed(CodecFailure::DictionaryWrong))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Decompresses the frame at the front of `input` straight into the output, if it is there as a whole and says how
+    /// much it holds. Otherwise, and if it is damaged, takes nothing.
+    fn decode_at_once(
+        &mut self,
+        frame: &FrameHeader,
+        input: &mut &[u8],
+        out: &mut Output<'_>,
+    ) -> Result<bool, CompressionError> {
+        let Some(content_size) = frame.content_size.and_then(|size| usize::try_from(size).ok()) else {
+            return Ok(false);
+        };
+        let Ok(frame_size) = find_frame_compressed_size(input) else { return Ok(false) };
+        // A header is not to be believed: room is made for no more than so many blocks can hold.
+        if content_size > out.room() || content_size as u64 / MAX_BLOCK > frame_size as u64 / MIN_BLOCK {
+            return Ok(false);
+        }
+        let space = out.space(content_size).map_err(decompression_failed)?;
+        let (frame, rest) = input.split_at(frame_size);
+        match self.context.decompress(&mut space[..content_size], frame) {
+            Ok(written) => {
+                out.advance(written)?;
+                *input = rest;
+                Ok(true)
+            }
+            // The library is stricter here than with a stream, for example on empty blocks. What is accepted must not
+            // depend on how the input is split, so the stream decides.
+            Err(_) => {
+                let reset = self.context.reset(ResetDirective::SessionOnly);
+                reset.map(|_| false).map_err(|code| decompression_failed(failure(code)))
+            }
+        }
+    }
+
+    /// Reads as much of a frame's header as there is, and begins the frame if that is all of it.
+    fn begin(&mut self, input: &mut &[u8], out: &mut Output<'_>) -> Result<(), CompressionError> {
+        let wrong = if self.frames == 0 { CodecFailure::BadMagic } else { CodecFailure::TrailingData };
+        if self.header_len == 0
+            && let Start::Frame(frame) = Start::read(input).map_err(|()| decompression_failed(wrong))?
+        {
+            self.check(&frame, out)?;
+            if self.decode_at_once(&frame, input, out)? {
+                self.frames += 1;
+                return Ok(());
+            }
+        }
+        while let Some((&byte, rest)) = input.split_first() {
+            *input = rest;
+            self.header[self.header_len] = byte;
+            self.header_len += 1;
+            let header = &self.header[..self.header_len];
+            match Start::read(header).map_err(|()| decompression_failed(wrong))? {
+                Start::TooShort => continue,
+                Start::Skippable(size) => self.phase = Phase::Skip(size),
+                Start::Frame(frame) => {
+                    self.check(&frame, out)?;
+                    // The library only stores the header, which alone gives no output.
+                    let mut header = InBuffer::around(header);
+                    let mut nothing = [];
+                    self.context
+                        .decompress_stream(&mut OutBuffer::around(&mut nothing[..]), &mut header)
+                        .map_err(|code| decompression_failed(failure(code)))?;
+                    debug_assert_eq!(header.pos(), self.header_len);
+                    self.phase = Phase::Frame { left: frame.content_size, full: false };
+                }
+            }
+            self.header_len = 0;
+            self.frames += 1;
+            return Ok(());
+        }
+        Ok(())
+    }
+}
+
+impl Decode for Decoder {
+    fn decode(&mut self, input: &mut &[u8], out: &mut Output<'_>) -> Result<Flow, CompressionError> {
+        loop {
+            match self.phase {
+                Phase::Start if input.is_empty() => return Ok(Flow::Drained),
+                Phase::Start => self.begin(input, out)?,
+                Phase::Skip(left) => {
+                    let skipped = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
+                    *input = &input[skipped..];
+                    match left - skipped as u64 {
+                        0 => self.phase = Phase::Start,
+                        left => {
+                            self.phase = Phase::Skip(left);
+                            return Ok(Flow::Drained);
+                        }
+                    }
+                }
+                Phase::Frame { full: false, .. } if input.is_empty() => return Ok(Flow::Drained),
+                Phase::Frame { left, .. } => {
+                    let space = out.step().map_err(decompression_failed)?;
+                    if space.is_empty() {
+                        return Ok(Flow::Full);
+                    }
+                    let room = space.len();
+                    let mut space = OutBuffer::around(space);
+                    let mut source = InBuffer::around(input);
+                    let hint = self.context.decompress_stream(&mut space, &mut source);
+                    let (written, taken) = (space.pos(), source.pos());
+                    out.advance(written)?;
+                    *input = &input[taken..];
+                    let hint = hint.map_err(|code| decompression_failed(failure(code)))?;
+                    let corrupt = decompression_failed(CodecFailure::Corrupt);
+                    let left = match left {
+                        Some(left) => Some(left.checked_sub(written as u64).ok_or(corrupt.clone())?),
+                        None => None,
+                    };
+                    self.phase = match (hint, left) {
+                        (0, None | Some(0)) => Phase::Start,
+                        (0, Some(_)) => return Err(corrupt),
+                        _ => Phase::Frame { left, full: written == room },
+                    };
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), CompressionError> {
+        let header = &self.header[..self.header_len];
+        match self.phase {
+            Phase::Start if header.is_empty() && self.frames > 0 => Ok(()),
+            Phase::Start if header.len() < 4 && !begins_frame(header, ZSTD_MAGIC) => {
+                Err(decompression_failed(if self.frames == 0 {
+                    CodecFailure::BadMagic
+                } else {
+                    CodecFailure::TrailingData
+                }))
+            }
+            _ => Err(decompression_failed(CodecFailure::Truncated)),
+        }
+    }
+}
+
+/// What the first bytes of a frame say.
+enum Start {
+    TooShort,
+    /// A skippable frame, of which so many bytes come behind its header.
+    Skippable(u64),
+    Frame(FrameHeader),
+}
+
+struct FrameHeader {
+    /// In bytes: what the decoder has to keep.
+    window: u64,
+    content_size: Option<u64>,
+    dictionary: Option<u32>,
+}
+
+impl Start {
+    /// Reads a header of RFC 8878, section 3.1.1.1; an error if the bytes begin no frame.
+    fn read(bytes: &[u8]) -> Result<Self, ()> {
+        let Some((magic, rest)) = bytes.split_first_chunk::<4>() else { return Ok(Self::TooShort) };
+        if is_skippable(magic) {
+            return Ok(match bytes.first_chunk::<SKIPPABLE_HEADER>() {
+                Some(header) => Self::Skippable(skippable_size(header)),
+                None => Self::TooShort,
+            });
+        }
+        if *magic != ZSTD_MAGIC {
+            return Err(());
+        }
+        let Some((&descriptor, mut rest)) = rest.split_first() else { return Ok(Self::TooShort) };
+        let single_segment = descriptor & 0b10_0000 != 0;
+        let dictionary_len = [0, 1, 2, 4][usize::from(descriptor & 0b11)];
+        let size_len = match descriptor >> 6 {
+            0 => usize::from(single_segment),
+            flag => 1 << flag,
+        };
+        if rest.len() < usize::from(!single_segment) + dictionary_len + size_len {
+            return Ok(Self::TooShort);
+        }
+        let mut number = |len: usize| {
+            let (field, behind) = rest.split_at(len);
+            rest = behind;
+            field.iter().rev().fold(0u64, |number, &byte| number << 8 | u64::from(byte))
+        };
+        let window = (!single_segment).then(|| {
+            let (exponent, mantissa) = {
+                let byte = number(1);
+                (byte >> 3, byte & 7)
+            };
+            let base = 1 << (10 + exponent);
+            base + base / 8 * mantissa
+        });
+        let dictionary = match number(dictionary_len) {
+            0 => None,
+            // At most four bytes were read.
+            id => Some(id as u32),
+        };
+        let content_size = match size_len {
+            0 => None,
+            2 => Some(number(2) + 256),
+            len => Some(number(len)),
+        };
+        // A single segment keeps its whole content, whose size it always gives.
+        let window = window.or(content_size).unwrap_or(u64::MAX);
+        Ok(Self::Frame(FrameHeader { window, content_size, dictionary }))
+    }
+}

@@ -1,0 +1,336 @@
+//! Many items at once: the work is spread over the threads, and each item succeeds or fails alone.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::Cancel;
+use crate::engine::workers::{Helper, Workers, yield_to_other_threads};
+use crate::error::Error;
+
+/// Progress is told no more often than this, but for the first and the last time.
+const OFTEN: Duration = Duration::from_millis(100);
+
+/// How long the caller sleeps before it asks again whether to give up.
+const CANCEL_POLL: Duration = Duration::from_millis(10);
+
+/// How to go about many items.
+#[derive(Clone, Copy)]
+pub struct Batch<'a> {
+    /// The threads to spread the work over.
+    pub workers: Workers,
+    /// Fewer items than this are all done by the calling thread.
+    pub parallel_threshold: usize,
+    /// Told how many of how many items are done: 0 at the beginning, all at the end, and now and then in between. Runs
+    /// on the calling thread.
+    pub progress: Option<&'a dyn Fn(usize, usize)>,
+}
+
+impl std::fmt::Debug for Batch<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batch")
+            .field("workers", &self.workers)
+            .field("parallel_threshold", &self.parallel_threshold)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Batch<'_> {
+    /// Calls `work` for each item and gives the results in the order of the items.
+    ///
+    /// Each thread takes the next item as soon as it is done with one, those of the largest `size` first, so that no
+    /// thread is left with a large one at the end. `prepare` makes what a thread keeps from item to item. Work on an item
+    /// that may take long is to ask what it is given last whether to give up; its result does not matter then.
+    ///
+    /// Time is O(n log n) in the number of items, besides the work on them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`] when `is_cancelled` says so, and nothing else.
+    ///
+    /// # Panics
+    ///
+    /// When the work on an item panics, with its message.
+    pub fn run<I: Sync, T: Send, S>(
+        &self,
+        items: &[I],
+        size: impl Fn(&I) -> usize,
+        prepare: impl Fn() -> S + Sync,
+        work: impl Fn(&mut S, &I, Cancel<'_>) -> T + Sync,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Vec<T>, Error> {
+        let mut order: Vec<usize> = (0..items.len()).collect();
+        order.sort_by_key(|&index| std::cmp::Reverse(size(&items[index])));
+        let shared = Shared {
+            items,
+            order,
+            next: AtomicUsize::new(0),
+            done: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+            state: Mutex::new(State { results: Vec::with_capacity(items.len()), helpers: 0, panic: None }),
+            left: Condvar::new(),
+        };
+        let teller =
+            RefCell::new(ProgressReporter { progress: self.progress, total: items.len(), last: None });
+        teller.borrow_mut().tell(0);
+        // Asked often, also in the middle of an item, so that this is where progress is told.
+        let is_cancelled = || {
+            teller.borrow_mut().report_if_due(shared.done.load(Ordering::Relaxed));
+            let stop = shared.stop.load(Ordering::Relaxed) || is_cancelled();
+            shared.stop.store(stop, Ordering::Relaxed);
+            stop
+        };
+        match self.workers.pool().filter(|_| items.len() >= self.parallel_threshold.max(2)) {
+            None => shared.take_part(&prepare, &work, &is_cancelled, &mut || true),
+            Some(pool) => pool.in_place_scope(|scope| {
+                let _present = self.workers.enter();
+                shared.or_stop(|| {
+                    shared.take_part(&prepare, &work, &is_cancelled, &mut || {
+                        while let Some(helper) = shared.request_helper(self.workers) {
+                            scope.spawn(|_| shared.help(helper, &prepare, &work));
+                        }
+                        true
+                    });
+                });
+                shared.wait(&is_cancelled);
+            }),
+        }
+        let stopped = shared.stop.into_inner();
+        let state = shared.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(panic) = state.panic {
+            resume_unwind(panic);
+        }
+        if stopped {
+            return Err(Error::Cancelled);
+        }
+        teller.into_inner().tell(items.len());
+        let mut results = state.results;
+        results.sort_unstable_by_key(|&(index, _)| index);
+        Ok(results.into_iter().map(|(_, result)| result).collect())
+    }
+}
+
+struct Shared<'a, I, T> {
+    items: &'a [I],
+    /// The indices of the items in the order in which they are worked on.
+    order: Vec<usize>,
+    /// The place in `order` of the item that nobody has taken.
+    next: AtomicUsize,
+    done: AtomicUsize,
+    stop: AtomicBool,
+    state: Mutex<State<T>>,
+    /// Notified when a helper leaves.
+    left: Condvar,
+}
+
+struct State<T> {
+    results: Vec<(usize, T)>,
+    /// The helpers that have not left.
+    helpers: usize,
+    panic: Option<Box<dyn std::any::Any + Send>>,
+}
+
+impl<I: Sync, T: Send> Shared<'_, I, T> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State<T>> {
+        // The lock is never held while foreign code runs.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Works on items until there are none, or until it is told to give up or asked before one whether it goes on.
+    fn take_part<S>(
+        &self,
+        prepare: &impl Fn() -> S,
+        work: &impl Fn(&mut S, &I, Cancel<'_>) -> T,
+        is_cancelled: Cancel<'_>,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) {
+        let mut results = Vec::new();
+        let mut scratch = None;
+        while !is_cancelled() && goes_on() {
+            let Some(&index) = self.order.get(self.next.fetch_add(1, Ordering::Relaxed)) else { break };
+            results
+                .push((index, work(scratch.get_or_insert_with(prepare), &self.items[index], is_cancelled)));
+            self.done.fetch_add(1, Ordering::Relaxed);
+        }
+        self.lock().results.append(&mut results);
+    }
+
+    /// Another helper, if there is one, two items are left, for the caller and for it, and not all helpers that the
+    /// items could keep busy are there.
+    fn request_helper(&self, workers: Workers) -> Option<Helper> {
+        if self.next.load(Ordering::Relaxed) + 1 >= self.order.len() {
+            return None;
+        }
+        let mut state = self.lock();
+        if state.helpers >= workers.most_helpers().min(self.items.len() - 1) {
+            return None;
+        }
+        let helper = workers.request_helper()?;
+        state.helpers += 1;
+        Some(helper)
+    }
+
+    fn help<S>(&self, helper: Helper, prepare: &impl Fn() -> S, work: &impl Fn(&mut S, &I, Cancel<'_>) -> T) {
+        let stop = || {
+            yield_to_other_threads();
+            self.stop.load(Ordering::Relaxed)
+        };
+        self.or_stop(|| self.take_part(prepare, work, &stop, &mut || !helper.over_budget()));
+        drop(helper);
+        self.lock().helpers -= 1;
+        self.left.notify_all();
+    }
+
+    /// Keeps a panic for the end, when nobody uses any more what the caller has lent, and stops the others.
+    fn or_stop(&self, part: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(part)) {
+            self.stop.store(true, Ordering::Relaxed);
+            self.lock().panic = Some(panic);
+        }
+    }
+
+    /// Waits for the helpers, each of which is at its last item.
+    fn wait(&self, is_cancelled: Cancel<'_>) {
+        while self.lock().helpers > 0 {
+            // Giving up stops the helpers, which are then waited for as well: they use what the caller has lent.
+            is_cancelled();
+            let state = self.lock();
+            if state.helpers > 0 {
+                drop(self.left.wait_timeout(state, CANCEL_POLL));
+            }
+        }
+    }
+}
+
+struct ProgressReporter<'a> {
+    progress: Option<&'a dyn Fn(usize, usize)>,
+    total: usize,
+    last: Option<(Instant, usize)>,
+}
+
+impl ProgressReporter<'_> {
+    fn report_if_due(&mut self, done: usize) {
+        // The end is told once it has come, with the results in hand.
+        let due = self.last.is_none_or(|(when, told)| when.elapsed() >= OFTEN && done > told);
+        if self.progress.is_some() && done < self.total && due {
+            self.tell(done);
+        }
+    }
+
+    fn tell(&mut self, done: usize) {
+        // Of an empty batch, the beginning is the end.
+        if let Some(progress) = self.progress
+            && self.last.is_none_or(|(_, told)| told != done)
+        {
+            progress(done, self.total);
+            self.last = Some((Instant::now(), done));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(threads: usize) -> Batch<'static> {
+        Batch { workers: Workers::shared(threads, 3).unwrap(), parallel_threshold: 4, progress: None }
+    }
+
+    fn double(batch: &Batch<'_>, items: &[usize]) -> Result<Vec<usize>, Error> {
+        batch.run(items, |&item| item, || (), |(), &item, _| item * 2, &|| false)
+    }
+
+    #[test]
+    fn results_come_in_the_order_of_the_items() {
+        for threads in 1..=4 {
+            for count in [0, 1, 2, 3, 4, 5, 1000, 100_000] {
+                let items: Vec<usize> = (0..count).map(|i| i * 7919 % 1013).collect();
+                let expected: Vec<usize> = items.iter().map(|item| item * 2).collect();
+                assert_eq!(double(&batch(threads), &items).unwrap(), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn progress_goes_from_nothing_to_all_and_is_no_flood() {
+        for threads in [1, 3] {
+            for count in [0, 1, 3, 1_000_000] {
+                let told = RefCell::new(Vec::new());
+                let tell = |done, total| told.borrow_mut().push((done, total));
+                let start = Instant::now();
+                double(&Batch { progress: Some(&tell), ..batch(threads) }, &vec![1; count]).unwrap();
+                let most = 2 + start.elapsed().as_millis() / OFTEN.as_millis();
+                let told = told.into_inner();
+                assert_eq!(told.first(), Some(&(0, count)));
+                assert_eq!(told.last(), Some(&(count, count)));
+                assert!(told.is_sorted() && told.len() as u128 <= most, "{told:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_few_items_stay_on_the_calling_thread() {
+        let here = std::thread::current().id();
+        let seen =
+            batch(3).run(&[1; 3], |_| 1, || (), |(), _, _| std::thread::current().id(), &|| false).unwrap();
+        assert!(seen.iter().all(|id| *id == here));
+    }
+
+    #[test]
+    fn all_threads_help_from_the_first_item_on() {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let together = || {
+            let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            let work = |(): &mut (), _: &usize, _: Cancel<'_>| {
+                most.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(100));
+                now.fetch_sub(1, Ordering::Relaxed);
+            };
+            // As many items as threads: nobody comes to a second one.
+            let few = Batch { parallel_threshold: 0, ..batch(3) };
+            few.run(&[1; 3], |_| 1, || (), work, &|| false).unwrap();
+            most.into_inner()
+        };
+        // The other tests use the threads of the pool too.
+        while together() < 3 {
+            assert!(Instant::now() < deadline);
+        }
+    }
+
+    #[test]
+    fn each_thread_prepares_once() {
+        let prepared = AtomicUsize::new(0);
+        let prepare = || prepared.fetch_add(1, Ordering::Relaxed);
+        batch(3).run(&[1; 10_000], |_| 1, prepare, |_, _, _| (), &|| false).unwrap();
+        assert!((1..=3).contains(&prepared.load(Ordering::Relaxed)));
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_leaves_the_pool_alive() {
+        for threads in [1, 3] {
+            let items: Vec<usize> = (0..1000).collect();
+            let call = || batch(threads).run(&items, |_| 1, || (), |(), &i, _| assert_ne!(i, 777), &|| false);
+            let panic = catch_unwind(AssertUnwindSafe(call)).map(drop).expect_err("item 777 panics");
+            assert!(panic.downcast::<String>().unwrap().contains("777"));
+            assert_eq!(double(&batch(threads), &items).unwrap()[999], 1998);
+        }
+    }
+
+    #[test]
+    fn whoever_gives_up_gets_no_results() {
+        for threads in [1, 3] {
+            let asked = AtomicUsize::new(0);
+            let is_cancelled = || asked.fetch_add(1, Ordering::Relaxed) > 5;
+            let worked = AtomicUsize::new(0);
+            let work = |(): &mut (), _: &usize, _: Cancel<'_>| {
+                worked.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(1));
+            };
+            let error = batch(threads).run(&vec![1; 100_000], |_| 1, || (), work, &is_cancelled).unwrap_err();
+            assert_eq!(error.code(), "cancelled");
+            assert!(worked.load(Ordering::Relaxed) < 1000);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! NarConsumer an input into blocks.
+
+use super::reader::SOURCE_WAIT;
+use crate::Cancel;
+use crate::cdc::candidates::Candidates;
+use crate::engine::workers::yield_to_other_threads;
+use crate::error::Error;
+use crate::io::buffer_pool::Block;
+use crate::io::source::Source;
+
+/// What is read at once, in bytes. Linux copies pieces that fit into the core's first caches half as fast again as longer
+/// ones, and other threads may have the core in between.
+const READ_SIZE: usize = 64 << 10;
+
+/// A block of the input.
+pub(super) struct ReadBlock {
+    pub(super) block: Block,
+    /// How many bytes of the block are filled; all of them, except at the end.
+    pub(super) count: usize,
+    /// What comes after it.
+    pub(super) after: Tail,
+    pub(super) marking: Marking,
+}
+
+/// What is known of the marks in a block.
+pub(super) enum Marking {
+    Undone,
+    /// Nobody need try again.
+    InVain,
+    Done(Candidates),
+}
+
+/// What comes after a block.
+pub(super) enum Tail {
+    More,
+    End,
+    Failure(Error),
+}
+
+/// Fills a block.
+pub(super) fn fill(source: &mut dyn Source, mut block: Block, is_cancelled: Cancel<'_>) -> ReadBlock {
+    let mut count = 0;
+    let after = read_whole(source, &mut block, &mut count, is_cancelled);
+    ReadBlock { block, count, after, marking: Marking::Undone }
+}
+
+fn read_whole(
+    source: &mut dyn Source,
+    block: &mut [u8],
+    count: &mut usize,
+    is_cancelled: Cancel<'_>,
+) -> Tail {
+    while *count < block.len() {
+        if is_cancelled() {
+            return Tail::Failure(Error::Cancelled);
+        }
+        yield_to_other_threads();
+        let end = block.len().min(*count + READ_SIZE);
+        match source.read(&mut block[*count..end]) {
+            Ok(Some(0)) => return Tail::End,
+            Ok(Some(read)) => *count += read,
+            Ok(None) => {
+                source.wait(SOURCE_WAIT);
+            }
+            Err(error) => return Tail::Failure(error),
+        }
+    }
+    Tail::More
+}

@@ -1,0 +1,221 @@
+//! A damaged input is an error, or, where the format has bits that mean nothing, the same content; never another one.
+
+use chunker::codec::*;
+
+use crate::content::{noise, text};
+use crate::program::run;
+
+const LIMIT: u64 = 1 << 20;
+
+/// Decompresses at once and byte by byte, which must come to the same.
+fn read(codec: Codec, data: &[u8]) -> Result<Vec<u8>, CompressionError> {
+    let options = DecompressOptions::new().codec(codec).limit(LIMIT);
+    let whole = decompress(data, &options);
+    let pieces: Result<Vec<u8>, CompressionError> = (|| {
+        let mut decoder = Decoder::new(&options)?;
+        let mut out = Vec::new();
+        for byte in data {
+            decoder.update(std::slice::from_ref(byte), &mut out)?;
+        }
+        decoder.finish(&mut out)?;
+        Ok(out)
+    })();
+    match (&whole, &pieces) {
+        (Ok(whole), Ok(pieces)) => assert!(whole == pieces, "{codec}: the same content however it is split"),
+        (Err(whole), Err(pieces)) => assert_eq!(whole.code(), pieces.code(), "{codec}: {whole} {pieces}"),
+        _ => panic!("{codec} {data:02x?}: {whole:?} at once, {pieces:?} byte by byte"),
+    }
+    whole
+}
+
+fn failure(result: Result<Vec<u8>, CompressionError>) -> CodecFailure {
+    match result {
+        Err(CompressionError::DecompressionFailed { why, .. }) => why,
+        other => panic!("a failure was expected, not {other:?}"),
+    }
+}
+
+/// Inputs of each codec: ours at once and in pieces, and the program's; small, with content that compresses and not.
+fn inputs() -> Vec<(Codec, Vec<u8>, Vec<u8>)> {
+    let contents = [vec![], b"a".to_vec(), text(400), [noise(60, 1), vec![b'x'; 200]].concat()];
+    let mut inputs = Vec::new();
+    for codec in Codec::ALL {
+        for content in &contents {
+            inputs.push((
+                codec,
+                content.clone(),
+                compress(content, &CompressOptions::new(codec)).expect("memory"),
+            ));
+            let mut encoder = Encoder::new(&CompressOptions::new(codec)).expect("memory");
+            let mut streamed = Vec::new();
+            encoder.update(content, &mut streamed).expect("memory");
+            encoder.finish(&mut streamed).expect("memory");
+            inputs.push((codec, content.clone(), streamed));
+            inputs.push((codec, content.clone(), run(codec.name(), &["-c", "-q"], content)));
+        }
+    }
+    inputs.push((Codec::Lz4, contents[2].clone(), run("lz4", &["-c", "-BDX"], &contents[2])));
+    inputs
+}
+
+#[test]
+fn a_flipped_bit_never_gives_another_content() {
+    let (mut refused, mut meaningless) = (0, 0);
+    for (codec, content, input) in inputs() {
+        for bit in 0..8 * input.len() {
+            let mut damaged = input.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            match read(codec, &damaged) {
+                Err(_) => refused += 1,
+                Ok(read) => {
+                    assert!(
+                        read == content,
+                        "{codec}: bit {bit} of {} bytes gives another content",
+                        input.len()
+                    );
+                    meaningless += 1;
+                }
+            }
+        }
+    }
+    assert!(refused > 50 * meaningless, "{refused} refused, {meaningless} without meaning");
+}
+
+#[test]
+fn a_flipped_bit_of_xz_is_always_noticed() {
+    // Each byte of an .xz file is under a checksum, unlike the padding bits of bzip2 and the window size of zstd.
+    for (codec, _, input) in inputs().into_iter().filter(|(codec, ..)| *codec == Codec::Xz) {
+        for bit in 0..8 * input.len() {
+            let mut damaged = input.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(read(codec, &damaged).is_err(), "bit {bit} of {} bytes", input.len());
+        }
+    }
+}
+
+#[test]
+fn an_input_cut_anywhere_is_truncated() {
+    for (codec, _, input) in inputs() {
+        for len in 0..input.len() {
+            assert_eq!(
+                failure(read(codec, &input[..len])),
+                CodecFailure::Truncated,
+                "{codec} cut after {len} bytes"
+            );
+            let untold = decompress(&input[..len], &DecompressOptions::new()).unwrap_err();
+            assert!(
+                matches!(
+                    untold,
+                    CompressionError::UnknownFormat { .. }
+                        | CompressionError::DecompressionFailed { why: CodecFailure::Truncated, .. }
+                ),
+                "{codec} cut after {len} bytes: {untold}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_large_input_cut_at_the_end_is_truncated() {
+    // Where decoders keep much back, and where a frame is decompressed at once only if it is whole.
+    for codec in Codec::ALL {
+        let input = compress(&text(500_000), &CompressOptions::new(codec)).expect("memory");
+        for cut in 1..20 {
+            assert_eq!(
+                failure(read(codec, &input[..input.len() - cut])),
+                CodecFailure::Truncated,
+                "{codec} {cut}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_follows_the_content_is_no_part_of_it() {
+    for (codec, content, input) in inputs() {
+        let frame = compress(b"more", &CompressOptions::new(codec)).expect("memory");
+        for garbage in [b"x".as_slice(), b"garbage and more", &[0], &[0, 0, 0], &[0xff; 40]] {
+            let why = failure(read(codec, &[input.as_slice(), garbage].concat()));
+            match codec {
+                Codec::Xz => assert!(matches!(why, CodecFailure::Corrupt | CodecFailure::Truncated), "{why}"),
+                Codec::Bzip2 => assert!(matches!(why, CodecFailure::TrailingData), "{why}"),
+                Codec::Zstd | Codec::Lz4 => {
+                    assert_eq!(why, CodecFailure::TrailingData, "{codec} {garbage:02x?}")
+                }
+            }
+        }
+        for len in 1..frame.len() {
+            let why = failure(read(codec, &[&input, &frame[..len]].concat()));
+            assert_eq!(why, CodecFailure::Truncated, "{codec} with {len} bytes of another stream");
+        }
+        let both = read(codec, &[input, frame].concat()).expect("two whole streams");
+        assert!(both == [content.as_slice(), b"more"].concat());
+    }
+}
+
+#[test]
+fn another_format_is_a_bad_magic() {
+    for codec in Codec::ALL {
+        for other in Codec::ALL.into_iter().filter(|other| *other != codec) {
+            let input = compress(b"content", &CompressOptions::new(other)).expect("memory");
+            assert_eq!(failure(read(codec, &input)), CodecFailure::BadMagic, "{codec} given {other}");
+        }
+        assert_eq!(failure(read(codec, b"")), CodecFailure::Truncated);
+    }
+}
+
+#[test]
+fn a_wrong_checksum_has_its_name_where_the_library_tells() {
+    for codec in [Codec::Zstd, Codec::Lz4] {
+        let mut input = compress(&noise(1000, 2), &CompressOptions::new(codec)).expect("memory");
+        let last = input.len() - 1;
+        input[last] ^= 1;
+        assert_eq!(failure(read(codec, &input)), CodecFailure::ChecksumMismatch, "{codec}");
+    }
+}
+
+#[test]
+fn a_size_in_the_frame_that_is_not_the_contents_is_corrupt() {
+    let content = noise(300, 3);
+    // FHD, 2 bytes of size less 256: RFC 8878, section 3.1.1.1.4.
+    let mut zstd = compress_zstd(&content, None).expect("memory");
+    assert_eq!(zstd[5..7], 44u16.to_le_bytes());
+    for size in [43u16, 45, 0, 5000] {
+        zstd[5..7].copy_from_slice(&size.to_le_bytes());
+        assert_eq!(failure(read(Codec::Zstd, &zstd)), CodecFailure::Corrupt, "{size}");
+    }
+    let lz4 = compress_lz4(&content, None).expect("memory");
+    for size in [0u64, 299, 301, 5000] {
+        let mut lz4 = lz4.clone();
+        lz4[6..14].copy_from_slice(&size.to_le_bytes());
+        let [_, checksum, ..] = twox_hash::XxHash32::oneshot(0, &lz4[4..14]).to_le_bytes();
+        lz4[14] = checksum;
+        assert_eq!(failure(read(Codec::Lz4, &lz4)), CodecFailure::Corrupt, "{size}");
+    }
+}
+
+#[test]
+fn damage_in_a_large_input_is_noticed() {
+    let content = text(400_000);
+    for codec in Codec::ALL {
+        let input = compress(&content, &CompressOptions::new(codec)).expect("memory");
+        for at in (0..input.len()).step_by(input.len() / 50) {
+            let mut damaged = input.clone();
+            damaged[at] ^= 0x10;
+            let result = decompress(&damaged, &DecompressOptions::new().codec(codec).limit(LIMIT));
+            assert!(result.is_err() || result.as_ref() == Ok(&content), "{codec} at {at}");
+        }
+    }
+}
+
+#[test]
+fn a_decoder_that_failed_keeps_failing() {
+    let input = compress(&text(10_000), &CompressOptions::new(Codec::Zstd)).expect("memory");
+    let mut decoder = Decoder::new(&DecompressOptions::new().limit(10)).expect("the options are good");
+    let mut out = b"kept".to_vec();
+    let first = decoder.update(&input, &mut out).unwrap_err();
+    assert_eq!(first, CompressionError::SizeExceeded { limit: 10 });
+    assert_eq!(decoder.update(b"", &mut out).unwrap_err(), first);
+    assert_eq!(decoder.finish(&mut out).unwrap_err(), first);
+    assert_eq!(out, b"kept");
+}

@@ -1,0 +1,88 @@
+//! Formats are told by their first bytes, and only when these say so.
+
+use chunker::codec::*;
+
+use crate::content::text;
+
+fn magic(result: Result<Codec, CompressionError>) -> Vec<u8> {
+    match result {
+        Err(CompressionError::UnknownFormat { magic }) => magic,
+        other => panic!("the format was to be unknown, not {other:?}"),
+    }
+}
+
+#[test]
+fn each_format_is_told_by_its_whole_magic_and_no_less() {
+    for (codec, needed) in [(Codec::Zstd, 4), (Codec::Lz4, 4), (Codec::Xz, 6), (Codec::Bzip2, 4)] {
+        for content in [vec![], text(1000)] {
+            let input = compress(&content, &CompressOptions::new(codec)).expect("memory");
+            for len in 0..input.len() {
+                if len < needed {
+                    assert_eq!(magic(detect_format(&input[..len])), input[..len.min(4)], "{codec} {len}");
+                } else {
+                    assert_eq!(detect_format(&input[..len]), Ok(codec), "{len} bytes");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_only_resembles_a_format_is_unknown() {
+    let unknown: [&[u8]; 14] = [
+        b"",
+        b"B",
+        b"BZ",
+        b"BZh",
+        b"BZh0",
+        b"BZhello",
+        b"BZh9 is a nice word",
+        b"\xfd7zXZ\x01",
+        b"\x28\xb5\x2f",
+        b"\x28\xb5\x2f\xfe",
+        b"\x02\x21\x4c\x18 lz4 before its frames",
+        b"\x5d\x00\x00\x80\x00 lzma without xz",
+        b"\x1f\x8b\x08 gzip",
+        b"\x60\x2a\x4d\x18\0\0\0\0 after the skippable frames",
+    ];
+    for input in unknown {
+        assert_eq!(magic(detect_format(input)), input[..input.len().min(4)], "{input:02x?}");
+        let mut decoder = Decoder::new(&DecompressOptions::new()).expect("the options are good");
+        let pieces = input.iter().try_for_each(|byte| decoder.update(&[*byte], &mut Vec::new()));
+        let pieces = pieces.and_then(|()| decoder.finish(&mut Vec::new()));
+        let whole = decompress(input, &DecompressOptions::new()).map(|_| ());
+        assert_eq!(pieces, whole, "{input:02x?}");
+        assert_eq!(whole.unwrap_err().code(), "unknown_format");
+    }
+}
+
+#[test]
+fn what_is_behind_the_skippable_frames_decides() {
+    let skippable = [&[0x5f, 0x2a, 0x4d, 0x18, 3, 0, 0, 0], b"abc".as_slice()].concat();
+    for codec in [Codec::Zstd, Codec::Lz4] {
+        let frame = compress(b"content", &CompressOptions::new(codec)).expect("memory");
+        for count in 1..4 {
+            let input = [skippable.repeat(count), frame.clone()].concat();
+            let needed = skippable.len() * count + 4;
+            assert_eq!(detect_format(&input), Ok(codec));
+            assert_eq!(detect_format(&input[..needed]), Ok(codec));
+            for len in 0..needed {
+                assert_eq!(magic(detect_format(&input[..len])), input[..len.min(4)], "{len}");
+            }
+        }
+    }
+    assert_eq!(magic(detect_format(&[skippable.as_slice(), b"neither"].concat())), skippable[..4]);
+    let endless = [0x50, 0x2a, 0x4d, 0x18, 0xff, 0xff, 0xff, 0xff];
+    assert_eq!(magic(detect_format(&endless)), endless[..4]);
+}
+
+#[test]
+fn a_decoder_knows_its_codec_once_it_is_told() {
+    for codec in Codec::ALL {
+        let input = compress(b"content", &CompressOptions::new(codec)).expect("memory");
+        let mut decoder = Decoder::new(&DecompressOptions::new()).expect("the options are good");
+        assert_eq!(decoder.codec(), None);
+        decoder.update(&input, &mut Vec::new()).expect("it is whole");
+        assert_eq!(decoder.codec(), Some(codec));
+    }
+}

@@ -1,0 +1,169 @@
+//! Levels, names, codes, buffers, and what crosses threads.
+
+use chunker::codec::*;
+
+use crate::content::{noise, text};
+
+#[test]
+fn levels_are_those_of_the_libraries() {
+    assert_eq!(Codec::Zstd.levels(), zstd_safe::min_c_level()..=zstd_safe::max_c_level());
+    assert_eq!(Codec::Zstd.default_level(), 3);
+    assert_eq!((Codec::Lz4.levels(), Codec::Lz4.default_level()), (1..=1, 1));
+    assert_eq!((Codec::Xz.levels(), Codec::Xz.default_level()), (0..=9, 6));
+    assert_eq!((Codec::Bzip2.levels(), Codec::Bzip2.default_level()), (1..=9, 6));
+}
+
+#[test]
+fn a_level_out_of_range_never_reaches_the_library() {
+    for codec in Codec::ALL {
+        let (min, max) = codec.levels().into_inner();
+        for level in [min, max] {
+            let options = CompressOptions::new(codec).level(level);
+            assert_eq!(options.validate(), Ok(()));
+            assert!(compress(b"content", &options).is_ok(), "{codec} {level}");
+        }
+        for level in [min - 1, max + 1, i32::MIN, i32::MAX] {
+            let error = CompressionError::InvalidLevel { codec, level, min, max };
+            assert_eq!(error.code(), "invalid_options");
+            let options = CompressOptions::new(codec).level(level);
+            assert_eq!(options.validate(), Err(error.clone()));
+            assert_eq!(compress(b"content", &options), Err(error.clone()));
+            assert_eq!(Encoder::new(&options).unwrap_err(), error);
+            let mut out = noise(1000, 1);
+            let capacity = out.capacity();
+            let result = compress_into(b"content", &options, &mut CompressionScratch::new(), &mut out);
+            assert_eq!(result, Err(error));
+            assert_eq!((out.len(), out.capacity()), (0, capacity), "empty, and its capacity kept");
+        }
+    }
+}
+
+/// The functions of each codec, which are the general ones with the codec filled in.
+#[test]
+fn each_codec_has_functions_of_its_own() {
+    type Compress = fn(&[u8], Option<i32>) -> Result<Vec<u8>, CompressionError>;
+    type CompressInto = fn(&[u8], Option<i32>, &mut Vec<u8>) -> Result<(), CompressionError>;
+    type Decompress = fn(&[u8], u64) -> Result<Vec<u8>, CompressionError>;
+    type DecompressInto = fn(&[u8], u64, &mut Vec<u8>) -> Result<(), CompressionError>;
+    let functions: [(Codec, Compress, CompressInto, Decompress, DecompressInto); 4] = [
+        (Codec::Zstd, compress_zstd, compress_zstd_into, decompress_zstd, decompress_zstd_into),
+        (Codec::Lz4, compress_lz4, compress_lz4_into, decompress_lz4, decompress_lz4_into),
+        (Codec::Xz, compress_xz, compress_xz_into, decompress_xz, decompress_xz_into),
+        (Codec::Bzip2, compress_bzip2, compress_bzip2_into, decompress_bzip2, decompress_bzip2_into),
+    ];
+    let content = text(10_000);
+    for (codec, compress_x, compress_x_into, decompress_x, decompress_x_into) in functions {
+        let level = *codec.levels().end();
+        for level in [None, Some(level)] {
+            let compressed = compress_x(&content, level).expect("the level is good");
+            let options = CompressOptions::new(codec).level(level);
+            assert_eq!(Ok(&compressed), compress(&content, &options).as_ref());
+            assert_eq!(detect_format(&compressed), Ok(codec));
+
+            let mut out = noise(50_000, 1);
+            let capacity = out.capacity();
+            compress_x_into(&content, level, &mut out).expect("the level is good");
+            assert_eq!((&out, out.capacity()), (&compressed, capacity), "replaced, in the same buffer");
+            assert_eq!(
+                compress_x_into(&content, Some(-200_000), &mut out).unwrap_err().code(),
+                "invalid_options"
+            );
+            assert_eq!((out.len(), out.capacity()), (0, capacity));
+
+            assert_eq!(decompress_x(&compressed, 10_000).as_ref(), Ok(&content));
+            let error = decompress_x(&compressed, 9_999).unwrap_err();
+            assert_eq!(error, CompressionError::SizeExceeded { limit: 9_999 });
+            decompress_x_into(&compressed, 10_000, &mut out).expect("it fits");
+            assert_eq!((&out, out.capacity()), (&content, capacity));
+            assert_eq!(decompress_x_into(&compressed, 9_999, &mut out), Err(error));
+            assert_eq!((out.len(), out.capacity()), (0, capacity));
+            assert!(decompress_x_into(&compressed[1..], 10_000, &mut out).is_err());
+            assert_eq!((out.len(), out.capacity()), (0, capacity));
+            decompress_x_into(&compressed, 10_000, &mut out).expect("an error leaves nothing behind");
+            assert_eq!(out, content);
+        }
+    }
+}
+
+#[test]
+fn a_scratch_that_saw_an_error_is_as_good_as_new() {
+    let content = text(200_000);
+    for codec in Codec::ALL {
+        let options = CompressOptions::new(codec);
+        let compressed = compress(&content, &options).expect("memory");
+        let (mut scratch, mut out) = (CompressionScratch::new(), Vec::new());
+        for cut in [0, 1, 5, 20, compressed.len() / 2, compressed.len() - 1] {
+            let any = DecompressOptions::new();
+            assert!(
+                decompress_into(&compressed[..cut], &any.clone().codec(codec), &mut scratch, &mut out)
+                    .is_err()
+            );
+            decompress_into(&compressed, &any, &mut scratch, &mut out).expect("it is whole");
+            assert!(out == content, "{codec} after a cut at {cut}");
+            assert!(decompress_into(&compressed, &any.limit(1000), &mut scratch, &mut out).is_err());
+            assert!(compress_into(&content, &options.clone().level(99), &mut scratch, &mut out).is_err());
+            compress_into(&content, &options, &mut scratch, &mut out).expect("memory");
+            assert!(out == compressed, "{codec} after a cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn one_scratch_serves_all_codecs_and_levels_in_turn() {
+    let (mut scratch, mut compressed, mut out) = (CompressionScratch::new(), Vec::new(), Vec::new());
+    for round in 0..3 {
+        for codec in Codec::ALL {
+            for level in [None, Some(1)] {
+                for content in [text(100), text(70_000), vec![], noise(150_000, round)] {
+                    let options = CompressOptions::new(codec).level(level);
+                    compress_into(&content, &options, &mut scratch, &mut compressed).expect("memory");
+                    assert_eq!(
+                        Ok(&compressed),
+                        compress(&content, &options).as_ref(),
+                        "as without a scratch"
+                    );
+                    decompress_into(&compressed, &DecompressOptions::new(), &mut scratch, &mut out)
+                        .expect("ours");
+                    assert!(out == content, "{codec} {level:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn names_and_codes_are_stable() {
+    assert_eq!(Codec::ALL.map(Codec::name), ["zstd", "lz4", "xz", "bzip2"]);
+    assert_eq!(Strategy::ALL.map(Strategy::name), ["fastest", "balanced", "smallest"]);
+    let codecs = Strategy::ALL.map(|strategy| strategy.options().codec());
+    assert_eq!(codecs, [Codec::Lz4, Codec::Zstd, Codec::Xz]);
+    let codec = Codec::Xz;
+    let codes = [
+        (CompressionError::InvalidLevel { codec, level: 10, min: 0, max: 9 }, "invalid_options"),
+        (CompressionError::DictionaryUnsupported { codec }, "invalid_options"),
+        (CompressionError::InvalidDictionary, "invalid_options"),
+        (CompressionError::CompressionFailed { codec, why: CodecFailure::OutOfMemory }, "compression_failed"),
+        (
+            CompressionError::DecompressionFailed { codec, why: CodecFailure::Truncated },
+            "decompression_failed",
+        ),
+        (CompressionError::SizeExceeded { limit: 5 }, "size_exceeded"),
+        (CompressionError::UnknownFormat { magic: vec![1, 2] }, "unknown_format"),
+        (CompressionError::CodecDisabled { codec }, "codec_disabled"),
+    ];
+    for (error, code) in codes {
+        assert_eq!(error.code(), code);
+    }
+    let error = CompressionError::DecompressionFailed { codec, why: CodecFailure::Truncated };
+    assert_eq!(error.to_string(), "xz could not decompress: truncated");
+}
+
+#[test]
+fn all_that_a_vm_would_hold_may_move_between_threads() {
+    fn moves<T: Send + 'static>() {}
+    moves::<Encoder>();
+    moves::<Decoder>();
+    moves::<CompressionScratch>();
+    moves::<Dictionary>();
+    moves::<CompressionError>();
+}

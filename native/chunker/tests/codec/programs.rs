@@ -1,0 +1,335 @@
+//! What we write the official programs read, and what they write we read, at every level.
+
+use chunker::codec::*;
+
+use crate::content::{all, machine_code, noise, sources, text};
+use crate::program::{run, try_run};
+
+const LIMIT: u64 = 1 << 30;
+
+fn ours(codec: Codec, level: impl Into<Option<i32>>, data: &[u8]) -> Vec<u8> {
+    compress(data, &CompressOptions::new(codec).level(level)).expect("the level is one of the codec's")
+}
+
+fn streamed(codec: Codec, level: i32, data: &[u8]) -> Vec<u8> {
+    let mut encoder = Encoder::new(&CompressOptions::new(codec).level(level)).expect("the level is good");
+    let mut out = Vec::new();
+    for piece in data.chunks(10_007) {
+        encoder.update(piece, &mut out).expect("memory suffices");
+    }
+    encoder.finish(&mut out).expect("memory suffices");
+    out
+}
+
+/// The contents for a level or an option: all of them for what is used most, a few for the others.
+fn contents(most_used: bool) -> Vec<Vec<u8>> {
+    if most_used { all() } else { vec![vec![], b"a".to_vec(), text(200_000), machine_code(150_000)] }
+}
+
+/// The program reads what is compressed at each level, at once and in pieces.
+fn program_reads(codec: Codec, levels: impl IntoIterator<Item = i32>) {
+    for level in levels {
+        for content in &contents(level == codec.default_level()) {
+            for compressed in [ours(codec, level, content), streamed(codec, level, content)] {
+                let read = run(codec.name(), &["-d", "-c"], &compressed);
+                assert!(read == *content, "{codec} {level}: {} bytes of content", content.len());
+            }
+        }
+    }
+}
+
+/// We read what the program writes with each of these arguments, told which codec it is and not.
+fn we_read(codec: Codec, arguments: &[&[&str]]) {
+    let default = format!("-{}", codec.default_level());
+    for arguments in arguments {
+        for content in &contents(*arguments == [default.as_str()]) {
+            let arguments = [*arguments, &["-q", "-c"]].concat();
+            let compressed = run(codec.name(), &arguments, content);
+            for chosen in [None, Some(codec)] {
+                let read = decompress(&compressed, &DecompressOptions::new().codec(chosen));
+                assert!(read.as_ref() == Ok(content), "{codec} {arguments:?}: {} bytes", content.len());
+            }
+            let mut decoder = Decoder::new(&DecompressOptions::new()).expect("the options are good");
+            let mut read = Vec::new();
+            for piece in compressed.chunks(4099) {
+                decoder.update(piece, &mut read).expect("the program writes its own format");
+            }
+            decoder.finish(&mut read).expect("the input is whole");
+            assert!(read == *content, "{codec} {arguments:?} in pieces: {} bytes", content.len());
+        }
+    }
+}
+
+#[test]
+fn zstd_reads_ours_at_low_levels() {
+    program_reads(Codec::Zstd, [-131_072, -1000, -50, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn zstd_reads_ours_at_high_levels() {
+    program_reads(Codec::Zstd, 7..=18);
+}
+
+#[test]
+fn zstd_reads_ours_at_the_highest_levels() {
+    for level in 19..=22 {
+        for content in [vec![], text(300_000), machine_code(200_000)] {
+            let compressed = ours(Codec::Zstd, level, &content);
+            assert!(run("zstd", &["-d", "-c"], &compressed) == content, "level {level}");
+        }
+    }
+    let content = text(100_000);
+    assert!(run("zstd", &["-d", "-c"], &streamed(Codec::Zstd, 22, &content)) == content);
+}
+
+#[test]
+fn we_read_zstd_at_each_level() {
+    let levels: Vec<String> = (1..=19).map(|level| format!("-{level}")).collect();
+    let mut arguments: Vec<Vec<&str>> = levels.iter().map(|level| vec![level.as_str()]).collect();
+    arguments.extend([
+        vec!["--fast=1"],
+        vec!["--fast=50"],
+        vec!["--no-check"],
+        vec!["--long=27"],
+        vec!["--rsyncable", "-T2"],
+    ]);
+    we_read(Codec::Zstd, &arguments.iter().map(Vec::as_slice).collect::<Vec<_>>());
+}
+
+#[test]
+fn we_read_zstd_with_its_largest_common_window() {
+    let content = text(300_000);
+    // From a pipe the size is not known, so the frame asks for the whole window of 128 MiB.
+    let compressed = run("zstd", &["-22", "--ultra", "--long=27", "-c"], &content);
+    assert_eq!(compressed[5] >> 3, 27 - 10, "the header asks for a window of 2^27 bytes");
+    assert!(decompress_zstd(&compressed, LIMIT).as_ref() == Ok(&content));
+}
+
+#[test]
+fn zstd_frames_hold_size_and_checksum() {
+    for content in all() {
+        let compressed = ours(Codec::Zstd, None, &content);
+        assert_eq!(
+            zstd_safe::get_frame_content_size(&compressed).expect("it is a frame"),
+            Some(content.len() as u64)
+        );
+        assert_ne!(compressed[4] & 0b100, 0, "RFC 8878, section 3.1.1.1.1.5: Content_Checksum_flag");
+    }
+}
+
+#[test]
+fn lz4_reads_ours() {
+    program_reads(Codec::Lz4, [1]);
+}
+
+#[test]
+fn we_read_lz4_at_each_level() {
+    let levels: Vec<String> = (1..=12).map(|level| format!("-{level}")).collect();
+    let mut arguments: Vec<Vec<&str>> = levels.iter().map(|level| vec![level.as_str()]).collect();
+    for block_size in ["-B4", "-B5", "-B6", "-B7"] {
+        arguments.push(vec![block_size]);
+        arguments.push(vec![block_size, "-BD"]);
+        arguments.push(vec![block_size, "-BDX"]);
+    }
+    arguments.extend([vec!["--fast=9"], vec!["--no-frame-crc"], vec!["-BX", "-9"], vec!["-BD", "-12"]]);
+    we_read(Codec::Lz4, &arguments.iter().map(Vec::as_slice).collect::<Vec<_>>());
+}
+
+#[test]
+fn lz4_frames_hold_size_and_checksum() {
+    for content in all() {
+        let compressed = ours(Codec::Lz4, None, &content);
+        assert_eq!(compressed[4], 0b0110_1100, "version 1, independent blocks, content size and checksum");
+        assert_eq!(compressed[6..14], (content.len() as u64).to_le_bytes());
+    }
+}
+
+#[test]
+fn we_read_lz4_with_the_size_in_its_frame() {
+    let content = text(200_000);
+    let file = tempfile::NamedTempFile::new().expect("there is room for a temporary file");
+    std::fs::write(file.path(), &content).expect("it can be written");
+    let path = file.path().to_str().expect("the path is text");
+    let compressed = run("lz4", &["--content-size", "-c", path], &[]);
+    assert_eq!(compressed[6..14], (content.len() as u64).to_le_bytes());
+    assert!(decompress_lz4(&compressed, LIMIT).as_ref() == Ok(&content));
+}
+
+#[test]
+fn xz_reads_ours() {
+    program_reads(Codec::Xz, 0..=6);
+}
+
+#[test]
+fn xz_reads_ours_at_high_levels() {
+    for level in 7..=9 {
+        for content in [vec![], text(200_000)] {
+            for compressed in [ours(Codec::Xz, level, &content), streamed(Codec::Xz, level, &content)] {
+                assert!(run("xz", &["-d", "-c"], &compressed) == content, "level {level}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_independent_decoder_reads_our_xz() {
+    for level in 0..=9 {
+        for content in [vec![], text(100_000), machine_code(150_000), noise(70_000, 3)] {
+            let mut read = Vec::new();
+            lzma_rs::xz_decompress(&mut ours(Codec::Xz, level, &content).as_slice(), &mut read)
+                .expect("lzma-rs reads .xz");
+            assert!(read == content, "level {level}");
+        }
+    }
+}
+
+#[test]
+fn we_read_xz_at_each_level() {
+    let levels: Vec<String> = (0..=9).map(|level| format!("-{level}")).collect();
+    let mut arguments: Vec<Vec<&str>> = levels[..7].iter().map(|level| vec![level.as_str()]).collect();
+    arguments.extend([
+        vec!["-1", "-e"],
+        vec!["-0", "--check=none"],
+        vec!["-0", "--check=crc32"],
+        vec!["-0", "--check=sha256"],
+        vec!["--x86", "--lzma2=preset=1"],
+        vec!["--delta=dist=4", "--lzma2=preset=0"],
+        vec!["-0", "--block-size=65536"],
+    ]);
+    we_read(Codec::Xz, &arguments.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let content = text(100_000);
+    for level in &levels[7..] {
+        assert!(decompress_xz(&run("xz", &[level, "-c"], &content), LIMIT).as_ref() == Ok(&content));
+    }
+}
+
+#[test]
+fn xz_is_as_small_as_the_program_makes_it() {
+    for content in [text(1_500_000), machine_code(2_000_000), noise(100_000, 4), text(5_000)] {
+        let theirs = run("xz", &["-6", "-c"], &content).len();
+        for compressed in [ours(Codec::Xz, 6, &content), streamed(Codec::Xz, 6, &content)] {
+            let ours = compressed.len();
+            assert!(ours * 100 <= theirs * 101, "{ours} bytes where xz -6 makes {theirs}");
+        }
+    }
+}
+
+#[test]
+fn xz_writes_one_block_with_crc64() {
+    let compressed = ours(Codec::Xz, None, &text(2_000_000));
+    assert_eq!(compressed[6..8], [0, 4], "The .xz File Format, section 2.1.1.2: stream flags");
+    let file = tempfile::Builder::new().suffix(".xz").tempfile().expect("there is room for a file");
+    std::fs::write(file.path(), &compressed).expect("it can be written");
+    let list = run("xz", &["--robot", "--list", file.path().to_str().expect("the path is text")], &[]);
+    let list = String::from_utf8(list).expect("the list is text");
+    let fields: Vec<&str> =
+        list.lines().find(|line| line.starts_with("file")).expect("a file").split('\t').collect();
+    assert_eq!((fields[1], fields[2], fields[6]), ("1", "1", "CRC64"), "streams, blocks, check in {list}");
+}
+
+#[test]
+fn the_smallest_strategy_is_the_smallest_on_what_is_stored_most() {
+    // Programs, archives of sources, and both after each other, as in an archive of a package.
+    let corpus =
+        [machine_code(2_000_000), sources(4_000_000), [sources(1_000_000), machine_code(1_500_000)].concat()];
+    for content in corpus {
+        let size =
+            |options: CompressOptions| compress(&content, &options).expect("the options are good").len();
+        let smallest = size(Strategy::Smallest.options());
+        for codec in Codec::ALL {
+            let other = size(CompressOptions::new(codec));
+            assert!(smallest <= other, "{smallest} bytes, and {other} with {codec}");
+        }
+        assert!(size(Strategy::Balanced.options()) < size(Strategy::Fastest.options()));
+    }
+}
+
+#[test]
+fn bzip2_reads_ours() {
+    program_reads(Codec::Bzip2, 1..=9);
+}
+
+#[test]
+fn we_read_bzip2_at_each_level() {
+    let levels: Vec<String> = (1..=9).map(|level| format!("-{level}")).collect();
+    let arguments: Vec<[&str; 1]> = levels.iter().map(|level| [level.as_str()]).collect();
+    we_read(Codec::Bzip2, &arguments.iter().map(<[&str; 1]>::as_slice).collect::<Vec<_>>());
+}
+
+#[test]
+fn streams_and_frames_one_after_another_are_one_content() {
+    let parts = [text(70_000), vec![], noise(5_000, 5), b"end".to_vec()];
+    let content = parts.concat();
+    for codec in Codec::ALL {
+        let mixed: Vec<Vec<u8>> = vec![
+            ours(codec, None, &parts[0]),
+            run(codec.name(), &["-c", "-q"], &parts[1]),
+            streamed(codec, codec.default_level(), &parts[2]),
+            run(codec.name(), &["-c", "-q"], &parts[3]),
+        ];
+        let joined = mixed.concat();
+        assert!(run(codec.name(), &["-d", "-c"], &joined) == content, "{codec} reads several");
+        assert!(decompress(&joined, &DecompressOptions::new()).as_ref() == Ok(&content), "{codec}");
+        let mut decoder = Decoder::new(&DecompressOptions::new()).expect("the options are good");
+        let mut read = Vec::new();
+        for byte in &joined {
+            decoder.update(std::slice::from_ref(byte), &mut read).expect("it is whole");
+        }
+        decoder.finish(&mut read).expect("it is whole");
+        assert!(read == content, "{codec} byte by byte");
+    }
+}
+
+#[test]
+fn padding_between_and_behind_xz_streams_is_no_content() {
+    let stream = ours(Codec::Xz, None, b"content");
+    for padding in [4, 8, 64] {
+        let padded = [stream.clone(), vec![0; padding], stream.clone(), vec![0; padding]].concat();
+        assert_eq!(run("xz", &["-d", "-c"], &padded), b"contentcontent");
+        assert_eq!(decompress_xz(&padded, LIMIT).expect("padding is legal"), b"contentcontent");
+    }
+    for padding in [1, 2, 3, 5] {
+        let padded = [stream.clone(), vec![0; padding]].concat();
+        assert!(!try_run("xz", &["-d", "-c"], &padded).status.success());
+        assert_eq!(decompress_xz(&padded, LIMIT).unwrap_err().code(), "decompression_failed");
+    }
+}
+
+/// A skippable frame, `nibble` of sixteen kinds, with so many bytes in it.
+fn skippable(nibble: u8, len: usize) -> Vec<u8> {
+    let size = u32::try_from(len).expect("the frame is small").to_le_bytes();
+    [vec![0x50 | nibble, 0x2a, 0x4d, 0x18], size.to_vec(), noise(len, 6)].concat()
+}
+
+#[test]
+fn skippable_frames_are_no_content() {
+    for codec in [Codec::Zstd, Codec::Lz4] {
+        let frame = ours(codec, None, b"content");
+        for nibble in 0..16 {
+            for len in [0, 1, 100_000] {
+                let skippable = skippable(nibble, len);
+                let around = [&skippable, &frame, &skippable, &skippable, &frame, &skippable]
+                    .map(Vec::as_slice)
+                    .concat();
+                assert_eq!(run(codec.name(), &["-d", "-c"], &around), b"contentcontent", "{codec} {nibble}");
+                for chosen in [None, Some(codec)] {
+                    let options = DecompressOptions::new().codec(chosen);
+                    assert_eq!(decompress(&around, &options).expect("skipping is legal"), b"contentcontent");
+                    for cut in [1, 7, around.len()] {
+                        let mut decoder = Decoder::new(&options).expect("the options are good");
+                        let mut read = Vec::new();
+                        for piece in around.chunks(cut) {
+                            decoder.update(piece, &mut read).expect("skipping is legal");
+                        }
+                        decoder.finish(&mut read).expect("skipping is legal");
+                        assert_eq!(read, b"contentcontent", "{codec} {nibble} {len} in pieces of {cut}");
+                    }
+                }
+            }
+        }
+        let alone = skippable(3, 9);
+        let read = decompress(&alone, &DecompressOptions::new().codec(codec));
+        assert_eq!(read.expect("nothing is skipped"), b"");
+        assert_eq!(decompress(&alone, &DecompressOptions::new()).unwrap_err().code(), "unknown_format");
+    }
+}

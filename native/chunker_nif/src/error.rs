@@ -1,0 +1,70 @@
+//! Errors as terms.
+
+use chunker::error::Detail;
+use rustler::types::atom::Atom;
+use rustler::{Encoder, Env, NewBinary, Term};
+
+use crate::atoms;
+
+/// Why a call fails.
+pub(crate) enum NifError<'a> {
+    /// The engine says so.
+    Engine(chunker::Error),
+    /// An option has a value that not even the engine's types can hold.
+    OutOfRange { option: &'static str, value: Term<'a>, allowed: String },
+    /// Text that is not Nix base-32.
+    Base32(chunker::hash::nix_base32::Base32Error),
+}
+
+impl<'a> NifError<'a> {
+    /// `{error, {Reason, Details}}`.
+    pub(crate) fn to_term(&self, env: Env<'a>) -> Term<'a> {
+        let (code, details) = match self {
+            Self::Engine(error) => {
+                let details = error.details();
+                (
+                    error.code(),
+                    details.into_iter().map(|(name, detail)| (name, encode(env, detail))).collect(),
+                )
+            }
+            Self::OutOfRange { option, value, allowed } => {
+                let fields = [
+                    ("option", atom(env, option)),
+                    ("value", *value),
+                    ("allowed", text(env, allowed.as_bytes())),
+                ];
+                ("invalid_options", Vec::from(fields))
+            }
+            Self::Base32(error) => (error.code(), vec![("position", error.position.encode(env))]),
+        };
+        let details: Vec<_> = details.into_iter().map(|(name, value)| (atom(env, name), value)).collect();
+        let details = Term::map_from_pairs(env, &details).expect("the names of an error's fields differ");
+        (atoms::error(), (atom(env, code), details)).encode(env)
+    }
+}
+
+impl<E: Into<chunker::Error>> From<E> for NifError<'_> {
+    fn from(error: E) -> Self {
+        Self::Engine(error.into())
+    }
+}
+
+fn encode<'a>(env: Env<'a>, detail: Detail) -> Term<'a> {
+    match detail {
+        Detail::Name(name) => atom(env, name),
+        Detail::Number(number) => number.encode(env),
+        Detail::Signed(number) => number.encode(env),
+        Detail::Bytes(bytes) => text(env, &bytes),
+        Detail::Text(value) => text(env, value.as_bytes()),
+        Detail::Path(path) => text(env, path.as_os_str().as_encoded_bytes()),
+    }
+}
+
+/// Codes and names are constants of the engine, so that no caller can fill the atom table.
+pub(crate) fn atom<'a>(env: Env<'a>, name: &'static str) -> Term<'a> {
+    Atom::from_str(env, name).expect("the engine's names are short").to_term(env)
+}
+
+pub(crate) fn text<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
+    NewBinary::from_slice(env, bytes).into()
+}

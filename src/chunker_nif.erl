@@ -1,0 +1,178 @@
+%% @private
+%% The stubs of the NIF, and the loading of its library. The engine is called through `chunker_engine'.
+-module(chunker_nif).
+
+-on_load(load/0).
+
+-export([info/0, panic/1]).
+-export([chunk_small_data/2, chunk_data/2, chunk_file/2, read_chunk/4, restore_few_references/2]).
+-export([restore_references/2]).
+-export([chunk_files/3, hash_batch/3, compress_batch/3, decompress_batch/3]).
+-export([compress/2, decompress/2, detect_codec_small/1, detect_codec/1, train_dictionary/2]).
+-export([compressor_new/1, compressor_update/2, compressor_finish/1, compressor_close/1]).
+-export([decompressor_new/1, decompressor_update/2, decompressor_finish/1, decompressor_close/1]).
+-export([stream_file/4, stream_pieces/3, stream_next/1, stream_next_special/1, stream_push/2]).
+-export([stream_finish/1, stream_digest/1, stream_close/1]).
+-export([cache_new/1, is_cache/1, cache_get_small/3, cache_get/3, cache_put_small/3, cache_put/3]).
+-export([cache_stats/1, cache_clear/1]).
+-export([hash_small/2, hash/2, hash_file/2, hash_special_open/2, hash_special_next/1]).
+-export([nar_data/2, nar_data_io/2, nar_file/2, nar_file_io/2, nar_open/1, nar_push/2]).
+-export([nar_push_io/2, nar_finish/1, nar_open_special/2, nar_next_special/1, nar_close/1]).
+-export([nar_chunk_data/2, nar_chunk_file/2, nar_dump_file/3, nar_dump_open/1, nar_dump_next/1]).
+-export([nar_dump_close/1]).
+-export([nix_base32_encode_small/1, nix_base32_encode/1, nix_base32_decode_small/1]).
+-export([nix_base32_decode/1]).
+-export([narinfo_parse_small/1, narinfo_parse/1, narinfo_to_text/1, narinfo_fingerprint/1]).
+-export([narinfo_sign/2, narinfo_verify/2, narinfo_generate_key/1, narinfo_public_key/1]).
+
+%% What rustler's feature `nif_version_2_15' asks for.
+-define(NIF_VERSION, "2.15").
+
+info() -> not_loaded().
+panic(_Message) -> not_loaded().
+
+chunk_small_data(_Data, _Options) -> not_loaded().
+chunk_data(_Data, _Options) -> not_loaded().
+chunk_file(_Path, _Options) -> not_loaded().
+read_chunk(_Path, _Range, _Hash, _References) -> not_loaded().
+restore_few_references(_Data, _References) -> not_loaded().
+restore_references(_Data, _References) -> not_loaded().
+
+chunk_files(_Paths, _Options, _Batch) -> not_loaded().
+hash_batch(_Items, _Digests, _Batch) -> not_loaded().
+compress_batch(_Items, _Options, _Batch) -> not_loaded().
+decompress_batch(_Items, _Options, _Batch) -> not_loaded().
+
+compress(_Data, _Options) -> not_loaded().
+decompress(_Data, _Options) -> not_loaded().
+detect_codec_small(_Data) -> not_loaded().
+detect_codec(_Data) -> not_loaded().
+train_dictionary(_Samples, _Size) -> not_loaded().
+
+compressor_new(_Options) -> not_loaded().
+compressor_update(_Coder, _Piece) -> not_loaded().
+compressor_finish(_Coder) -> not_loaded().
+compressor_close(_Coder) -> not_loaded().
+decompressor_new(_Options) -> not_loaded().
+decompressor_update(_Coder, _Piece) -> not_loaded().
+decompressor_finish(_Coder) -> not_loaded().
+decompressor_close(_Coder) -> not_loaded().
+
+stream_file(_Path, _Options, _Compression, _Whole) -> not_loaded().
+stream_pieces(_Options, _Compression, _Whole) -> not_loaded().
+stream_next(_Stream) -> not_loaded().
+stream_next_special(_Stream) -> not_loaded().
+stream_push(_Stream, _Piece) -> not_loaded().
+stream_finish(_Stream) -> not_loaded().
+stream_digest(_Stream) -> not_loaded().
+stream_close(_Stream) -> not_loaded().
+
+cache_new(_Options) -> not_loaded().
+is_cache(_Term) -> not_loaded().
+cache_get_small(_Cache, _Data, _Algorithm) -> not_loaded().
+cache_get(_Cache, _Data, _Algorithm) -> not_loaded().
+cache_put_small(_Cache, _Data, _Algorithm) -> not_loaded().
+cache_put(_Cache, _Data, _Algorithm) -> not_loaded().
+cache_stats(_Cache) -> not_loaded().
+cache_clear(_Cache) -> not_loaded().
+
+hash_small(_Data, _Algorithm) -> not_loaded().
+hash(_Data, _Algorithm) -> not_loaded().
+hash_file(_Path, _Algorithm) -> not_loaded().
+hash_special_open(_Path, _Algorithm) -> not_loaded().
+hash_special_next(_Stream) -> not_loaded().
+
+nar_data(_Data, _Wanted) -> not_loaded().
+nar_data_io(_Data, _Wanted) -> not_loaded().
+nar_file(_Path, _Wanted) -> not_loaded().
+nar_file_io(_Path, _Wanted) -> not_loaded().
+nar_open(_Wanted) -> not_loaded().
+nar_push(_Reader, _Piece) -> not_loaded().
+nar_push_io(_Reader, _Piece) -> not_loaded().
+nar_finish(_Reader) -> not_loaded().
+nar_open_special(_Path, _Wanted) -> not_loaded().
+nar_next_special(_Reader) -> not_loaded().
+nar_close(_Reader) -> not_loaded().
+nar_chunk_data(_Data, _Options) -> not_loaded().
+nar_chunk_file(_Path, _Options) -> not_loaded().
+nar_dump_file(_Path, _Into, _Threads) -> not_loaded().
+nar_dump_open(_Path) -> not_loaded().
+nar_dump_next(_Dump) -> not_loaded().
+nar_dump_close(_Dump) -> not_loaded().
+
+nix_base32_encode_small(_Bytes) -> not_loaded().
+nix_base32_encode(_Bytes) -> not_loaded().
+nix_base32_decode_small(_Text) -> not_loaded().
+nix_base32_decode(_Text) -> not_loaded().
+
+narinfo_parse_small(_Text) -> not_loaded().
+narinfo_parse(_Text) -> not_loaded().
+narinfo_to_text(_Narinfo) -> not_loaded().
+narinfo_fingerprint(_Narinfo) -> not_loaded().
+narinfo_sign(_Narinfo, _SecretKey) -> not_loaded().
+narinfo_verify(_Narinfo, _PublicKeys) -> not_loaded().
+narinfo_generate_key(_Name) -> not_loaded().
+narinfo_public_key(_SecretKey) -> not_loaded().
+
+%% Succeeds even if the library does not load. A failing `on_load' would leave its callers with an `undef' that says
+%% nothing of the cause, and keep a release in embedded mode from booting. Thus the explanation waits where every stub
+%% finds it.
+load() ->
+    Path = path(),
+    case erlang:load_nif(Path, 0) of
+        ok ->
+            _ = persistent_term:erase(?MODULE),
+            ok;
+        {error, {Reason, Text}} ->
+            persistent_term:put(?MODULE, explanation(Path, Reason, Text))
+    end.
+
+%% Without an extension, which `load_nif' adds.
+path() ->
+    Priv =
+        case code:priv_dir(chunker) of
+            {error, bad_name} ->
+                %% The `ebin' is on the code path under a folder not named `chunker'.
+                Beam = filename:absname(code:which(?MODULE)),
+                filename:join(filename:dirname(filename:dirname(Beam)), "priv");
+            Found ->
+                Found
+        end,
+    filename:join(Priv, "chunker_nif").
+
+explanation(Path, Reason, Text) ->
+    Extension =
+        case os:type() of
+            {win32, _} -> ".dll";
+            _ -> ".so"
+        end,
+    Library = Path ++ Extension,
+    unicode:characters_to_binary([
+        "The native library of Chunker could not be loaded.\n",
+        ["  library: ", Library, " (", found(Library), ")\n"],
+        ["  here:    ", erlang:system_info(system_architecture)],
+        [", Erlang/OTP ", erlang:system_info(otp_release)],
+        [", NIF version ", erlang:system_info(nif_version)],
+        [" (the library needs ", ?NIF_VERSION, " or a newer 2.x)\n"],
+        ["  reason:  ", atom_to_list(Reason), ": ", Text, $\n],
+        "The library is built by `mix compile` or `rebar3 compile`, on and for the machine that runs it; ",
+        "`mix deps.compile chunker --force` builds it anew where Chunker is a dependency."
+    ]).
+
+%% Of a library for processors of another kind, Linux's loader says that there is no such file.
+found(Library) ->
+    case erl_prim_loader:read_file_info(Library) of
+        {ok, Information} -> [integer_to_list(element(2, Information)), " bytes"];
+        error -> "missing"
+    end.
+
+%% A literal struct: Elixir prints the message with its line breaks, and Erlang sees a map with a `message'.
+not_loaded() ->
+    erlang:nif_error(#{
+        '__struct__' => 'Elixir.RuntimeError',
+        '__exception__' => true,
+        message => persistent_term:get(
+            ?MODULE,
+            <<"The native library of Chunker lacks this function: it was built from another version of Chunker.">>
+        )
+    }).

@@ -1,0 +1,144 @@
+defmodule Chunker.MemoryBoundsTest do
+  # What a call hands out is charged to its process, so that the VM collects it however large the process's heap is. On
+  # OTP 27 a binary over a resource is not: a process with a large heap then keeps all of what it was given.
+  use ExUnit.Case, async: true
+
+  @mib 1_048_576
+  @bytes 512 * @mib
+  @probe Path.expand("support/memory_probe.exs", __DIR__)
+
+  setup_all do
+    parent = if File.dir?("/dev/shm"), do: "/dev/shm", else: System.tmp_dir!()
+    folder = Path.join(parent, "chunker-bounds-#{System.pid()}")
+    on_exit(fn -> File.rm_rf!(folder) end)
+    %{folder: folder}
+  end
+
+  operations = ~w(stream stream_compress compress decompress compress_batch decompress_batch compress_stream
+                  decompress_stream chunk_data nar_stream nar_read_file read_chunk hash_batch)
+
+  for operation <- operations do
+    @tag skip: not File.exists?("/proc/self/clear_refs") && "the peak of resident memory is Linux's to tell"
+    test "#{operation}: the peak of memory does not depend on the heap of the process", %{folder: folder} do
+      folder = Path.join(folder, unquote(operation))
+      File.mkdir_p!(folder)
+      peaks = for heap <- ~w(small map list), do: peak(unquote(operation), heap, folder)
+      File.rm_rf!(folder)
+      {lowest, highest} = Enum.min_max(peaks)
+      assert highest - lowest <= 64, "MiB with a small heap, a map and a list: #{inspect(peaks)}"
+    end
+  end
+
+  defp peak(operation, heap, folder) do
+    ebin = Path.join(Mix.Project.app_path(), "ebin")
+    arguments = ["-pa", ebin, @probe, operation, heap, to_string(@bytes), folder]
+    {output, 0} = System.cmd("elixir", arguments, env: [{"ELIXIR_ERL_OPTIONS", ""}])
+    output |> String.trim() |> String.to_float()
+  end
+end
+
+defmodule Chunker.BinaryAccountingTest do
+  # Not async: what is measured is the memory of all binaries of this VM.
+  use ExUnit.Case, async: false
+
+  @mib 1_048_576
+  @slack 4 * @mib
+
+  # The bytes of all binaries, once what is garbage has been given back.
+  defp binaries do
+    for pid <- Process.list(), do: :erlang.garbage_collect(pid)
+    :erlang.memory(:binary)
+  end
+
+  defp wait_until(condition, attempts \\ 500) do
+    cond do
+      condition.() ->
+        :ok
+
+      attempts == 0 ->
+        flunk("the memory of binaries is #{:erlang.memory(:binary)} bytes")
+
+      true ->
+        Process.sleep(10)
+        wait_until(condition, attempts - 1)
+    end
+  end
+
+  test "what is handed out counts as memory of binaries, and goes with the process that holds it" do
+    data = :crypto.strong_rand_bytes(32 * @mib)
+    path = Path.join(System.tmp_dir!(), "chunker-accounting-#{System.pid()}")
+    File.write!(path, data)
+    on_exit(fn -> File.rm(path) end)
+    zstd = Chunker.compress!(data)
+    items = for part <- 0..7, do: binary_part(data, part * 4 * @mib, 4 * @mib)
+
+    calls = [
+      stream: fn -> path |> Chunker.stream() |> Enum.map(& &1.data) end,
+      stream_of_pieces: fn -> [data] |> Chunker.stream() |> Enum.map(& &1.data) end,
+      compress: fn -> [Chunker.compress!(data)] end,
+      decompress: fn -> [Chunker.decompress!(zstd)] end,
+      compress_batch: fn -> Chunker.compress_batch!(items) end,
+      compress_stream: fn -> Enum.to_list(Chunker.compress_stream(items)) end,
+      decompress_stream: fn -> Enum.to_list(Chunker.decompress_stream([zstd])) end,
+      nar_stream: fn -> Enum.to_list(Chunker.Nar.stream(path)) end
+    ]
+
+    for {name, call} <- calls do
+      before = binaries()
+      owner = self()
+
+      holder =
+        spawn(fn ->
+          held = call.()
+          send(owner, :holds)
+          receive do: (:end -> length(held))
+        end)
+
+      assert_receive :holds, 60_000
+      during = binaries() - before
+      assert abs(during - 32 * @mib) < @slack, "#{name}: #{during} bytes"
+      Process.exit(holder, :kill)
+      # At once, but for the time in which other threads of the VM get to free it.
+      wait_until(fn -> :erlang.memory(:binary) - before < @slack end)
+    end
+  end
+
+  test "a thousand processes that hold a chunk each hold no more than their chunks" do
+    data = :crypto.strong_rand_bytes(64 * @mib)
+    options = [min_size: 16_384, avg_size: 65_536, max_size: 262_144]
+    owner = self()
+    before = binaries()
+
+    {holders, bytes} =
+      [data]
+      |> Chunker.stream(options)
+      |> Enum.map_reduce(0, fn chunk, bytes ->
+        holder =
+          spawn_link(fn ->
+            receive do
+              {:hold, chunk} ->
+                send(owner, {:holds, byte_size(chunk.data)})
+                # Used afterwards, so that the process needs it until then.
+                receive do: (:let_go -> send(owner, {:held, :erlang.crc32(chunk.data)}))
+            end
+          end)
+
+        send(holder, {:hold, chunk})
+        assert_receive {:holds, size}, 60_000
+        {holder, bytes + size}
+      end)
+
+    assert length(holders) > 700
+    assert bytes == byte_size(data)
+    grown = binaries() - before
+    assert abs(grown - bytes) < @slack, "#{grown} bytes for #{bytes}"
+
+    # Half of them let go, and so does half of the memory.
+    leaving = Enum.take(holders, div(length(holders), 2))
+    Enum.each(leaving, &send(&1, :let_go))
+    wait_until(fn -> abs(binaries() - before - div(bytes, 2)) < @slack end)
+    Enum.each(holders -- leaving, &send(&1, :let_go))
+    wait_until(fn -> binaries() - before < @slack end)
+    assert byte_size(data) == 64 * @mib
+  end
+end
