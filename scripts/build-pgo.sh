@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# scripts/build-pgo.sh [--bolt] [--rounds N]: builds the native library with a profile of what it does at work, checks that the
-# profile was used, and compares the result with the plain build, in the same run. Leaves target/pgo/chunker_nif.so, which
-# CHUNKER_NIF_PATH takes.
+# scripts/build-pgo.sh [--bolt] [--native] [--rounds N]: builds the native library with profile-guided optimization, checks that
+# the profile was used, and compares the result with the plain build in the same run. Leaves target/pgo/chunker_nif.so for
+# CHUNKER_NIF_PATH.
 #
-#   --bolt      lays the library out anew with BOLT too, by a second profile: target/pgo/chunker_nif-bolt.so
-#   --native    also compares with a plain build for this machine's processor alone (-C target-cpu=native)
-#   --rounds N  of the comparison; 5 by default, 0 for none
+#   --bolt      also reorders the machine code with BOLT, by a second profile: target/pgo/chunker_nif-bolt.so
+#   --native    also compares with a plain build for this processor (-C target-cpu=native)
+#   --rounds N  rounds of the comparison. Default: 5; 0 for none
 #
-# Needs llvm-profdata of rustc's own version of LLVM or a newer one, which `scripts/setup --pgo` installs.
+# Needs llvm-profdata of rustc's LLVM version or newer, which `scripts/setup --pgo` installs.
 set -euo pipefail
 unset CDPATH
 
