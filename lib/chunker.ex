@@ -236,7 +236,7 @@ defmodule Chunker do
     path = path!(path)
 
     with {:ok, options} <- options(options),
-         {:ok, chunks} <- result(:chunker_engine.chunk_file(path, options)) do
+         {:ok, chunks} <- result(:chunker_dispatch.chunk_file(path, options)) do
       {:ok, to_chunks(chunks)}
     end
   end
@@ -284,7 +284,7 @@ defmodule Chunker do
     references = references!(chunk.references)
 
     with {:ok, algorithm} <- checked(:chunker_options.hash(options)) do
-      result(:chunker_engine.read_chunk(path, {offset, length, hash}, references, algorithm))
+      result(:chunker_dispatch.read_chunk(path, {offset, length, hash}, references, algorithm))
     end
   end
 
@@ -320,7 +320,7 @@ defmodule Chunker do
     paths = Enum.map(paths, &path!/1)
 
     with {:ok, {chunking, batch}} <- checked(:chunker_options.files(options)),
-         {:ok, results} <- result(:chunker_engine.chunk_files(paths, chunking, batch)) do
+         {:ok, results} <- result(:chunker_dispatch.chunk_files(paths, chunking, batch)) do
       for answer <- results do
         with {:ok, chunks} <- result(answer), do: {:ok, to_chunks(chunks)}
       end
@@ -360,7 +360,7 @@ defmodule Chunker do
     data = binary!(data)
 
     with {:ok, options} <- options(options),
-         {:ok, chunks, data} <- :chunker_engine.chunk_data(data, options) do
+         {:ok, chunks, data} <- :chunker_dispatch.chunk_data(data, options) do
       {:ok,
        for chunk <- to_chunks(chunks) do
          %{chunk | data: binary_part(data, chunk.offset, chunk.length)}
@@ -431,14 +431,14 @@ defmodule Chunker do
     options = checked(:chunker_options.stream(options))
 
     Stream.resource(
-      fn -> bang!(with {:ok, options} <- options, do: result(:chunker_engine.open_file(path, options))) end,
+      fn -> bang!(with {:ok, options} <- options, do: result(:chunker_dispatch.open_file(path, options))) end,
       fn stream ->
-        case bang!(result(:chunker_engine.next(stream))) do
+        case bang!(result(:chunker_dispatch.next(stream))) do
           [] -> {:halt, stream}
           chunks -> {chunks, stream}
         end
       end,
-      &:chunker_engine.close/1
+      &:chunker_dispatch.close/1
     )
     |> Stream.map(&to_chunk/1)
   end
@@ -450,10 +450,10 @@ defmodule Chunker do
     enumerable
     |> pieces(gather)
     |> Stream.transform(
-      fn -> bang!(with {:ok, options} <- checked, do: result(:chunker_engine.open_pieces(options))) end,
-      fn piece, stream -> {bang!(result(:chunker_engine.push(stream, piece))), stream} end,
-      fn stream -> {bang!(result(:chunker_engine.finish(stream))), stream} end,
-      &:chunker_engine.close/1
+      fn -> bang!(with {:ok, options} <- checked, do: result(:chunker_dispatch.open_pieces(options))) end,
+      fn piece, stream -> {bang!(result(:chunker_dispatch.push(stream, piece))), stream} end,
+      fn stream -> {bang!(result(:chunker_dispatch.finish(stream))), stream} end,
+      &:chunker_dispatch.close/1
     )
     |> Stream.map(&to_chunk/1)
   end
@@ -476,7 +476,7 @@ defmodule Chunker do
   def hash(data, algorithm) do
     algorithm!(algorithm)
 
-    case :chunker_engine.hash(binary!(data), algorithm) do
+    case :chunker_dispatch.hash(binary!(data), algorithm) do
       digest when is_binary(digest) -> digest
       failure -> bang!(result(failure))
     end
@@ -495,7 +495,7 @@ defmodule Chunker do
   @spec hash_file(Path.t(), algorithm()) :: {:ok, digest()} | {:error, Error.t()}
   def hash_file(path, algorithm) do
     algorithm!(algorithm)
-    result(:chunker_engine.hash_file(path!(path), algorithm))
+    result(:chunker_dispatch.hash_file(path!(path), algorithm))
   end
 
   @doc """
@@ -524,7 +524,7 @@ defmodule Chunker do
     items = Enum.map(items, &binary!/1)
 
     with {:ok, {algorithm, batch}} <- checked(:chunker_options.hash_batch(options)),
-         {:ok, digests} <- result(:chunker_engine.hash_batch(items, algorithm, batch)) do
+         {:ok, digests} <- result(:chunker_dispatch.hash_batch(items, algorithm, batch)) do
       digests
     end
   end
@@ -583,7 +583,7 @@ defmodule Chunker do
     data = binary!(data)
 
     with {:ok, {compression, fallback}} <- checked(:chunker_options.compression(options)) do
-      result(:chunker_engine.compress(data, compression, fallback))
+      result(:chunker_dispatch.compress(data, compression, fallback))
     end
   end
 
@@ -629,7 +629,7 @@ defmodule Chunker do
     data = binary!(data)
 
     with {:ok, decompression} <- checked(:chunker_options.decompression(options)) do
-      result(:chunker_engine.decompress(data, decompression))
+      result(:chunker_dispatch.decompress(data, decompression))
     end
   end
 
@@ -658,7 +658,7 @@ defmodule Chunker do
     items = Enum.map(items, &binary!/1)
 
     with {:ok, {compression, batch}} <- checked(:chunker_options.compression_batch(options)),
-         {:ok, results} <- result(:chunker_engine.compress_batch(items, compression, batch)) do
+         {:ok, results} <- result(:chunker_dispatch.compress_batch(items, compression, batch)) do
       Enum.map(results, &result/1)
     end
   end
@@ -691,7 +691,7 @@ defmodule Chunker do
     items = Enum.map(items, &binary!/1)
 
     with {:ok, {decompression, batch}} <- checked(:chunker_options.decompression_batch(options)),
-         {:ok, results} <- result(:chunker_engine.decompress_batch(items, decompression, batch)) do
+         {:ok, results} <- result(:chunker_dispatch.decompress_batch(items, decompression, batch)) do
       Enum.map(results, &result/1)
     end
   end
@@ -733,12 +733,12 @@ defmodule Chunker do
     |> Stream.transform(
       fn ->
         bang!(
-          with {:ok, compression} <- compression, do: result(:chunker_engine.open_compressor(compression))
+          with {:ok, compression} <- compression, do: result(:chunker_dispatch.open_compressor(compression))
         )
       end,
-      fn piece, coder -> {filled(bang!(result(:chunker_engine.compress_update(coder, piece)))), coder} end,
-      fn coder -> {filled([bang!(result(:chunker_engine.compress_finish(coder)))]), coder} end,
-      &:chunker_engine.close_compressor/1
+      fn piece, coder -> {filled(bang!(result(:chunker_dispatch.compress_update(coder, piece)))), coder} end,
+      fn coder -> {filled([bang!(result(:chunker_dispatch.compress_finish(coder)))]), coder} end,
+      &:chunker_dispatch.close_compressor/1
     )
   end
 
@@ -766,12 +766,12 @@ defmodule Chunker do
       fn ->
         bang!(
           with {:ok, decompression} <- decompression,
-               do: result(:chunker_engine.open_decompressor(decompression))
+               do: result(:chunker_dispatch.open_decompressor(decompression))
         )
       end,
       fn piece, coder -> {outputs(coder, piece), coder} end,
-      fn coder -> {filled([bang!(result(:chunker_engine.decompress_finish(coder)))]), coder} end,
-      &:chunker_engine.close_decompressor/1
+      fn coder -> {filled([bang!(result(:chunker_dispatch.decompress_finish(coder)))]), coder} end,
+      &:chunker_dispatch.close_decompressor/1
     )
   end
 
@@ -783,7 +783,7 @@ defmodule Chunker do
         nil
 
       {:more, input} ->
-        case :chunker_engine.decompress_update(coder, input) do
+        case :chunker_dispatch.decompress_update(coder, input) do
           {:ok, output, next} -> {output, next}
           failure -> bang!(result(failure))
         end
@@ -806,7 +806,7 @@ defmodule Chunker do
 
   """
   @spec detect_format(iodata()) :: {:ok, codec()} | {:error, Error.t()}
-  def detect_format(data), do: result(:chunker_engine.detect_format(binary!(data)))
+  def detect_format(data), do: result(:chunker_dispatch.detect_format(binary!(data)))
 
   @doc """
   The same as `detect_format/1`, but returns the codec and raises `Chunker.Error`.
@@ -845,7 +845,7 @@ defmodule Chunker do
     samples = Enum.map(samples, &binary!/1)
 
     with {:ok, max_size} <- checked(:chunker_options.dictionary(options)) do
-      result(:chunker_engine.train_dictionary(samples, max_size))
+      result(:chunker_dispatch.train_dictionary(samples, max_size))
     end
   end
 
@@ -906,7 +906,7 @@ defmodule Chunker do
       "0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73"
   """
   @spec to_nix_base32(binary()) :: String.t()
-  def to_nix_base32(bytes) when is_binary(bytes), do: :chunker_engine.to_nix_base32(bytes)
+  def to_nix_base32(bytes) when is_binary(bytes), do: :chunker_dispatch.to_nix_base32(bytes)
 
   @doc """
   The bytes that a text in Nix's base-32 notation stands for.
@@ -918,7 +918,7 @@ defmodule Chunker do
       {:invalid_base32, %{position: 4}}
   """
   @spec from_nix_base32(String.t()) :: {:ok, binary()} | {:error, Error.t()}
-  def from_nix_base32(text) when is_binary(text), do: result(:chunker_engine.from_nix_base32(text))
+  def from_nix_base32(text) when is_binary(text), do: result(:chunker_dispatch.from_nix_base32(text))
 
   @doc """
   The same as `from_nix_base32/1`, but returns the bytes and raises `Chunker.Error`.

@@ -67,7 +67,7 @@
 -export_type([algorithm/0, chunk/0, part/0, codec/0, compressor/0, decompressor/0]).
 -export_type([digest/0, error/0, iterator/0, options/0, source/0]).
 
--include("chunker_mistakes.hrl").
+-include("chunker_badarg.hrl").
 
 %% Pieces are gathered up to this size, since a call of the engine costs some microseconds.
 -define(GATHER, 65_536).
@@ -89,8 +89,8 @@
 -type part() :: #{
     path := binary(), offset := non_neg_integer(), length := non_neg_integer(), position := non_neg_integer()
 }.
--opaque compressor() :: chunker_engine:compressor().
--opaque decompressor() :: chunker_engine:decompressor().
+-opaque compressor() :: chunker_dispatch:compressor().
+-opaque decompressor() :: chunker_dispatch:decompressor().
 -type options() :: chunker_options:options().
 -type error() :: {Reason :: atom(), Details :: map()}.
 
@@ -100,9 +100,9 @@
 -type pieces() :: fun(() -> {iodata(), pieces()} | done).
 
 -opaque iterator() ::
-    {[chunker_engine:noted(chunker_engine:loaded())], file, chunker_engine:stream()}
-    | {[chunker_engine:noted(chunker_engine:loaded())], {Gather :: pos_integer(), [iodata()] | pieces()}, chunker_engine:stream()}
-    | {[chunker_engine:noted(chunker_engine:loaded())], done}.
+    {[chunker_dispatch:noted(chunker_dispatch:loaded())], file, chunker_dispatch:stream()}
+    | {[chunker_dispatch:noted(chunker_dispatch:loaded())], {Gather :: pos_integer(), [iodata()] | pieces()}, chunker_dispatch:stream()}
+    | {[chunker_dispatch:noted(chunker_dispatch:loaded())], done}.
 
 %% @equiv chunk_file(Path, [])
 -spec chunk_file(file:name_all()) -> {ok, [chunk()]} | {error, error()}.
@@ -119,7 +119,7 @@ chunk_file(Path) -> chunk_file(Path, []).
 chunk_file(Path, Options) ->
     Name = valid(chunker_input:path(Path), [Path, Options], 1),
     case checked(chunker_options:chunking(Options), [Path, Options], 2) of
-        {ok, Checked} -> chunks(chunker_engine:chunk_file(Name, Checked));
+        {ok, Checked} -> chunks(chunker_dispatch:chunk_file(Name, Checked));
         Error -> Error
     end.
 
@@ -141,7 +141,7 @@ read_chunk(Path, Chunk, Options) ->
             is_integer(Offset), Offset >= 0, is_integer(Length), Length > 0
         ->
             References = valid(chunker_input:references(maps:get(references, Chunk, nil)), Arguments, 2),
-            chunker_engine:read_chunk(Name, {Offset, Length, Hash}, References, Algorithm);
+            chunker_dispatch:read_chunk(Name, {Offset, Length, Hash}, References, Algorithm);
         {{ok, _}, _} ->
             ?BADARG(Arguments, 2, <<"must be a chunk">>);
         {Error, _} ->
@@ -159,7 +159,7 @@ chunk_data(Data, Options) ->
     Binary = valid(chunker_input:binary(Data), [Data, Options], 1),
     case checked(chunker_options:chunking(Options), [Data, Options], 2) of
         {ok, Checked} ->
-            case chunker_engine:chunk_data(Binary, Checked) of
+            case chunker_dispatch:chunk_data(Binary, Checked) of
                 {ok, Chunks, Bytes} -> {ok, [with_data(Chunk, Bytes) || Chunk <- to_chunks(Chunks)]};
                 Error -> Error
             end;
@@ -204,7 +204,7 @@ stream(Source, Options) ->
 open({file, Path}, Options) ->
     case chunker_input:path(Path) of
         {ok, Name} ->
-            case chunker_engine:open_file(Name, Options) of
+            case chunker_dispatch:open_file(Name, Options) of
                 {ok, Stream} -> {ok, {[], file, Stream}};
                 Error -> Error
             end;
@@ -212,7 +212,7 @@ open({file, Path}, Options) ->
             Wrong
     end;
 open(Pieces, Options) when is_list(Pieces); is_function(Pieces, 0) ->
-    case chunker_engine:open_pieces(Options) of
+    case chunker_dispatch:open_pieces(Options) of
         {ok, Stream} ->
             %% Chunks smaller than usual are for somebody who does not want to wait for much input.
             {{{_, _, AvgSize, _, _, _}, _, _, _}, _} = Options,
@@ -237,7 +237,7 @@ next(Iterator) ->
         {[], done} ->
             done;
         {[], file, Stream} ->
-            case chunker_engine:next(Stream) of
+            case chunker_dispatch:next(Stream) of
                 {ok, []} -> done;
                 {ok, Chunks} -> next({Chunks, file, Stream});
                 Error -> Error
@@ -248,12 +248,12 @@ next(Iterator) ->
                 {badarg, Message} ->
                     ?BADARG([Iterator], 1, Message);
                 done ->
-                    case chunker_engine:finish(Stream) of
+                    case chunker_dispatch:finish(Stream) of
                         {ok, Chunks} -> next({Chunks, done});
                         Error -> Error
                     end;
                 {Piece, Rest} ->
-                    case chunker_engine:push(Stream, Piece) of
+                    case chunker_dispatch:push(Stream, Piece) of
                         {ok, Chunks} -> next({Chunks, {Gather, Rest}, Stream});
                         Error -> Error
                     end
@@ -265,7 +265,7 @@ next(Iterator) ->
 %% @doc Frees what a stream holds, before its end.
 -spec close(iterator()) -> ok.
 close({_, done}) -> ok;
-close({_, _, Stream}) -> chunker_engine:close(Stream);
+close({_, _, Stream}) -> chunker_dispatch:close(Stream);
 close(Other) -> ?BADARG([Other], 1, <<"must be an iterator">>).
 
 %% @doc The digest of a binary or an iolist: 32 bytes. Raises `{codec_disabled, Details}' if the algorithm was left out
@@ -273,7 +273,7 @@ close(Other) -> ?BADARG([Other], 1, <<"must be an iterator">>).
 -spec hash(iodata(), algorithm()) -> digest().
 hash(Data, Algorithm) ->
     ok = checked(chunker_options:algorithm(Algorithm), [Data, Algorithm], 2),
-    case chunker_engine:hash(valid(chunker_input:binary(Data), [Data, Algorithm], 1), Algorithm) of
+    case chunker_dispatch:hash(valid(chunker_input:binary(Data), [Data, Algorithm], 1), Algorithm) of
         Digest when is_binary(Digest) -> Digest;
         {error, Reason} -> error(Reason)
     end.
@@ -282,7 +282,7 @@ hash(Data, Algorithm) ->
 -spec hash_file(file:name_all(), algorithm()) -> {ok, digest()} | {error, error()}.
 hash_file(Path, Algorithm) ->
     ok = checked(chunker_options:algorithm(Algorithm), [Path, Algorithm], 2),
-    chunker_engine:hash_file(valid(chunker_input:path(Path), [Path, Algorithm], 1), Algorithm).
+    chunker_dispatch:hash_file(valid(chunker_input:path(Path), [Path, Algorithm], 1), Algorithm).
 
 %% @equiv chunk_files(Paths, [])
 -spec chunk_files([file:name_all()]) -> [{ok, [chunk()]} | {error, error()}] | {error, error()}.
@@ -296,7 +296,7 @@ chunk_files(Paths, Options) ->
     Names = valid(chunker_input:list(fun chunker_input:path/1, Paths), Arguments, 1),
     case checked(chunker_options:files(Options), Arguments, 2) of
         {ok, {Chunking, Batch}} ->
-            case chunker_engine:chunk_files(Names, Chunking, Batch) of
+            case chunker_dispatch:chunk_files(Names, Chunking, Batch) of
                 {ok, Results} -> [chunks(Result) || Result <- Results];
                 Error -> Error
             end;
@@ -314,7 +314,7 @@ hash_batch(Items, Options) ->
     Arguments = [Items, Options],
     Binaries = valid(chunker_input:list(fun chunker_input:binary/1, Items), Arguments, 1),
     case checked(chunker_options:hash_batch(Options), Arguments, 2) of
-        {ok, {Algorithm, Batch}} -> unwrap(chunker_engine:hash_batch(Binaries, Algorithm, Batch));
+        {ok, {Algorithm, Batch}} -> unwrap(chunker_dispatch:hash_batch(Binaries, Algorithm, Batch));
         Error -> Error
     end.
 
@@ -336,7 +336,7 @@ compress(Data) -> compress(Data, []).
 compress(Data, Options) ->
     Binary = valid(chunker_input:binary(Data), [Data, Options], 1),
     case checked(chunker_options:compression(Options), [Data, Options], 2) of
-        {ok, {Compression, Fallback}} -> chunker_engine:compress(Binary, Compression, Fallback);
+        {ok, {Compression, Fallback}} -> chunker_dispatch:compress(Binary, Compression, Fallback);
         Error -> Error
     end.
 
@@ -356,13 +356,13 @@ decompress(Data) -> decompress(Data, []).
 decompress(Data, Options) ->
     Binary = valid(chunker_input:binary(Data), [Data, Options], 1),
     case checked(chunker_options:decompression(Options), [Data, Options], 2) of
-        {ok, Decompression} -> chunker_engine:decompress(Binary, Decompression);
+        {ok, Decompression} -> chunker_dispatch:decompress(Binary, Decompression);
         Error -> Error
     end.
 
 %% @doc The codec whose format the data begins with. `unknown_format' comes with the first bytes there are.
 -spec detect_format(iodata()) -> {ok, codec()} | {error, error()}.
-detect_format(Data) -> chunker_engine:detect_format(valid(chunker_input:binary(Data), [Data], 1)).
+detect_format(Data) -> chunker_dispatch:detect_format(valid(chunker_input:binary(Data), [Data], 1)).
 
 %% @equiv compress_batch(Items, [])
 -spec compress_batch([iodata()]) -> [{ok, binary()} | {error, error()}] | {error, error()}.
@@ -375,7 +375,7 @@ compress_batch(Items, Options) ->
     Arguments = [Items, Options],
     Binaries = valid(chunker_input:list(fun chunker_input:binary/1, Items), Arguments, 1),
     case checked(chunker_options:compression_batch(Options), Arguments, 2) of
-        {ok, {Compression, Batch}} -> unwrap(chunker_engine:compress_batch(Binaries, Compression, Batch));
+        {ok, {Compression, Batch}} -> unwrap(chunker_dispatch:compress_batch(Binaries, Compression, Batch));
         Error -> Error
     end.
 
@@ -390,7 +390,7 @@ decompress_batch(Items, Options) ->
     Arguments = [Items, Options],
     Binaries = valid(chunker_input:list(fun chunker_input:binary/1, Items), Arguments, 1),
     case checked(chunker_options:decompression_batch(Options), Arguments, 2) of
-        {ok, {Decompression, Batch}} -> unwrap(chunker_engine:decompress_batch(Binaries, Decompression, Batch));
+        {ok, {Decompression, Batch}} -> unwrap(chunker_dispatch:decompress_batch(Binaries, Decompression, Batch));
         Error -> Error
     end.
 
@@ -405,7 +405,7 @@ train_dictionary(Samples, Options) ->
     Arguments = [Samples, Options],
     Binaries = valid(chunker_input:list(fun chunker_input:binary/1, Samples), Arguments, 1),
     case checked(chunker_options:dictionary(Options), Arguments, 2) of
-        {ok, MaxSize} -> chunker_engine:train_dictionary(Binaries, MaxSize);
+        {ok, MaxSize} -> chunker_dispatch:train_dictionary(Binaries, MaxSize);
         Error -> Error
     end.
 
@@ -425,7 +425,7 @@ compressor() -> compressor([]).
 -spec compressor(options()) -> {ok, compressor()} | {error, error()}.
 compressor(Options) ->
     case checked(chunker_options:compressor(Options), [Options], 1) of
-        {ok, Compression} -> chunker_engine:open_compressor(Compression);
+        {ok, Compression} -> chunker_dispatch:open_compressor(Compression);
         Error -> Error
     end.
 
@@ -434,17 +434,17 @@ compressor(Options) ->
 compressor_update(Compressor, Data) ->
     Arguments = [Compressor, Data],
     Binary = valid(chunker_input:binary(Data), Arguments, 2),
-    handle(fun() -> chunker_engine:compress_update(Compressor, Binary) end, Arguments, <<"must be a compressor">>).
+    handle(fun() -> chunker_dispatch:compress_update(Compressor, Binary) end, Arguments, <<"must be a compressor">>).
 
 %% @doc Ends the content and gives what is left. The compressor is then closed.
 -spec compressor_finish(compressor()) -> {ok, iodata()} | {error, error()}.
 compressor_finish(Compressor) ->
-    handle(fun() -> chunker_engine:compress_finish(Compressor) end, [Compressor], <<"must be a compressor">>).
+    handle(fun() -> chunker_dispatch:compress_finish(Compressor) end, [Compressor], <<"must be a compressor">>).
 
 %% @doc Frees what a compressor holds, before its end.
 -spec compressor_close(compressor()) -> ok.
 compressor_close(Compressor) ->
-    handle(fun() -> chunker_engine:close_compressor(Compressor) end, [Compressor], <<"must be a compressor">>).
+    handle(fun() -> chunker_dispatch:close_compressor(Compressor) end, [Compressor], <<"must be a compressor">>).
 
 %% @equiv decompressor([])
 -spec decompressor() -> {ok, decompressor()} | {error, error()}.
@@ -454,7 +454,7 @@ decompressor() -> decompressor([]).
 -spec decompressor(options()) -> {ok, decompressor()} | {error, error()}.
 decompressor(Options) ->
     case checked(chunker_options:decompression(Options), [Options], 1) of
-        {ok, Decompression} -> chunker_engine:open_decompressor(Decompression);
+        {ok, Decompression} -> chunker_dispatch:open_decompressor(Decompression);
         Error -> Error
     end.
 
@@ -466,7 +466,7 @@ decompressor_update(Decompressor, Data) ->
     handle(fun() -> decompress_all(Decompressor, Binary, []) end, Arguments, <<"must be a decompressor">>).
 
 decompress_all(Decompressor, Input, Outputs) ->
-    case chunker_engine:decompress_update(Decompressor, Input) of
+    case chunker_dispatch:decompress_update(Decompressor, Input) of
         {ok, Output, {more, Rest}} -> decompress_all(Decompressor, Rest, [Output | Outputs]);
         {ok, Output, done} -> {ok, lists:reverse([Output | Outputs])};
         Error -> Error
@@ -475,12 +475,12 @@ decompress_all(Decompressor, Input, Outputs) ->
 %% @doc Ends the input, which must have been whole. The decompressor is then closed.
 -spec decompressor_finish(decompressor()) -> {ok, iodata()} | {error, error()}.
 decompressor_finish(Decompressor) ->
-    handle(fun() -> chunker_engine:decompress_finish(Decompressor) end, [Decompressor], <<"must be a decompressor">>).
+    handle(fun() -> chunker_dispatch:decompress_finish(Decompressor) end, [Decompressor], <<"must be a decompressor">>).
 
 %% @doc Frees what a decompressor holds, before its end.
 -spec decompressor_close(decompressor()) -> ok.
 decompressor_close(Decompressor) ->
-    handle(fun() -> chunker_engine:close_decompressor(Decompressor) end, [Decompressor], <<"must be a decompressor">>).
+    handle(fun() -> chunker_dispatch:close_decompressor(Decompressor) end, [Decompressor], <<"must be a decompressor">>).
 
 %% @doc What this build of Chunker is, and what it uses of this machine. Raises `{invalid_options, Details}' if the
 %% environment variable `CHUNKER_KERNEL' asks for a scan kernel that this CPU cannot run.
@@ -520,12 +520,12 @@ digit(D) -> $a + D - 10.
 
 %% @doc A digest, or any other binary, in the base-32 notation of Nix.
 -spec to_nix_base32(binary()) -> binary().
-to_nix_base32(Bytes) when is_binary(Bytes) -> chunker_engine:to_nix_base32(Bytes).
+to_nix_base32(Bytes) when is_binary(Bytes) -> chunker_dispatch:to_nix_base32(Bytes).
 
 %% @doc The bytes that a text in Nix's base-32 notation stands for. `invalid_base32' comes with the `position' of the
 %% first character that cannot stand there.
 -spec from_nix_base32(binary()) -> {ok, binary()} | {error, error()}.
-from_nix_base32(Text) when is_binary(Text) -> chunker_engine:from_nix_base32(Text).
+from_nix_base32(Text) when is_binary(Text) -> chunker_dispatch:from_nix_base32(Text).
 
 chunks({ok, Chunks}) -> {ok, to_chunks(Chunks)};
 chunks(Error) -> Error.

@@ -50,7 +50,7 @@ list(_, _, _) ->
     {badarg, <<"must be a list">>}.
 
 %% What was taken out of a chunk, if anything was looked for.
--spec references(term()) -> {ok, chunker_engine:references()} | {badarg, binary()}.
+-spec references(term()) -> {ok, chunker_dispatch:references()} | {badarg, binary()}.
 references(nil) -> {ok, []};
 references(References) ->
     Is = fun

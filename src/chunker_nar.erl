@@ -18,7 +18,7 @@
 -export([dump/2, stream/1, next/1, close/1]).
 -export_type([source/0, entry/0, references/0, iterator/0]).
 
--include("chunker_mistakes.hrl").
+-include("chunker_badarg.hrl").
 
 %% Pieces are gathered up to this size, since a call of the engine costs some microseconds.
 -define(GATHER, 65_536).
@@ -39,7 +39,7 @@
 }.
 %% What was taken out of a chunk: where it was in the chunk, in bytes from its start, and the characters, at most 32.
 -type references() :: [{Position :: non_neg_integer(), Characters :: binary()}].
--opaque iterator() :: chunker_engine:nar_dump().
+-opaque iterator() :: chunker_dispatch:nar_dump().
 
 %% @doc Whether a binary begins as every NAR does, by its first 56 bytes.
 -spec 'nar?'(binary()) -> boolean().
@@ -105,22 +105,22 @@ chunk(Source, Options) ->
 
 chunks(Source, Chunking) ->
     from(Source, #{
-        file => fun(Path) -> chunker_engine:nar_chunk_file(Path, Chunking) end,
-        data => fun(Data) -> chunker_engine:nar_chunk_data(Data, Chunking) end,
-        open => fun() -> chunker_engine:nar_chunk_open(Chunking) end,
+        file => fun(Path) -> chunker_dispatch:nar_chunk_file(Path, Chunking) end,
+        data => fun(Data) -> chunker_dispatch:nar_chunk_data(Data, Chunking) end,
+        open => fun() -> chunker_dispatch:nar_chunk_open(Chunking) end,
         push => fun(Stream, Piece, Chunks) ->
-            case chunker_engine:nar_chunk_push(Stream, Piece) of
+            case chunker_dispatch:nar_chunk_push(Stream, Piece) of
                 {ok, More} -> {more, lists:reverse(More, Chunks)};
                 Error -> Error
             end
         end,
         finish => fun(Stream, Chunks) ->
-            case chunker_engine:nar_chunk_finish(Stream) of
+            case chunker_dispatch:nar_chunk_finish(Stream) of
                 {ok, Last, Hash} -> {ok, lists:reverse(Chunks, Last), Hash};
                 Error -> Error
             end
         end,
-        close => fun chunker_engine:close/1
+        close => fun chunker_dispatch:close/1
     }).
 
 %% @doc Puts back into the bytes of a chunk what was taken out of it when it was chunked with `references'.
@@ -130,7 +130,7 @@ chunks(Source, Chunking) ->
 restore_references(Data, References) ->
     Arguments = [Data, References],
     Binary = valid(chunker_input:binary(Data), Arguments, 1),
-    chunker_engine:restore_references(Binary, valid(chunker_input:references(References), Arguments, 2)).
+    chunker_dispatch:restore_references(Binary, valid(chunker_input:references(References), Arguments, 2)).
 
 %% @doc Unpacks an archive to a place that must not exist. All of it is there at the end, or nothing.
 -spec restore(source(), file:name_all()) -> ok | {error, chunker:error()}.
@@ -151,18 +151,18 @@ dump(Path, {file, Into} = File) ->
     From = valid(chunker_input:path(Path), Arguments, 1),
     To = valid(chunker_input:path(Into), Arguments, 2),
     {ok, Threads} = checked(chunker_options:threads(), Arguments, 1),
-    chunker_engine:nar_dump_file(From, To, Threads);
+    chunker_dispatch:nar_dump_file(From, To, Threads);
 dump(Path, Into) ->
     ?BADARG([Path, Into], 2, <<"must be {file, Path}">>).
 
 %% @doc The archive of what is at `Path', as binaries that come one after the other by {@link next/1}.
 -spec stream(file:name_all()) -> {ok, iterator()} | {error, chunker:error()}.
-stream(Path) -> chunker_engine:nar_dump_open(valid(chunker_input:path(Path), [Path], 1)).
+stream(Path) -> chunker_dispatch:nar_dump_open(valid(chunker_input:path(Path), [Path], 1)).
 
 %% @doc The next bytes of an archive, and the iterator after them; `done' after the last.
 -spec next(iterator()) -> {ok, binary(), iterator()} | done | {error, chunker:error()}.
 next(Iterator) ->
-    case handle(fun() -> chunker_engine:nar_dump_next(Iterator) end, [Iterator], <<"must be an iterator">>) of
+    case handle(fun() -> chunker_dispatch:nar_dump_next(Iterator) end, [Iterator], <<"must be an iterator">>) of
         {ok, <<>>} -> done;
         {ok, Binary} -> {ok, Binary, Iterator};
         Error -> Error
@@ -171,22 +171,22 @@ next(Iterator) ->
 %% @doc Closes the files that are open, before the end.
 -spec close(iterator()) -> ok.
 close(Iterator) ->
-    handle(fun() -> chunker_engine:nar_dump_close(Iterator) end, [Iterator], <<"must be an iterator">>).
+    handle(fun() -> chunker_dispatch:nar_dump_close(Iterator) end, [Iterator], <<"must be an iterator">>).
 
 read(Source, Wanted) ->
     from(Source, #{
-        file => fun(Path) -> chunker_engine:nar_file(Path, Wanted) end,
-        data => fun(Data) -> chunker_engine:nar_data(Data, Wanted) end,
-        open => fun() -> chunker_engine:nar_open(Wanted) end,
+        file => fun(Path) -> chunker_dispatch:nar_file(Path, Wanted) end,
+        data => fun(Data) -> chunker_dispatch:nar_data(Data, Wanted) end,
+        open => fun() -> chunker_dispatch:nar_open(Wanted) end,
         push => fun(Reader, Piece, _) ->
-            case chunker_engine:nar_push(Reader, Piece) of
+            case chunker_dispatch:nar_push(Reader, Piece) of
                 {ok, more} -> {more, []};
                 {ok, done} -> {done, []};
                 Error -> Error
             end
         end,
-        finish => fun(Reader, _) -> chunker_engine:nar_finish(Reader) end,
-        close => fun chunker_engine:nar_close/1
+        finish => fun(Reader, _) -> chunker_dispatch:nar_finish(Reader) end,
+        close => fun chunker_dispatch:nar_close/1
     }).
 
 %% What comes of a source by that way to read it. `{badarg, Message}' if the source is none.

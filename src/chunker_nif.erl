@@ -1,5 +1,5 @@
 %% @private
-%% The stubs of the NIF, and the loading of its library. The engine is called through `chunker_engine'.
+%% The stubs of the NIF, and the loading of its library. The engine is called through `chunker_dispatch'.
 -module(chunker_nif).
 
 -on_load(load/0).
@@ -114,18 +114,39 @@ narinfo_verify(_Narinfo, _PublicKeys) -> not_loaded().
 narinfo_generate_key(_Name) -> not_loaded().
 narinfo_public_key(_SecretKey) -> not_loaded().
 
-%% Succeeds even if the library does not load. A failing `on_load' would leave its callers with an `undef' that says
-%% nothing of the cause, and keep a release in embedded mode from booting. Thus the explanation waits where every stub
-%% finds it.
+%% A first load succeeds even if the library cannot be loaded. A failing `on_load' would leave callers with an `undef'
+%% that does not name the cause, and would keep a release in embedded mode from booting. Instead every stub raises the
+%% explanation.
+%%
+%% A reload fails unless the library can be loaded, so that the code that runs is kept, with its streams and caches.
+%% The VM refuses to load a library over a running one: rustler registers no `upgrade' callback.
 load() ->
     Path = path(),
-    case erlang:load_nif(Path, 0) of
+    case load_nif(Path) of
         ok ->
             _ = persistent_term:erase(?MODULE),
             ok;
         {error, {Reason, Text}} ->
-            persistent_term:put(?MODULE, explanation(Path, Reason, Text))
+            case is_running() of
+                true -> {error, {Reason, unicode:characters_to_binary(Text)}};
+                false -> persistent_term:put(?MODULE, explanation(Path, Reason, Text))
+            end
     end.
+
+%% Deleted code that is not yet purged counts as a running library. It is purged, unless a process is inside of it.
+load_nif(Path) ->
+    case erlang:load_nif(Path, 0) of
+        {error, {upgrade, _}} = Error ->
+            case erlang:module_loaded(?MODULE) orelse not code:soft_purge(?MODULE) of
+                true -> Error;
+                false -> erlang:load_nif(Path, 0)
+            end;
+        Result ->
+            Result
+    end.
+
+%% Whether this module is loaded already, with its library.
+is_running() -> erlang:module_loaded(?MODULE) andalso persistent_term:get(?MODULE, none) =:= none.
 
 %% Without an extension, which `load_nif' adds.
 path() ->

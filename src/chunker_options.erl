@@ -41,7 +41,7 @@
 }.
 
 %% How to come by digests.
--type digests() :: {chunker:algorithm(), nil | chunker_engine:cache()}.
+-type digests() :: {chunker:algorithm(), nil | chunker_dispatch:cache()}.
 
 -type cache() :: {MaxEntries :: integer(), MaxMemory :: integer(), Verify :: fingerprint | content}.
 
@@ -348,8 +348,8 @@ is(atom, Value) -> is_atom(Value);
 is(boolean, Value) -> is_boolean(Value);
 is(binary, Value) -> is_binary(Value);
 is(options, Value) -> is_list(Value) orelse is_map(Value);
-is(cache, #{'__struct__' := 'Elixir.Chunker.Cache'} = Value) -> chunker_engine:is_cache(handle(Value));
-is(cache, Value) -> chunker_engine:is_cache(Value);
+is(cache, #{'__struct__' := 'Elixir.Chunker.Cache'} = Value) -> chunker_dispatch:is_cache(handle(Value));
+is(cache, Value) -> chunker_dispatch:is_cache(Value);
 is(progress, {Pid, Ref}) -> is_pid(Pid) andalso is_reference(Ref);
 is(progress, Value) -> is_pid(Value) orelse is_function(Value, 2).
 

@@ -103,7 +103,7 @@ defmodule Chunker.Cache do
   end
 
   defp open(options) do
-    case :chunker_engine.open_cache(options) do
+    case :chunker_dispatch.open_cache(options) do
       {:ok, cache} -> %__MODULE__{cache: cache}
       {:error, {:invalid_options, details}} -> out_of_range!(details)
       {:error, {reason, details}} -> raise Error.new(reason, details)
@@ -206,8 +206,8 @@ defmodule Chunker.Cache do
 
   defp engine(function, cache, data, algorithm) do
     case function do
-      :get -> :chunker_engine.cache_get(cache, data, algorithm)
-      :put -> :chunker_engine.cache_put(cache, data, algorithm)
+      :get -> :chunker_dispatch.cache_get(cache, data, algorithm)
+      :put -> :chunker_dispatch.cache_put(cache, data, algorithm)
     end
   rescue
     # The NIF does not say what is wrong, but the other arguments were checked.
@@ -218,7 +218,7 @@ defmodule Chunker.Cache do
   defimpl Inspect do
     # What it holds and whether it is of use, in place of a reference.
     def inspect(%{cache: handle}, _options) do
-      if :chunker_engine.is_cache(handle) do
+      if :chunker_dispatch.is_cache(handle) do
         %{entries: entries, bytes: bytes, hits: hits, misses: misses} = :chunker_cache.stats(handle)
         "#Chunker.Cache<entries: #{entries}, bytes: #{bytes}, hits: #{hits}, misses: #{misses}>"
       else

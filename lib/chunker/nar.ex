@@ -286,18 +286,18 @@ defmodule Chunker.Nar do
   defp chunks(source, options) do
     chunked =
       from(source, %{
-        file: &:chunker_engine.nar_chunk_file(&1, options),
-        data: &:chunker_engine.nar_chunk_data(&1, options),
-        open: fn -> :chunker_engine.nar_chunk_open(options) end,
+        file: &:chunker_dispatch.nar_chunk_file(&1, options),
+        data: &:chunker_dispatch.nar_chunk_data(&1, options),
+        open: fn -> :chunker_dispatch.nar_chunk_open(options) end,
         push: fn stream, piece, chunks ->
-          with {:ok, more} <- :chunker_engine.nar_chunk_push(stream, piece),
+          with {:ok, more} <- :chunker_dispatch.nar_chunk_push(stream, piece),
                do: {:more, Enum.reverse(more, chunks)}
         end,
         finish: fn stream, chunks ->
-          with {:ok, last, hash} <- :chunker_engine.nar_chunk_finish(stream),
+          with {:ok, last, hash} <- :chunker_dispatch.nar_chunk_finish(stream),
                do: {:ok, Enum.reverse(chunks, last), hash}
         end,
-        close: &:chunker_engine.close/1
+        close: &:chunker_dispatch.close/1
       })
 
     with {:ok, chunks, hash} <- chunked,
@@ -325,7 +325,7 @@ defmodule Chunker.Nar do
   """
   @spec restore_references(iodata(), nil | references()) :: {:ok, binary()} | {:error, Error.t()}
   def restore_references(data, references),
-    do: result(:chunker_engine.restore_references(binary!(data), references!(references)))
+    do: result(:chunker_dispatch.restore_references(binary!(data), references!(references)))
 
   @doc """
   The same as `restore_references/2`, but returns the bytes and raises `Chunker.Error`.
@@ -411,7 +411,7 @@ defmodule Chunker.Nar do
     {path, into} = {path!(path), path!(into)}
 
     with {:ok, threads} <- checked(:chunker_options.threads()) do
-      result(:chunker_engine.nar_dump_file(path, into, threads))
+      result(:chunker_dispatch.nar_dump_file(path, into, threads))
     end
   end
 
@@ -439,28 +439,28 @@ defmodule Chunker.Nar do
     path = path!(path)
 
     Stream.resource(
-      fn -> bang!(result(:chunker_engine.nar_dump_open(path))) end,
+      fn -> bang!(result(:chunker_dispatch.nar_dump_open(path))) end,
       fn dump ->
-        case bang!(result(:chunker_engine.nar_dump_next(dump))) do
+        case bang!(result(:chunker_dispatch.nar_dump_next(dump))) do
           "" -> {:halt, dump}
           binary -> {[binary], dump}
         end
       end,
-      &:chunker_engine.nar_dump_close/1
+      &:chunker_dispatch.nar_dump_close/1
     )
   end
 
   defp read(source, wanted) do
     source
     |> from(%{
-      file: &:chunker_engine.nar_file(&1, wanted),
-      data: &:chunker_engine.nar_data(&1, wanted),
-      open: fn -> :chunker_engine.nar_open(wanted) end,
+      file: &:chunker_dispatch.nar_file(&1, wanted),
+      data: &:chunker_dispatch.nar_data(&1, wanted),
+      open: fn -> :chunker_dispatch.nar_open(wanted) end,
       push: fn reader, piece, _ ->
-        with {:ok, more_or_done} <- :chunker_engine.nar_push(reader, piece), do: {more_or_done, []}
+        with {:ok, more_or_done} <- :chunker_dispatch.nar_push(reader, piece), do: {more_or_done, []}
       end,
-      finish: fn reader, _ -> :chunker_engine.nar_finish(reader) end,
-      close: &:chunker_engine.nar_close/1
+      finish: fn reader, _ -> :chunker_dispatch.nar_finish(reader) end,
+      close: &:chunker_dispatch.nar_close/1
     })
     |> result()
   end

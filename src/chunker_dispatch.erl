@@ -1,9 +1,8 @@
 %% @private
-%% What both faces call: chooses the scheduler on which the engine runs, and nothing else.
+%% Dispatches calls to the NIF: chooses the scheduler on which each runs, and repeats those that wait for a FIFO or a device.
 %%
-%% It is written in Erlang so that Erlang programs need no Elixir at run time. Options are those that
-%% `chunker_options' gives.
--module(chunker_engine).
+%% Options are the tuples that `chunker_options' returns.
+-module(chunker_dispatch).
 
 -export([chunk_data/2, chunk_file/2, read_chunk/4, restore_references/2, hash/2, hash_file/2]).
 -export([to_nix_base32/1, from_nix_base32/1]).
