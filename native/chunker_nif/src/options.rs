@@ -14,6 +14,7 @@ use rustler::{Binary, Decoder, Encoder, Env, LocalPid, NifResult, NifTuple, Refe
 
 use crate::atoms;
 use crate::cache::SharedCache;
+use crate::call::Scheduler;
 use crate::chunking::Noted;
 use crate::error::NifError;
 
@@ -315,21 +316,18 @@ impl<'a> ChunkingOptions<'a> {
         NifError::OutOfRange { option: "nar", value: atoms::auto().encode(env), allowed }
     }
 
-    /// The same as [`Self::hashing`] on the thread of the caller, however many are allowed; the pool is not even made.
-    pub(crate) fn hashing_alone(
-        &self,
-    ) -> Result<ChunkerKind<impl Fn(&ChunkBytes<'_>) -> Noted + Clone + Send + Sync + 'static>, NifError<'a>>
-    {
-        self.threads.wanted()?;
-        self.chunking(Workers::of_this_thread(), Noted::hashed(self.digester()?))
-    }
-
-    /// Chunking that hashes each chunk and keeps none of its bytes.
+    /// Returns chunking that hashes each chunk and keeps none of its bytes. A call on a plain scheduler uses no thread
+    /// but its own, and does not even create the pool.
     pub(crate) fn hashing(
         &self,
+        scheduler: Scheduler,
     ) -> Result<ChunkerKind<impl Fn(&ChunkBytes<'_>) -> Noted + Clone + Send + Sync + 'static>, NifError<'a>>
     {
-        self.chunking(self.workers()?, Noted::hashed(self.digester()?))
+        let workers = match scheduler {
+            Scheduler::Plain => self.threads.wanted().map(|_| Workers::of_this_thread())?,
+            Scheduler::Dirty => self.workers()?,
+        };
+        self.chunking(workers, Noted::hashed(self.digester()?))
     }
 
     /// Whether store hashes are to be taken out, so that chunks have other bytes than the input.
