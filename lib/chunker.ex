@@ -199,7 +199,7 @@ defmodule Chunker do
 
   @type options :: [option()] | %{optional(atom()) => term()}
 
-  # Pieces of a stream are gathered up to this size, since a call of the engine costs some microseconds.
+  # Pieces of a stream are gathered up to this size, in bytes: a call of the engine costs some microseconds.
   @gather 65_536
 
   @doc """
@@ -232,14 +232,7 @@ defmodule Chunker do
 
   """
   @spec chunk_file(Path.t(), options()) :: {:ok, [Chunk.t()]} | {:error, Error.t()}
-  def chunk_file(path, options \\ []) do
-    path = path!(path)
-
-    with {:ok, options} <- options(options),
-         {:ok, chunks} <- result(:chunker_dispatch.chunk_file(path, options)) do
-      {:ok, to_chunks(chunks)}
-    end
-  end
+  def chunk_file(path, options \\ []), do: result(:chunker.chunk_file(path!(path), options, :struct))
 
   @doc """
   The same as `chunk_file/2`, but returns the chunks and raises `Chunker.Error`.
@@ -278,15 +271,8 @@ defmodule Chunker do
   """
   @spec read_chunk(Path.t(), Chunk.t(), [{:hash, algorithm()}] | map()) ::
           {:ok, binary()} | {:error, Error.t()}
-  def read_chunk(path, %Chunk{offset: offset, length: length, hash: <<_::256>> = hash} = chunk, options \\ [])
-      when is_integer(offset) and offset >= 0 and is_integer(length) and length > 0 do
-    path = path!(path)
-    references = references!(chunk.references)
-
-    with {:ok, algorithm} <- checked(:chunker_options.hash(options)) do
-      result(:chunker_dispatch.read_chunk(path, {offset, length, hash}, references, algorithm))
-    end
-  end
+  def read_chunk(path, %Chunk{} = chunk, options \\ []),
+    do: result(:chunker.read_chunk(path!(path), chunk, options))
 
   @doc """
   The same as `read_chunk/3`, but returns the bytes and raises `Chunker.Error`.
@@ -307,7 +293,7 @@ defmodule Chunker do
 
       iex> path = Path.join(System.tmp_dir!(), "chunker-doc-chunk-files")
       iex> File.write!(path, "content")
-      iex> [{:ok, [chunk]}, {:error, error}] = Chunker.chunk_files([path, "/no/such/file"])
+      iex> {:ok, [{:ok, [chunk]}, {:error, error}]} = Chunker.chunk_files([path, "/no/such/file"])
       iex> {chunk.length, error.details.kind}
       {7, :enoent}
       iex> File.rm!(path)
@@ -315,17 +301,9 @@ defmodule Chunker do
 
   """
   @spec chunk_files([Path.t()], [option() | batch_option()] | map()) ::
-          [{:ok, [Chunk.t()]} | {:error, Error.t()}] | {:error, Error.t()}
-  def chunk_files(paths, options \\ []) when is_list(paths) do
-    paths = Enum.map(paths, &path!/1)
-
-    with {:ok, {chunking, batch}} <- checked(:chunker_options.files(options)),
-         {:ok, results} <- result(:chunker_dispatch.chunk_files(paths, chunking, batch)) do
-      for answer <- results do
-        with {:ok, chunks} <- result(answer), do: {:ok, to_chunks(chunks)}
-      end
-    end
-  end
+          {:ok, [{:ok, [Chunk.t()]} | {:error, Error.t()}]} | {:error, Error.t()}
+  def chunk_files(paths, options \\ []) when is_list(paths),
+    do: items(result(:chunker.chunk_files(Enum.map(paths, &path!/1), options, :struct)))
 
   @doc """
   The chunks of many files, as `chunk_files/2`, but raises the first `Chunker.Error`.
@@ -356,20 +334,7 @@ defmodule Chunker do
 
   """
   @spec chunk_data(iodata(), options()) :: {:ok, [Chunk.t()]} | {:error, Error.t()}
-  def chunk_data(data, options \\ []) do
-    data = binary!(data)
-
-    with {:ok, options} <- options(options),
-         {:ok, chunks, data} <- :chunker_dispatch.chunk_data(data, options) do
-      {:ok,
-       for chunk <- to_chunks(chunks) do
-         %{chunk | data: binary_part(data, chunk.offset, chunk.length)}
-       end}
-    else
-      {:error, %Error{}} = error -> error
-      failure -> result(failure)
-    end
-  end
+  def chunk_data(data, options \\ []), do: result(:chunker.chunk_data(data, options, :struct))
 
   @doc """
   The same as `chunk_data/2`, but returns the chunks and raises `Chunker.Error`.
@@ -427,20 +392,22 @@ defmodule Chunker do
   def stream(path_or_enumerable, options \\ [])
 
   def stream(path, options) when is_binary(path) do
-    # Mistakes of the programmer show at once; what depends on the world, when the stream runs.
+    # Mistakes of the programmer are raised at once; errors of the system when the stream runs.
     options = checked(:chunker_options.stream(options))
 
     Stream.resource(
-      fn -> bang!(with {:ok, options} <- options, do: result(:chunker_dispatch.open_file(path, options))) end,
+      fn ->
+        bang!(with {:ok, options} <- options, do: to_result(:chunker_dispatch.open_file(path, options)))
+      end,
       fn stream ->
-        case bang!(result(:chunker_dispatch.next(stream))) do
+        case bang!(to_result(:chunker_dispatch.next(stream))) do
           [] -> {:halt, stream}
           chunks -> {chunks, stream}
         end
       end,
       &:chunker_dispatch.close/1
     )
-    |> Stream.map(&to_chunk/1)
+    |> Stream.map(&:chunker_chunk.one(:struct, &1))
   end
 
   def stream(enumerable, options) do
@@ -450,12 +417,12 @@ defmodule Chunker do
     enumerable
     |> pieces(gather)
     |> Stream.transform(
-      fn -> bang!(with {:ok, options} <- checked, do: result(:chunker_dispatch.open_pieces(options))) end,
-      fn piece, stream -> {bang!(result(:chunker_dispatch.push(stream, piece))), stream} end,
-      fn stream -> {bang!(result(:chunker_dispatch.finish(stream))), stream} end,
+      fn -> bang!(with {:ok, options} <- checked, do: to_result(:chunker_dispatch.open_pieces(options))) end,
+      fn piece, stream -> {bang!(to_result(:chunker_dispatch.push(stream, piece))), stream} end,
+      fn stream -> {bang!(to_result(:chunker_dispatch.finish(stream))), stream} end,
       &:chunker_dispatch.close/1
     )
-    |> Stream.map(&to_chunk/1)
+    |> Stream.map(&:chunker_chunk.one(:struct, &1))
   end
 
   @doc """
@@ -473,14 +440,7 @@ defmodule Chunker do
 
   """
   @spec hash(iodata(), algorithm()) :: digest()
-  def hash(data, algorithm) do
-    algorithm!(algorithm)
-
-    case :chunker_dispatch.hash(binary!(data), algorithm) do
-      digest when is_binary(digest) -> digest
-      failure -> bang!(result(failure))
-    end
-  end
+  def hash(data, algorithm), do: call(:chunker.hash(data, algorithm))
 
   @doc """
   The digest of a file, in 1 MiB of memory. Fails as `chunk_file/2` does.
@@ -493,10 +453,7 @@ defmodule Chunker do
 
   """
   @spec hash_file(Path.t(), algorithm()) :: {:ok, digest()} | {:error, Error.t()}
-  def hash_file(path, algorithm) do
-    algorithm!(algorithm)
-    result(:chunker_dispatch.hash_file(path!(path), algorithm))
-  end
+  def hash_file(path, algorithm), do: result(:chunker.hash_file(path!(path), algorithm))
 
   @doc """
   The same as `hash_file/2`, but returns the digest and raises `Chunker.Error`.
@@ -511,7 +468,8 @@ defmodule Chunker do
 
   ## Examples
 
-      iex> Chunker.hash_batch(["a", ["b", "c"]], hash: :sha256) == Enum.map(["a", "bc"], &:crypto.hash(:sha256, &1))
+      iex> {:ok, digests} = Chunker.hash_batch(["a", ["b", "c"]], hash: :sha256)
+      iex> digests == Enum.map(["a", "bc"], &:crypto.hash(:sha256, &1))
       true
 
   """
@@ -519,15 +477,8 @@ defmodule Chunker do
           [iodata()],
           [{:hash, algorithm()} | {:cache, nil | Chunker.Cache.t()} | batch_option()] | map()
         ) ::
-          [digest()] | {:error, Error.t()}
-  def hash_batch(items, options \\ []) when is_list(items) do
-    items = Enum.map(items, &binary!/1)
-
-    with {:ok, {algorithm, batch}} <- checked(:chunker_options.hash_batch(options)),
-         {:ok, digests} <- result(:chunker_dispatch.hash_batch(items, algorithm, batch)) do
-      digests
-    end
-  end
+          {:ok, [digest()]} | {:error, Error.t()}
+  def hash_batch(items, options \\ []) when is_list(items), do: result(:chunker.hash_batch(items, options))
 
   @doc """
   The same as `hash_batch/2`, but raises `Chunker.Error`.
@@ -536,9 +487,7 @@ defmodule Chunker do
           [iodata()],
           [{:hash, algorithm()} | {:cache, nil | Chunker.Cache.t()} | batch_option()] | map()
         ) :: [digest()]
-  def hash_batch!(items, options \\ []) do
-    with {:error, error} <- hash_batch(items, options), do: raise(error)
-  end
+  def hash_batch!(items, options \\ []), do: bang!(hash_batch(items, options))
 
   @doc """
   Compresses data into the format of its codec's official program.
@@ -551,8 +500,8 @@ defmodule Chunker do
     * `:strategy` - in place of these: `:fastest` (lz4), `:balanced` (zstd 3) or `:smallest` (xz 6, which is the smallest
       on programs and archives; on a short plain text bzip2 can be smaller, on a few hundred bytes all of them)
     * `:dictionary` - one of `train_dictionary/2`; zstd only
-    * `:fallback` - `true` to have lz4 compress where the codec fails or is not built in. The result then says which
-      codec it was: `{:ok, {codec, compressed}}`
+    * `:fallback` - `true` to compress with lz4 if the codec fails or is not built in. `detect_format/1` of the result
+      returns the codec that was used. Default: `false`
 
   Checksums are written with every codec. Killing the calling process ends the work within 100 ms; with zstd from
   level 16 on within a quarter of a second, and above 19 within a second if the content has many MiB: its library cannot be
@@ -561,7 +510,7 @@ defmodule Chunker do
   ## Errors
 
     * `:invalid_options` - a level that the codec does not have, or a dictionary for a codec that takes none
-    * `:codec_disabled` - the codec was left out when Chunker was built; `:codec`
+    * `:feature_disabled` - the codec is not built in; `:feature`
     * `:compression_failed` - in practice, no memory; `:codec`, `:why`
 
   ## Examples
@@ -569,29 +518,22 @@ defmodule Chunker do
       iex> {:ok, compressed} = Chunker.compress("content")
       iex> Chunker.decompress(compressed)
       {:ok, "content"}
-      iex> {:ok, {codec, _compressed}} = Chunker.compress("content", codec: :xz, fallback: true)
-      iex> codec
-      :xz
+      iex> {:ok, compressed} = Chunker.compress("content", codec: :xz, fallback: true)
+      iex> Chunker.detect_format(compressed)
+      {:ok, :xz}
       iex> {:error, error} = Chunker.compress("content", codec: :xz, level: 10)
       iex> Exception.message(error)
       "option :level is 10, but must be 0..9"
 
   """
   @spec compress(iodata(), [compression_option() | {:fallback, boolean()}] | map()) ::
-          {:ok, binary()} | {:ok, {codec(), binary()}} | {:error, Error.t()}
-  def compress(data, options \\ []) do
-    data = binary!(data)
-
-    with {:ok, {compression, fallback}} <- checked(:chunker_options.compression(options)) do
-      result(:chunker_dispatch.compress(data, compression, fallback))
-    end
-  end
+          {:ok, binary()} | {:error, Error.t()}
+  def compress(data, options \\ []), do: result(:chunker.compress(data, options))
 
   @doc """
   The same as `compress/2`, but returns what was compressed and raises `Chunker.Error`.
   """
-  @spec compress!(iodata(), [compression_option() | {:fallback, boolean()}] | map()) ::
-          binary() | {codec(), binary()}
+  @spec compress!(iodata(), [compression_option() | {:fallback, boolean()}] | map()) :: binary()
   def compress!(data, options \\ []), do: bang!(compress(data, options))
 
   @doc """
@@ -610,7 +552,7 @@ defmodule Chunker do
       `:bad_magic`, `:memory_limit` (a window above 128 MiB), `:dictionary_missing`, `:dictionary_wrong`, ...
     * `:size_exceeded` - `:limit`
     * `:unknown_format` - `:magic`, the first bytes there are
-    * `:codec_disabled`, `:invalid_options`
+    * `:feature_disabled`, `:invalid_options`
 
   ## Examples
 
@@ -625,13 +567,7 @@ defmodule Chunker do
 
   """
   @spec decompress(iodata(), [decompression_option()] | map()) :: {:ok, binary()} | {:error, Error.t()}
-  def decompress(data, options \\ []) do
-    data = binary!(data)
-
-    with {:ok, decompression} <- checked(:chunker_options.decompression(options)) do
-      result(:chunker_dispatch.decompress(data, decompression))
-    end
-  end
+  def decompress(data, options \\ []), do: result(:chunker.decompress(data, options))
 
   @doc """
   The same as `decompress/2`, but returns the content and raises `Chunker.Error`.
@@ -647,21 +583,15 @@ defmodule Chunker do
 
   ## Examples
 
-      iex> [{:ok, one}, {:ok, _two}] = Chunker.compress_batch(["one", "two"], codec: :lz4)
+      iex> {:ok, [{:ok, one}, {:ok, _two}]} = Chunker.compress_batch(["one", "two"], codec: :lz4)
       iex> Chunker.detect_format(one)
       {:ok, :lz4}
 
   """
   @spec compress_batch([iodata()], [compression_option() | batch_option()] | map()) ::
-          [{:ok, binary()} | {:error, Error.t()}] | {:error, Error.t()}
-  def compress_batch(items, options \\ []) when is_list(items) do
-    items = Enum.map(items, &binary!/1)
-
-    with {:ok, {compression, batch}} <- checked(:chunker_options.compression_batch(options)),
-         {:ok, results} <- result(:chunker_dispatch.compress_batch(items, compression, batch)) do
-      Enum.map(results, &result/1)
-    end
-  end
+          {:ok, [{:ok, binary()} | {:error, Error.t()}]} | {:error, Error.t()}
+  def compress_batch(items, options \\ []) when is_list(items),
+    do: items(result(:chunker.compress_batch(items, options)))
 
   @doc """
   The same as `compress_batch/2`, but returns what was compressed and raises the first `Chunker.Error`.
@@ -677,7 +607,7 @@ defmodule Chunker do
 
   ## Examples
 
-      iex> [good, bad] = Chunker.decompress_batch([Chunker.compress!("content"), "nonsense"])
+      iex> {:ok, [good, bad]} = Chunker.decompress_batch([Chunker.compress!("content"), "nonsense"])
       iex> good
       {:ok, "content"}
       iex> {:error, error} = bad
@@ -686,15 +616,9 @@ defmodule Chunker do
 
   """
   @spec decompress_batch([iodata()], [decompression_option() | batch_option()] | map()) ::
-          [{:ok, binary()} | {:error, Error.t()}] | {:error, Error.t()}
-  def decompress_batch(items, options \\ []) when is_list(items) do
-    items = Enum.map(items, &binary!/1)
-
-    with {:ok, {decompression, batch}} <- checked(:chunker_options.decompression_batch(options)),
-         {:ok, results} <- result(:chunker_dispatch.decompress_batch(items, decompression, batch)) do
-      Enum.map(results, &result/1)
-    end
-  end
+          {:ok, [{:ok, binary()} | {:error, Error.t()}]} | {:error, Error.t()}
+  def decompress_batch(items, options \\ []) when is_list(items),
+    do: items(result(:chunker.decompress_batch(items, options)))
 
   @doc """
   The same as `decompress_batch/2`, but returns the contents and raises the first `Chunker.Error`.
@@ -733,11 +657,14 @@ defmodule Chunker do
     |> Stream.transform(
       fn ->
         bang!(
-          with {:ok, compression} <- compression, do: result(:chunker_dispatch.open_compressor(compression))
+          with {:ok, compression} <- compression,
+               do: to_result(:chunker_dispatch.open_compressor(compression))
         )
       end,
-      fn piece, coder -> {filled(bang!(result(:chunker_dispatch.compress_update(coder, piece)))), coder} end,
-      fn coder -> {filled([bang!(result(:chunker_dispatch.compress_finish(coder)))]), coder} end,
+      fn piece, coder ->
+        {filled(bang!(to_result(:chunker_dispatch.compress_update(coder, piece)))), coder}
+      end,
+      fn coder -> {filled([bang!(to_result(:chunker_dispatch.compress_finish(coder)))]), coder} end,
       &:chunker_dispatch.close_compressor/1
     )
   end
@@ -766,11 +693,11 @@ defmodule Chunker do
       fn ->
         bang!(
           with {:ok, decompression} <- decompression,
-               do: result(:chunker_dispatch.open_decompressor(decompression))
+               do: to_result(:chunker_dispatch.open_decompressor(decompression))
         )
       end,
       fn piece, coder -> {outputs(coder, piece), coder} end,
-      fn coder -> {filled([bang!(result(:chunker_dispatch.decompress_finish(coder)))]), coder} end,
+      fn coder -> {filled([bang!(to_result(:chunker_dispatch.decompress_finish(coder)))]), coder} end,
       &:chunker_dispatch.close_decompressor/1
     )
   end
@@ -785,7 +712,7 @@ defmodule Chunker do
       {:more, input} ->
         case :chunker_dispatch.decompress_update(coder, input) do
           {:ok, output, next} -> {output, next}
-          failure -> bang!(result(failure))
+          failure -> bang!(to_result(failure))
         end
     end)
     |> Stream.reject(&(&1 == ""))
@@ -806,7 +733,7 @@ defmodule Chunker do
 
   """
   @spec detect_format(iodata()) :: {:ok, codec()} | {:error, Error.t()}
-  def detect_format(data), do: result(:chunker_dispatch.detect_format(binary!(data)))
+  def detect_format(data), do: result(:chunker.detect_format(data))
 
   @doc """
   The same as `detect_format/1`, but returns the codec and raises `Chunker.Error`.
@@ -841,13 +768,8 @@ defmodule Chunker do
   """
   @spec train_dictionary([iodata()], [{:max_size, pos_integer()}] | map()) ::
           {:ok, binary()} | {:error, Error.t()}
-  def train_dictionary(samples, options \\ []) when is_list(samples) do
-    samples = Enum.map(samples, &binary!/1)
-
-    with {:ok, max_size} <- checked(:chunker_options.dictionary(options)) do
-      result(:chunker_dispatch.train_dictionary(samples, max_size))
-    end
-  end
+  def train_dictionary(samples, options \\ []) when is_list(samples),
+    do: result(:chunker.train_dictionary(samples, options))
 
   @doc """
   The same as `train_dictionary/2`, but returns the dictionary and raises `Chunker.Error`.
@@ -876,17 +798,7 @@ defmodule Chunker do
           codecs: [codec()],
           threads: pos_integer()
         }
-  def info do
-    # A wrong configuration raises here what it raises everywhere else.
-    {:ok, _threads} = checked(:chunker_options.threads())
-    :chunker.info()
-  rescue
-    error in ErlangError ->
-      case error.original do
-        {:invalid_options, details} -> reraise Error.new(:invalid_options, details), __STACKTRACE__
-        _another -> reraise error, __STACKTRACE__
-      end
-  end
+  def info, do: call(:chunker.info())
 
   @doc """
   A digest, or any other binary, in lower-case hexadecimal digits.
@@ -895,7 +807,7 @@ defmodule Chunker do
       "00abff"
   """
   @spec to_hex(binary()) :: String.t()
-  def to_hex(bytes) when is_binary(bytes), do: Base.encode16(bytes, case: :lower)
+  def to_hex(bytes) when is_binary(bytes), do: :chunker.to_hex(bytes)
 
   @doc """
   A digest, or any other binary, in the base-32 notation of Nix: 52 characters for 32 bytes.
@@ -906,7 +818,7 @@ defmodule Chunker do
       "0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73"
   """
   @spec to_nix_base32(binary()) :: String.t()
-  def to_nix_base32(bytes) when is_binary(bytes), do: :chunker_dispatch.to_nix_base32(bytes)
+  def to_nix_base32(bytes) when is_binary(bytes), do: :chunker.to_nix_base32(bytes)
 
   @doc """
   The bytes that a text in Nix's base-32 notation stands for.
@@ -918,7 +830,7 @@ defmodule Chunker do
       {:invalid_base32, %{position: 4}}
   """
   @spec from_nix_base32(String.t()) :: {:ok, binary()} | {:error, Error.t()}
-  def from_nix_base32(text) when is_binary(text), do: result(:chunker_dispatch.from_nix_base32(text))
+  def from_nix_base32(text) when is_binary(text), do: result(:chunker.from_nix_base32(text))
 
   @doc """
   The same as `from_nix_base32/1`, but returns the bytes and raises `Chunker.Error`.
@@ -926,7 +838,7 @@ defmodule Chunker do
   @spec from_nix_base32!(String.t()) :: binary()
   def from_nix_base32!(text), do: bang!(from_nix_base32(text))
 
-  # Chunks smaller than usual are for somebody who does not want to wait for much input.
+  # Smaller chunks are wanted with less delay.
   defp gather(options) do
     case options[:avg_size] do
       avg when is_integer(avg) and avg > 0 -> min(avg, @gather)
@@ -934,12 +846,8 @@ defmodule Chunker do
     end
   end
 
-  defp options(options), do: checked(:chunker_options.chunking(options))
+  # The results of a batch, each of which is `{:ok, value}` or an error of its own.
+  defp items(result), do: with({:ok, results} <- result, do: {:ok, Enum.map(results, &to_result/1)})
 
-  defp algorithm!(algorithm) do
-    with {:badarg, message} <- :chunker_options.algorithm(algorithm), do: raise(ArgumentError, message)
-  end
-
-  defp all!({:error, error}), do: raise(error)
-  defp all!(results), do: Enum.map(results, &bang!/1)
+  defp all!(result), do: result |> bang!() |> Enum.map(&bang!/1)
 end

@@ -1,37 +1,27 @@
-%% Mistakes of the caller, raised as the shell and the logger explain them.
+%% Raises mistakes of the caller as `badarg', with what the shell and the logger need to explain them.
 %%
-%% The exception is to name the function that was called, with its arguments. So it is raised in that function: by a macro,
-%% or by functions that are inlined there.
--export([format_error/2]).
+%% The exception names the function that was called, with its arguments. It is therefore raised in that function: by a
+%% macro, or by functions that are inlined there.
 -compile({inline, [valid/3, checked/3, handle/3]}).
 -compile({nowarn_unused_function, [valid/3, checked/3, handle/3]}).
 
 -define(BADARG(Arguments, Position, Message),
-    erlang:error(badarg, Arguments, [{error_info, #{cause => {Position, Message}}}])
+    erlang:error(badarg, Arguments, [{error_info, #{cause => {Position, Message}, module => chunker_badarg}}])
 ).
 
-%% The value that has passed a check.
+%% Returns the value that has passed a check.
 valid({ok, Value}, _, _) -> Value;
 valid({badarg, Message}, Arguments, Position) -> ?BADARG(Arguments, Position, Message).
 
-%% The same, for what may have failed in other ways.
+%% The same, for checks that may fail in other ways.
 checked({badarg, Message}, Arguments, Position) -> ?BADARG(Arguments, Position, Message);
 checked(Result, _, _) -> Result.
 
-%% Calls the NIF with what should be a handle of it. All else has been checked, so that this is what it refuses.
-handle(Call, Arguments, Message) ->
+%% Calls the NIF with its first argument as a handle. The other arguments have been checked, so that a `badarg' is about
+%% the handle.
+handle(Call, [Handle | _] = Arguments, What) ->
     try
-        Call()
+        Call(Handle)
     catch
-        error:badarg -> ?BADARG(Arguments, 1, Message)
-    end.
-
-%% @private
-%% What the shell and the logger print of a `badarg' raised here.
-format_error(badarg, [{_, _, _, Info} | _]) ->
-    case proplists:get_value(error_info, Info) of
-        %% A wrong configuration is the fault of no argument.
-        #{cause := {_, {general, Message}}} -> #{general => Message};
-        #{cause := {Position, Message}} -> #{Position => Message};
-        _ -> #{}
+        error:badarg -> ?BADARG(Arguments, 1, {expected, What, Handle})
     end.

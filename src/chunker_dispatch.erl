@@ -188,21 +188,18 @@ cache_stats(Cache) -> ?NIF:cache_stats(Cache).
 -spec cache_clear(cache()) -> ok.
 cache_clear(Cache) -> ?NIF:cache_clear(Cache).
 
-%% With a fallback, the codec that was used comes with the result.
--spec compress(binary(), chunker_options:compression(), Fallback :: boolean()) ->
-    {ok, binary()} | {ok, {chunker:codec(), binary()}} | failure().
+-spec compress(binary(), chunker_options:compression(), Fallback :: boolean()) -> {ok, binary()} | failure().
 compress(Data, Options, false) ->
     ?NIF:compress(Data, Options);
-compress(Data, {Codec, _, _} = Options, true) ->
+compress(Data, Options, true) ->
     case ?NIF:compress(Data, Options) of
-        {ok, Compressed} -> {ok, {Codec, Compressed}};
-        {error, {Reason, _}} = Failure when Reason =:= compression_failed; Reason =:= codec_disabled ->
+        {error, {Reason, _}} = Failure when Reason =:= compression_failed; Reason =:= feature_disabled ->
             case ?NIF:compress(Data, {lz4, nil, nil}) of
-                {ok, Compressed} -> {ok, {lz4, Compressed}};
+                {ok, Compressed} -> {ok, Compressed};
                 {error, _} -> Failure
             end;
-        Failure ->
-            Failure
+        Result ->
+            Result
     end.
 
 -spec decompress(binary(), chunker_options:decompression()) -> {ok, binary()} | failure().

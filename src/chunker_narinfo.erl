@@ -63,20 +63,20 @@ generate_key(Name) when is_binary(Name) ->
         Error -> Error
     end;
 generate_key(Name) ->
-    ?BADARG([Name], 1, <<"must be a binary">>).
+    ?BADARG([Name], 1, {expected, <<"a binary">>, Name}).
 
 %% @doc The public key of a secret one.
 -spec public_key(binary()) -> {ok, binary()} | {error, chunker:error()}.
 public_key(SecretKey) when is_binary(SecretKey) -> chunker_dispatch:public_key(SecretKey);
-%% What is raised is logged, so that it does not hold a secret.
-public_key(_) -> ?BADARG([secret], 1, <<"must be a binary">>).
+%% An exception may be logged, so it does not hold the secret.
+public_key(_) -> ?BADARG([secret], 1, ["the key must be a binary"]).
 
 %% @doc The narinfo with the signature of that key. Errors: `invalid_key' and `invalid_narinfo'.
 -spec sign(narinfo(), SecretKey :: binary()) -> {ok, narinfo()} | {error, chunker:error()}.
 sign(Narinfo, SecretKey) when is_binary(SecretKey) ->
     shape(chunker_dispatch:sign_narinfo(valid(chunker_narinfo_form:to_form(Narinfo), [Narinfo, secret], 1), SecretKey));
 sign(Narinfo, _) ->
-    ?BADARG([Narinfo, secret], 2, <<"must be a binary">>).
+    ?BADARG([Narinfo, secret], 2, ["the key must be a binary"]).
 
 %% @doc The name of the first signature that one of the public keys verifies.
 %%
