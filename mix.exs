@@ -83,6 +83,10 @@ defmodule Chunker.MixProject do
         "CHANGELOG.md",
         "LICENSE"
       ],
+      groups_for_docs:
+        for group <- ["Chunking", "Streams", "Batches", "Digests", "Compression", "About this build"] do
+          {String.to_atom(group), &(&1[:group] == group)}
+        end,
       # Their documentation is in `doc/chunks` if EDoc was at hand when they were compiled.
       groups_for_modules: [Erlang: [:chunker, :chunker_cache, :chunker_nar, :chunker_narinfo]],
       assets: %{"docs/plots" => "plots"}
