@@ -109,14 +109,16 @@ defmodule Chunker.ReadChunkTest do
           %{chunk | hash: "short"},
           %{chunk | length: 1.0}
         ] do
-      assert_raise FunctionClauseError, fn -> Chunker.read_chunk(folder, wrong) end
+      assert_raise ArgumentError, ~r/expected a chunk, got: #Chunker.Chunk</, fn ->
+        Chunker.read_chunk(folder, wrong)
+      end
 
       assert_raise ArgumentError, ~r/must be a chunk/, fn ->
         :chunker.read_chunk(folder, Map.from_struct(wrong))
       end
     end
 
-    assert_raise ArgumentError, ~r/unknown option size/, fn -> Chunker.read_chunk(folder, chunk, size: 1) end
+    assert_raise ArgumentError, ~r/unknown option :size/, fn -> Chunker.read_chunk(folder, chunk, size: 1) end
     assert {:error, %Error{reason: :invalid_options}} = Chunker.read_chunk(folder, chunk, hash: :md5)
   end
 end

@@ -21,7 +21,7 @@ defmodule Chunker.Error do
   | `:decompression_failed` | `:codec`, `:why` (an atom such as `:truncated` or `:corrupt`) |
   | `:size_exceeded` | `:limit`, in bytes |
   | `:unknown_format` | `:magic`: the first bytes there are, at most 4 |
-  | `:codec_disabled` | `:codec` |
+  | `:feature_disabled` | `:feature`: a codec, a hash function or `:signing` that is not built in |
   | `:invalid_nar` | `:offset`, in bytes, and `:why` (an atom such as `:names_unsorted`; see `Chunker.Nar`) |
   | `:invalid_references` | `:position`: where in the chunk nothing was taken out, in bytes |
   | `:invalid_base32` | `:position`, counted from 0 |
@@ -44,7 +44,7 @@ defmodule Chunker.Error do
           | :decompression_failed
           | :size_exceeded
           | :unknown_format
-          | :codec_disabled
+          | :feature_disabled
           | :invalid_nar
           | :invalid_references
           | :invalid_base32
@@ -93,7 +93,7 @@ defmodule Chunker.Error do
   defp describe(:unknown_format, %{magic: magic}),
     do: "the data is in no format that is known here; it begins with #{inspect(magic, base: :hex)}"
 
-  defp describe(:codec_disabled, %{codec: codec}), do: "#{codec} was left out when Chunker was built"
+  defp describe(:feature_disabled, %{feature: feature}), do: "#{feature} was left out when Chunker was built"
   defp describe(:invalid_nar, %{offset: offset, why: why}), do: "not a NAR: #{words(why)} at byte #{offset}"
   defp describe(:invalid_references, %{position: at}), do: "no reference was taken out at byte #{at}"
   defp describe(:invalid_base32, %{position: at}), do: "not Nix base-32 at character #{at}"

@@ -200,7 +200,7 @@ impl Error {
             Self::Signature(error) => error.code(),
             Self::Nar(error) => error.code(),
             Self::References(error) => error.code(),
-            Self::Disabled { .. } => "codec_disabled",
+            Self::Disabled { .. } => "feature_disabled",
             Self::Cancelled => "cancelled",
         }
     }
@@ -234,7 +234,7 @@ impl Error {
                 vec![("offset", Detail::Number(error.offset)), ("why", Detail::Name(error.rule.name()))]
             }
             Self::References(ReferencesError { position }) => vec![("position", Detail::Number(*position))],
-            Self::Disabled { name } => vec![("codec", Detail::Name(name))],
+            Self::Disabled { name } => vec![("feature", Detail::Name(name))],
             Self::Cancelled => Vec::new(),
         }
     }

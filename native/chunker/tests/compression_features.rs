@@ -45,7 +45,7 @@ fn a_codec_works_or_says_that_it_was_left_out() {
             }
         } else {
             let error = CompressionError::CodecDisabled { codec };
-            assert_eq!(error.code(), "codec_disabled");
+            assert_eq!(error.code(), "feature_disabled");
             assert_eq!(options.validate(), Err(error.clone()));
             assert_eq!(compress(CONTENT, &options), Err(error.clone()));
             assert_eq!(Encoder::new(&options).unwrap_err(), error);

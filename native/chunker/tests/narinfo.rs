@@ -155,8 +155,8 @@ fn signing_says_that_it_was_left_out() {
         signing::verify(&narinfo, &[], &never).unwrap_err(),
         signing::sign(narinfo, b"a").unwrap_err(),
     ] {
-        assert_eq!(error.code(), "codec_disabled");
-        assert_eq!(error.details(), [("codec", chunker::error::Detail::Name("signing"))]);
+        assert_eq!(error.code(), "feature_disabled");
+        assert_eq!(error.details(), [("feature", chunker::error::Detail::Name("signing"))]);
     }
 }
 

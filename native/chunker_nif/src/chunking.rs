@@ -12,8 +12,9 @@ use chunker::nar::references::{self, PLACEHOLDER, Replaced};
 use rustler::{Binary, Encoder, Env, NewBinary, NifResult, Term};
 
 use crate::atoms;
-use crate::call::{caller_died, guard};
-use crate::error::{NifError, text};
+use crate::binary::text;
+use crate::call::{Scheduler, caller_died, guard, ok, twins};
+use crate::error::NifError;
 use crate::nar::{nar_hash, sha256};
 use crate::options::{ChunkingOptions, Hash};
 
@@ -117,7 +118,7 @@ fn each<'a>(env: Env<'a>, chunks: &[AnnotatedChunk]) -> Result<Vec<Term<'a>>, Ni
 
 /// `{ok, Chunks}`
 pub(crate) fn list<'a>(env: Env<'a>, chunks: &[AnnotatedChunk]) -> Result<Term<'a>, NifError<'a>> {
-    Ok((atoms::ok(), each(env, chunks)?).encode(env))
+    ok(env, each(env, chunks)?)
 }
 
 /// `{ok, Chunks}`, or `{ok, Chunks, Data}` if their bytes are others than those of `data`.
@@ -143,31 +144,21 @@ fn list_of_data<'a>(
     Ok((atoms::ok(), each(env, chunks)?, Term::from(normalized)).encode(env))
 }
 
-/// For binaries so short that a plain scheduler is not held up.
-#[rustler::nif]
-fn chunk_small_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
-    guard(env, || {
-        let selection = options.hashing_alone()?;
-        let chunking = selection.for_slice(&data, &|| false)?;
-        list_of_data(env, &chunking.slice(&data, &|| false)?, &data, &options)
-    })
-}
-
-#[rustler::nif(schedule = "DirtyCpu")]
-fn chunk_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
-    guard(env, || {
-        let selection = options.hashing()?;
-        let died = caller_died(env);
-        let chunking = selection.for_slice(&data, &died)?;
-        list_of_data(env, &chunking.slice(&data, &died)?, &data, &options)
-    })
+twins! {
+    /// `{ok, Chunks}`, or `{ok, Chunks, Data}` if their bytes are others than those of `data`.
+    fn chunk_data, chunk_data_dirty(env, scheduler; data: Binary<'a>, options: ChunkingOptions<'a>) {
+        let selection = options.hashing(scheduler)?;
+        let is_cancelled = scheduler.is_cancelled(env);
+        let chunking = selection.for_slice(&data, &is_cancelled)?;
+        list_of_data(env, &chunking.slice(&data, &is_cancelled)?, &data, &options)
+    }
 }
 
 /// `special` for a file that may keep its reader waiting, which is chunked as a stream.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let selection = options.hashing()?;
+        let selection = options.hashing(Scheduler::Dirty)?;
         let Some(mut input) = regular(&path)? else { return Ok(atoms::special().encode(env)) };
         let died = caller_died(env);
         match selection.for_input(&mut input, &died)? {
@@ -182,7 +173,7 @@ fn chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn nar_chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let selection = options.hashing()?;
+        let selection = options.hashing(Scheduler::Dirty)?;
         let algorithm = sha256()?;
         let Some(mut input) = regular(&path)? else { return Ok(atoms::special().encode(env)) };
         let died = caller_died(env);
@@ -200,7 +191,7 @@ fn nar_chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'
 #[rustler::nif(schedule = "DirtyCpu")]
 fn nar_chunk_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let selection = options.hashing()?;
+        let selection = options.hashing(Scheduler::Dirty)?;
         let died = caller_died(env);
         let chunking = selection.for_slice(&data, &died)?;
         let (chunks, digest) = sha256()?.hash_beside(&data, chunking.workers(), &died, |left| {
@@ -217,32 +208,17 @@ fn replaced(references: Vec<(usize, Binary<'_>)>) -> Vec<Replaced> {
     references.into_iter().map(replaced).collect()
 }
 
-fn restore<'a>(env: Env<'a>, data: &[u8], references: Vec<(usize, Binary<'a>)>) -> NifResult<Term<'a>> {
-    guard(env, || {
+twins! {
+    /// `{ok, Data}`: the bytes of a chunk with `references` put back.
+    fn restore_references, restore_references_dirty(
+        env, _scheduler;
+        data: Binary<'a>, references: Vec<(usize, Binary<'a>)>
+    ) {
         let mut restored = NewBinary::new(env, data.len());
-        restored.as_mut_slice().copy_from_slice(data);
+        restored.as_mut_slice().copy_from_slice(&data);
         references::restore(restored.as_mut_slice(), &replaced(references))?;
-        Ok((atoms::ok(), Term::from(restored)).encode(env))
-    })
-}
-
-/// The bytes of a chunk with what was taken out of it. For binaries so short that a plain scheduler is not held up.
-#[rustler::nif]
-fn restore_few_references<'a>(
-    env: Env<'a>,
-    data: Binary<'a>,
-    references: Vec<(usize, Binary<'a>)>,
-) -> NifResult<Term<'a>> {
-    restore(env, &data, references)
-}
-
-#[rustler::nif(schedule = "DirtyCpu")]
-fn restore_references<'a>(
-    env: Env<'a>,
-    data: Binary<'a>,
-    references: Vec<(usize, Binary<'a>)>,
-) -> NifResult<Term<'a>> {
-    restore(env, &data, references)
+        ok(env, Term::from(restored))
+    }
 }
 
 /// The bytes of a chunk, which must have the digest that it had when the file was chunked: those that were taken out of it
@@ -267,7 +243,7 @@ fn read_chunk<'a>(
         if replaced.is_err() || algorithm.hash(&data).0 != *hash {
             return Err(chunker::Error::FileChanged { path }.into());
         }
-        Ok((atoms::ok(), Term::from(data)).encode(env))
+        ok(env, Term::from(data))
     })
 }
 

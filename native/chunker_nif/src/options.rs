@@ -15,6 +15,7 @@ use rustler::{Binary, Decoder, Encoder, Env, LocalPid, NifResult, NifTuple, Refe
 
 use crate::atoms;
 use crate::cache::SharedCache;
+use crate::call::Scheduler;
 use crate::chunking::{AnnotatedBytes, AnnotatedChunk};
 use crate::error::NifError;
 
@@ -321,23 +322,11 @@ impl<'a> ChunkingOptions<'a> {
         NifError::OutOfRange { option: "nar", value: atoms::auto().encode(env), allowed }
     }
 
-    /// The same as [`Self::hashing`] on the thread of the caller, however many are allowed; the pool is not even made.
-    pub(crate) fn hashing_alone(
-        &self,
-    ) -> Result<
-        ChunkerKind<
-            impl Fn(&AnnotatedBytes<'_>) -> AnnotatedChunk + Clone + Send + Sync + 'static,
-            ChunkAnnotation,
-        >,
-        NifError<'a>,
-    > {
-        self.threads.wanted()?;
-        self.chunking(Workers::of_this_thread(), AnnotatedChunk::hashed(self.digester()?))
-    }
-
-    /// Chunking that hashes each chunk and keeps none of its bytes.
+    /// Returns chunking that hashes each chunk and keeps none of its bytes. A call on a plain scheduler uses no thread
+    /// but its own, and does not even create the pool.
     pub(crate) fn hashing(
         &self,
+        scheduler: Scheduler,
     ) -> Result<
         ChunkerKind<
             impl Fn(&AnnotatedBytes<'_>) -> AnnotatedChunk + Clone + Send + Sync + 'static,
@@ -345,7 +334,11 @@ impl<'a> ChunkingOptions<'a> {
         >,
         NifError<'a>,
     > {
-        self.chunking(self.workers()?, AnnotatedChunk::hashed(self.digester()?))
+        let workers = match scheduler {
+            Scheduler::Plain => self.threads.wanted().map(|_| Workers::of_this_thread())?,
+            Scheduler::Dirty => self.workers()?,
+        };
+        self.chunking(workers, AnnotatedChunk::hashed(self.digester()?))
     }
 
     /// Whether store hashes are to be taken out, so that chunks have other bytes than the input.

@@ -76,7 +76,7 @@ impl CompressionError {
             Self::DecompressionFailed { .. } => "decompression_failed",
             Self::SizeExceeded { .. } => "size_exceeded",
             Self::UnknownFormat { .. } => "unknown_format",
-            Self::CodecDisabled { .. } => "codec_disabled",
+            Self::CodecDisabled { .. } => "feature_disabled",
         }
     }
 
@@ -101,7 +101,7 @@ impl CompressionError {
             }
             Self::SizeExceeded { limit } => vec![("limit", Detail::Number(*limit))],
             Self::UnknownFormat { magic } => vec![("magic", Detail::Bytes(magic.clone()))],
-            Self::CodecDisabled { codec } => vec![("codec", Detail::Name(codec.name()))],
+            Self::CodecDisabled { codec } => vec![("feature", Detail::Name(codec.name()))],
         }
     }
 }

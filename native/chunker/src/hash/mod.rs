@@ -293,7 +293,7 @@ mod tests {
                 assert_eq!(beside(&|| true).unwrap_err().code(), "cancelled");
                 let failing = |_| Err::<(), _>(Error::Disabled { name: "it" });
                 let failed = algorithm.hash_beside(&data, workers, &|| false, failing);
-                assert_eq!(failed.unwrap_err().code(), "codec_disabled");
+                assert_eq!(failed.unwrap_err().code(), "feature_disabled");
             }
             assert_eq!(algorithm.hash_source(FromRead(&data[..]), &|| true).unwrap_err().code(), "cancelled");
             assert_eq!(algorithm.hash_cancellable(&data, &|| false).unwrap(), whole);
@@ -312,7 +312,7 @@ mod tests {
             let found = Algorithm::from_name(name).map_err(|error| error.code());
             assert_eq!(
                 found.map(|algorithm| algorithm.is_some()),
-                if built_in { Ok(true) } else { Err("codec_disabled") }
+                if built_in { Ok(true) } else { Err("feature_disabled") }
             );
         }
     }

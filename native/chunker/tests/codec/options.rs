@@ -149,7 +149,7 @@ fn names_and_codes_are_stable() {
         ),
         (CompressionError::SizeExceeded { limit: 5 }, "size_exceeded"),
         (CompressionError::UnknownFormat { magic: vec![1, 2] }, "unknown_format"),
-        (CompressionError::CodecDisabled { codec }, "codec_disabled"),
+        (CompressionError::CodecDisabled { codec }, "feature_disabled"),
     ];
     for (error, code) in codes {
         assert_eq!(error.code(), code);
