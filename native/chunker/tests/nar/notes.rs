@@ -1,4 +1,4 @@
-//! What is told about the chunks of a NAR, against a program that has the whole tree.
+//! Checks the annotations of the chunks of a NAR against an implementation that has the whole tree.
 
 use chunker::Error;
 use chunker::engine::workers::Workers;
@@ -16,7 +16,7 @@ use crate::references::{content, references};
 
 const NEVER: chunker::Cancel<'static> = &|| false;
 
-/// An entry: its path, where its head ends, and how long its contents are.
+/// An entry: its path, the end of its header, and the length of its contents.
 type Entry = (Vec<u8>, usize, usize);
 
 fn entries(tree: &Tree) -> Vec<Entry> {
@@ -25,7 +25,7 @@ fn entries(tree: &Tree) -> Vec<Entry> {
     entries
 }
 
-/// Adds the node that begins at `at`, and gives where it ends.
+/// Adds the node that begins at `at`, and returns its end.
 fn add(entries: &mut Vec<Entry>, tree: &Tree, path: &[u8], mut at: usize) -> usize {
     let end = at + encode(tree).len() - string(b"nix-archive-1");
     match tree {
@@ -50,14 +50,14 @@ fn add(entries: &mut Vec<Entry>, tree: &Tree, path: &[u8], mut at: usize) -> usi
     end
 }
 
-/// A part: its path, its offset in the contents, its length, and its position in the chunk.
+/// A part of an entry: the path, the offset in the contents, the length, and the position in the chunk.
 type Told = (Vec<u8>, u64, usize, usize);
 
 fn told(parts: &[Part]) -> Vec<Told> {
     parts.iter().map(|part| (part.path.to_vec(), part.offset, part.length, part.position)).collect()
 }
 
-/// The parts of entries in a chunk, by the definition.
+/// Returns the parts of entries in a chunk by the definition.
 fn parts(entries: &[Entry], chunk: Chunk) -> Vec<Told> {
     let (start, end) = (chunk.offset as usize, chunk.offset as usize + chunk.length);
     let mut parts = Vec::new();
@@ -73,7 +73,7 @@ fn parts(entries: &[Entry], chunk: Chunk) -> Vec<Told> {
 
 type Noted = (Chunk, Option<Note>);
 
-/// The chunks of a NAR by each way to chunk, with their notes.
+/// Returns the annotated chunks of a NAR by each way to chunk.
 fn every_way(nar: &[u8], config: &Config, notes: Notes, threads: usize, pieces: &[usize]) -> [Vec<Noted>; 3] {
     let workers = Workers::shared(threads, 3).unwrap();
     let hashed = Chunk::hashed(Algorithm::ALL[0]);
@@ -115,7 +115,7 @@ fn assert_entries(tree: &Tree, config: &Config, threads: usize, pieces: &[usize]
     }
 }
 
-/// A tree with contents that are full of store hashes.
+/// Generates a tree with contents that are full of store hashes.
 fn tree_with_references() -> impl Strategy<Value = Tree> {
     let file = content().prop_map(|contents| Tree::File { executable: false, contents });
     let files = vec(file, 1..30);
@@ -130,7 +130,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
-    fn each_chunk_tells_the_entries_that_it_touches(
+    fn each_chunk_lists_the_entries_that_it_overlaps(
         tree in tree(),
         config in config(),
         threads in 1usize..=3,
@@ -140,7 +140,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_taken_out_of_each_chunk_can_be_put_back(
+    fn the_references_of_each_chunk_can_be_restored(
         tree in tree_with_references(),
         config in config(),
         threads in 1usize..=3,
@@ -173,7 +173,7 @@ proptest! {
 }
 
 #[test]
-fn notes_are_complete_on_any_number_of_threads() {
+fn annotations_are_complete_on_any_number_of_threads() {
     let tree = large_tree();
     for config in [Config::DEFAULT, Config::with_average(4096)] {
         for (threads, pieces) in [(1, [100_000, 1]), (2, [1 << 20, 1 << 20]), (4, [3_000_001, 777])] {
@@ -183,7 +183,7 @@ fn notes_are_complete_on_any_number_of_threads() {
 }
 
 #[test]
-fn a_nar_that_is_broken_gives_the_same_error_with_notes_as_without() {
+fn an_invalid_nar_gives_the_same_error_with_and_without_annotations() {
     let nar = encode(&large_tree());
     let mut damaged = nar.clone();
     damaged[nar.len() - 9] ^= 1;
@@ -208,7 +208,7 @@ fn a_nar_that_is_broken_gives_the_same_error_with_notes_as_without() {
 }
 
 #[test]
-fn what_was_not_taken_out_of_a_chunk_is_not_put_into_it() {
+fn references_of_another_chunk_are_not_restored() {
     let at = |position, characters: &[u8]| Replaced { position, characters: characters.to_vec() };
     let hash = b"0123456789abcdfghijklmnpqrsvwxyz";
     let mut chunk = [b"eeeee..", &PLACEHOLDER[..], b".eee"].concat();
