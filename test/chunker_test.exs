@@ -392,7 +392,7 @@ defmodule ChunkerTest do
       message = "option :min_size is 1, but must be 64..1048576"
       assert_raise Error, message, fn -> Chunker.chunk_data!("", min_size: 1) end
       assert_raise Error, message, fn -> Enum.to_list(Chunker.stream([], min_size: 1)) end
-      assert_raise Error, "not Nix base-32 at character 1", fn -> Chunker.from_nix_base32!("0e") end
+      assert_raise Error, "invalid Nix base-32 at character 1", fn -> Chunker.from_nix_base32!("0e") end
       error = catch_error(Chunker.hash_file!("/no/such/file", :blake3))
       assert error == elem(Chunker.hash_file("/no/such/file", :blake3), 1)
     end
@@ -448,7 +448,7 @@ defmodule ChunkerTest do
                  Chunker.from_nix_base32(text)
 
         assert {text, details} == {text, %{position: position}}
-        assert Exception.message(error) == "not Nix base-32 at character #{position}"
+        assert Exception.message(error) == "invalid Nix base-32 at character #{position}"
         assert :chunker.from_nix_base32(text) == {:error, {:invalid_base32, %{position: position}}}
       end
     end
@@ -492,8 +492,8 @@ defmodule ChunkerTest do
             {:io_error, %{kind: :enoent, path: ""}, ~S("": no such file or directory)},
             {:io_error, %{kind: :enoent, path: "a\e[2J"}, ~S("a\e[2J": no such file or directory)},
             {:file_changed, %{path: "/x"}, "/x: changed while it was read, or since it was chunked"},
-            {:invalid_base32, %{position: 3}, "not Nix base-32 at character 3"},
-            {:cancelled, %{}, "the work was given up, or its stream is closed"}
+            {:invalid_base32, %{position: 3}, "invalid Nix base-32 at character 3"},
+            {:cancelled, %{}, "the operation was cancelled, or its stream is closed"}
           ] do
         error = Error.new(reason, details)
         assert Exception.message(error) == message

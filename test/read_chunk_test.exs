@@ -75,7 +75,7 @@ defmodule Chunker.ReadChunkTest do
       assert {:error, %Error{reason: :bounds_check_failed, details: ^details} = error} =
                Chunker.read_chunk(path, chunk)
 
-      assert Exception.message(error) == "#{length} bytes from #{offset} on are not within 7"
+      assert Exception.message(error) == "cannot read #{length} bytes at offset #{offset}: the data has 7 bytes"
       assert :chunker.read_chunk(path, Map.from_struct(chunk)) == {:error, {:bounds_check_failed, details}}
     end
   end
@@ -90,7 +90,7 @@ defmodule Chunker.ReadChunkTest do
       assert {:error, %Error{reason: :buffer_limit_exceeded, details: ^details} = error} =
                Chunker.read_chunk(path, chunk)
 
-      assert Exception.message(error) == "#{length} bytes at once are more than 16777216"
+      assert Exception.message(error) == "requested #{length} bytes, but the limit is 16777216 bytes"
       assert :chunker.read_chunk(path, Map.from_struct(chunk)) == {:error, {:buffer_limit_exceeded, details}}
     end
   end

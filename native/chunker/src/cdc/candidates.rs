@@ -14,14 +14,15 @@ const FEWEST_BITS: u32 = 9;
 /// Fewer bytes than these are scanned and not looked up.
 const WORTH_LOOKING_UP: usize = 4 * GEAR_WINDOW;
 
-/// The positions of a stretch of input at which a mask passes.
+/// The positions of a stretch of input at which the hash passes a mask.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidates(Vec<Candidate>);
 
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
     position: usize,
-    /// The bits of it that masks have, if [`GEAR_WINDOW`] bytes of the stretch come before; else, of no use.
+    /// The bits of the hash that masks test. Valid only if [`GEAR_WINDOW`] bytes of the stretch precede the
+    /// position.
     hash: u64,
 }
 
@@ -210,7 +211,7 @@ mod tests {
         }
     }
 
-    /// All bytes the same: the hash passes at each position or at none.
+    /// Tests bytes of one value: the hash passes at every position or at none.
     #[test]
     fn where_every_position_passes_no_candidates_are_kept() {
         let mut params = CdcParams::new(&Options::default()).unwrap();

@@ -1,30 +1,31 @@
 //! The state machine that finds cut points in input that comes in pieces.
 //!
-//! FastCDC v2020 (Wen Xia and others, "The Design of Fast Content-Defined Chunking for Data Deduplication Based
-//! Storage Systems", IEEE TPDS 2020) as crate `fastcdc` 5 implements it in `v2020`. Counted from the start of a
-//! chunk, these positions are judged, each with the gear hash of the bytes from the even `min_size` on:
+//! It implements FastCDC v2020 (Wen Xia and others, "The Design of Fast Content-Defined Chunking for Data
+//! Deduplication Based Storage Systems", IEEE TPDS 2020) as the module `v2020` of crate `fastcdc` 5 does.
+//! Sizes are rounded down to even ones. Positions count from the start of a chunk, and each is tested with
+//! the gear hash of the bytes from `min_size` on:
 //!
-//! * from the even `min_size` below the even `avg_size`: by the strict mask;
-//! * from there below the even `max_size`: by the loose mask;
-//! * the byte at the position that passes opens the next chunk; at `max_size` a chunk ends in any case.
+//! * positions from `min_size` to below `avg_size`, with the strict mask;
+//! * positions from `avg_size` to below `max_size`, with the loose mask;
+//! * the byte at the position that passes is the first byte of the next chunk; a chunk always ends at
+//!   `max_size`.
 //!
-//! Positions are judged in pairs, and the crate leaves out a pair that the input does not fill. So the verdict on an
-//! even position counts only once the byte after it is known to exist; that is the one thing for which the scanner
-//! has to look ahead.
+//! Positions are tested in pairs, and the crate skips a pair that the input does not fill. A passing even
+//! position is therefore a cut point only if another byte follows. This is the only lookahead of the scanner.
 
 use super::candidates::{Window, find};
 use super::params::CdcParams;
 
-/// A cut point in the piece given to [`Scanner::feed`].
+/// A cut point in a piece of input that was passed to [`Scanner::feed`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
-    /// The bytes of the piece that the scanner is done with; the next call gets those after them.
+    /// The number of bytes of the piece that were consumed. The next call takes the bytes after them.
     pub consumed: usize,
     /// The length of the chunk that ends at the cut, in bytes.
     pub length: usize,
 }
 
-/// Finds cut points in input that comes in pieces of any size. It looks at each byte once and keeps none.
+/// Finds cut points in input that comes in pieces of any size. Reads each byte once and stores none.
 ///
 /// ```
 /// use chunker::cdc::{CdcParams, Options, Scanner};
@@ -47,21 +48,22 @@ pub struct Scanner {
     /// The bytes of the current chunk that have been fed.
     length: usize,
     hash: u64,
-    /// The last byte fed is at an even position and passed: it is a cut point if another byte follows.
+    /// Whether the last byte fed is at an even position and passed. It is a cut point if another byte
+    /// follows.
     pending: bool,
 }
 
 impl Scanner {
-    /// A scanner at the start of an input.
+    /// Creates a scanner at the start of an input.
     #[must_use]
     pub fn new(params: CdcParams) -> Self {
         Self { params, length: 0, hash: 0, pending: false }
     }
 
-    /// Scans `piece`, up to the first cut point in it. `None` means that all of it was scanned and belongs to a chunk
-    /// that goes on; `Some` that the caller is to come back with the bytes after the cut.
+    /// Scans `piece` up to the first cut point in it. Returns `None` if the whole piece was scanned and
+    /// belongs to an unfinished chunk; after `Some`, the caller must call again with the bytes after the cut.
     ///
-    /// O(`piece`), and in sum O(input), however the pieces fall.
+    /// O(`piece`), and O(input) over all calls, regardless of how the input is split.
     #[must_use = "the bytes after a cut must be fed again"]
     pub fn feed(&mut self, piece: &[u8]) -> Option<Cut> {
         self.feed_in_window(piece, None)
@@ -73,7 +75,7 @@ impl Scanner {
             return None;
         }
         if self.pending {
-            // The byte that passed came with an earlier piece and is the first one of the chunk that begins.
+            // The byte that passed came with an earlier piece and is the first byte of the next chunk.
             let length = self.length - 1;
             self.begin(1);
             return Some(Cut { consumed: 0, length });
@@ -114,8 +116,8 @@ impl Scanner {
         Some(Cut { consumed: self.params.max_size - before, length: self.params.max_size })
     }
 
-    /// Ends the input and gives the length of the last chunk, `None` if the input ended with the chunk before it. The
-    /// scanner is then at the start of a new input.
+    /// Ends the input and returns the length of the last chunk, or `None` if the input ended with the
+    /// previous chunk. Resets the scanner to the start of a new input.
     pub fn finish(&mut self) -> Option<usize> {
         let length = self.length;
         self.begin(0);
@@ -126,7 +128,7 @@ impl Scanner {
         &self.params
     }
 
-    /// Begins a chunk of which `length` bytes, at most `scan_start`, have been fed.
+    /// Starts a chunk of which `length` bytes, at most `scan_start`, have been fed.
     pub(crate) fn begin(&mut self, length: usize) {
         self.length = length;
         self.hash = 0;

@@ -17,7 +17,7 @@ use crate::references::{content, references};
 
 const NEVER: chunker::Cancel<'static> = &|| false;
 
-/// An entry: its path, where its head ends, and how long its contents are.
+/// An entry: its path, the end of its header, and the length of its contents.
 type Entry = (Vec<u8>, usize, usize);
 
 fn entries(tree: &Tree) -> Vec<Entry> {
@@ -26,7 +26,7 @@ fn entries(tree: &Tree) -> Vec<Entry> {
     entries
 }
 
-/// Adds the node that begins at `at`, and gives where it ends.
+/// Adds the node that begins at `at`, and returns its end.
 fn add(entries: &mut Vec<Entry>, tree: &Tree, path: &[u8], mut at: usize) -> usize {
     let end = at + encode(tree).len() - string(b"nix-archive-1");
     match tree {
@@ -123,7 +123,7 @@ fn assert_entries(tree: &Tree, config: &Config, threads: usize, pieces: &[usize]
     }
 }
 
-/// A tree with contents that are full of store hashes.
+/// Generates a tree with contents that are full of store hashes.
 fn tree_with_references() -> impl Strategy<Value = Tree> {
     let file = content().prop_map(|contents| Tree::File { executable: false, contents });
     let files = vec(file, 1..30);
@@ -138,7 +138,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
-    fn each_chunk_tells_the_entries_that_it_touches(
+    fn each_chunk_lists_the_entries_that_it_overlaps(
         tree in tree(),
         config in config(),
         threads in 1usize..=3,
@@ -148,7 +148,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_taken_out_of_each_chunk_can_be_put_back(
+    fn the_references_of_each_chunk_can_be_restored(
         tree in tree_with_references(),
         config in config(),
         threads in 1usize..=3,
@@ -216,7 +216,7 @@ fn a_nar_that_is_broken_gives_the_same_error_with_annotations_as_without() {
 }
 
 #[test]
-fn what_was_not_taken_out_of_a_chunk_is_not_put_into_it() {
+fn references_of_another_chunk_are_not_restored() {
     let at = |position, characters: &[u8]| Replaced { position, characters: characters.to_vec() };
     let hash = b"0123456789abcdfghijklmnpqrsvwxyz";
     let mut chunk = [b"eeeee..", &PLACEHOLDER[..], b".eee"].concat();

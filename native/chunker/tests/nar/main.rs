@@ -1,4 +1,5 @@
-//! Nix archives: against an encoder that is nothing but the grammar, against damage, and against the real Nix.
+//! Checks Nix archives against an encoder written directly from the grammar, against damage, and against the
+//! real Nix.
 
 #[cfg(all(unix, feature = "sha256"))]
 mod against_nix;
