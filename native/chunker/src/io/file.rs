@@ -1,8 +1,9 @@
 //! Reads files of any kind as a source of bytes.
 //!
-//! A regular file is read to its end, and it is an error if it shrinks or grows meanwhile. Anything else (a FIFO, a
-//! terminal, a device) is read until its writer closes it, and waited for no longer than [`MOMENT`] unless the caller asks for
-//! it. No file is ever mapped into memory: a mapped file that another program truncates ends the whole process.
+//! A regular file is read to its end, and it is an error if it shrinks or grows during the read. Any other
+//! file (a FIFO, a terminal, a device) is read until its writer closes it, and a read waits no longer than
+//! [`MOMENT`] for its bytes. Files are never mapped into memory: if another program truncates a mapped file,
+//! the whole process dies.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
@@ -19,7 +20,7 @@ use crate::io::source::Source;
 /// its writer runs again, and a caller that gets `None` sleeps for up to 20 ms: 64 KiB in 20 ms are 3 MB/s.
 const MOMENT: Duration = Duration::from_millis(5);
 
-/// What a path leads to, as far as reading it is concerned.
+/// Tells whether reading a path can block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file, including the files of `/proc` and `/sys`. A read returns at once, except from the
@@ -80,10 +81,10 @@ impl Input {
     /// Returns the error of the operating system, and `eisdir` for a directory.
     pub fn open(path: &Path) -> Result<Self, IoError> {
         let refused = |source| IoError { path: Some(path.into()), source };
-        let file = Arc::new(open_without_waiting(path).map_err(refused)?);
+        let file = Arc::new(open_nonblocking(path).map_err(refused)?);
         let metadata = file.metadata().map_err(refused)?;
         let kind = kind_of(&metadata).map_err(refused)?;
-        Ok(Self { file, path: path.into(), kind, opened: State::of(&metadata), read: 0, flows: false })
+        Ok(Self { file, path: path.into(), kind, opened: FileState::of(&metadata), read: 0, flows: false })
     }
 
     /// Returns the kind of this file.
@@ -163,7 +164,7 @@ pub fn read_range(path: &Path, offset: u64, target: &mut [u8]) -> Result<(), Err
 
 impl Source for Input {
     fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error> {
-        // The end of a FIFO that nobody has opened to write is none.
+        // A FIFO without a writer reads as end of file. Only poll() tells the two apart.
         if self.kind == Kind::Special {
             let moment = if self.flows { MOMENT } else { Duration::ZERO };
             self.flows = self.wait(moment);
@@ -324,7 +325,7 @@ mod tests {
     fn more_of_a_pipe_that_flows_is_waited_for_a_moment() {
         let (reader, mut writer) = io::pipe().unwrap();
         fcntl_setfl(&reader, OFlags::NONBLOCK).unwrap();
-        let opened = State { size: 0, modified: None };
+        let opened = FileState { size: 0, modified: None };
         let file = File::from(OwnedFd::from(reader));
         let mut input = Input {
             file: file.into(),
