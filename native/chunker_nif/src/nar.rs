@@ -229,7 +229,7 @@ impl Drop for NarReader {
     fn drop(&mut self) {
         // Removing a tree that is half unpacked takes long, and this may run on a plain scheduler, which collects the garbage
         // of a process that died. If no thread can be started, the tree is removed here.
-        if let Some(reading) = self.0.into_state() {
+        if let Some(reading) = self.0.take_remaining() {
             let _ = std::thread::Builder::new().name("chunker-close".into()).spawn(move || drop(reading));
         }
     }

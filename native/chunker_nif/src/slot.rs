@@ -45,7 +45,7 @@ impl<T> Slot<T> {
     }
 
     /// Returns the state of a resource that no process holds any more.
-    pub(crate) fn into_state(&mut self) -> Option<T> {
+    pub(crate) fn take_remaining(&mut self) -> Option<T> {
         self.state.get_mut().ok().and_then(Option::take)
     }
 
