@@ -111,25 +111,10 @@ defmodule Chunker.MixProject do
         Erlang: [:chunker, :chunker_cache, :chunker_nar, :chunker_narinfo]
       ],
       groups_for_docs:
-        for {group, names} <- function_groups() do
-          {group,
-           &(&1[:module] in [Chunker, :chunker] and &1[:kind] == :function and base_name(&1[:name]) in names)}
+        for group <- ["Chunking", "Streams", "Batches", "Digests", "Compression", "About this build"] do
+          {String.to_atom(group), &(&1[:group] == group)}
         end,
       assets: %{"docs/measurements/plots" => "plots"}
     ]
   end
-
-  defp function_groups do
-    [
-      Chunking: ~w(chunk_file chunk_data read_chunk),
-      Streams: ~w(stream compress_stream decompress_stream next close),
-      Batches: ~w(chunk_files hash_batch compress_batch decompress_batch),
-      Digests: ~w(hash hash_file to_hex to_nix_base32 from_nix_base32),
-      Compression:
-        ~w(compress decompress detect_format train_dictionary compressor compressor_update compressor_finish
-           compressor_close decompressor decompressor_update decompressor_finish decompressor_close)
-    ]
-  end
-
-  defp base_name(name), do: name |> to_string() |> String.trim_trailing("!")
 end

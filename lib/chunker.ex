@@ -1,11 +1,11 @@
 defmodule Chunker do
   @moduledoc """
-  Content-defined chunking: the ground of deduplicating storage.
+  Content-defined chunking, hashing and compression.
 
-  Chunker cuts files, binaries and streams into chunks whose boundaries depend on the content nearby (FastCDC), and names
-  each chunk by its digest (BLAKE3 or SHA-256). Bytes that were inserted change the chunks around them and no others, so
-  that a program which stores every chunk once stores what is new, and only that. The engine is written in Rust and
-  works on all cores, beside the VM's schedulers and not on them.
+  Chunker splits files, binaries and streams into chunks whose boundaries depend on the nearby content
+  (FastCDC), and identifies each chunk by its digest (BLAKE3 or SHA-256). An insertion changes the chunks
+  around it and no others, so a program that stores each chunk once stores only what is new. The engine is
+  written in Rust and uses all cores, on dirty schedulers and threads of its own.
 
       {:ok, chunks} = Chunker.chunk_file("/var/backups/db.tar")
 
@@ -16,75 +16,78 @@ defmodule Chunker do
 
   ## Which function
 
-    * `chunk_file/2` tells the chunks of a file, without their bytes: to compare, to index, to find out what is new.
-      `read_chunk/3` then reads those that are.
-    * `stream/2` gives chunks with their bytes, one after the other, in bounded memory: to store them.
-    * `chunk_data/2` does it for bytes that are in memory, and copies none of them.
-    * `chunk_files/2` does it for many files in one call.
-    * `hash/2`, `hash_file/2` and `hash_batch/2` are the digests alone. `Chunker.Cache` knows those that were computed before.
-    * `compress/2` and `decompress/2` are for one binary, `compress_batch/2` and `decompress_batch/2` for many,
-      `compress_stream/2` and `decompress_stream/2` for what is larger than memory; `stream/2` compresses chunks in the
-      same pass with its option `:compress`. `Chunker.Compressor` and `Chunker.Decompressor` are what they are made of.
+    * `chunk_file/2` returns the chunks of a file without their bytes: to compare, to index, to find what is
+      new. `read_chunk/3` then reads the bytes of single chunks.
+    * `stream/2` returns chunks with their bytes, lazily and in bounded memory: to store them.
+    * `chunk_data/2` returns the chunks of a binary with their bytes, without a copy.
+    * `chunk_files/2` chunks many files in one call.
+    * `hash/2`, `hash_file/2` and `hash_batch/2` return digests alone. `Chunker.Cache` keeps digests that were
+      computed before.
+    * `compress/2` and `decompress/2` take one binary, `compress_batch/2` and `decompress_batch/2` many,
+      `compress_stream/2` and `decompress_stream/2` inputs larger than memory. `stream/2` compresses chunks in
+      the same pass with its option `:compress`. `Chunker.Compressor` and `Chunker.Decompressor` work step by
+      step.
     * `Chunker.Nar` reads, verifies, writes and chunks Nix archives.
-    * `Chunker.NarInfo` reads, writes, signs and verifies what Nix's binary caches say about store paths.
+    * `Chunker.NarInfo` reads, writes, signs and verifies the narinfo files of Nix's binary caches.
 
-  ## Cut points last
+  ## Cut points are stable
 
-  Cut points are those of FastCDC as crate `fastcdc` defines them (its module `v2020`), for every option, on every CPU
-  and on any number of threads. Chunks that were stored years ago are found again as long as the options are the same,
-  `:seed` included.
+  Cut points are those of FastCDC as crate `fastcdc` defines them (its module `v2020`), for every option, on
+  every CPU and on any number of threads. Chunks that were stored years ago are found again as long as the
+  options are the same, including `:seed`.
 
   ## Options
 
-  Functions that chunk take these, as a keyword list or a map:
+  Functions that chunk take these options, as a keyword list or a map:
 
-    * `:avg_size` - bytes, 256 to 4,194,304; chunk sizes gather around it. Default: that of the preset, else 1,048,576.
-    * `:min_size` - bytes, 64 to 1,048,576; no chunk but the last is shorter (by one byte, if it is odd). Default: a
-      quarter of `:avg_size`, which is 262,144.
-    * `:max_size` - bytes, 1,024 to 16,777,216; no chunk is longer. Default: four times `:avg_size`, which is 4,194,304.
-      A minimum above the average and a maximum below it are out of range.
+    * `:avg_size` - bytes, 256 to 4,194,304: the average chunk size. Default: that of the preset, else
+      1,048,576.
+    * `:min_size` - bytes, 64 to 1,048,576; no chunk except the last is shorter (by one byte, if it is odd).
+      Default: a quarter of `:avg_size`, which is 262,144.
+    * `:max_size` - bytes, 1,024 to 16,777,216; no chunk is longer. Default: four times `:avg_size`, which is
+      4,194,304. A minimum above the average and a maximum below it are out of range.
     * `:normalization` - 0 to 3: how strongly sizes gather around the average. Default: 1.
-    * `:seed` - a 64-bit number that keys the cut points, so that they tell nothing about the content to whoever
-      does not know it. Default: 0, the published table.
-    * `:preset` - the three sizes by a name: `:default` (128 KiB, 512 KiB and 2 MiB), `:large_packages` (256 KiB, 1 MiB and
-      4 MiB) or `:small_packages` (32 KiB, 128 KiB and 512 KiB). They are meant for NARs. A size that is given wins over
-      that of the preset, and minimum and maximum follow an `:avg_size` that is given. Default: none, but `:default` with
-      `nar: true` and `nar: :auto`.
-    * `:nar` - `true` to chunk Nix archives along the files in them, and to refuse all else with `:invalid_nar`; `:auto` to
-      chunk in that way what is a NAR as a whole, and anything else as it is, with the same sizes. See below. Default:
-      `false`.
-    * `:min_entry_size` - bytes, at least `:min_size`; with `:nar`, files in the archive of at least this size have chunks
-      of their own. Default: twice `:avg_size`.
-    * `:boundary_preference_distance` - bytes, 0 to `:min_size`; with `:nar`, any other cut moves back to where a file ended
-      if that is less than this before it. Default: a quarter of `:avg_size`, at most `:min_size`.
-    * `:entries` - with `:nar`, `true` to have each chunk tell the entries of the archive that it touches, in its field of that
-      name. Default: `false`.
-    * `:references` - with `:nar`, `true` to take store hashes out of the archive before it is chunked, so that packages that
-      were built anew share their chunks; each chunk has what was taken out of it in its field of that name. See below.
-      Default: `false`.
+    * `:seed` - a 64-bit number that changes the cut points, for example to keep two stores apart. It does not
+      hide the content from an attacker. Default: 0, the published table.
+    * `:preset` - the three sizes by name: `:default` (128 KiB, 512 KiB and 2 MiB), `:large_packages` (256
+      KiB, 1 MiB and 4 MiB) or `:small_packages` (32 KiB, 128 KiB and 512 KiB). They suit NARs. A size that is
+      given overrides that of the preset, and minimum and maximum follow an `:avg_size` that is given.
+      Default: none, but `:default` with `nar: true` and `nar: :auto`.
+    * `:nar` - `true` to chunk Nix archives along the files in them, and to refuse other inputs with
+      `:invalid_nar`; `:auto` to do so if the whole input is a NAR, and to chunk other inputs as they are,
+      with the same sizes. See below. Default: `false`.
+    * `:min_entry_size` - bytes, at least `:min_size`; with `:nar`, files in the archive of at least this size
+      have chunks of their own. Default: twice `:avg_size`.
+    * `:boundary_preference_distance` - bytes, 0 to `:min_size`; with `:nar`, another cut moves back to the
+      end of a file that is less than this before it. Default: a quarter of `:avg_size`, at most `:min_size`.
+    * `:entries` - with `:nar`, `true` to list in each chunk the entries of the archive that it touches, in
+      its field of that name. Default: `false`.
+    * `:references` - with `:nar`, `true` to take store hashes out of the archive before it is chunked, so
+      that rebuilt packages share chunks; each chunk lists what was taken out of it, in its field of that
+      name. See below. Default: `false`.
     * `:hash` - `:blake3` or `:sha256`. Default: `:blake3`.
-    * `:cache` - a `Chunker.Cache`, in which digests are looked up before they are computed, and which takes in those that
-      were computed. Default: none.
-    * `:threads` - 1 to 1,024: at most so many threads work on the call, that of the caller included. Default: the
-      application's `config :chunker, threads: n`, else (`nil`) the number of dirty CPU schedulers online. That is also
-      the size of the pool of threads that all calls share, which the first call makes. The configuration counts
-      whether or not the application is started, in `bin/app eval` of a release too. Any other value in it raises
-      `ArgumentError` in every call that could use threads.
+    * `:cache` - a `Chunker.Cache`, in which digests are looked up before they are computed, and which keeps
+      those that are computed. Default: none.
+    * `:threads` - 1 to 1,024: the maximum number of threads for the call, including that of the caller.
+      Default: the application's `config :chunker, threads: n`, else (`nil`) the number of dirty CPU
+      schedulers online. That is also the size of the thread pool that all calls share, which the first call
+      creates. The configuration applies whether or not the application is started, also in `bin/app eval` of
+      a release. Any other value in it raises `ArgumentError` in every call that could use threads.
 
   Functions for many items also take these:
 
-    * `:parallel_threshold` - with fewer items than this, one thread does all. Default: 4.
-    * `:progress` - who is told how many items are done: a pid, or a pid and a reference of yours, is sent
-      `{:chunker_progress, reference, done, total}`; a function of `done` and `total` is called in a process of its own,
-      and when it raises, so does the call in the end. It is told 0 first, the total last, and at most ten times a
-      second in between.
+    * `:parallel_threshold` - with fewer items than this, one thread does all the work. Default: 4.
+    * `:progress` - receives the number of items that are done. A pid, or a pid and a reference of yours,
+      receives `{:chunker_progress, reference, done, total}`; a function of `done` and `total` is called in a
+      process of its own, and if it raises, the call raises at the end. The first report is 0, the last one
+      the total, with at most ten a second in between.
 
-  An option that is unknown, or whose value has the wrong type, raises `ArgumentError`. A value that is out of range
-  gives `{:error, %Chunker.Error{reason: :invalid_options}}`.
+  An unknown option, and a value of the wrong type, raise `ArgumentError`. A value that is out of range
+  returns `{:error, %Chunker.Error{reason: :invalid_options}}`.
 
   ## Nix archives
 
-  With `nar: true` a large file in a NAR gives the same chunks in every NAR, whatever stands around it:
+  With `nar: true` a large file in a NAR yields the same chunks in every NAR, whatever surrounds it:
 
       iex> path = Path.join(System.tmp_dir!(), "chunker-doc-nar")
       iex> content = :rand.bytes(2_000_000)
@@ -102,21 +105,22 @@ defmodule Chunker do
       iex> File.rm!(path)
       :ok
 
-  Whether something is a NAR shows at its last byte. So with `nar: :auto` an input is read twice, the first time without
-  the contents of the files in it. What can be read only once (a FIFO or a device, an enumerable) is refused with
-  `:invalid_options`: write it to a file first, or say what it is. With `nar: true` chunks come out of a stream before it
-  is known whether the rest is valid.
+  Only its last byte shows whether an input is a NAR. With `nar: :auto` the input is therefore read twice, the
+  first time without the contents of the files in it. An input that can be read only once (a FIFO, a device,
+  an enumerable) is refused with `:invalid_options`: write it to a file first, or use `true` or `false`. With
+  `nar: true` a stream returns chunks before the rest is known to be valid.
 
-  With `entries: true` each chunk tells which files it has parts of, and where: what a binary cache needs to serve a single file,
-  and to tell what is new in a version. The engine keeps names and not paths, and shares all but the last of each, in no more memory than the
-  bytes of the chunks take. A result has a whole path for each entry, once for all chunks in a row that touch it, and making it
-  takes hardly more. A stream makes the paths of one chunk at a time: some KiB as a rule, but the longest path that there can be
-  has 16 KiB and the smallest entry 168 bytes, so that a NAR made for it comes to a hundred times `:max_size` for each chunk that is
-  not collected yet. Who takes NARs from strangers may want a smaller `:max_size`.
+  With `entries: true` each chunk lists the files that it has parts of, and where: a binary cache can then
+  serve a single file and find what is new in a version. A result has a whole path for each entry, shared by
+  consecutive chunks that touch it. A stream makes the paths of one chunk at a time: usually some KiB, but the
+  longest possible path has 16 KiB and the smallest entry 168 bytes, so a hostile NAR takes up to a hundred
+  times `:max_size` for each chunk that is not yet collected. Use a smaller `:max_size` for NARs from
+  untrusted sources.
 
-  With `references: true` the 32 characters after each `/nix/store/` are replaced by `e`, which no hash has, before anything is
-  chunked and hashed. Each chunk has what was replaced, a list of `{position, characters}`, to be kept with the chunk's place
-  in the archive and not with its bytes; `Chunker.Nar.restore_references/2` puts it back:
+  With `references: true` the 32 characters after each `/nix/store/` are replaced by `e`, which no hash
+  contains, before the archive is chunked and hashed. Each chunk has what was replaced, a list of `{position,
+  characters}`. Keep it with the chunk's place in the archive, not with its bytes;
+  `Chunker.Nar.restore_references/2` puts it back:
 
       iex> path = Path.join(System.tmp_dir!(), "chunker-doc-references")
       iex> [one, two] =
@@ -134,12 +138,12 @@ defmodule Chunker do
       iex> File.rm!(path)
       :ok
 
-  `docs/nar-chunking.md` tells how NARs are cut, and what is gained by it. `Chunker.Nar.chunk/2` gives the hash of the archive
-  in the same pass.
+  `docs/nar-chunking.md` describes how NARs are cut, and the effect. `Chunker.Nar.chunk/2` returns the hash of
+  the archive in the same pass.
 
   ## From Erlang
 
-  The module `chunker` offers the same functions to Erlang, and needs no Elixir at run time. `h :chunker` shows its
+  Module `chunker` has the same functions for Erlang, and needs no Elixir at run time. `h :chunker` shows its
   documentation.
   """
 
@@ -157,7 +161,7 @@ defmodule Chunker do
   @typedoc "A compression codec."
   @type codec :: :zstd | :lz4 | :xz | :bzip2
 
-  @typedoc "Who is told how far a call is; see the module's documentation."
+  @typedoc "The receiver of progress reports; see the module's documentation."
   @type progress ::
           pid() | {pid(), reference()} | (done :: non_neg_integer(), total :: non_neg_integer() -> term())
 
@@ -199,23 +203,25 @@ defmodule Chunker do
 
   @type options :: [option()] | %{optional(atom()) => term()}
 
-  # Pieces of a stream are gathered up to this size, since a call of the engine costs some microseconds.
+  # Pieces of a stream are gathered up to this size, in bytes: a call of the engine costs some microseconds.
   @gather 65_536
 
+  @doc group: "Chunking"
   @doc """
-  The chunks of a file, in their order, without their bytes.
+  Returns the chunks of a file, in order, without their bytes.
 
-  Time is linear in the size of the file. Memory does not grow with it, except for the list of chunks: some 250 bytes
-  for each. All threads read, scan and hash parts of the file.
+  Time is linear in the size of the file. Memory does not grow with it, except for the list of chunks: some
+  250 bytes for each. All threads read, scan and hash parts of the file.
 
-  A FIFO, a terminal or a device is read until whoever feeds it closes it. Killing the calling process ends the work
-  within 100 ms.
+  A FIFO, a terminal or a device is read until its writer closes it. Killing the calling process cancels the
+  work within 100 ms.
 
   ## Errors
 
-    * `:io_error` - the file cannot be opened or read; `:kind` says why (`:enoent`, `:eacces`, `:eisdir`, ...)
+    * `:io_error` - the file cannot be opened or read: `:kind` (`:enoent`, `:eacces`, `:eisdir`, ...)
     * `:file_changed` - a regular file shrank or grew while it was read
-    * `:invalid_nar` - with `nar: true`, the file is no NAR: `:offset`, `:why`; with `nar: :auto` only if it changed meanwhile
+    * `:invalid_nar` - with `nar: true`, the file is not a NAR: `:offset`, `:why`; with `nar: :auto` only if
+      it changed meanwhile
     * `:invalid_options` - an option is out of range, or `nar: :auto` and the file can be read only once
 
   ## Examples
@@ -232,34 +238,29 @@ defmodule Chunker do
 
   """
   @spec chunk_file(Path.t(), options()) :: {:ok, [Chunk.t()]} | {:error, Error.t()}
-  def chunk_file(path, options \\ []) do
-    path = path!(path)
+  def chunk_file(path, options \\ []), do: result(:chunker.chunk_file(path!(path), options, :struct))
 
-    with {:ok, options} <- options(options),
-         {:ok, chunks} <- result(:chunker_engine.chunk_file(path, options)) do
-      {:ok, to_chunks(chunks)}
-    end
-  end
-
+  @doc group: "Chunking"
   @doc """
   The same as `chunk_file/2`, but returns the chunks and raises `Chunker.Error`.
   """
   @spec chunk_file!(Path.t(), options()) :: [Chunk.t()]
   def chunk_file!(path, options \\ []), do: bang!(chunk_file(path, options))
 
+  @doc group: "Chunking"
   @doc """
-  The bytes of a chunk that `chunk_file/2` told of, read from the file and checked against the chunk's digest.
+  Reads the bytes of a chunk that `chunk_file/2` returned, and checks them against the chunk's digest.
 
-  `chunk_file/2` is the fastest way to find out which chunks of a file are new; this reads those, and only those. The
-  option `:hash` must be the algorithm that the file was chunked with. What was taken out of the chunk with `references: true` is
-  taken out again.
+  `chunk_file/2` is the fastest way to find the chunks of a file that are new; this reads only those. The
+  option `:hash` must be the algorithm that the file was chunked with. The references that were taken out of
+  the chunk with `references: true` are taken out again.
 
   ## Errors
 
     * `:io_error` - as with `chunk_file/2`
-    * `:file_changed` - the file holds other bytes there than when it was chunked
+    * `:file_changed` - the bytes at this place differ from those that were chunked
     * `:bounds_check_failed` - the file ends before the chunk does: `:offset`, `:length`, `:data_length`
-    * `:buffer_limit_exceeded` - no chunk is that long: `:attempted`, `:limit`
+    * `:buffer_limit_exceeded` - the length exceeds that of any chunk: `:attempted`, `:limit`
 
   ## Examples
 
@@ -278,36 +279,32 @@ defmodule Chunker do
   """
   @spec read_chunk(Path.t(), Chunk.t(), [{:hash, algorithm()}] | map()) ::
           {:ok, binary()} | {:error, Error.t()}
-  def read_chunk(path, %Chunk{offset: offset, length: length, hash: <<_::256>> = hash} = chunk, options \\ [])
-      when is_integer(offset) and offset >= 0 and is_integer(length) and length > 0 do
-    path = path!(path)
-    references = references!(chunk.references)
+  def read_chunk(path, %Chunk{} = chunk, options \\ []),
+    do: result(:chunker.read_chunk(path!(path), chunk, options))
 
-    with {:ok, algorithm} <- checked(:chunker_options.hash(options)) do
-      result(:chunker_engine.read_chunk(path, {offset, length, hash}, references, algorithm))
-    end
-  end
-
+  @doc group: "Chunking"
   @doc """
   The same as `read_chunk/3`, but returns the bytes and raises `Chunker.Error`.
   """
   @spec read_chunk!(Path.t(), Chunk.t(), [{:hash, algorithm()}] | map()) :: binary()
   def read_chunk!(path, chunk, options \\ []), do: bang!(read_chunk(path, chunk, options))
 
+  @doc group: "Batches"
   @doc """
-  The chunks of many files: a result for each path, in their order, as `chunk_file/2` gives it.
+  Returns the chunks of many files: a result for each path, in the order of the paths, as `chunk_file/2`
+  returns it.
 
-  One bad file spoils no other. From `:parallel_threshold` files on, each is chunked by one thread, the largest first, and
-  no more files are open than there are threads; fewer files are chunked one after the other by all threads. FIFOs and
-  devices come last, one after the other.
+  A file that fails does not affect the others. If there are at least `:parallel_threshold` files, each is
+  chunked by one thread, the largest first, with no more files open than threads; fewer files are chunked one
+  after the other by all threads. FIFOs and devices come last, one after the other.
 
-  Only options that are out of range give one `{:error, error}` for all.
+  An option that is out of range is an error of the call.
 
   ## Examples
 
       iex> path = Path.join(System.tmp_dir!(), "chunker-doc-chunk-files")
       iex> File.write!(path, "content")
-      iex> [{:ok, [chunk]}, {:error, error}] = Chunker.chunk_files([path, "/no/such/file"])
+      iex> {:ok, [{:ok, [chunk]}, {:error, error}]} = Chunker.chunk_files([path, "/no/such/file"])
       iex> {chunk.length, error.details.kind}
       {7, :enoent}
       iex> File.rm!(path)
@@ -315,30 +312,24 @@ defmodule Chunker do
 
   """
   @spec chunk_files([Path.t()], [option() | batch_option()] | map()) ::
-          [{:ok, [Chunk.t()]} | {:error, Error.t()}] | {:error, Error.t()}
-  def chunk_files(paths, options \\ []) when is_list(paths) do
-    paths = Enum.map(paths, &path!/1)
+          {:ok, [{:ok, [Chunk.t()]} | {:error, Error.t()}]} | {:error, Error.t()}
+  def chunk_files(paths, options \\ []) when is_list(paths),
+    do: items(result(:chunker.chunk_files(Enum.map(paths, &path!/1), options, :struct)))
 
-    with {:ok, {chunking, batch}} <- checked(:chunker_options.files(options)),
-         {:ok, results} <- result(:chunker_engine.chunk_files(paths, chunking, batch)) do
-      for answer <- results do
-        with {:ok, chunks} <- result(answer), do: {:ok, to_chunks(chunks)}
-      end
-    end
-  end
-
+  @doc group: "Batches"
   @doc """
-  The chunks of many files, as `chunk_files/2`, but raises the first `Chunker.Error`.
+  The same as `chunk_files/2`, but returns the chunks of each file and raises the first `Chunker.Error`.
   """
   @spec chunk_files!([Path.t()], [option() | batch_option()] | map()) :: [[Chunk.t()]]
   def chunk_files!(paths, options \\ []), do: all!(chunk_files(paths, options))
 
+  @doc group: "Chunking"
   @doc """
-  The chunks of bytes that are in memory, with their bytes.
+  Returns the chunks of a binary or an iolist, with their bytes.
 
-  The `:data` of each chunk is a part of the given binary and shares its memory: nothing is copied, and the binary lives
-  as long as any chunk of it. Use `:binary.copy/1` to keep a few chunks of a large binary. A list is made one binary
-  first.
+  The `:data` of each chunk is a sub-binary of the input: nothing is copied, and the input stays in memory as
+  long as any chunk of it. Use `:binary.copy/1` to keep a few chunks of a large binary. A list is first joined
+  to one binary.
 
   ## Examples
 
@@ -356,48 +347,38 @@ defmodule Chunker do
 
   """
   @spec chunk_data(iodata(), options()) :: {:ok, [Chunk.t()]} | {:error, Error.t()}
-  def chunk_data(data, options \\ []) do
-    data = binary!(data)
+  def chunk_data(data, options \\ []), do: result(:chunker.chunk_data(data, options, :struct))
 
-    with {:ok, options} <- options(options),
-         {:ok, chunks, data} <- :chunker_engine.chunk_data(data, options) do
-      {:ok,
-       for chunk <- to_chunks(chunks) do
-         %{chunk | data: binary_part(data, chunk.offset, chunk.length)}
-       end}
-    else
-      {:error, %Error{}} = error -> error
-      failure -> result(failure)
-    end
-  end
-
+  @doc group: "Chunking"
   @doc """
   The same as `chunk_data/2`, but returns the chunks and raises `Chunker.Error`.
   """
   @spec chunk_data!(iodata(), options()) :: [Chunk.t()]
   def chunk_data!(data, options \\ []), do: bang!(chunk_data(data, options))
 
+  @doc group: "Streams"
   @doc """
-  The chunks of a file or of any enumerable of iodata, with their bytes, lazily.
+  Returns the chunks of a file or of any enumerable of iodata, with their bytes, lazily.
 
-  A binary is the path of a file. Anything else is an enumerable whose elements, in their order, are the input, in
-  pieces of any size: `IO.binstream/2`, a list of binaries, a stream of the body of an HTTP request.
+  A binary is the path of a file. Anything else is an enumerable whose elements are the input, in order and in
+  pieces of any size: `IO.binstream/2`, a list of binaries, the streamed body of an HTTP request.
 
-  Nothing is opened before the stream is enumerated. Memory stays below four times `:max_size` and a few MiB for each
-  thread, twice that with `:entries`, plus what the consumer keeps. The engine works ahead within these bounds while the
-  consumer works. When the consumer stops, or dies, the file is closed and the work ends.
+  Nothing is opened before the stream is enumerated. Memory stays below four times `:max_size` and a few MiB
+  for each thread, twice that with `:entries`, plus what the consumer keeps. The engine works ahead within
+  these bounds while the consumer works. When the consumer stops, or dies, the file is closed and the work
+  ends.
 
-  The bytes are the VM's: they are charged to the process that holds them, which has its garbage collected as they add
-  up, and `:erlang.memory(:binary)` counts them.
+  The bytes are the VM's: they are charged to the process that holds them, which has its garbage collected as
+  they add up, and `:erlang.memory(:binary)` counts them.
 
-  With `compress: options`, a keyword list of `:codec`, `:strategy`, `:level` and `:dictionary` as `compress/2` takes
-  them, each chunk has its `:compressed` filled, by the threads that hash it.
+  With `compress: options`, a keyword list of `:codec`, `:strategy`, `:level` and `:dictionary` as
+  `compress/2` takes them, each chunk has its `:compressed` filled, by the threads that hash it.
 
-  Pieces are gathered up to 64 KiB, or `:avg_size` if that is less, before the engine sees them; so that much of a slow
-  source can wait until a chunk comes out.
+  Input is buffered up to 64 KiB, or up to `:avg_size` if that is less, which adds that much latency for slow
+  producers.
 
-  Raises `Chunker.Error` while it is enumerated, for the reasons of `chunk_file/2`, those of `:invalid_options`
-  included.
+  Raises `Chunker.Error` while it is enumerated, for the reasons of `chunk_file/2`, including
+  `:invalid_options`.
 
   ## Examples
 
@@ -427,20 +408,22 @@ defmodule Chunker do
   def stream(path_or_enumerable, options \\ [])
 
   def stream(path, options) when is_binary(path) do
-    # Mistakes of the programmer show at once; what depends on the world, when the stream runs.
+    # Mistakes of the programmer are raised at once; errors of the system when the stream runs.
     options = checked(:chunker_options.stream(options))
 
     Stream.resource(
-      fn -> bang!(with {:ok, options} <- options, do: result(:chunker_engine.open_file(path, options))) end,
+      fn ->
+        bang!(with {:ok, options} <- options, do: to_result(:chunker_dispatch.open_file(path, options)))
+      end,
       fn stream ->
-        case bang!(result(:chunker_engine.next(stream))) do
+        case bang!(to_result(:chunker_dispatch.next(stream))) do
           [] -> {:halt, stream}
           chunks -> {chunks, stream}
         end
       end,
-      &:chunker_engine.close/1
+      &:chunker_dispatch.close/1
     )
-    |> Stream.map(&to_chunk/1)
+    |> Stream.map(&:chunker_chunk.one(:struct, &1))
   end
 
   def stream(enumerable, options) do
@@ -450,19 +433,20 @@ defmodule Chunker do
     enumerable
     |> pieces(gather)
     |> Stream.transform(
-      fn -> bang!(with {:ok, options} <- checked, do: result(:chunker_engine.open_pieces(options))) end,
-      fn piece, stream -> {bang!(result(:chunker_engine.push(stream, piece))), stream} end,
-      fn stream -> {bang!(result(:chunker_engine.finish(stream))), stream} end,
-      &:chunker_engine.close/1
+      fn -> bang!(with {:ok, options} <- checked, do: to_result(:chunker_dispatch.open_pieces(options))) end,
+      fn piece, stream -> {bang!(to_result(:chunker_dispatch.push(stream, piece))), stream} end,
+      fn stream -> {bang!(to_result(:chunker_dispatch.finish(stream))), stream} end,
+      &:chunker_dispatch.close/1
     )
-    |> Stream.map(&to_chunk/1)
+    |> Stream.map(&:chunker_chunk.one(:struct, &1))
   end
 
+  @doc group: "Digests"
   @doc """
-  The digest of bytes in memory: 32 bytes.
+  Returns the digest of a binary or an iolist: 32 bytes.
 
-  Up to 64 KiB are hashed on the scheduler of the caller, more on a dirty one. Raises `Chunker.Error` if the algorithm was
-  left out when Chunker was built.
+  Up to 64 KiB are hashed on the scheduler of the caller, more on a dirty one. Raises `Chunker.Error` with
+  `:feature_disabled` if the algorithm is not built in.
 
   ## Examples
 
@@ -473,17 +457,13 @@ defmodule Chunker do
 
   """
   @spec hash(iodata(), algorithm()) :: digest()
-  def hash(data, algorithm) do
-    algorithm!(algorithm)
+  def hash(data, algorithm), do: call(:chunker.hash(data, algorithm))
 
-    case :chunker_engine.hash(binary!(data), algorithm) do
-      digest when is_binary(digest) -> digest
-      failure -> bang!(result(failure))
-    end
-  end
-
+  @doc group: "Digests"
   @doc """
-  The digest of a file, in 1 MiB of memory. Fails as `chunk_file/2` does.
+  Returns the digest of a file, in 1 MiB of memory. Fails as `chunk_file/2` does.
+
+  Raises `Chunker.Error` with `:feature_disabled` if the algorithm is not built in, as `hash/2` does.
 
   ## Examples
 
@@ -493,25 +473,26 @@ defmodule Chunker do
 
   """
   @spec hash_file(Path.t(), algorithm()) :: {:ok, digest()} | {:error, Error.t()}
-  def hash_file(path, algorithm) do
-    algorithm!(algorithm)
-    result(:chunker_engine.hash_file(path!(path), algorithm))
-  end
+  def hash_file(path, algorithm), do: result(:chunker.hash_file(path!(path), algorithm))
 
+  @doc group: "Digests"
   @doc """
   The same as `hash_file/2`, but returns the digest and raises `Chunker.Error`.
   """
   @spec hash_file!(Path.t(), algorithm()) :: digest()
   def hash_file!(path, algorithm), do: bang!(hash_file(path, algorithm))
 
+  @doc group: "Batches"
   @doc """
-  The digests of many items, in their order: one call, on several threads.
+  Returns the digests of many items, in order, computed on several threads.
 
-  `:hash` chooses the algorithm, and `:cache` may be a `Chunker.Cache` that knows some of the digests. Only options that are out of range give `{:error, error}`.
+  `:hash` is the algorithm, and `:cache` may be a `Chunker.Cache` that has some of the digests. The call fails
+  if an option is out of range.
 
   ## Examples
 
-      iex> Chunker.hash_batch(["a", ["b", "c"]], hash: :sha256) == Enum.map(["a", "bc"], &:crypto.hash(:sha256, &1))
+      iex> {:ok, digests} = Chunker.hash_batch(["a", ["b", "c"]], hash: :sha256)
+      iex> digests == Enum.map(["a", "bc"], &:crypto.hash(:sha256, &1))
       true
 
   """
@@ -519,49 +500,43 @@ defmodule Chunker do
           [iodata()],
           [{:hash, algorithm()} | {:cache, nil | Chunker.Cache.t()} | batch_option()] | map()
         ) ::
-          [digest()] | {:error, Error.t()}
-  def hash_batch(items, options \\ []) when is_list(items) do
-    items = Enum.map(items, &binary!/1)
+          {:ok, [digest()]} | {:error, Error.t()}
+  def hash_batch(items, options \\ []) when is_list(items), do: result(:chunker.hash_batch(items, options))
 
-    with {:ok, {algorithm, batch}} <- checked(:chunker_options.hash_batch(options)),
-         {:ok, digests} <- result(:chunker_engine.hash_batch(items, algorithm, batch)) do
-      digests
-    end
-  end
-
+  @doc group: "Batches"
   @doc """
-  The same as `hash_batch/2`, but raises `Chunker.Error`.
+  The same as `hash_batch/2`, but returns the digests and raises `Chunker.Error`.
   """
   @spec hash_batch!(
           [iodata()],
           [{:hash, algorithm()} | {:cache, nil | Chunker.Cache.t()} | batch_option()] | map()
         ) :: [digest()]
-  def hash_batch!(items, options \\ []) do
-    with {:error, error} <- hash_batch(items, options), do: raise(error)
-  end
+  def hash_batch!(items, options \\ []), do: bang!(hash_batch(items, options))
 
+  @doc group: "Compression"
   @doc """
   Compresses data into the format of its codec's official program.
 
   ## Options
 
     * `:codec` - `:zstd` (the default), `:lz4`, `:xz` or `:bzip2`
-    * `:level` - for zstd -131,072 to 22 (default 3), for xz 0 to 9 (default 6), for bzip2 1 to 9 (default 6); lz4 has
-      the level 1 alone
-    * `:strategy` - in place of these: `:fastest` (lz4), `:balanced` (zstd 3) or `:smallest` (xz 6, which is the smallest
-      on programs and archives; on a short plain text bzip2 can be smaller, on a few hundred bytes all of them)
+    * `:level` - for zstd -131,072 to 22 (default 3), for xz 0 to 9 (default 6), for bzip2 1 to 9 (default 6);
+      lz4 has the level 1 alone
+    * `:strategy` - in place of these: `:fastest` (lz4), `:balanced` (zstd 3) or `:smallest` (xz 6, which is
+      the smallest on programs and archives; on a short plain text bzip2 can be smaller, on a few hundred
+      bytes all of them)
     * `:dictionary` - one of `train_dictionary/2`; zstd only
-    * `:fallback` - `true` to have lz4 compress where the codec fails or is not built in. The result then says which
-      codec it was: `{:ok, {codec, compressed}}`
+    * `:fallback` - `true` to compress with lz4 if the codec fails or is not built in. `detect_format/1` of
+      the result returns the codec that was used. Default: `false`
 
-  Checksums are written with every codec. Killing the calling process ends the work within 100 ms; with zstd from
-  level 16 on within a quarter of a second, and above 19 within a second if the content has many MiB: its library cannot be
-  stopped while it makes its tables.
+  Every codec writes checksums. Killing the calling process cancels the work within 100 ms; with zstd from
+  level 16 on within a quarter of a second, and above 19 within a second if the content has many MiB, since
+  its library cannot be cancelled while it builds its tables.
 
   ## Errors
 
     * `:invalid_options` - a level that the codec does not have, or a dictionary for a codec that takes none
-    * `:codec_disabled` - the codec was left out when Chunker was built; `:codec`
+    * `:feature_disabled` - the codec is not built in; `:feature`
     * `:compression_failed` - in practice, no memory; `:codec`, `:why`
 
   ## Examples
@@ -569,48 +544,44 @@ defmodule Chunker do
       iex> {:ok, compressed} = Chunker.compress("content")
       iex> Chunker.decompress(compressed)
       {:ok, "content"}
-      iex> {:ok, {codec, _compressed}} = Chunker.compress("content", codec: :xz, fallback: true)
-      iex> codec
-      :xz
+      iex> {:ok, compressed} = Chunker.compress("content", codec: :xz, fallback: true)
+      iex> Chunker.detect_format(compressed)
+      {:ok, :xz}
       iex> {:error, error} = Chunker.compress("content", codec: :xz, level: 10)
       iex> Exception.message(error)
       "option :level is 10, but must be 0..9"
 
   """
   @spec compress(iodata(), [compression_option() | {:fallback, boolean()}] | map()) ::
-          {:ok, binary()} | {:ok, {codec(), binary()}} | {:error, Error.t()}
-  def compress(data, options \\ []) do
-    data = binary!(data)
+          {:ok, binary()} | {:error, Error.t()}
+  def compress(data, options \\ []), do: result(:chunker.compress(data, options))
 
-    with {:ok, {compression, fallback}} <- checked(:chunker_options.compression(options)) do
-      result(:chunker_engine.compress(data, compression, fallback))
-    end
-  end
-
+  @doc group: "Compression"
   @doc """
   The same as `compress/2`, but returns what was compressed and raises `Chunker.Error`.
   """
-  @spec compress!(iodata(), [compression_option() | {:fallback, boolean()}] | map()) ::
-          binary() | {codec(), binary()}
+  @spec compress!(iodata(), [compression_option() | {:fallback, boolean()}] | map()) :: binary()
   def compress!(data, options \\ []), do: bang!(compress(data, options))
 
+  @doc group: "Compression"
   @doc """
-  Decompresses data, all of it: several streams or frames, one after the other, are one content.
+  Decompresses all of the data: several streams or frames, one after the other, are one content.
 
   ## Options
 
     * `:codec` - `:auto` (the default: told by the first bytes), `:zstd`, `:lz4`, `:xz` or `:bzip2`
-    * `:max_output_size` - in bytes: exactly so many pass, one more is `:size_exceeded`. Default: 1 GiB. Memory stays
-      within it too, whatever a header promises
+    * `:max_output_size` - in bytes: exactly so many pass, one more is `:size_exceeded`. Default: 1 GiB.
+      Memory stays within it too, whatever a header promises
     * `:dictionary` - the one that the data was compressed with; zstd only
 
   ## Errors
 
-    * `:decompression_failed` - `:codec`, and `:why`: `:truncated`, `:corrupt`, `:checksum_mismatch`, `:trailing_data`,
-      `:bad_magic`, `:memory_limit` (a window above 128 MiB), `:dictionary_missing`, `:dictionary_wrong`, ...
+    * `:decompression_failed` - `:codec`, and `:why`: `:truncated`, `:corrupt`, `:checksum_mismatch`,
+      `:trailing_data`, `:bad_magic`, `:memory_limit` (a window above 128 MiB), `:dictionary_missing`,
+      `:dictionary_wrong`, ...
     * `:size_exceeded` - `:limit`
     * `:unknown_format` - `:magic`, the first bytes there are
-    * `:codec_disabled`, `:invalid_options`
+    * `:feature_disabled`, `:invalid_options`
 
   ## Examples
 
@@ -625,59 +596,51 @@ defmodule Chunker do
 
   """
   @spec decompress(iodata(), [decompression_option()] | map()) :: {:ok, binary()} | {:error, Error.t()}
-  def decompress(data, options \\ []) do
-    data = binary!(data)
+  def decompress(data, options \\ []), do: result(:chunker.decompress(data, options))
 
-    with {:ok, decompression} <- checked(:chunker_options.decompression(options)) do
-      result(:chunker_engine.decompress(data, decompression))
-    end
-  end
-
+  @doc group: "Compression"
   @doc """
   The same as `decompress/2`, but returns the content and raises `Chunker.Error`.
   """
   @spec decompress!(iodata(), [decompression_option()] | map()) :: binary()
   def decompress!(data, options \\ []), do: bang!(decompress(data, options))
 
+  @doc group: "Batches"
   @doc """
-  Compresses many items in one call, on several threads: a result for each, in their order.
+  Compresses many items in one call, on several threads, and returns a result for each, in order.
 
-  Takes the options of `compress/2`, except `:fallback`, and those for many items. Only options that are out of range give
-  one `{:error, error}` for all.
+  Takes the options of `compress/2`, except `:fallback`, and those for many items. An option that is out of
+  range is an error of the call.
 
   ## Examples
 
-      iex> [{:ok, one}, {:ok, _two}] = Chunker.compress_batch(["one", "two"], codec: :lz4)
+      iex> {:ok, [{:ok, one}, {:ok, _two}]} = Chunker.compress_batch(["one", "two"], codec: :lz4)
       iex> Chunker.detect_format(one)
       {:ok, :lz4}
 
   """
   @spec compress_batch([iodata()], [compression_option() | batch_option()] | map()) ::
-          [{:ok, binary()} | {:error, Error.t()}] | {:error, Error.t()}
-  def compress_batch(items, options \\ []) when is_list(items) do
-    items = Enum.map(items, &binary!/1)
+          {:ok, [{:ok, binary()} | {:error, Error.t()}]} | {:error, Error.t()}
+  def compress_batch(items, options \\ []) when is_list(items),
+    do: items(result(:chunker.compress_batch(items, options)))
 
-    with {:ok, {compression, batch}} <- checked(:chunker_options.compression_batch(options)),
-         {:ok, results} <- result(:chunker_engine.compress_batch(items, compression, batch)) do
-      Enum.map(results, &result/1)
-    end
-  end
-
+  @doc group: "Batches"
   @doc """
   The same as `compress_batch/2`, but returns what was compressed and raises the first `Chunker.Error`.
   """
   @spec compress_batch!([iodata()], [compression_option() | batch_option()] | map()) :: [binary()]
   def compress_batch!(items, options \\ []), do: all!(compress_batch(items, options))
 
+  @doc group: "Batches"
   @doc """
-  Decompresses many items in one call, on several threads: a result for each, in their order.
+  Decompresses many items in one call, on several threads, and returns a result for each, in order.
 
-  Takes the options of `decompress/2`, of which `:max_output_size` holds for each item, and those for many items. Only
-  options that are out of range give one `{:error, error}` for all.
+  Takes the options of `decompress/2`, of which `:max_output_size` applies to each item, and those for many
+  items. An option that is out of range is an error of the call.
 
   ## Examples
 
-      iex> [good, bad] = Chunker.decompress_batch([Chunker.compress!("content"), "nonsense"])
+      iex> {:ok, [good, bad]} = Chunker.decompress_batch([Chunker.compress!("content"), "nonsense"])
       iex> good
       {:ok, "content"}
       iex> {:error, error} = bad
@@ -686,27 +649,23 @@ defmodule Chunker do
 
   """
   @spec decompress_batch([iodata()], [decompression_option() | batch_option()] | map()) ::
-          [{:ok, binary()} | {:error, Error.t()}] | {:error, Error.t()}
-  def decompress_batch(items, options \\ []) when is_list(items) do
-    items = Enum.map(items, &binary!/1)
+          {:ok, [{:ok, binary()} | {:error, Error.t()}]} | {:error, Error.t()}
+  def decompress_batch(items, options \\ []) when is_list(items),
+    do: items(result(:chunker.decompress_batch(items, options)))
 
-    with {:ok, {decompression, batch}} <- checked(:chunker_options.decompression_batch(options)),
-         {:ok, results} <- result(:chunker_engine.decompress_batch(items, decompression, batch)) do
-      Enum.map(results, &result/1)
-    end
-  end
-
+  @doc group: "Batches"
   @doc """
   The same as `decompress_batch/2`, but returns the contents and raises the first `Chunker.Error`.
   """
   @spec decompress_batch!([iodata()], [decompression_option() | batch_option()] | map()) :: [binary()]
   def decompress_batch!(items, options \\ []), do: all!(decompress_batch(items, options))
 
+  @doc group: "Streams"
   @doc """
-  Compresses an enumerable of iodata, lazily and in bounded memory; a stream of binaries, none of them empty.
+  Compresses an enumerable of iodata, lazily and in bounded memory, into a stream of nonempty binaries.
 
-  Takes the options of `compress/2`, except `:fallback`. Raises `Chunker.Error` while it is enumerated. What the codec
-  holds is freed when the consumer stops.
+  Takes the options of `compress/2`, except `:fallback`. Raises `Chunker.Error` while it is enumerated. The
+  codec's memory is freed when the consumer stops.
 
   ## Examples
 
@@ -733,21 +692,26 @@ defmodule Chunker do
     |> Stream.transform(
       fn ->
         bang!(
-          with {:ok, compression} <- compression, do: result(:chunker_engine.open_compressor(compression))
+          with {:ok, compression} <- compression,
+               do: to_result(:chunker_dispatch.open_compressor(compression))
         )
       end,
-      fn piece, coder -> {filled(bang!(result(:chunker_engine.compress_update(coder, piece)))), coder} end,
-      fn coder -> {filled([bang!(result(:chunker_engine.compress_finish(coder)))]), coder} end,
-      &:chunker_engine.close_compressor/1
+      fn piece, coder ->
+        {filled(bang!(to_result(:chunker_dispatch.compress_update(coder, piece)))), coder}
+      end,
+      fn coder -> {filled([bang!(to_result(:chunker_dispatch.compress_finish(coder)))]), coder} end,
+      &:chunker_dispatch.close_compressor/1
     )
   end
 
+  @doc group: "Streams"
   @doc """
-  Decompresses an enumerable of iodata, lazily and in bounded memory; a stream of binaries of at most 1 MiB, none of
-  them empty.
+  Decompresses an enumerable of iodata, lazily and in bounded memory, into a stream of nonempty binaries of at
+  most 1 MiB.
 
-  Takes the options of `decompress/2`; `:max_output_size` holds for the content as a whole. Raises `Chunker.Error` while
-  it is enumerated, at the end if the input was cut short. What the codec holds is freed when the consumer stops.
+  Takes the options of `decompress/2`; `:max_output_size` applies to the whole content. Raises `Chunker.Error`
+  while it is enumerated, at the end if the input is truncated. The codec's memory is freed when the consumer
+  stops.
 
   ## Examples
 
@@ -766,16 +730,16 @@ defmodule Chunker do
       fn ->
         bang!(
           with {:ok, decompression} <- decompression,
-               do: result(:chunker_engine.open_decompressor(decompression))
+               do: to_result(:chunker_dispatch.open_decompressor(decompression))
         )
       end,
       fn piece, coder -> {outputs(coder, piece), coder} end,
-      fn coder -> {filled([bang!(result(:chunker_engine.decompress_finish(coder)))]), coder} end,
-      &:chunker_engine.close_decompressor/1
+      fn coder -> {filled([bang!(to_result(:chunker_dispatch.decompress_finish(coder)))]), coder} end,
+      &:chunker_dispatch.close_decompressor/1
     )
   end
 
-  # A small piece may give a great deal, so that its output comes bit by bit.
+  # A small piece may decompress to many MiB, so its output is a stream as well.
   defp outputs(coder, piece) do
     {:more, piece}
     |> Stream.unfold(fn
@@ -783,9 +747,9 @@ defmodule Chunker do
         nil
 
       {:more, input} ->
-        case :chunker_engine.decompress_update(coder, input) do
+        case :chunker_dispatch.decompress_update(coder, input) do
           {:ok, output, next} -> {output, next}
-          failure -> bang!(result(failure))
+          failure -> bang!(to_result(failure))
         end
     end)
     |> Stream.reject(&(&1 == ""))
@@ -793,8 +757,9 @@ defmodule Chunker do
 
   defp filled(outputs), do: Enum.reject(outputs, &(&1 == ""))
 
+  @doc group: "Compression"
   @doc """
-  The codec whose format the data begins with.
+  Returns the codec whose format the data begins with.
 
   ## Examples
 
@@ -806,24 +771,28 @@ defmodule Chunker do
 
   """
   @spec detect_format(iodata()) :: {:ok, codec()} | {:error, Error.t()}
-  def detect_format(data), do: result(:chunker_engine.detect_format(binary!(data)))
+  def detect_format(data), do: result(:chunker.detect_format(data))
 
+  @doc group: "Compression"
   @doc """
   The same as `detect_format/1`, but returns the codec and raises `Chunker.Error`.
   """
   @spec detect_format!(iodata()) :: codec()
   def detect_format!(data), do: bang!(detect_format(data))
 
+  @doc group: "Compression"
   @doc """
-  Makes a zstd dictionary of samples of what will be compressed with it.
+  Trains a zstd dictionary on samples of the data that will be compressed with it.
 
-  A dictionary pays where many small items resemble each other. The samples should be many and small, and a hundred times
-  the dictionary in sum. `:max_size` is the size of the dictionary in bytes, 256 to 104,857,600, by default 112,640.
+  A dictionary helps where many small items resemble each other. Give many small samples, in total a hundred
+  times the size of the dictionary. `:max_size` is the size of the dictionary in bytes, 256 to 104,857,600, by
+  default 112,640.
 
-  Takes seconds for ten megabytes of samples, on a thread of its own. Killing the calling process frees its scheduler at
-  once, but does not stop that thread; there are never more of them than cores.
+  Takes seconds for ten megabytes of samples, on a thread of its own. Killing the calling process frees its
+  scheduler at once, but does not stop that thread; there are never more of them than cores.
 
-  Gives `:compression_failed` with `:why` being `:samples_unsuitable` if nothing can be made of the samples.
+  Returns `:compression_failed` with `:samples_unsuitable` as `:why` if no dictionary can be made of the
+  samples.
 
   ## Examples
 
@@ -841,31 +810,29 @@ defmodule Chunker do
   """
   @spec train_dictionary([iodata()], [{:max_size, pos_integer()}] | map()) ::
           {:ok, binary()} | {:error, Error.t()}
-  def train_dictionary(samples, options \\ []) when is_list(samples) do
-    samples = Enum.map(samples, &binary!/1)
+  def train_dictionary(samples, options \\ []) when is_list(samples),
+    do: result(:chunker.train_dictionary(samples, options))
 
-    with {:ok, max_size} <- checked(:chunker_options.dictionary(options)) do
-      result(:chunker_engine.train_dictionary(samples, max_size))
-    end
-  end
-
+  @doc group: "Compression"
   @doc """
   The same as `train_dictionary/2`, but returns the dictionary and raises `Chunker.Error`.
   """
   @spec train_dictionary!([iodata()], [{:max_size, pos_integer()}] | map()) :: binary()
   def train_dictionary!(samples, options \\ []), do: bang!(train_dictionary(samples, options))
 
+  @doc group: "About this build"
   @doc """
-  What this build of Chunker is, and what it uses of this machine.
+  Describes this build of Chunker and its use of this machine.
 
-    * `:version` - of the library that is loaded
-    * `:cpu_features` - the instruction-set extensions of this CPU that matter here
-    * `:kernels` - what is used of them: `:scan` finds cut points, `:fingerprint` is what a `Chunker.Cache` knows contents by
-      (the fastest one that this CPU can run, `"avx512"` or `"scalar"`, unless the environment variable `CHUNKER_KERNEL` names one
-      when the VM starts; a name that cannot be had makes calls fail with `:invalid_options`)
-    * `:hashes` - for each hash function the instructions it is computed with here
-    * `:codecs` - those that were built in
-    * `:threads` - how many threads a call uses by default
+    * `:version` - the version of the library that is loaded
+    * `:cpu_features` - the instruction-set extensions of this CPU that Chunker has code for
+    * `:kernels` - the code that is used: `:scan` finds cut points and is the fastest kernel that this CPU can
+      run, `"avx512"` or `"scalar"`, unless the environment variable `CHUNKER_KERNEL` names one when the VM
+      starts (a kernel that this CPU cannot run makes calls fail with `:invalid_options`); `:fingerprint`
+      identifies contents in a `Chunker.Cache`
+    * `:hashes` - for each hash function the instructions that compute it here
+    * `:codecs` - the codecs that are built in
+    * `:threads` - the default number of threads of a call
 
   """
   @spec info() :: %{
@@ -876,29 +843,21 @@ defmodule Chunker do
           codecs: [codec()],
           threads: pos_integer()
         }
-  def info do
-    # A wrong configuration raises here what it raises everywhere else.
-    {:ok, _threads} = checked(:chunker_options.threads())
-    :chunker.info()
-  rescue
-    error in ErlangError ->
-      case error.original do
-        {:invalid_options, details} -> reraise Error.new(:invalid_options, details), __STACKTRACE__
-        _another -> reraise error, __STACKTRACE__
-      end
-  end
+  def info, do: call(:chunker.info())
 
+  @doc group: "Digests"
   @doc """
-  A digest, or any other binary, in lower-case hexadecimal digits.
+  Returns a digest, or any other binary, as lower-case hexadecimal digits.
 
       iex> Chunker.to_hex(<<0, 171, 255>>)
       "00abff"
   """
   @spec to_hex(binary()) :: String.t()
-  def to_hex(bytes) when is_binary(bytes), do: Base.encode16(bytes, case: :lower)
+  def to_hex(bytes) when is_binary(bytes), do: :chunker.to_hex(bytes)
 
+  @doc group: "Digests"
   @doc """
-  A digest, or any other binary, in the base-32 notation of Nix: 52 characters for 32 bytes.
+  Returns a digest, or any other binary, in the base-32 notation of Nix: 52 characters for 32 bytes.
 
   It is not that of RFC 4648: the alphabet has no `e`, `o`, `u` and `t`, and the last byte comes first.
 
@@ -906,10 +865,11 @@ defmodule Chunker do
       "0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73"
   """
   @spec to_nix_base32(binary()) :: String.t()
-  def to_nix_base32(bytes) when is_binary(bytes), do: :chunker_engine.to_nix_base32(bytes)
+  def to_nix_base32(bytes) when is_binary(bytes), do: :chunker.to_nix_base32(bytes)
 
+  @doc group: "Digests"
   @doc """
-  The bytes that a text in Nix's base-32 notation stands for.
+  Returns the bytes of a text in Nix's base-32 notation.
 
       iex> Chunker.from_nix_base32("7z")
       {:ok, <<255>>}
@@ -918,15 +878,16 @@ defmodule Chunker do
       {:invalid_base32, %{position: 4}}
   """
   @spec from_nix_base32(String.t()) :: {:ok, binary()} | {:error, Error.t()}
-  def from_nix_base32(text) when is_binary(text), do: result(:chunker_engine.from_nix_base32(text))
+  def from_nix_base32(text) when is_binary(text), do: result(:chunker.from_nix_base32(text))
 
+  @doc group: "Digests"
   @doc """
   The same as `from_nix_base32/1`, but returns the bytes and raises `Chunker.Error`.
   """
   @spec from_nix_base32!(String.t()) :: binary()
   def from_nix_base32!(text), do: bang!(from_nix_base32(text))
 
-  # Chunks smaller than usual are for somebody who does not want to wait for much input.
+  # Smaller chunks are wanted with less delay.
   defp gather(options) do
     case options[:avg_size] do
       avg when is_integer(avg) and avg > 0 -> min(avg, @gather)
@@ -934,12 +895,8 @@ defmodule Chunker do
     end
   end
 
-  defp options(options), do: checked(:chunker_options.chunking(options))
+  # The results of a batch, each of which is `{:ok, value}` or an error of its own.
+  defp items(result), do: with({:ok, results} <- result, do: {:ok, Enum.map(results, &to_result/1)})
 
-  defp algorithm!(algorithm) do
-    with {:badarg, message} <- :chunker_options.algorithm(algorithm), do: raise(ArgumentError, message)
-  end
-
-  defp all!({:error, error}), do: raise(error)
-  defp all!(results), do: Enum.map(results, &bang!/1)
+  defp all!(result), do: result |> bang!() |> Enum.map(&bang!/1)
 end

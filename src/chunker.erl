@@ -50,7 +50,8 @@
 %% Functions for many items also take `parallel_threshold', the number of items from which on several threads work (4 by
 %% default), and `progress': a pid, or a pid and a reference of yours, that is sent
 %% `{chunker_progress, Ref, Done, Total}', or a fun of `Done' and `Total' that is called in a process of its own. It is
-%% told 0 first, the total last, and at most ten times a second in between.
+%% told 0 first, the total last, and at most ten times a second in between. They return `{ok, List}' or one error, as
+%% all other functions do.
 -module(chunker).
 
 -export([read_chunk/2, read_chunk/3]).
@@ -63,13 +64,14 @@
 -export([compressor/0, compressor/1, compressor_update/2, compressor_finish/1, compressor_close/1]).
 -export([decompressor/0, decompressor/1, decompressor_update/2, decompressor_finish/1, decompressor_close/1]).
 -export([to_hex/1, to_nix_base32/1, from_nix_base32/1]).
--export([to_chunks/1]).
+%% Called by the Elixir face, for chunks as structs.
+-export([chunk_file/3, chunk_data/3, chunk_files/3]).
 -export_type([algorithm/0, chunk/0, part/0, codec/0, compressor/0, decompressor/0]).
 -export_type([digest/0, error/0, iterator/0, options/0, source/0]).
 
--include("chunker_mistakes.hrl").
+-include("chunker_badarg.hrl").
 
-%% Pieces are gathered up to this size, since a call of the engine costs some microseconds.
+%% Pieces are gathered up to this size, in bytes.
 -define(GATHER, 65_536).
 
 -type algorithm() :: blake3 | sha256.
@@ -89,8 +91,8 @@
 -type part() :: #{
     path := binary(), offset := non_neg_integer(), length := non_neg_integer(), position := non_neg_integer()
 }.
--opaque compressor() :: chunker_engine:compressor().
--opaque decompressor() :: chunker_engine:decompressor().
+-opaque compressor() :: chunker_dispatch:compressor().
+-opaque decompressor() :: chunker_dispatch:decompressor().
 -type options() :: chunker_options:options().
 -type error() :: {Reason :: atom(), Details :: map()}.
 
@@ -100,9 +102,9 @@
 -type pieces() :: fun(() -> {iodata(), pieces()} | done).
 
 -opaque iterator() ::
-    {[chunker_engine:noted(chunker_engine:loaded())], file, chunker_engine:stream()}
-    | {[chunker_engine:noted(chunker_engine:loaded())], {Gather :: pos_integer(), [iodata()] | pieces()}, chunker_engine:stream()}
-    | {[chunker_engine:noted(chunker_engine:loaded())], done}.
+    {[chunker_dispatch:noted(chunker_dispatch:loaded())], file, chunker_dispatch:stream()}
+    | {[chunker_dispatch:noted(chunker_dispatch:loaded())], {Gather :: pos_integer(), [iodata()] | pieces()}, chunker_dispatch:stream()}
+    | {[chunker_dispatch:noted(chunker_dispatch:loaded())], done}.
 
 %% @equiv chunk_file(Path, [])
 -spec chunk_file(file:name_all()) -> {ok, [chunk()]} | {error, error()}.
@@ -116,10 +118,14 @@ chunk_file(Path) -> chunk_file(Path, []).
 %% Errors: `io_error' with `kind' (`enoent', `eacces', `eisdir' and so on) and `path'; `file_changed' with `path' when a
 %% regular file shrinks or grows while it is read; `invalid_nar' with `offset' and `why'; `invalid_options'.
 -spec chunk_file(file:name_all(), options()) -> {ok, [chunk()]} | {error, error()}.
-chunk_file(Path, Options) ->
+chunk_file(Path, Options) -> chunk_file(Path, Options, map).
+
+%% @private
+-spec chunk_file(file:name_all(), options(), chunker_chunk:form()) -> {ok, [map()]} | {error, error()}.
+chunk_file(Path, Options, Form) ->
     Name = valid(chunker_input:path(Path), [Path, Options], 1),
     case checked(chunker_options:chunking(Options), [Path, Options], 2) of
-        {ok, Checked} -> chunks(chunker_engine:chunk_file(Name, Checked));
+        {ok, Checked} -> chunks(Form, chunker_dispatch:chunk_file(Name, Checked));
         Error -> Error
     end.
 
@@ -141,9 +147,9 @@ read_chunk(Path, Chunk, Options) ->
             is_integer(Offset), Offset >= 0, is_integer(Length), Length > 0
         ->
             References = valid(chunker_input:references(maps:get(references, Chunk, nil)), Arguments, 2),
-            chunker_engine:read_chunk(Name, {Offset, Length, Hash}, References, Algorithm);
+            chunker_dispatch:read_chunk(Name, {Offset, Length, Hash}, References, Algorithm);
         {{ok, _}, _} ->
-            ?BADARG(Arguments, 2, <<"must be a chunk">>);
+            ?BADARG(Arguments, 2, {expected, <<"a chunk">>, Chunk});
         {Error, _} ->
             Error
     end.
@@ -155,20 +161,21 @@ chunk_data(Data) -> chunk_data(Data, []).
 %% @doc The chunks of a binary or an iolist, with their bytes: parts of the binary, which is not copied. (An iolist is
 %% made one binary first.)
 -spec chunk_data(iodata(), options()) -> {ok, [chunk()]} | {error, error()}.
-chunk_data(Data, Options) ->
+chunk_data(Data, Options) -> chunk_data(Data, Options, map).
+
+%% @private
+-spec chunk_data(iodata(), options(), chunker_chunk:form()) -> {ok, [map()]} | {error, error()}.
+chunk_data(Data, Options, Form) ->
     Binary = valid(chunker_input:binary(Data), [Data, Options], 1),
     case checked(chunker_options:chunking(Options), [Data, Options], 2) of
         {ok, Checked} ->
-            case chunker_engine:chunk_data(Binary, Checked) of
-                {ok, Chunks, Bytes} -> {ok, [with_data(Chunk, Bytes) || Chunk <- to_chunks(Chunks)]};
+            case chunker_dispatch:chunk_data(Binary, Checked) of
+                {ok, Chunks, Bytes} -> {ok, chunker_chunk:list(Form, Chunks, Bytes)};
                 Error -> Error
             end;
         Error ->
             Error
     end.
-
-with_data(#{offset := Offset, length := Length} = Chunk, Binary) ->
-    Chunk#{data => binary:part(Binary, Offset, Length)}.
 
 %% @equiv stream(Source, [])
 -spec stream(source()) -> {ok, iterator()} | {error, error()}.
@@ -204,7 +211,7 @@ stream(Source, Options) ->
 open({file, Path}, Options) ->
     case chunker_input:path(Path) of
         {ok, Name} ->
-            case chunker_engine:open_file(Name, Options) of
+            case chunker_dispatch:open_file(Name, Options) of
                 {ok, Stream} -> {ok, {[], file, Stream}};
                 Error -> Error
             end;
@@ -212,9 +219,9 @@ open({file, Path}, Options) ->
             Wrong
     end;
 open(Pieces, Options) when is_list(Pieces); is_function(Pieces, 0) ->
-    case chunker_engine:open_pieces(Options) of
+    case chunker_dispatch:open_pieces(Options) of
         {ok, Stream} ->
-            %% Chunks smaller than usual are for somebody who does not want to wait for much input.
+            %% Smaller chunks are wanted with less delay.
             {{{_, _, AvgSize, _, _, _}, _, _, _}, _} = Options,
             Gather = if AvgSize =:= nil -> ?GATHER; true -> min(AvgSize, ?GATHER) end,
             {ok, {[], {Gather, Pieces}, Stream}};
@@ -222,7 +229,7 @@ open(Pieces, Options) when is_list(Pieces); is_function(Pieces, 0) ->
             Error
     end;
 open(_, _) ->
-    {badarg, <<"must be {file, Path}, a list of iodata, or a fun that gives {Piece, NextFun} or done">>}.
+    {badarg, [<<"must be {file, Path}, a list of iodata, or a fun that gives {Piece, NextFun} or done">>]}.
 
 %% @doc The next chunk of a stream, and the iterator after it; `done' after the last chunk.
 %%
@@ -231,73 +238,82 @@ open(_, _) ->
 next(Iterator) ->
     case Iterator of
         {[Loaded | Rest], done} ->
-            {ok, chunk(Loaded), {Rest, done}};
+            {ok, chunker_chunk:one(map, Loaded), {Rest, done}};
         {[Loaded | Rest], Source, Stream} ->
-            {ok, chunk(Loaded), {Rest, Source, Stream}};
+            {ok, chunker_chunk:one(map, Loaded), {Rest, Source, Stream}};
         {[], done} ->
             done;
         {[], file, Stream} ->
-            case chunker_engine:next(Stream) of
+            case chunker_dispatch:next(Stream) of
                 {ok, []} -> done;
                 {ok, Chunks} -> next({Chunks, file, Stream});
                 Error -> Error
             end;
         {[], Source, Stream} ->
             {Gather, Pieces} = Source,
-            case chunker_input:gather(Pieces, Gather) of
+            case chunker_input:gather(Pieces, chunker_input:gathered(Gather)) of
                 {badarg, Message} ->
                     ?BADARG([Iterator], 1, Message);
                 done ->
-                    case chunker_engine:finish(Stream) of
+                    case chunker_dispatch:finish(Stream) of
                         {ok, Chunks} -> next({Chunks, done});
                         Error -> Error
                     end;
                 {Piece, Rest} ->
-                    case chunker_engine:push(Stream, Piece) of
+                    case chunker_dispatch:push(Stream, Piece) of
                         {ok, Chunks} -> next({Chunks, {Gather, Rest}, Stream});
                         Error -> Error
                     end
             end;
         _ ->
-            ?BADARG([Iterator], 1, <<"must be an iterator">>)
+            ?BADARG([Iterator], 1, {expected, <<"an iterator">>, Iterator})
     end.
 
 %% @doc Frees what a stream holds, before its end.
 -spec close(iterator()) -> ok.
 close({_, done}) -> ok;
-close({_, _, Stream}) -> chunker_engine:close(Stream);
-close(Other) -> ?BADARG([Other], 1, <<"must be an iterator">>).
+close({_, _, Stream}) -> chunker_dispatch:close(Stream);
+close(Other) -> ?BADARG([Other], 1, {expected, <<"an iterator">>, Other}).
 
-%% @doc The digest of a binary or an iolist: 32 bytes. Raises `{codec_disabled, Details}' if the algorithm was left out
-%% when Chunker was built.
+%% @doc The digest of a binary or an iolist: 32 bytes. Raises `{feature_disabled, Details}' if the algorithm is not built
+%% in.
 -spec hash(iodata(), algorithm()) -> digest().
 hash(Data, Algorithm) ->
     ok = checked(chunker_options:algorithm(Algorithm), [Data, Algorithm], 2),
-    case chunker_engine:hash(valid(chunker_input:binary(Data), [Data, Algorithm], 1), Algorithm) of
+    case chunker_dispatch:hash(valid(chunker_input:binary(Data), [Data, Algorithm], 1), Algorithm) of
         Digest when is_binary(Digest) -> Digest;
         {error, Reason} -> error(Reason)
     end.
 
-%% @doc The digest of a file, in 1 MiB of memory. Errors are those of {@link chunk_file/2}.
+%% @doc The digest of a file, in 1 MiB of memory. Errors are those of {@link chunk_file/2}. Raises
+%% `{feature_disabled, Details}' if the algorithm is not built in, as {@link hash/2} does.
 -spec hash_file(file:name_all(), algorithm()) -> {ok, digest()} | {error, error()}.
 hash_file(Path, Algorithm) ->
     ok = checked(chunker_options:algorithm(Algorithm), [Path, Algorithm], 2),
-    chunker_engine:hash_file(valid(chunker_input:path(Path), [Path, Algorithm], 1), Algorithm).
+    case chunker_dispatch:hash_file(valid(chunker_input:path(Path), [Path, Algorithm], 1), Algorithm) of
+        {error, {feature_disabled, _} = Reason} -> error(Reason);
+        Result -> Result
+    end.
 
 %% @equiv chunk_files(Paths, [])
--spec chunk_files([file:name_all()]) -> [{ok, [chunk()]} | {error, error()}] | {error, error()}.
+-spec chunk_files([file:name_all()]) -> {ok, [{ok, [chunk()]} | {error, error()}]} | {error, error()}.
 chunk_files(Paths) -> chunk_files(Paths, []).
 
-%% @doc The chunks of many files: a result for each path, in their order, as {@link chunk_file/2} gives it. One bad file
-%% spoils no other. Only options that are out of range give one error for all.
--spec chunk_files([file:name_all()], options()) -> [{ok, [chunk()]} | {error, error()}] | {error, error()}.
-chunk_files(Paths, Options) ->
+%% @doc The chunks of many files: a result for each path, in their order, as {@link chunk_file/2} returns it. A file that
+%% fails does not affect the others; an option that is out of range is an error of the call.
+-spec chunk_files([file:name_all()], options()) -> {ok, [{ok, [chunk()]} | {error, error()}]} | {error, error()}.
+chunk_files(Paths, Options) -> chunk_files(Paths, Options, map).
+
+%% @private
+-spec chunk_files([file:name_all()], options(), chunker_chunk:form()) ->
+    {ok, [{ok, [map()]} | {error, error()}]} | {error, error()}.
+chunk_files(Paths, Options, Form) ->
     Arguments = [Paths, Options],
     Names = valid(chunker_input:list(fun chunker_input:path/1, Paths), Arguments, 1),
     case checked(chunker_options:files(Options), Arguments, 2) of
         {ok, {Chunking, Batch}} ->
-            case chunker_engine:chunk_files(Names, Chunking, Batch) of
-                {ok, Results} -> [chunks(Result) || Result <- Results];
+            case chunker_dispatch:chunk_files(Names, Chunking, Batch) of
+                {ok, Results} -> {ok, [chunks(Form, Result) || Result <- Results]};
                 Error -> Error
             end;
         Error ->
@@ -305,16 +321,16 @@ chunk_files(Paths, Options) ->
     end.
 
 %% @equiv hash_batch(Items, [])
--spec hash_batch([iodata()]) -> [digest()] | {error, error()}.
+-spec hash_batch([iodata()]) -> {ok, [digest()]} | {error, error()}.
 hash_batch(Items) -> hash_batch(Items, []).
 
 %% @doc The digests of many items, in their order, with `hash' as the algorithm and perhaps a `cache'.
--spec hash_batch([iodata()], options()) -> [digest()] | {error, error()}.
+-spec hash_batch([iodata()], options()) -> {ok, [digest()]} | {error, error()}.
 hash_batch(Items, Options) ->
     Arguments = [Items, Options],
     Binaries = valid(chunker_input:list(fun chunker_input:binary/1, Items), Arguments, 1),
     case checked(chunker_options:hash_batch(Options), Arguments, 2) of
-        {ok, {Algorithm, Batch}} -> unwrap(chunker_engine:hash_batch(Binaries, Algorithm, Batch));
+        {ok, {Algorithm, Batch}} -> chunker_dispatch:hash_batch(Binaries, Algorithm, Batch);
         Error -> Error
     end.
 
@@ -329,14 +345,14 @@ compress(Data) -> compress(Data, []).
 %% <li>`level': zstd -131072 to 22 (3 by default), xz 0 to 9 (6), bzip2 1 to 9 (6), lz4 only 1.</li>
 %% <li>`strategy', in place of these: `fastest' (lz4), `balanced' (zstd 3), `smallest' (xz 6).</li>
 %% <li>`dictionary': of {@link train_dictionary/2}; zstd only.</li>
-%% <li>`fallback': `true' to have lz4 compress where the codec fails or is not built in; the result is then
-%%     `{ok, {Codec, Compressed}}'.</li>
+%% <li>`fallback': `true' to compress with lz4 if the codec fails or is not built in. {@link detect_format/1} of the result
+%%     returns the codec that was used. `false' by default.</li>
 %% </ul>
--spec compress(iodata(), options()) -> {ok, binary()} | {ok, {codec(), binary()}} | {error, error()}.
+-spec compress(iodata(), options()) -> {ok, binary()} | {error, error()}.
 compress(Data, Options) ->
     Binary = valid(chunker_input:binary(Data), [Data, Options], 1),
     case checked(chunker_options:compression(Options), [Data, Options], 2) of
-        {ok, {Compression, Fallback}} -> chunker_engine:compress(Binary, Compression, Fallback);
+        {ok, {Compression, Fallback}} -> chunker_dispatch:compress(Binary, Compression, Fallback);
         Error -> Error
     end.
 
@@ -356,41 +372,41 @@ decompress(Data) -> decompress(Data, []).
 decompress(Data, Options) ->
     Binary = valid(chunker_input:binary(Data), [Data, Options], 1),
     case checked(chunker_options:decompression(Options), [Data, Options], 2) of
-        {ok, Decompression} -> chunker_engine:decompress(Binary, Decompression);
+        {ok, Decompression} -> chunker_dispatch:decompress(Binary, Decompression);
         Error -> Error
     end.
 
 %% @doc The codec whose format the data begins with. `unknown_format' comes with the first bytes there are.
 -spec detect_format(iodata()) -> {ok, codec()} | {error, error()}.
-detect_format(Data) -> chunker_engine:detect_format(valid(chunker_input:binary(Data), [Data], 1)).
+detect_format(Data) -> chunker_dispatch:detect_format(valid(chunker_input:binary(Data), [Data], 1)).
 
 %% @equiv compress_batch(Items, [])
--spec compress_batch([iodata()]) -> [{ok, binary()} | {error, error()}] | {error, error()}.
+-spec compress_batch([iodata()]) -> {ok, [{ok, binary()} | {error, error()}]} | {error, error()}.
 compress_batch(Items) -> compress_batch(Items, []).
 
 %% @doc Compresses many items; a result for each, in their order. Options are those of {@link compress/2}, without
 %% `fallback', and those for many items.
--spec compress_batch([iodata()], options()) -> [{ok, binary()} | {error, error()}] | {error, error()}.
+-spec compress_batch([iodata()], options()) -> {ok, [{ok, binary()} | {error, error()}]} | {error, error()}.
 compress_batch(Items, Options) ->
     Arguments = [Items, Options],
     Binaries = valid(chunker_input:list(fun chunker_input:binary/1, Items), Arguments, 1),
     case checked(chunker_options:compression_batch(Options), Arguments, 2) of
-        {ok, {Compression, Batch}} -> unwrap(chunker_engine:compress_batch(Binaries, Compression, Batch));
+        {ok, {Compression, Batch}} -> chunker_dispatch:compress_batch(Binaries, Compression, Batch);
         Error -> Error
     end.
 
 %% @equiv decompress_batch(Items, [])
--spec decompress_batch([iodata()]) -> [{ok, binary()} | {error, error()}] | {error, error()}.
+-spec decompress_batch([iodata()]) -> {ok, [{ok, binary()} | {error, error()}]} | {error, error()}.
 decompress_batch(Items) -> decompress_batch(Items, []).
 
 %% @doc Decompresses many items; a result for each, in their order. Options are those of {@link decompress/2} and those
 %% for many items; `max_output_size' holds for each item.
--spec decompress_batch([iodata()], options()) -> [{ok, binary()} | {error, error()}] | {error, error()}.
+-spec decompress_batch([iodata()], options()) -> {ok, [{ok, binary()} | {error, error()}]} | {error, error()}.
 decompress_batch(Items, Options) ->
     Arguments = [Items, Options],
     Binaries = valid(chunker_input:list(fun chunker_input:binary/1, Items), Arguments, 1),
     case checked(chunker_options:decompression_batch(Options), Arguments, 2) of
-        {ok, {Decompression, Batch}} -> unwrap(chunker_engine:decompress_batch(Binaries, Decompression, Batch));
+        {ok, {Decompression, Batch}} -> chunker_dispatch:decompress_batch(Binaries, Decompression, Batch);
         Error -> Error
     end.
 
@@ -405,7 +421,7 @@ train_dictionary(Samples, Options) ->
     Arguments = [Samples, Options],
     Binaries = valid(chunker_input:list(fun chunker_input:binary/1, Samples), Arguments, 1),
     case checked(chunker_options:dictionary(Options), Arguments, 2) of
-        {ok, MaxSize} -> chunker_engine:train_dictionary(Binaries, MaxSize);
+        {ok, MaxSize} -> chunker_dispatch:train_dictionary(Binaries, MaxSize);
         Error -> Error
     end.
 
@@ -425,7 +441,7 @@ compressor() -> compressor([]).
 -spec compressor(options()) -> {ok, compressor()} | {error, error()}.
 compressor(Options) ->
     case checked(chunker_options:compressor(Options), [Options], 1) of
-        {ok, Compression} -> chunker_engine:open_compressor(Compression);
+        {ok, Compression} -> chunker_dispatch:open_compressor(Compression);
         Error -> Error
     end.
 
@@ -434,17 +450,17 @@ compressor(Options) ->
 compressor_update(Compressor, Data) ->
     Arguments = [Compressor, Data],
     Binary = valid(chunker_input:binary(Data), Arguments, 2),
-    handle(fun() -> chunker_engine:compress_update(Compressor, Binary) end, Arguments, <<"must be a compressor">>).
+    handle(fun(Handle) -> chunker_dispatch:compress_update(Handle, Binary) end, Arguments, <<"a compressor">>).
 
 %% @doc Ends the content and gives what is left. The compressor is then closed.
 -spec compressor_finish(compressor()) -> {ok, iodata()} | {error, error()}.
 compressor_finish(Compressor) ->
-    handle(fun() -> chunker_engine:compress_finish(Compressor) end, [Compressor], <<"must be a compressor">>).
+    handle(fun chunker_dispatch:compress_finish/1, [Compressor], <<"a compressor">>).
 
 %% @doc Frees what a compressor holds, before its end.
 -spec compressor_close(compressor()) -> ok.
 compressor_close(Compressor) ->
-    handle(fun() -> chunker_engine:close_compressor(Compressor) end, [Compressor], <<"must be a compressor">>).
+    handle(fun chunker_dispatch:close_compressor/1, [Compressor], <<"a compressor">>).
 
 %% @equiv decompressor([])
 -spec decompressor() -> {ok, decompressor()} | {error, error()}.
@@ -454,7 +470,7 @@ decompressor() -> decompressor([]).
 -spec decompressor(options()) -> {ok, decompressor()} | {error, error()}.
 decompressor(Options) ->
     case checked(chunker_options:decompression(Options), [Options], 1) of
-        {ok, Decompression} -> chunker_engine:open_decompressor(Decompression);
+        {ok, Decompression} -> chunker_dispatch:open_decompressor(Decompression);
         Error -> Error
     end.
 
@@ -463,10 +479,10 @@ decompressor(Options) ->
 decompressor_update(Decompressor, Data) ->
     Arguments = [Decompressor, Data],
     Binary = valid(chunker_input:binary(Data), Arguments, 2),
-    handle(fun() -> decompress_all(Decompressor, Binary, []) end, Arguments, <<"must be a decompressor">>).
+    handle(fun(Handle) -> decompress_all(Handle, Binary, []) end, Arguments, <<"a decompressor">>).
 
 decompress_all(Decompressor, Input, Outputs) ->
-    case chunker_engine:decompress_update(Decompressor, Input) of
+    case chunker_dispatch:decompress_update(Decompressor, Input) of
         {ok, Output, {more, Rest}} -> decompress_all(Decompressor, Rest, [Output | Outputs]);
         {ok, Output, done} -> {ok, lists:reverse([Output | Outputs])};
         Error -> Error
@@ -475,12 +491,12 @@ decompress_all(Decompressor, Input, Outputs) ->
 %% @doc Ends the input, which must have been whole. The decompressor is then closed.
 -spec decompressor_finish(decompressor()) -> {ok, iodata()} | {error, error()}.
 decompressor_finish(Decompressor) ->
-    handle(fun() -> chunker_engine:decompress_finish(Decompressor) end, [Decompressor], <<"must be a decompressor">>).
+    handle(fun chunker_dispatch:decompress_finish/1, [Decompressor], <<"a decompressor">>).
 
 %% @doc Frees what a decompressor holds, before its end.
 -spec decompressor_close(decompressor()) -> ok.
 decompressor_close(Decompressor) ->
-    handle(fun() -> chunker_engine:close_decompressor(Decompressor) end, [Decompressor], <<"must be a decompressor">>).
+    handle(fun chunker_dispatch:close_decompressor/1, [Decompressor], <<"a decompressor">>).
 
 %% @doc What this build of Chunker is, and what it uses of this machine. Raises `{invalid_options, Details}' if the
 %% environment variable `CHUNKER_KERNEL' asks for a scan kernel that this CPU cannot run.
@@ -520,53 +536,12 @@ digit(D) -> $a + D - 10.
 
 %% @doc A digest, or any other binary, in the base-32 notation of Nix.
 -spec to_nix_base32(binary()) -> binary().
-to_nix_base32(Bytes) when is_binary(Bytes) -> chunker_engine:to_nix_base32(Bytes).
+to_nix_base32(Bytes) when is_binary(Bytes) -> chunker_dispatch:to_nix_base32(Bytes).
 
 %% @doc The bytes that a text in Nix's base-32 notation stands for. `invalid_base32' comes with the `position' of the
 %% first character that cannot stand there.
 -spec from_nix_base32(binary()) -> {ok, binary()} | {error, error()}.
-from_nix_base32(Text) when is_binary(Text) -> chunker_engine:from_nix_base32(Text).
+from_nix_base32(Text) when is_binary(Text) -> chunker_dispatch:from_nix_base32(Text).
 
-chunks({ok, Chunks}) -> {ok, to_chunks(Chunks)};
-chunks(Error) -> Error.
-
-%% @private
-%% Chunks that follow each other, and so share the path of an entry that is in several.
-to_chunks(Chunks) ->
-    {Maps, _} = lists:mapfoldl(fun chunk/2, chunker_paths:new(), Chunks),
-    Maps.
-
-%% A chunk as the engine gives it, as a map. What it does not have is not in the map.
-chunk(Chunk) ->
-    {Map, _} = chunk(Chunk, chunker_paths:new()),
-    Map.
-
-chunk({Chunk, Entries, References}, Joined) when is_tuple(Chunk) ->
-    {Map, Joined} = chunk(Chunk, Joined),
-    {WithEntries, Next} = with_entries(Entries, Map, Joined),
-    {with_references(References, WithEntries), Next};
-chunk(Chunk, Joined) ->
-    {bare(Chunk), Joined}.
-
-bare({Offset, Length, Hash}) ->
-    #{offset => Offset, length => Length, hash => Hash};
-bare({Offset, Length, Hash, Data, nil}) ->
-    #{offset => Offset, length => Length, hash => Hash, data => Data};
-bare({Offset, Length, Hash, Data, Compressed}) ->
-    #{offset => Offset, length => Length, hash => Hash, data => Data, compressed => Compressed}.
-
-with_entries(nil, Chunk, Joined) ->
-    {Chunk, Joined};
-with_entries(Entries, Chunk, Joined) ->
-    {Parts, Next} = lists:mapfoldl(fun part/2, Joined, Entries),
-    {Chunk#{entries => Parts}, Next}.
-
-part({Names, Offset, Length, Position}, Joined) ->
-    {Path, Next} = chunker_paths:join(Names, Joined),
-    {#{path => Path, offset => Offset, length => Length, position => Position}, Next}.
-
-with_references(nil, Chunk) -> Chunk;
-with_references(References, Chunk) -> Chunk#{references => References}.
-
-unwrap({ok, Value}) -> Value;
-unwrap(Error) -> Error.
+chunks(Form, {ok, Chunks}) -> {ok, chunker_chunk:list(Form, Chunks)};
+chunks(_, Error) -> Error.

@@ -19,11 +19,13 @@
 -export([new/0, new/1, get/3, put/3, stats/1, clear/1]).
 -export_type([cache/0, stats/0]).
 
--include("chunker_mistakes.hrl").
--compile({inline, [valid_cache/2, out_of_range/2]}).
+-include("chunker_badarg.hrl").
+-compile({inline, [out_of_range/2]}).
+
+-define(CACHE, <<"a cache of this node">>).
 
 %% Opaque where it is made; a second time would make it another type to Dialyzer.
--type cache() :: chunker_engine:cache().
+-type cache() :: chunker_dispatch:cache().
 
 -type stats() :: #{
     hits := non_neg_integer(),
@@ -53,7 +55,7 @@ new() -> new([]).
 new(Options) ->
     case chunker_options:cache(Options) of
         {ok, Checked} ->
-            case chunker_engine:open_cache(Checked) of
+            case chunker_dispatch:open_cache(Checked) of
                 {ok, Cache} -> Cache;
                 {error, {invalid_options, Details}} -> out_of_range(Details, [Options]);
                 {error, Reason} -> error(Reason)
@@ -70,7 +72,7 @@ get(Cache, Data, Algorithm) ->
     Arguments = [Cache, Data, Algorithm],
     ok = checked(chunker_options:algorithm(Algorithm), Arguments, 3),
     Binary = valid(chunker_input:binary(Data), Arguments, 2),
-    unwrap(chunker_engine:cache_get(valid_cache(Cache, Arguments), Binary, Algorithm)).
+    handle(fun(Handle) -> unwrap(chunker_dispatch:cache_get(Handle, Binary, Algorithm)) end, Arguments, ?CACHE).
 
 %% @doc Computes the digest of a content and puts it into the cache. A content of more than 1 GiB is not put in.
 -spec put(cache(), iodata(), chunker:algorithm()) -> chunker:digest().
@@ -78,30 +80,23 @@ put(Cache, Data, Algorithm) ->
     Arguments = [Cache, Data, Algorithm],
     ok = checked(chunker_options:algorithm(Algorithm), Arguments, 3),
     Binary = valid(chunker_input:binary(Data), Arguments, 2),
-    unwrap(chunker_engine:cache_put(valid_cache(Cache, Arguments), Binary, Algorithm)).
+    handle(fun(Handle) -> unwrap(chunker_dispatch:cache_put(Handle, Binary, Algorithm)) end, Arguments, ?CACHE).
 
 %% @doc What the cache has done and what it holds. `hits' and `misses' are all lookups; `insertions' less `evictions' is
 %% `entries', which take `bytes'.
 -spec stats(cache()) -> stats().
 stats(Cache) ->
-    chunker_engine:cache_stats(valid_cache(Cache, [Cache])).
+    handle(fun chunker_dispatch:cache_stats/1, [Cache], ?CACHE).
 
 %% @doc Forgets all digests. The statistics go on; what is forgotten counts as evicted. Contents that were kept are freed; the
 %% memory for digests stays with the cache, for those that come next.
 -spec clear(cache()) -> ok.
 clear(Cache) ->
-    chunker_engine:cache_clear(valid_cache(Cache, [Cache])).
-
-valid_cache(Cache, Arguments) ->
-    case chunker_engine:is_cache(Cache) of
-        true -> Cache;
-        false -> ?BADARG(Arguments, 1, <<"must be a cache">>)
-    end.
+    handle(fun chunker_dispatch:cache_clear/1, [Cache], ?CACHE).
 
 unwrap({ok, Value}) -> Value;
 unwrap({error, Reason}) -> error(Reason).
 
 -spec out_of_range(map(), [term()]) -> no_return().
 out_of_range(#{option := Option, value := Value, allowed := Allowed}, Arguments) ->
-    Message = io_lib:format("option ~ts is ~tp, but must be ~ts", [Option, Value, Allowed]),
-    ?BADARG(Arguments, 1, unicode:characters_to_binary(Message)).
+    ?BADARG(Arguments, 1, ["option ", {term, Option}, " is ", {term, Value}, ", but must be ", Allowed]).

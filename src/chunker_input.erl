@@ -1,28 +1,31 @@
 %% @private
-%% What callers hand over: bytes, names of files, and pieces that come one after the other.
+%% Checks inputs: bytes, names of files, and pieces that arrive one after the other.
 %%
-%% What is none of these is a mistake of the programmer: `{badarg, Message}', which each caller raises in its own way.
+%% Anything else is a mistake of the programmer: `{badarg, Message}', which the caller raises.
 -module(chunker_input).
 
--export([binary/1, path/1, list/2, references/1, gather/2]).
--export_type([pieces/0]).
+-export([binary/1, path/1, list/2, references/1]).
+-export([gathered/1, add/2, rest/1, gather/2, fold/3]).
+-export_type([pieces/0, gathered/0]).
 
-%% A long piece is cut down to this size, so that what comes of it does not come all at once.
+%% A longer piece is cut into slices of this size, which bounds the chunks or the output that one call returns.
 -define(SLICE, 4_194_304).
+
+-type wrong() :: {badarg, chunker_badarg:message()}.
 
 %% Iodata one after the other: a list, or a fun that gives `{Piece, NextFun}' or `done'.
 -type pieces() :: [iodata()] | fun(() -> {iodata(), pieces()} | done).
 
--spec binary(term()) -> {ok, binary()} | {badarg, binary()}.
+-spec binary(term()) -> {ok, binary()} | wrong().
 binary(Data) when is_binary(Data) -> {ok, Data};
 binary(Data) ->
     try
         {ok, iolist_to_binary(Data)}
     catch
-        error:badarg -> {badarg, <<"must be iodata">>}
+        error:badarg -> {badarg, {expected, <<"iodata">>, Data}}
     end.
 
--spec path(term()) -> {ok, binary()} | {badarg, binary()}.
+-spec path(term()) -> {ok, binary()} | wrong().
 path(Path) when is_binary(Path) -> {ok, Path};
 path(Path) ->
     try
@@ -31,12 +34,12 @@ path(Path) ->
             Name when is_binary(Name) -> {ok, Name}
         end
     catch
-        error:_ -> {badarg, <<"must be the name of a file">>}
+        error:_ -> {badarg, {expected, <<"the name of a file">>, Path}}
     end.
 
 %% Each item of a list, as `Take' takes it.
--spec list(fun((term()) -> Taken), term()) -> {ok, [binary()]} | {badarg, binary()} when
-    Taken :: {ok, binary()} | {badarg, binary()}.
+-spec list(fun((term()) -> Taken), term()) -> {ok, [binary()]} | wrong() when
+    Taken :: {ok, binary()} | wrong().
 list(Take, Items) -> list(Take, Items, []).
 
 list(Take, [Item | Items], Taken) ->
@@ -46,11 +49,11 @@ list(Take, [Item | Items], Taken) ->
     end;
 list(_, [], Taken) ->
     {ok, lists:reverse(Taken)};
-list(_, _, _) ->
-    {badarg, <<"must be a list">>}.
+list(_, Tail, _) ->
+    {badarg, {expected, <<"a list">>, Tail}}.
 
-%% What was taken out of a chunk, if anything was looked for.
--spec references(term()) -> {ok, chunker_engine:references()} | {badarg, binary()}.
+%% The references that were taken out of a chunk, if that was requested.
+-spec references(term()) -> {ok, chunker_dispatch:references()} | wrong().
 references(nil) -> {ok, []};
 references(References) ->
     Is = fun
@@ -59,50 +62,83 @@ references(References) ->
     end,
     try lists:all(Is, References) of
         true -> {ok, References};
-        false -> {badarg, <<"must be a list of pairs of a position and characters">>}
+        false -> {badarg, {expected, <<"a list of pairs of a position and characters">>, References}}
     catch
-        error:_ -> {badarg, <<"must be a list of pairs of a position and characters">>}
+        error:_ -> {badarg, {expected, <<"a list of pairs of a position and characters">>, References}}
     end.
 
-%% The next bytes, at least `Gather' of them if there are so many, and the pieces after them.
--spec gather(pieces(), pos_integer()) -> {binary(), pieces()} | done | {badarg, binary()}.
-gather(Pieces, Gather) -> gather(Pieces, Gather, [], 0).
+%% Pieces that are gathered to binaries of at least `Gather' bytes, except for the last one: a call of the engine costs some
+%% microseconds.
+-opaque gathered() :: {Gather :: pos_integer(), iodata(), Size :: non_neg_integer()}.
 
-gather(Pieces, Gather, Gathered, Size) ->
-    case piece(Pieces) of
-        done when Size =:= 0 ->
-            done;
+-spec gathered(pos_integer()) -> gathered().
+gathered(Gather) -> {Gather, [], 0}.
+
+%% Adds a piece. Returns the binaries that are complete.
+-spec add(iodata(), gathered()) -> {[binary()], gathered()} | wrong().
+add(Piece, {Gather, Gathered, Size}) ->
+    try iolist_size(Piece) of
+        More when Size + More < Gather -> {[], {Gather, [Gathered | Piece], Size + More}};
+        %% A binary is not copied.
+        _ when Size =:= 0 -> {slices(iolist_to_binary(Piece)), gathered(Gather)};
+        _ -> {slices(iolist_to_binary([Gathered | Piece])), gathered(Gather)}
+    catch
+        error:badarg -> {badarg, {piece, Piece}}
+    end.
+
+slices(<<Slice:?SLICE/binary, More/binary>>) when More =/= <<>> -> [Slice | slices(More)];
+slices(Binary) -> [Binary].
+
+%% Returns what is left at the end.
+-spec rest(gathered()) -> [binary()].
+rest({_, _, 0}) -> [];
+rest({_, Gathered, _}) -> [iolist_to_binary(Gathered)].
+
+%% Returns the next bytes, and the pieces after them.
+-spec gather(pieces(), gathered()) -> {binary(), pieces()} | done | wrong().
+gather(Pieces, Gathered) ->
+    case next(Pieces) of
         done ->
-            {iolist_to_binary(Gathered), []};
+            case rest(Gathered) of
+                [] -> done;
+                [Last] -> {Last, []}
+            end;
         {badarg, _} = Wrong ->
             Wrong;
-        {Piece, Rest} ->
-            case size_of(Piece) of
-                {badarg, _} = Wrong -> Wrong;
-                More when Size + More < Gather -> gather(Rest, Gather, [Gathered | Piece], Size + More);
-                _ when Size =:= 0 -> slice(iolist_to_binary(Piece), Rest);
-                _ -> slice(iolist_to_binary([Gathered | Piece]), Rest)
+        {Piece, Next} ->
+            case add(Piece, Gathered) of
+                {[], More} -> gather(Next, More);
+                {[Binary | Slices], _} -> {Binary, followed(Slices, Next)};
+                Wrong -> Wrong
             end
     end.
 
-slice(<<Slice:?SLICE/binary, More/binary>>, Rest) when More =/= <<>> -> {Slice, fun() -> {More, Rest} end};
-slice(Binary, Rest) -> {Binary, Rest}.
+followed([], Pieces) -> Pieces;
+followed([Slice | Slices], Pieces) -> fun() -> {Slice, followed(Slices, Pieces)} end.
 
-piece([]) -> done;
-piece([Piece | Rest]) -> {Piece, Rest};
-piece(Fun) when is_function(Fun, 0) ->
+%% Calls a function with each piece and a state, as Elixir's `Enum.reduce_while/3' does.
+-spec fold(fun((iodata(), State) -> {cont | halt, State}), State, pieces()) -> State | wrong().
+fold(Fun, State, Pieces) ->
+    case next(Pieces) of
+        done ->
+            State;
+        {badarg, _} = Wrong ->
+            Wrong;
+        {Piece, Next} ->
+            case Fun(Piece, State) of
+                {cont, Further} -> fold(Fun, Further, Next);
+                {halt, Last} -> Last
+            end
+    end.
+
+next([]) -> done;
+next([Piece | Rest]) -> {Piece, Rest};
+next(Fun) when is_function(Fun, 0) ->
     case Fun() of
         done -> done;
-        {badarg, _} -> {badarg, <<"its source must give iodata">>};
+        {badarg, _} -> {badarg, [<<"its source must give iodata">>]};
         {_, _} = Next -> Next;
-        _ -> {badarg, <<"its source must be a fun that gives {Piece, NextFun} or done">>}
+        _ -> {badarg, [<<"its source must be a fun that gives {Piece, NextFun} or done">>]}
     end;
-piece(_) ->
-    {badarg, <<"its source must go on with a list or a fun">>}.
-
-size_of(Piece) ->
-    try
-        iolist_size(Piece)
-    catch
-        error:badarg -> {badarg, <<"its source must give iodata">>}
-    end.
+next(_) ->
+    {badarg, [<<"its source must go on with a list or a fun">>]}.

@@ -14,17 +14,19 @@
 -module(chunker_nar).
 
 -export(['nar?'/1, list/1, listing/1, hash/1, read_file/2, restore/2]).
--export([chunk/1, chunk/2, restore_references/2]).
+-export([chunk/1, chunk/2, chunk/3, restore_references/2]).
 -export([dump/2, stream/1, next/1, close/1]).
 -export_type([source/0, entry/0, references/0, iterator/0]).
 
--include("chunker_mistakes.hrl").
+-include("chunker_badarg.hrl").
 
-%% Pieces are gathered up to this size, since a call of the engine costs some microseconds.
+%% Pieces are gathered up to this size, in bytes.
 -define(GATHER, 65_536).
 
 %% Where an archive comes from.
--type source() :: {file, file:name_all()} | iodata() | pieces().
+-type source() :: {file, file:name_all()} | iodata() | pieces() | folded().
+%% What Elixir makes of an enumerable: it calls a function with each piece and a state, as `Enum.reduce_while/3' does.
+-type folded() :: {fold, fun((fun((iodata(), State) -> {cont | halt, State}), State) -> State)}.
 -type pieces() :: fun(() -> {iodata(), pieces() | [iodata()]} | done).
 
 %% A file, directory or symbolic link. `size' and `offset' are those of a file's contents, in bytes, the latter from the
@@ -39,7 +41,7 @@
 }.
 %% What was taken out of a chunk: where it was in the chunk, in bytes from its start, and the characters, at most 32.
 -type references() :: [{Position :: non_neg_integer(), Characters :: binary()}].
--opaque iterator() :: chunker_engine:nar_dump().
+-opaque iterator() :: chunker_dispatch:nar_dump().
 
 %% @doc Whether a binary begins as every NAR does, by its first 56 bytes.
 -spec 'nar?'(binary()) -> boolean().
@@ -88,14 +90,19 @@ chunk(Source) -> chunk(Source, []).
 %% {@link hash/1} gives it, and its size in bytes. Options are those of {@link chunker:chunk_file/2}, without `nar'.
 -spec chunk(source(), chunker_options:options()) ->
     {ok, #{chunks := [chunker:chunk()], hash := binary(), size := non_neg_integer()}} | {error, chunker:error()}.
-chunk(Source, Options) ->
+chunk(Source, Options) -> chunk(Source, Options, map).
+
+%% @private
+-spec chunk(source(), chunker_options:options(), chunker_chunk:form()) ->
+    {ok, #{chunks := [map()], hash := binary(), size := non_neg_integer()}} | {error, chunker:error()}.
+chunk(Source, Options, Form) ->
     Arguments = [Source, Options],
     case checked(chunker_options:nar_chunking(Options), Arguments, 2) of
         {ok, Chunking} ->
             case checked(chunks(Source, Chunking), Arguments, 1) of
                 {ok, Chunks, Hash} ->
-                    Maps = chunker:to_chunks(Chunks),
-                    {ok, #{chunks => Maps, hash => Hash, size => lists:sum([Length || #{length := Length} <- Maps])}};
+                    Made = chunker_chunk:list(Form, Chunks),
+                    {ok, #{chunks => Made, hash => Hash, size => lists:sum([Length || #{length := Length} <- Made])}};
                 Error ->
                     Error
             end;
@@ -105,22 +112,22 @@ chunk(Source, Options) ->
 
 chunks(Source, Chunking) ->
     from(Source, #{
-        file => fun(Path) -> chunker_engine:nar_chunk_file(Path, Chunking) end,
-        data => fun(Data) -> chunker_engine:nar_chunk_data(Data, Chunking) end,
-        open => fun() -> chunker_engine:nar_chunk_open(Chunking) end,
+        file => fun(Path) -> chunker_dispatch:nar_chunk_file(Path, Chunking) end,
+        data => fun(Data) -> chunker_dispatch:nar_chunk_data(Data, Chunking) end,
+        open => fun() -> chunker_dispatch:nar_chunk_open(Chunking) end,
         push => fun(Stream, Piece, Chunks) ->
-            case chunker_engine:nar_chunk_push(Stream, Piece) of
+            case chunker_dispatch:nar_chunk_push(Stream, Piece) of
                 {ok, More} -> {more, lists:reverse(More, Chunks)};
                 Error -> Error
             end
         end,
         finish => fun(Stream, Chunks) ->
-            case chunker_engine:nar_chunk_finish(Stream) of
+            case chunker_dispatch:nar_chunk_finish(Stream) of
                 {ok, Last, Hash} -> {ok, lists:reverse(Chunks, Last), Hash};
                 Error -> Error
             end
         end,
-        close => fun chunker_engine:close/1
+        close => fun chunker_dispatch:close/1
     }).
 
 %% @doc Puts back into the bytes of a chunk what was taken out of it when it was chunked with `references'.
@@ -130,7 +137,7 @@ chunks(Source, Chunking) ->
 restore_references(Data, References) ->
     Arguments = [Data, References],
     Binary = valid(chunker_input:binary(Data), Arguments, 1),
-    chunker_engine:restore_references(Binary, valid(chunker_input:references(References), Arguments, 2)).
+    chunker_dispatch:restore_references(Binary, valid(chunker_input:references(References), Arguments, 2)).
 
 %% @doc Unpacks an archive to a place that must not exist. All of it is there at the end, or nothing.
 -spec restore(source(), file:name_all()) -> ok | {error, chunker:error()}.
@@ -151,18 +158,18 @@ dump(Path, {file, Into} = File) ->
     From = valid(chunker_input:path(Path), Arguments, 1),
     To = valid(chunker_input:path(Into), Arguments, 2),
     {ok, Threads} = checked(chunker_options:threads(), Arguments, 1),
-    chunker_engine:nar_dump_file(From, To, Threads);
+    chunker_dispatch:nar_dump_file(From, To, Threads);
 dump(Path, Into) ->
-    ?BADARG([Path, Into], 2, <<"must be {file, Path}">>).
+    ?BADARG([Path, Into], 2, {expected, <<"{file, Path}">>, Into}).
 
 %% @doc The archive of what is at `Path', as binaries that come one after the other by {@link next/1}.
 -spec stream(file:name_all()) -> {ok, iterator()} | {error, chunker:error()}.
-stream(Path) -> chunker_engine:nar_dump_open(valid(chunker_input:path(Path), [Path], 1)).
+stream(Path) -> chunker_dispatch:nar_dump_open(valid(chunker_input:path(Path), [Path], 1)).
 
 %% @doc The next bytes of an archive, and the iterator after them; `done' after the last.
 -spec next(iterator()) -> {ok, binary(), iterator()} | done | {error, chunker:error()}.
 next(Iterator) ->
-    case handle(fun() -> chunker_engine:nar_dump_next(Iterator) end, [Iterator], <<"must be an iterator">>) of
+    case handle(fun chunker_dispatch:nar_dump_next/1, [Iterator], <<"an iterator">>) of
         {ok, <<>>} -> done;
         {ok, Binary} -> {ok, Binary, Iterator};
         Error -> Error
@@ -171,35 +178,45 @@ next(Iterator) ->
 %% @doc Closes the files that are open, before the end.
 -spec close(iterator()) -> ok.
 close(Iterator) ->
-    handle(fun() -> chunker_engine:nar_dump_close(Iterator) end, [Iterator], <<"must be an iterator">>).
+    handle(fun chunker_dispatch:nar_dump_close/1, [Iterator], <<"an iterator">>).
 
 read(Source, Wanted) ->
     from(Source, #{
-        file => fun(Path) -> chunker_engine:nar_file(Path, Wanted) end,
-        data => fun(Data) -> chunker_engine:nar_data(Data, Wanted) end,
-        open => fun() -> chunker_engine:nar_open(Wanted) end,
+        file => fun(Path) -> chunker_dispatch:nar_file(Path, Wanted) end,
+        data => fun(Data) -> chunker_dispatch:nar_data(Data, Wanted) end,
+        open => fun() -> chunker_dispatch:nar_open(Wanted) end,
         push => fun(Reader, Piece, _) ->
-            case chunker_engine:nar_push(Reader, Piece) of
+            case chunker_dispatch:nar_push(Reader, Piece) of
                 {ok, more} -> {more, []};
                 {ok, done} -> {done, []};
                 Error -> Error
             end
         end,
-        finish => fun(Reader, _) -> chunker_engine:nar_finish(Reader) end,
-        close => fun chunker_engine:nar_close/1
+        finish => fun(Reader, _) -> chunker_dispatch:nar_finish(Reader) end,
+        close => fun chunker_dispatch:nar_close/1
     }).
 
-%% What comes of a source by that way to read it. `{badarg, Message}' if the source is none.
+%% Reads a source in one of three ways. Returns `{badarg, Message}' if it is no source.
 from({file, Path}, #{file := Read}) ->
     case chunker_input:path(Path) of
         {ok, Name} -> Read(Name);
         Wrong -> Wrong
     end;
-from(Pieces, #{open := Open, close := Close} = Way) when is_function(Pieces, 0) ->
+from(Pieces, Way) when is_function(Pieces, 0) ->
+    from({fold, fun(Push, State) -> chunker_input:fold(Push, State, Pieces) end}, Way);
+from({fold, Fold}, #{open := Open, finish := Finish, close := Close} = Way) ->
     case Open() of
         {ok, Reader} ->
-            try
-                push(Reader, Pieces, [], Way)
+            try Fold(fun(Piece, State) -> push(Reader, Piece, State, Way) end, {more, chunker_input:gathered(?GATHER), []}) of
+                {more, Gathered, Found} ->
+                    case push_all(Reader, chunker_input:rest(Gathered), Found, Way) of
+                        {error, _} = Error -> Error;
+                        {_, All} -> Finish(Reader, All)
+                    end;
+                {done, Found} ->
+                    Finish(Reader, Found);
+                Stop ->
+                    Stop
             after
                 Close(Reader)
             end;
@@ -212,16 +229,21 @@ from(Data, #{data := Read}) ->
         Wrong -> Wrong
     end.
 
-push(Reader, Pieces, Found, #{push := Push, finish := Finish} = Way) ->
-    case chunker_input:gather(Pieces, ?GATHER) of
-        done ->
-            Finish(Reader, Found);
+push(Reader, Piece, {more, Gathered, Found}, Way) ->
+    case chunker_input:add(Piece, Gathered) of
         {badarg, _} = Wrong ->
-            Wrong;
-        {Piece, Rest} ->
-            case Push(Reader, Piece, Found) of
-                {more, Next} -> push(Reader, Rest, Next, Way);
-                {done, Next} -> Finish(Reader, Next);
-                Error -> Error
+            {halt, Wrong};
+        {Binaries, Next} ->
+            case push_all(Reader, Binaries, Found, Way) of
+                {more, All} -> {cont, {more, Next, All}};
+                Stop -> {halt, Stop}
             end
     end.
+
+push_all(Reader, [Binary | Binaries], Found, #{push := Push} = Way) ->
+    case Push(Reader, Binary, Found) of
+        {more, Next} -> push_all(Reader, Binaries, Next, Way);
+        Stop -> Stop
+    end;
+push_all(_, [], Found, _) ->
+    {more, Found}.

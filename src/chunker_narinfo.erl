@@ -18,7 +18,7 @@
 -export([generate_key/1, public_key/1, sign/2, verify/2]).
 -export_type([narinfo/0, key_pair/0]).
 
--include("chunker_mistakes.hrl").
+-include("chunker_badarg.hrl").
 
 -type narinfo() :: #{
     store_path := binary(),
@@ -42,41 +42,41 @@
 %% Errors: `invalid_narinfo' with `why', and `line' or `field'; `buffer_limit_exceeded' for more than 8 MiB.
 -spec parse(iodata()) -> {ok, narinfo()} | {error, chunker:error()}.
 parse(Text) ->
-    shape(chunker_engine:parse_narinfo(valid(chunker_input:binary(Text), [Text], 1))).
+    shape(chunker_dispatch:parse_narinfo(valid(chunker_input:binary(Text), [Text], 1))).
 
 %% @doc The text of a narinfo file, as Nix writes it.
 -spec to_string(narinfo()) -> {ok, binary()} | {error, chunker:error()}.
 to_string(Narinfo) ->
-    chunker_engine:narinfo_text(valid(chunker_narinfo_form:to_form(Narinfo), [Narinfo], 1)).
+    chunker_dispatch:narinfo_text(valid(chunker_narinfo_form:to_form(Narinfo), [Narinfo], 1)).
 
 %% @doc The text that is signed: the store path, the hash and size of the NAR, and the references.
 -spec fingerprint(narinfo()) -> {ok, binary()} | {error, chunker:error()}.
 fingerprint(Narinfo) ->
-    chunker_engine:narinfo_fingerprint(valid(chunker_narinfo_form:to_form(Narinfo), [Narinfo], 1)).
+    chunker_dispatch:narinfo_fingerprint(valid(chunker_narinfo_form:to_form(Narinfo), [Narinfo], 1)).
 
 %% @doc A new pair of keys of that name. The name must not be empty or have spaces, control characters or colons in it, else
 %% `invalid_key'.
 -spec generate_key(binary()) -> {ok, key_pair()} | {error, chunker:error()}.
 generate_key(Name) when is_binary(Name) ->
-    case chunker_engine:generate_key(Name) of
+    case chunker_dispatch:generate_key(Name) of
         {ok, {Secret, Public}} -> {ok, #{secret_key => Secret, public_key => Public}};
         Error -> Error
     end;
 generate_key(Name) ->
-    ?BADARG([Name], 1, <<"must be a binary">>).
+    ?BADARG([Name], 1, {expected, <<"a binary">>, Name}).
 
 %% @doc The public key of a secret one.
 -spec public_key(binary()) -> {ok, binary()} | {error, chunker:error()}.
-public_key(SecretKey) when is_binary(SecretKey) -> chunker_engine:public_key(SecretKey);
-%% What is raised is logged, so that it does not hold a secret.
-public_key(_) -> ?BADARG([secret], 1, <<"must be a binary">>).
+public_key(SecretKey) when is_binary(SecretKey) -> chunker_dispatch:public_key(SecretKey);
+%% An exception may be logged, so it does not hold the secret.
+public_key(_) -> ?BADARG([secret], 1, ["the key must be a binary"]).
 
 %% @doc The narinfo with the signature of that key. Errors: `invalid_key' and `invalid_narinfo'.
 -spec sign(narinfo(), SecretKey :: binary()) -> {ok, narinfo()} | {error, chunker:error()}.
 sign(Narinfo, SecretKey) when is_binary(SecretKey) ->
-    shape(chunker_engine:sign_narinfo(valid(chunker_narinfo_form:to_form(Narinfo), [Narinfo, secret], 1), SecretKey));
+    shape(chunker_dispatch:sign_narinfo(valid(chunker_narinfo_form:to_form(Narinfo), [Narinfo, secret], 1), SecretKey));
 sign(Narinfo, _) ->
-    ?BADARG([Narinfo, secret], 2, <<"must be a binary">>).
+    ?BADARG([Narinfo, secret], 2, ["the key must be a binary"]).
 
 %% @doc The name of the first signature that one of the public keys verifies.
 %%
@@ -86,7 +86,7 @@ sign(Narinfo, _) ->
 verify(Narinfo, PublicKeys) ->
     Arguments = [Narinfo, PublicKeys],
     Form = valid(chunker_narinfo_form:to_form(Narinfo), Arguments, 1),
-    chunker_engine:verify_narinfo(Form, valid(chunker_narinfo_form:keys(PublicKeys), Arguments, 2)).
+    chunker_dispatch:verify_narinfo(Form, valid(chunker_narinfo_form:keys(PublicKeys), Arguments, 2)).
 
 shape({ok, Form}) -> {ok, chunker_narinfo_form:from_form(Form)};
 shape(Error) -> Error.

@@ -1,8 +1,8 @@
 %% @private
-%% Checks the types in narinfos of both faces, and puts them into the form that the NIF takes, and back.
+%% Checks the types in narinfos, and converts them to the tuple that the NIF takes, and back.
 %%
-%% A value of the wrong type is a mistake of the programmer: `{badarg, Message}', which each face raises in its own way. What
-%% a field must be is the engine's business.
+%% A value of the wrong type is a mistake of the programmer: `{badarg, Message}', which the caller raises. The engine checks
+%% what a field holds.
 -module(chunker_narinfo_form).
 
 -export([to_form/1, from_form/1, keys/1]).
@@ -27,25 +27,25 @@
     {extra, [], pairs}
 ]).
 
--spec to_form(term()) -> {ok, form()} | {badarg, binary()}.
+-spec to_form(term()) -> {ok, form()} | {badarg, chunker_badarg:message()}.
 to_form(Narinfo) when is_map(Narinfo) ->
     case maps:keys(maps:without([Name || {Name, _, _} <- ?FIELDS], Narinfo)) of
         [] -> values(?FIELDS, Narinfo, []);
-        [Unknown | _] -> badarg("unknown field ~tp; those that Nix does not know belong into extra", [Unknown])
+        [Unknown | _] -> {badarg, ["unknown field ", {term, Unknown}, "; those that Nix does not know belong into ", {term, extra}]}
     end;
 to_form(_) ->
-    badarg("a narinfo must be a map", []).
+    {badarg, ["a narinfo must be a map"]}.
 
 values([{Name, Default, Type} | Fields], Narinfo, Values) ->
     case maps:get(Name, Narinfo, Default) of
         required ->
-            badarg("field ~ts is missing", [Name]);
+            {badarg, ["field ", {term, Name}, " is missing"]};
         None when Default =:= nil, None =:= nil orelse None =:= undefined ->
             values(Fields, Narinfo, [nil | Values]);
         Value ->
             case is(Type, Value) of
                 true -> values(Fields, Narinfo, [Value | Values]);
-                false -> badarg("field ~ts must be ~ts, not ~tp", [Name, a(Type), Value])
+                false -> {badarg, ["field ", {term, Name}, " must be ", a(Type), ", not ", {term, Value}]}
             end
     end;
 values([], _, Values) ->
@@ -55,12 +55,12 @@ values([], _, Values) ->
 from_form(Form) -> maps:from_list(lists:zip([Name || {Name, _, _} <- ?FIELDS], tuple_to_list(Form))).
 
 %% Public keys, of which one may stand for a list of one.
--spec keys(term()) -> {ok, [binary()]} | {badarg, binary()}.
+-spec keys(term()) -> {ok, [binary()]} | {badarg, chunker_badarg:message()}.
 keys(Key) when is_binary(Key) -> {ok, [Key]};
 keys(Keys) ->
     case is(texts, Keys) of
         true -> {ok, Keys};
-        false -> badarg("public keys must be ~ts, not ~tp", [a(texts), Keys])
+        false -> {badarg, ["public keys must be ", a(texts), ", not ", {term, Keys}]}
     end.
 
 is(text, Value) -> is_binary(Value);
@@ -78,6 +78,3 @@ a(text) -> "a binary";
 a(integer) -> "an integer";
 a(texts) -> "a list of binaries";
 a(pairs) -> "a list of pairs of binaries".
-
-badarg(Format, Arguments) ->
-    {badarg, unicode:characters_to_binary(io_lib:format(Format, Arguments))}.

@@ -1,28 +1,28 @@
 %% @private
-%% The stubs of the NIF, and the loading of its library. The engine is called through `chunker_engine'.
+%% The stubs of the NIF, and the loading of its library. The engine is called through `chunker_dispatch'.
 -module(chunker_nif).
 
 -on_load(load/0).
 
 -export([info/0, panic/1]).
--export([chunk_small_data/2, chunk_data/2, chunk_file/2, read_chunk/4, restore_few_references/2]).
--export([restore_references/2]).
+-export([chunk_data/2, chunk_data_dirty/2, chunk_file/2, read_chunk/4, restore_references/2]).
+-export([restore_references_dirty/2]).
 -export([chunk_files/3, hash_batch/3, compress_batch/3, decompress_batch/3]).
--export([compress/2, decompress/2, detect_codec_small/1, detect_codec/1, train_dictionary/2]).
+-export([compress/2, decompress/2, detect_codec/1, detect_codec_dirty/1, train_dictionary/2]).
 -export([compressor_new/1, compressor_update/2, compressor_finish/1, compressor_close/1]).
 -export([decompressor_new/1, decompressor_update/2, decompressor_finish/1, decompressor_close/1]).
 -export([stream_file/4, stream_pieces/3, stream_next/1, stream_next_special/1, stream_push/2]).
 -export([stream_finish/1, stream_digest/1, stream_close/1]).
--export([cache_new/1, is_cache/1, cache_get_small/3, cache_get/3, cache_put_small/3, cache_put/3]).
+-export([cache_new/1, is_cache/1, cache_get/3, cache_get_dirty/3, cache_put/3, cache_put_dirty/3]).
 -export([cache_stats/1, cache_clear/1]).
--export([hash_small/2, hash/2, hash_file/2, hash_special_open/2, hash_special_next/1]).
+-export([hash/2, hash_dirty/2, hash_file/2, hash_special_open/2, hash_special_next/1]).
 -export([nar_data/2, nar_data_io/2, nar_file/2, nar_file_io/2, nar_open/1, nar_push/2]).
 -export([nar_push_io/2, nar_finish/1, nar_open_special/2, nar_next_special/1, nar_close/1]).
 -export([nar_chunk_data/2, nar_chunk_file/2, nar_dump_file/3, nar_dump_open/1, nar_dump_next/1]).
 -export([nar_dump_close/1]).
--export([nix_base32_encode_small/1, nix_base32_encode/1, nix_base32_decode_small/1]).
--export([nix_base32_decode/1]).
--export([narinfo_parse_small/1, narinfo_parse/1, narinfo_to_text/1, narinfo_fingerprint/1]).
+-export([nix_base32_encode/1, nix_base32_encode_dirty/1, nix_base32_decode/1]).
+-export([nix_base32_decode_dirty/1]).
+-export([narinfo_parse/1, narinfo_parse_dirty/1, narinfo_to_text/1, narinfo_fingerprint/1]).
 -export([narinfo_sign/2, narinfo_verify/2, narinfo_generate_key/1, narinfo_public_key/1]).
 
 %% What rustler's feature `nif_version_2_15' asks for.
@@ -31,12 +31,12 @@
 info() -> not_loaded().
 panic(_Message) -> not_loaded().
 
-chunk_small_data(_Data, _Options) -> not_loaded().
 chunk_data(_Data, _Options) -> not_loaded().
+chunk_data_dirty(_Data, _Options) -> not_loaded().
 chunk_file(_Path, _Options) -> not_loaded().
 read_chunk(_Path, _Range, _Hash, _References) -> not_loaded().
-restore_few_references(_Data, _References) -> not_loaded().
 restore_references(_Data, _References) -> not_loaded().
+restore_references_dirty(_Data, _References) -> not_loaded().
 
 chunk_files(_Paths, _Options, _Batch) -> not_loaded().
 hash_batch(_Items, _Digests, _Batch) -> not_loaded().
@@ -45,8 +45,8 @@ decompress_batch(_Items, _Options, _Batch) -> not_loaded().
 
 compress(_Data, _Options) -> not_loaded().
 decompress(_Data, _Options) -> not_loaded().
-detect_codec_small(_Data) -> not_loaded().
 detect_codec(_Data) -> not_loaded().
+detect_codec_dirty(_Data) -> not_loaded().
 train_dictionary(_Samples, _Size) -> not_loaded().
 
 compressor_new(_Options) -> not_loaded().
@@ -69,15 +69,15 @@ stream_close(_Stream) -> not_loaded().
 
 cache_new(_Options) -> not_loaded().
 is_cache(_Term) -> not_loaded().
-cache_get_small(_Cache, _Data, _Algorithm) -> not_loaded().
 cache_get(_Cache, _Data, _Algorithm) -> not_loaded().
-cache_put_small(_Cache, _Data, _Algorithm) -> not_loaded().
+cache_get_dirty(_Cache, _Data, _Algorithm) -> not_loaded().
 cache_put(_Cache, _Data, _Algorithm) -> not_loaded().
+cache_put_dirty(_Cache, _Data, _Algorithm) -> not_loaded().
 cache_stats(_Cache) -> not_loaded().
 cache_clear(_Cache) -> not_loaded().
 
-hash_small(_Data, _Algorithm) -> not_loaded().
 hash(_Data, _Algorithm) -> not_loaded().
+hash_dirty(_Data, _Algorithm) -> not_loaded().
 hash_file(_Path, _Algorithm) -> not_loaded().
 hash_special_open(_Path, _Algorithm) -> not_loaded().
 hash_special_next(_Stream) -> not_loaded().
@@ -100,13 +100,13 @@ nar_dump_open(_Path) -> not_loaded().
 nar_dump_next(_Dump) -> not_loaded().
 nar_dump_close(_Dump) -> not_loaded().
 
-nix_base32_encode_small(_Bytes) -> not_loaded().
 nix_base32_encode(_Bytes) -> not_loaded().
-nix_base32_decode_small(_Text) -> not_loaded().
+nix_base32_encode_dirty(_Bytes) -> not_loaded().
 nix_base32_decode(_Text) -> not_loaded().
+nix_base32_decode_dirty(_Text) -> not_loaded().
 
-narinfo_parse_small(_Text) -> not_loaded().
 narinfo_parse(_Text) -> not_loaded().
+narinfo_parse_dirty(_Text) -> not_loaded().
 narinfo_to_text(_Narinfo) -> not_loaded().
 narinfo_fingerprint(_Narinfo) -> not_loaded().
 narinfo_sign(_Narinfo, _SecretKey) -> not_loaded().
@@ -114,18 +114,39 @@ narinfo_verify(_Narinfo, _PublicKeys) -> not_loaded().
 narinfo_generate_key(_Name) -> not_loaded().
 narinfo_public_key(_SecretKey) -> not_loaded().
 
-%% Succeeds even if the library does not load. A failing `on_load' would leave its callers with an `undef' that says
-%% nothing of the cause, and keep a release in embedded mode from booting. Thus the explanation waits where every stub
-%% finds it.
+%% A first load succeeds even if the library cannot be loaded. A failing `on_load' would leave callers with an `undef'
+%% that does not name the cause, and would keep a release in embedded mode from booting. Instead every stub raises the
+%% explanation.
+%%
+%% A reload fails unless the library can be loaded, so that the code that runs is kept, with its streams and caches.
+%% The VM refuses to load a library over a running one: rustler registers no `upgrade' callback.
 load() ->
     Path = path(),
-    case erlang:load_nif(Path, 0) of
+    case load_nif(Path) of
         ok ->
             _ = persistent_term:erase(?MODULE),
             ok;
         {error, {Reason, Text}} ->
-            persistent_term:put(?MODULE, explanation(Path, Reason, Text))
+            case is_running() of
+                true -> {error, {Reason, unicode:characters_to_binary(Text)}};
+                false -> persistent_term:put(?MODULE, explanation(Path, Reason, Text))
+            end
     end.
+
+%% Deleted code that is not yet purged counts as a running library. It is purged, unless a process is inside of it.
+load_nif(Path) ->
+    case erlang:load_nif(Path, 0) of
+        {error, {upgrade, _}} = Error ->
+            case erlang:module_loaded(?MODULE) orelse not code:soft_purge(?MODULE) of
+                true -> Error;
+                false -> erlang:load_nif(Path, 0)
+            end;
+        Result ->
+            Result
+    end.
+
+%% Whether this module is loaded already, with its library.
+is_running() -> erlang:module_loaded(?MODULE) andalso persistent_term:get(?MODULE, none) =:= none.
 
 %% Without an extension, which `load_nif' adds.
 path() ->

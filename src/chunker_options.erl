@@ -1,22 +1,19 @@
 %% @private
-%% Checks the options of both faces and puts them into the form that the NIF takes.
+%% Checks options and makes the tuples that the NIF takes.
 %%
-%% An unknown option and a value of the wrong type are mistakes of the programmer: `{badarg, Message}', which each face
-%% raises in its own way. Ranges are the engine's business.
+%% An unknown option and a value of the wrong type are mistakes of the programmer: `{badarg, Message}', which the caller
+%% raises. The engine checks ranges.
 -module(chunker_options).
 
 -export([chunking/1, nar_chunking/1, stream/1, files/1, hash/1, hash_batch/1, algorithm/1, threads/0]).
 -export([compression/1, compressor/1, decompression/1, compression_batch/1, decompression_batch/1, dictionary/1]).
 -export([cache/1]).
 -export_type([options/0, chunking/0, digests/0, cache/0, batch/0, progress/0, compression/0, decompression/0]).
--export_type([checked/1, bad_config/0, threads_and_pool/0]).
+-export_type([checked/1, threads_and_pool/0]).
 
 -type options() :: [{atom(), term()}] | #{atom() => term()}.
 
--type checked(Form) :: {ok, Form} | {error, {invalid_options, map()}} | {badarg, binary()} | bad_config().
-
-%% The application's environment is wrong, and no argument of the call.
--type bad_config() :: {badarg, {general, binary()}}.
+-type checked(Form) :: {ok, Form} | {error, {invalid_options, map()}} | {badarg, chunker_badarg:message()}.
 
 -type chunking() :: {
     {
@@ -41,7 +38,7 @@
 }.
 
 %% How to come by digests.
--type digests() :: {chunker:algorithm(), nil | chunker_engine:cache()}.
+-type digests() :: {chunker:algorithm(), nil | chunker_dispatch:cache()}.
 
 -type cache() :: {MaxEntries :: integer(), MaxMemory :: integer(), Verify :: fingerprint | content}.
 
@@ -145,14 +142,15 @@ decompression_batch(Options) ->
 dictionary(Options) ->
     with(Options, [{max_size, 112_640, integer}], [fun(#{max_size := Size}) -> {ok, Size} end]).
 
--spec algorithm(term()) -> ok | {badarg, binary()}.
+-spec algorithm(term()) -> ok | {badarg, chunker_badarg:message()}.
 algorithm(blake3) -> ok;
 algorithm(sha256) -> ok;
-algorithm(Other) -> badarg("the algorithm must be blake3 or sha256, not ~tp", [Other]).
+algorithm(Other) ->
+    {badarg, ["the algorithm must be ", {term, blake3}, " or ", {term, sha256}, ", not ", {term, Other}]}.
 
 %% Returns the number of threads that the application's environment asks for, by default that of dirty CPU schedulers
 %% online.
--spec threads() -> {ok, pos_integer()} | bad_config().
+-spec threads() -> {ok, pos_integer()} | {badarg, {general, chunker_badarg:message()}}.
 threads() ->
     case configured(threads) of
         None when None =:= nil; None =:= undefined ->
@@ -160,11 +158,11 @@ threads() ->
         Threads when is_integer(Threads), Threads >= 1, Threads =< 1024 ->
             {ok, Threads};
         Other ->
-            {_, Message} = badarg(
-                "the configuration of application chunker has threads: ~tp, which must be an integer from 1 to 1024, or nil",
-                [Other]
-            ),
-            {badarg, {general, Message}}
+            {badarg, {general, [
+                "the configuration of application chunker has threads: ",
+                {term, Other},
+                ", which must be an integer from 1 to 1024, or nil"
+            ]}}
     end.
 
 %% The value of a key in the application's environment.
@@ -222,7 +220,7 @@ nar_form(#{nar := false} = Values) ->
     ],
     case Given of
         [] -> {ok, nil};
-        [Name | _] -> badarg("option ~ts needs option nar", [Name])
+        [Name | _] -> {badarg, ["option ", {term, Name}, " needs option ", {term, nar}]}
     end;
 nar_form(#{nar := Nar, min_entry_size := MinEntrySize, boundary_preference_distance := Distance} = Values) ->
     #{entries := Entries, references := References} = Values,
@@ -263,7 +261,7 @@ compression_form(#{strategy := Strategy, codec := nil, level := nil, dictionary 
         {Codec, Level, Dictionary}
     end);
 compression_form(_) ->
-    badarg("option strategy stands for a codec and a level; give it or them", []).
+    {badarg, ["option ", {term, strategy}, " stands for a codec and a level; give it or them"]}.
 
 compress_form(#{compress := nil}) -> {ok, nil};
 compress_form(#{compress := Options}) -> compressor(Options).
@@ -311,22 +309,22 @@ values(Options, Known) when is_list(Options) ->
         {badarg, Message} -> {badarg, Message}
     end;
 values(Options, _) ->
-    badarg("options must be a list of pairs or a map, not ~tp", [Options]).
+    {badarg, ["options must be a list of pairs or a map, not ", {term, Options}]}.
 
 unknown([{Name, _} | Rest], Known) when is_atom(Name) ->
     case lists:keymember(Name, 1, Known) of
         true ->
             unknown(Rest, Known);
         false ->
-            Names = lists:join(", ", [atom_to_list(Option) || {Option, _, _} <- Known]),
-            badarg("unknown option ~tp; there are: ~ts", [Name, Names])
+            Names = [Option || {Option, _, _} <- Known],
+            {badarg, ["unknown option ", {term, Name}, "; there are: ", {terms, Names}]}
     end;
 unknown([], _) ->
     none;
 unknown([Other | _], _) ->
-    badarg("an option must be a pair of a name and a value, not ~tp", [Other]);
+    {badarg, ["an option must be a pair of a name and a value, not ", {term, Other}]};
 unknown(Tail, _) ->
-    badarg("options must be a proper list, which does not end with ~tp", [Tail]).
+    {badarg, ["options must be a proper list, which does not end with ", {term, Tail}]}.
 
 values([{Name, Default, Type} | Known], Options, Values) ->
     case lists:keyfind(Name, 1, Options) of
@@ -337,7 +335,7 @@ values([{Name, Default, Type} | Known], Options, Values) ->
         {_, Value} ->
             case is(Type, Value) of
                 true -> values(Known, Options, Values#{Name => Value});
-                false -> badarg("option ~ts must be ~ts, not ~tp", [Name, a(Type), Value])
+                false -> {badarg, ["option ", {term, Name}, " must be ", a(Type), ", not ", {term, Value}]}
             end
     end;
 values([], _, Values) ->
@@ -348,8 +346,8 @@ is(atom, Value) -> is_atom(Value);
 is(boolean, Value) -> is_boolean(Value);
 is(binary, Value) -> is_binary(Value);
 is(options, Value) -> is_list(Value) orelse is_map(Value);
-is(cache, #{'__struct__' := 'Elixir.Chunker.Cache'} = Value) -> chunker_engine:is_cache(handle(Value));
-is(cache, Value) -> chunker_engine:is_cache(Value);
+is(cache, #{'__struct__' := 'Elixir.Chunker.Cache'} = Value) -> chunker_dispatch:is_cache(handle(Value));
+is(cache, Value) -> chunker_dispatch:is_cache(Value);
 is(progress, {Pid, Ref}) -> is_pid(Pid) andalso is_reference(Ref);
 is(progress, Value) -> is_pid(Value) orelse is_function(Value, 2).
 
@@ -360,6 +358,3 @@ a(binary) -> "a binary";
 a(options) -> "a list of options or a map";
 a(cache) -> "a cache";
 a(progress) -> "a pid, a pid and a reference, or a function of two arguments".
-
-badarg(Format, Arguments) ->
-    {badarg, unicode:characters_to_binary(io_lib:format(Format, Arguments))}.

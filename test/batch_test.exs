@@ -61,31 +61,31 @@ defmodule Chunker.BatchTest do
 
         for threads <- [1, 2, 3, 4], threshold <- [0, 1, 4, 1 <<< 63] do
           got = batch.(prepared, threads: threads, parallel_threshold: threshold)
-          assert {name, count, got == expected} == {name, count, true}
+          assert {name, count, got == {:ok, expected}} == {name, count, true}
         end
 
-        assert batch.(prepared, %{}) == expected
+        assert batch.(prepared, %{}) == {:ok, expected}
       end
     end
 
     test "are right for 100,000 small items" do
       items = items(100_000)
-      assert Chunker.hash_batch(items, hash: :sha256) == Enum.map(items, &:crypto.hash(:sha256, &1))
-      results = Chunker.compress_batch(items, codec: :lz4)
+      assert Chunker.hash_batch(items, hash: :sha256) == {:ok, Enum.map(items, &:crypto.hash(:sha256, &1))}
+      {:ok, results} = Chunker.compress_batch(items, codec: :lz4)
       compressed = Enum.map(results, fn {:ok, compressed} -> compressed end)
-      assert Chunker.decompress_batch(compressed) == Enum.map(items, &{:ok, &1})
+      assert Chunker.decompress_batch(compressed) == {:ok, Enum.map(items, &{:ok, &1})}
     end
 
     test "are right for items of very different sizes" do
       sizes = [0, 1, 30 * @mib, 10, 5 * @mib, 64 * 1024, 64 * 1024 + 1, 9 * @mib, 3]
       noise = :rand.bytes(30 * @mib)
       items = for size <- sizes ++ Enum.reverse(sizes), do: binary_part(noise, 0, size)
-      assert Chunker.hash_batch(items) == Enum.map(items, &Chunker.hash(&1, :blake3))
+      assert Chunker.hash_batch(items) == {:ok, Enum.map(items, &Chunker.hash(&1, :blake3))}
 
       for codec <- [:zstd, :lz4] do
-        results = Chunker.compress_batch(items, codec: codec)
+        {:ok, results} = Chunker.compress_batch(items, codec: codec)
         compressed = Enum.map(results, fn {:ok, compressed} -> compressed end)
-        assert Chunker.decompress_batch(compressed) == Enum.map(items, &{:ok, &1})
+        assert Chunker.decompress_batch(compressed) == {:ok, Enum.map(items, &{:ok, &1})}
         assert Chunker.decompress_batch!(compressed) == items
       end
     end
@@ -93,8 +93,8 @@ defmodule Chunker.BatchTest do
     test "are right for iodata" do
       items = [[], "", ["a", [?b | "c"]], [[["d"]]]]
       flat = ["", "", "abc", "d"]
-      assert Chunker.hash_batch(items) == Enum.map(flat, &Chunker.hash(&1, :blake3))
-      assert Chunker.hash_batch!(items) == Chunker.hash_batch(flat)
+      assert Chunker.hash_batch(items) == {:ok, Enum.map(flat, &Chunker.hash(&1, :blake3))}
+      assert Chunker.hash_batch!(items) == Chunker.hash_batch!(flat)
       compressed = Chunker.compress_batch!(items, codec: :xz)
       assert compressed == Enum.map(flat, &Chunker.compress!(&1, codec: :xz))
       split = for <<head::binary-size(3), rest::binary>> <- compressed, do: [head, [rest]]
@@ -108,14 +108,15 @@ defmodule Chunker.BatchTest do
       items = [good, "nonsense", cut, large, "", good]
 
       for threads <- 1..3 do
-        assert [
-                 {:ok, "good"},
-                 {:error, %Error{reason: :unknown_format, details: %{magic: "nons"}}},
-                 {:error, %Error{reason: :decompression_failed, details: %{codec: :zstd, why: :truncated}}},
-                 {:error, %Error{reason: :size_exceeded, details: %{limit: 5}}},
-                 {:error, %Error{reason: :unknown_format, details: %{magic: ""}}},
-                 {:ok, "good"}
-               ] = Chunker.decompress_batch(items, max_output_size: 5, threads: threads)
+        assert {:ok,
+                [
+                  {:ok, "good"},
+                  {:error, %Error{reason: :unknown_format, details: %{magic: "nons"}}},
+                  {:error, %Error{reason: :decompression_failed, details: %{codec: :zstd, why: :truncated}}},
+                  {:error, %Error{reason: :size_exceeded, details: %{limit: 5}}},
+                  {:error, %Error{reason: :unknown_format, details: %{magic: ""}}},
+                  {:ok, "good"}
+                ]} = Chunker.decompress_batch(items, max_output_size: 5, threads: threads)
       end
 
       error = assert_raise Error, fn -> Chunker.decompress_batch!(items) end
@@ -123,7 +124,7 @@ defmodule Chunker.BatchTest do
     end
 
     test "of nothing but failures come too" do
-      results = Chunker.decompress_batch(List.duplicate("nonsense", 10_000))
+      {:ok, results} = Chunker.decompress_batch(List.duplicate("nonsense", 10_000))
       assert length(results) == 10_000
       assert Enum.all?(results, &match?({:error, %Error{reason: :unknown_format}}, &1))
     end
@@ -242,7 +243,7 @@ defmodule Chunker.BatchTest do
         prepared = Enum.map(items, prepare)
         tell = fn done, total -> send(me, {:told, self(), done, total}) end
         {time, results} = :timer.tc(fn -> batch.(prepared, progress: tell) end)
-        assert results == Enum.map(items, single)
+        assert results == {:ok, Enum.map(items, single)}
         # All that it was told was told before the call came back.
         messages = messages()
         assert [{:told, teller, _, _} | _] = messages
@@ -388,18 +389,19 @@ defmodule Chunker.BatchTest do
           list <- [paths, Enum.reverse(paths), paths ++ paths, tl(paths), Enum.take(paths, 1), []] do
         expected = Enum.map(list, &bare(&1, options))
         batch = [threads: threads, parallel_threshold: threshold]
-        assert Chunker.chunk_files(list, options ++ batch) == expected
+        assert Chunker.chunk_files(list, options ++ batch) == {:ok, expected}
       end
 
-      [{:ok, []}, {:ok, [%Chunk{data: nil, compressed: nil, length: 1}]} | _] = Chunker.chunk_files(paths)
-      kinds = for {:error, error} <- Chunker.chunk_files(paths), do: {error.reason, error.details.kind}
+      {:ok, results} = Chunker.chunk_files(paths)
+      [{:ok, []}, {:ok, [%Chunk{data: nil, compressed: nil, length: 1}]} | _] = results
+      kinds = for {:error, error} <- results, do: {error.reason, error.details.kind}
       assert kinds == [io_error: :enoent, io_error: :eisdir, io_error: :einval, io_error: :enoent]
     end
 
     test "takes names as characters, and nothing that is none", %{tmp_dir: folder} do
       path = file(folder, "file", "content")
       expected = bare(path)
-      assert Chunker.chunk_files([to_charlist(path), path]) == [expected, expected]
+      assert Chunker.chunk_files([to_charlist(path), path]) == {:ok, [expected, expected]}
 
       for wrong <- [nil, 1, {:file, path}] do
         message = "expected the name of a file, got: " <> inspect(wrong)
@@ -432,7 +434,7 @@ defmodule Chunker.BatchTest do
           for path <- [two, one], do: Task.async(fn -> System.cmd("sh", ["-c", "echo #{path} > #{path}"]) end)
 
         paths = [one, regular, missing, two, folder, regular, "/dev/null"]
-        results = Chunker.chunk_files(paths, threads: threads, progress: self())
+        {:ok, results} = Chunker.chunk_files(paths, threads: threads, progress: self())
         Task.await_many(feeders)
 
         assert [
@@ -466,7 +468,8 @@ defmodule Chunker.BatchTest do
         assert_receive {:chunker_progress, ^ref, 0, ^total}, 5000
         refute_receive {:chunker_progress, ^ref, ^total, ^total}, 200
         File.write!(fifo, "from the FIFO")
-        assert Enum.all?(Task.await(task), &match?({:ok, [_]}, &1))
+        {:ok, results} = Task.await(task)
+        assert Enum.all?(results, &match?({:ok, [_]}, &1))
         told = progress(messages(), ref)
         assert List.last(told) == {total, total}
         assert told == told |> Enum.sort() |> Enum.uniq()
@@ -488,7 +491,7 @@ defmodule Chunker.BatchTest do
       File.chmod!(secret, 0o000)
 
       code = """
-      for {:error, e} <- Chunker.chunk_files([#{inspect(good)}, #{inspect(secret)}, #{inspect(good)}]),
+      for {:error, e} <- elem(Chunker.chunk_files([#{inspect(good)}, #{inspect(secret)}, #{inspect(good)}]), 1),
           do: IO.inspect({e.reason, e.details.kind, Path.basename(e.details.path)})
       """
 
@@ -510,7 +513,7 @@ defmodule Chunker.BatchTest do
       expected = Map.new(Enum.uniq(paths), &{&1, bare(&1)})
 
       for threads <- [1, 2, 3] do
-        assert Chunker.chunk_files(paths, threads: threads) == Enum.map(paths, &expected[&1])
+        assert Chunker.chunk_files(paths, threads: threads) == {:ok, Enum.map(paths, &expected[&1])}
       end
     end
 
@@ -522,7 +525,7 @@ defmodule Chunker.BatchTest do
         # Whoever looks may miss the moments at which files are open, but not every time.
         assert Enum.any?(1..20, fn _ ->
                  task = Task.async(fn -> Chunker.chunk_files(paths, threads: threads) end)
-                 {most, results} = most_open(task, MapSet.new(paths), [], 0)
+                 {most, {:ok, results}} = most_open(task, MapSet.new(paths), [], 0)
                  assert Enum.all?(results, &match?({:ok, [_ | _]}, &1))
                  assert most <= threads
                  most > 0

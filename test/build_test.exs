@@ -596,19 +596,23 @@ defmodule Chunker.BuildTest do
     compile!([{"CHUNKER_FEATURES", "minimal"}])
 
     code = """
-    {:error, %{reason: :codec_disabled, details: %{codec: :blake3}}} = Chunker.chunk_data("a")
+    catch_error = fn call -> try(do: call.(), catch: (:error, reason -> reason)) end
+    {:error, %{reason: :feature_disabled, details: %{feature: :blake3}}} = Chunker.chunk_data("a")
     {:ok, [_]} = Chunker.chunk_data("a", hash: :sha256)
-    {:error, %{reason: :codec_disabled}} = Chunker.hash_file("/dev/null", :blake3)
-    %Chunker.Error{reason: :codec_disabled} = try(do: Chunker.hash("a", :blake3), rescue: (error -> error))
-    {:error, %{reason: :codec_disabled, details: %{codec: :blake3}}} = Chunker.hash_batch(["a"])
-    for codec <- [:zstd, :lz4, :xz, :bzip2] do
-      {:error, %{reason: :codec_disabled, details: %{codec: ^codec}}} = Chunker.compress("a", codec: codec)
-      {:error, %{reason: :codec_disabled, details: %{codec: ^codec}}} = Chunker.decompress("a", codec: codec)
-      {:error, %{reason: :codec_disabled}} = Chunker.compress("a", codec: codec, fallback: true)
+    for call <- [fn -> Chunker.hash("a", :blake3) end, fn -> Chunker.hash_file("/dev/null", :blake3) end] do
+      %Chunker.Error{reason: :feature_disabled, details: %{feature: :blake3}} = try(do: call.(), rescue: (error -> error))
     end
-    {:error, %{reason: :codec_disabled}} = Chunker.train_dictionary(["a"])
-    {:error, {:codec_disabled, %{codec: :zstd}}} = :chunker.compress("a")
-    {:error, {:codec_disabled, %{codec: :blake3}}} = :chunker.chunk_data("a")
+    {:feature_disabled, %{feature: :blake3}} = catch_error.(fn -> :chunker.hash("a", :blake3) end)
+    {:feature_disabled, %{feature: :blake3}} = catch_error.(fn -> :chunker.hash_file("/dev/null", :blake3) end)
+    {:error, %{reason: :feature_disabled, details: %{feature: :blake3}}} = Chunker.hash_batch(["a"])
+    for codec <- [:zstd, :lz4, :xz, :bzip2] do
+      {:error, %{reason: :feature_disabled, details: %{feature: ^codec}}} = Chunker.compress("a", codec: codec)
+      {:error, %{reason: :feature_disabled, details: %{feature: ^codec}}} = Chunker.decompress("a", codec: codec)
+      {:error, %{reason: :feature_disabled}} = Chunker.compress("a", codec: codec, fallback: true)
+    end
+    {:error, %{reason: :feature_disabled}} = Chunker.train_dictionary(["a"])
+    {:error, {:feature_disabled, %{feature: :zstd}}} = :chunker.compress("a")
+    {:error, {:feature_disabled, %{feature: :blake3}}} = :chunker.chunk_data("a")
     narinfo = %Chunker.NarInfo{
       store_path: "/nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-a",
       url: "nar/a.nar",
@@ -623,9 +627,9 @@ defmodule Chunker.BuildTest do
           fn -> Chunker.NarInfo.sign(narinfo, "a") end,
           fn -> Chunker.NarInfo.verify(narinfo, []) end
         ] do
-      {:error, %{reason: :codec_disabled, details: %{codec: :signing}}} = call.()
+      {:error, %{reason: :feature_disabled, details: %{feature: :signing}}} = call.()
     end
-    {:error, {:codec_disabled, %{codec: :signing}}} = :chunker_narinfo.generate_key("a")
+    {:error, {:feature_disabled, %{feature: :signing}}} = :chunker_narinfo.generate_key("a")
     %{hashes: %{sha256: _} = hashes, codecs: []} = Chunker.info()
     1 = map_size(hashes)
     IO.puts("all as it should be")

@@ -116,7 +116,7 @@ explained(Fun) ->
         error:badarg:Stack ->
             [{Module, Function, Arguments, _} | _] = Stack,
             true = erlang:function_exported(Module, Function, length(Arguments)),
-            Module:format_error(badarg, Stack)
+            chunker_badarg:format_error(badarg, Stack)
     end.
 
 mistakes_test() ->

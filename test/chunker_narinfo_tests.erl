@@ -34,7 +34,7 @@ explained(Fun) ->
         error:badarg:Stack ->
             [{Module, Function, Arguments, _} | _] = Stack,
             true = erlang:function_exported(Module, Function, length(Arguments)),
-            Module:format_error(badarg, Stack)
+            chunker_badarg:format_error(badarg, Stack)
     end.
 
 no_elixir_test() ->
@@ -150,11 +150,11 @@ badarg_test() ->
         explained(fun() -> chunker_narinfo:verify(Least, key) end)
     ),
     [
-        ?assertEqual(#{Position => <<"must be a binary">>}, explained(Call))
-     || {Position, Call} <- [
-            {1, fun() -> chunker_narinfo:generate_key("name") end},
-            {1, fun() -> chunker_narinfo:public_key("secret") end},
-            {2, fun() -> chunker_narinfo:sign(Least, "secret") end}
+        ?assertEqual(#{Position => Text}, explained(Call))
+     || {Position, Text, Call} <- [
+            {1, <<"must be a binary">>, fun() -> chunker_narinfo:generate_key("name") end},
+            {1, <<"the key must be a binary">>, fun() -> chunker_narinfo:public_key("secret") end},
+            {2, <<"the key must be a binary">>, fun() -> chunker_narinfo:sign(Least, "secret") end}
         ]
     ],
     %% What is logged of the call does not hold the key.

@@ -125,8 +125,8 @@ defmodule Chunker.InfoTest do
       Application.put_env(:chunker, :threads, wrong)
 
       message =
-        "the configuration of application chunker has threads: #{shown}, " <>
-          "which must be an integer from 1 to 1024, or nil"
+        &("the configuration of application chunker has threads: #{&1}, " <>
+            "which must be an integer from 1 to 1024, or nil")
 
       for call <- [
             &Chunker.info/0,
@@ -140,7 +140,7 @@ defmodule Chunker.InfoTest do
             fn -> Chunker.Nar.chunk("abc") end,
             fn -> Chunker.Nar.dump(__ENV__.file, {:file, into}) end
           ] do
-        assert_raise ArgumentError, message, call
+        assert_raise ArgumentError, message.(inspect(wrong)), call
       end
 
       for call <- [
@@ -150,8 +150,7 @@ defmodule Chunker.InfoTest do
             fn -> :chunker_nar.dump(__ENV__.file, {:file, into}) end
           ] do
         stack = stack_of_badarg(call)
-        [{module, _function, _arguments, _info} | _] = stack
-        assert module.format_error(:badarg, stack) == %{general: message}
+        assert :chunker_badarg.format_error(:badarg, stack) == %{general: message.(shown)}
       end
     end
   end

@@ -68,8 +68,11 @@ defmodule Chunker.NarChunkingTest do
         Chunker.chunk_data([binary_part(data, 0, 1), [binary_part(data, 1, byte_size(data) - 1)]], options)
       end,
       file: fn -> Chunker.chunk_file(path, options) end,
-      few_files: fn -> path |> List.wrap() |> Chunker.chunk_files(options) |> hd() end,
-      many_files: fn -> [path, path] |> Chunker.chunk_files(many) |> Enum.uniq() |> only() end,
+      few_files: fn -> [path] |> Chunker.chunk_files(options) |> only() end,
+      many_files: fn ->
+        {:ok, results} = Chunker.chunk_files([path, path], many)
+        only({:ok, Enum.uniq(results)})
+      end,
       stream: fn -> streamed(path, options) end
     }
   end
@@ -87,7 +90,7 @@ defmodule Chunker.NarChunkingTest do
     end
   end
 
-  defp only([one]), do: one
+  defp only({:ok, [one]}), do: one
 
   defp streamed(source, options) do
     {:ok, source |> Chunker.stream(options) |> Enum.to_list()}
@@ -285,14 +288,14 @@ defmodule Chunker.NarChunkingTest do
 
   test "options that need one another" do
     for {option, value} <- [min_entry_size: 1_000_000, boundary_preference_distance: 0] do
-      message = "option #{option} needs option nar"
+      message = "option :#{option} needs option :nar"
       assert_raise ArgumentError, message, fn -> Chunker.chunk_data("", [{option, value}]) end
       assert_raise ArgumentError, message, fn -> Chunker.chunk_data("", [{option, value}, {:nar, false}]) end
       assert Chunker.chunk_data("", [{option, nil}]) == {:ok, []}
       assert Chunker.chunk_data("", [{option, value}, {:nar, :auto}]) == {:ok, []}
     end
 
-    assert_raise ArgumentError, "option nar must be an atom, not 1", fn -> Chunker.chunk_data("", nar: 1) end
+    assert_raise ArgumentError, "option :nar must be an atom, not 1", fn -> Chunker.chunk_data("", nar: 1) end
   end
 
   test "killing the caller ends the search for a NAR", %{tmp_dir: folder} do

@@ -256,23 +256,23 @@ defmodule Chunker.NarNotesTest do
 
     assert {:error, %Error{reason: :io_error}} = Nar.chunk({:file, "/no/such/file"})
     assert {:error, %Error{reason: :invalid_options}} = Nar.chunk(nar, avg_size: 1)
-    assert_raise ArgumentError, ~r/unknown option nar/, fn -> Nar.chunk(nar, nar: true) end
+    assert_raise ArgumentError, ~r/unknown option :nar/, fn -> Nar.chunk(nar, nar: true) end
     assert_raise Error, fn -> Nar.chunk!("") end
   end
 
   test "options that need nar, and of the right type" do
     for option <- [:entries, :references] do
-      message = "option #{option} needs option nar"
+      message = "option :#{option} needs option :nar"
       assert_raise ArgumentError, message, fn -> Chunker.chunk_data("", [{option, true}]) end
       assert Chunker.chunk_data("", [{option, false}]) == {:ok, []}
-      message = "option #{option} must be true or false, not 1"
+      message = "option :#{option} must be true or false, not 1"
       assert_raise ArgumentError, message, fn -> Chunker.chunk_data("", [{option, 1}, {:nar, true}]) end
     end
   end
 
   test "references that are none" do
     for wrong <- [[{-1, "a"}], [{0, ~c"a"}], [1], :none, [{0, "a"} | :tail]] do
-      assert_raise ArgumentError, ~r/references must be a list of pairs/, fn ->
+      assert_raise ArgumentError, ~r/expected a list of pairs of a position and characters, got: /, fn ->
         Nar.restore_references("e", wrong)
       end
     end

@@ -294,14 +294,14 @@ defmodule Chunker.NarInfoTest do
       narinfo = NarInfo.parse!(@net_tools)
 
       for {change, message} <- [
-            {%{url: nil}, "field url must be a binary, not nil"},
-            {%{nar_size: "1"}, "field nar_size must be an integer"},
-            {%{file_size: 1.0}, "field file_size must be an integer"},
-            {%{deriver: :unknown}, "field deriver must be a binary, not unknown"},
-            {%{references: ["a" | "b"]}, "field references must be a list of binaries"},
-            {%{sigs: "a:b"}, "field sigs must be a list of binaries"},
-            {%{extra: %{}}, "field extra must be a list of pairs of binaries"},
-            {%{extra: [{"a", 1}]}, "field extra must be a list of pairs of binaries"}
+            {%{url: nil}, "field :url must be a binary, not nil"},
+            {%{nar_size: "1"}, "field :nar_size must be an integer"},
+            {%{file_size: 1.0}, "field :file_size must be an integer"},
+            {%{deriver: :unknown}, "field :deriver must be a binary, not :unknown"},
+            {%{references: ["a" | "b"]}, "field :references must be a list of binaries"},
+            {%{sigs: "a:b"}, "field :sigs must be a list of binaries"},
+            {%{extra: %{}}, "field :extra must be a list of pairs of binaries"},
+            {%{extra: [{"a", 1}]}, "field :extra must be a list of pairs of binaries"}
           ] do
         error = assert_raise ArgumentError, fn -> NarInfo.to_string(Map.merge(narinfo, change)) end
         assert Exception.message(error) =~ message

@@ -73,4 +73,129 @@ defmodule Chunker.NativeTest do
 
     assert output =~ "** (RuntimeError) The native library of Chunker could not be loaded.\n  library: #{app}"
   end
+
+  describe "reloading" do
+    # Runs in a VM of its own, with Elixir and the application's folder, and returns what the code evaluates to.
+    defp in_vm(app, code) do
+      script =
+        ":logger.set_primary_config(:level, :none)\n(" <>
+          code <> ") |> inspect(limit: :infinity) |> IO.puts()"
+
+      arguments = ["-pa", Path.join(app, "ebin"), "-e", script]
+      {output, 0} = System.cmd("sh", ["-c", "exec elixir \"$@\" 2>/dev/null", "sh" | arguments])
+      output |> Code.eval_string() |> elem(0)
+    end
+
+    # Binds a stream, a cache, a compressor and a decompressor that are in use, and `proceed`, which goes on with them.
+    @in_use """
+    data = :binary.copy("some content ", 100_000)
+    {:ok, stream} = :chunker.stream([data, data], avg_size: 65_536)
+    {:ok, first, stream} = :chunker.next(stream)
+    cache = Chunker.Cache.new()
+    digest = Chunker.Cache.put(cache, data, :blake3)
+    {:ok, compressor} = Chunker.Compressor.new(codec: :xz)
+    {:ok, head} = Chunker.Compressor.update(compressor, data)
+    {:ok, decompressor} = Chunker.Decompressor.new()
+    {:ok, begin} = Chunker.Decompressor.update(decompressor, binary_part(Chunker.compress!(data), 0, 20))
+
+    rest = fn rest, stream ->
+      case :chunker.next(stream) do
+        {:ok, chunk, stream} -> chunk.data <> rest.(rest, stream)
+        :done -> ""
+      end
+    end
+
+    proceed = fn ->
+      {:ok, tail} = Chunker.Compressor.finish(compressor)
+      {:ok, back} = Chunker.Decompressor.update(decompressor, binary_part(Chunker.compress!(data), 20, 40))
+
+      [
+        stream: first.data <> rest.(rest, stream) == data <> data,
+        cache: Chunker.Cache.get(cache, data, :blake3) == digest,
+        compressor: Chunker.decompress!([head, tail]) == data,
+        decompressor: String.starts_with?(data, IO.iodata_to_binary([begin, back]))
+      ]
+    end
+    """
+    @goes_on [stream: true, cache: true, compressor: true, decompressor: true]
+
+    test "is refused in a running VM, whose code goes on with its streams, caches and coders" do
+      code = """
+      #{@in_use}
+      reloaded = for _ <- 1..3, do: :code.load_file(:chunker_nif)
+      purged = {:code.purge(:chunker_nif), :code.soft_purge(:chunker_nif)}
+      {reloaded, purged, proceed.(), byte_size(Chunker.hash("abc", :sha256))}
+      """
+
+      refused = List.duplicate({:error, :on_load_failure}, 3)
+      assert in_vm(Mix.Project.app_path(), code) == {refused, {false, true}, @goes_on, 32}
+    end
+
+    test "is refused while calls run" do
+      code = """
+      Chunker.info()
+      task = Task.async(fn -> Chunker.compress!(:binary.copy("some content ", 2_000_000), codec: :xz) end)
+      Process.sleep(100)
+      reloaded = :code.load_file(:chunker_nif)
+      {reloaded, Task.yield(task, 0), task |> Task.await(60_000) |> Chunker.decompress!() |> byte_size()}
+      """
+
+      assert in_vm(Mix.Project.app_path(), code) == {{:error, :on_load_failure}, nil, 26_000_000}
+    end
+
+    @tag :tmp_dir
+    test "is refused if the library is gone or broken by now", %{tmp_dir: tmp_dir} do
+      library = File.read!(Path.join(Mix.Project.app_path(), "priv/chunker_nif.so"))
+      app = app_with_library(tmp_dir, library)
+      file = Path.join(app, "priv/chunker_nif.so")
+
+      code = """
+      #{@in_use}
+      File.rm!(#{inspect(file)})
+      gone = :code.load_file(:chunker_nif)
+      File.write!(#{inspect(file)}, "no library")
+      {gone, :code.load_file(:chunker_nif), proceed.()}
+      """
+
+      assert in_vm(app, code) == {{:error, :on_load_failure}, {:error, :on_load_failure}, @goes_on}
+    end
+
+    @tag :tmp_dir
+    test "loads the library once it is there", %{tmp_dir: tmp_dir} do
+      app = app_with_library(tmp_dir, nil)
+      File.mkdir_p!(Path.join(app, "priv"))
+      library = Path.join(Mix.Project.app_path(), "priv/chunker_nif.so")
+
+      code = """
+      hash = fn -> try do Chunker.hash("abc", :sha256) |> byte_size() rescue e in RuntimeError -> e.message end end
+      before = hash.()
+      File.cp!(#{inspect(library)}, #{inspect(Path.join(app, "priv/chunker_nif.so"))})
+      {before, :code.load_file(:chunker_nif), hash.()}
+      """
+
+      assert {"The native library of Chunker could not be loaded." <> _, {:module, :chunker_nif}, 32} =
+               in_vm(app, code)
+    end
+
+    test "leaves other modules free to be loaded anew, as `recompile` and `r Chunker` of IEx do" do
+      code = """
+      #{@in_use}
+      modules = [Chunker, Chunker.Compressor, :chunker, :chunker_dispatch, :chunker_options]
+      reloaded = for module <- modules, do: {:code.purge(module), elem(:code.load_file(module), 0)}
+      {Enum.uniq(reloaded), proceed.()}
+      """
+
+      assert in_vm(Mix.Project.app_path(), code) == {[{false, :module}], @goes_on}
+    end
+
+    test "works after the code was deleted, as the Erlang compiler of Mix does before it writes a module" do
+      code = """
+      before = Chunker.hash("abc", :sha256)
+      deleted = :code.delete(:chunker_nif)
+      {deleted, Chunker.hash("abc", :sha256) == before, :code.load_file(:chunker_nif)}
+      """
+
+      assert in_vm(Mix.Project.app_path(), code) == {true, true, {:error, :on_load_failure}}
+    end
+  end
 end

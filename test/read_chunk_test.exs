@@ -75,7 +75,7 @@ defmodule Chunker.ReadChunkTest do
       assert {:error, %Error{reason: :bounds_check_failed, details: ^details} = error} =
                Chunker.read_chunk(path, chunk)
 
-      assert Exception.message(error) == "#{length} bytes from #{offset} on are not within 7"
+      assert Exception.message(error) == "cannot read #{length} bytes at offset #{offset}: the data has 7 bytes"
       assert :chunker.read_chunk(path, Map.from_struct(chunk)) == {:error, {:bounds_check_failed, details}}
     end
   end
@@ -90,7 +90,7 @@ defmodule Chunker.ReadChunkTest do
       assert {:error, %Error{reason: :buffer_limit_exceeded, details: ^details} = error} =
                Chunker.read_chunk(path, chunk)
 
-      assert Exception.message(error) == "#{length} bytes at once are more than 16777216"
+      assert Exception.message(error) == "requested #{length} bytes, but the limit is 16777216 bytes"
       assert :chunker.read_chunk(path, Map.from_struct(chunk)) == {:error, {:buffer_limit_exceeded, details}}
     end
   end
@@ -109,14 +109,16 @@ defmodule Chunker.ReadChunkTest do
           %{chunk | hash: "short"},
           %{chunk | length: 1.0}
         ] do
-      assert_raise FunctionClauseError, fn -> Chunker.read_chunk(folder, wrong) end
+      assert_raise ArgumentError, ~r/expected a chunk, got: #Chunker.Chunk</, fn ->
+        Chunker.read_chunk(folder, wrong)
+      end
 
       assert_raise ArgumentError, ~r/must be a chunk/, fn ->
         :chunker.read_chunk(folder, Map.from_struct(wrong))
       end
     end
 
-    assert_raise ArgumentError, ~r/unknown option size/, fn -> Chunker.read_chunk(folder, chunk, size: 1) end
+    assert_raise ArgumentError, ~r/unknown option :size/, fn -> Chunker.read_chunk(folder, chunk, size: 1) end
     assert {:error, %Error{reason: :invalid_options}} = Chunker.read_chunk(folder, chunk, hash: :md5)
   end
 end

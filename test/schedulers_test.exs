@@ -50,22 +50,22 @@ defmodule Chunker.SchedulersTest do
     end
 
     for {functions, call} <- [
-          chunk_data: fn -> Chunker.chunk_data(data) end,
+          chunk_data_dirty: fn -> Chunker.chunk_data(data) end,
           chunk_file: fn -> Chunker.chunk_file(path) end,
           chunk_file: fn -> Chunker.chunk_file("/no/such/file") end,
           chunk_files: fn -> Chunker.chunk_files([path, path]) end,
           read_chunk: fn -> Chunker.read_chunk(path, chunk) end,
-          hash: fn -> Chunker.hash(data, :sha256) end,
+          hash_dirty: fn -> Chunker.hash(data, :sha256) end,
           hash_file: fn -> Chunker.hash_file(path, :blake3) end,
           hash_batch: fn -> Chunker.hash_batch([data]) end,
           compress: fn -> Chunker.compress(data) end,
           compress_batch: fn -> Chunker.compress_batch(["abc"]) end,
           decompress: fn -> Chunker.decompress(compressed) end,
           decompress_batch: fn -> Chunker.decompress_batch([compressed]) end,
-          nix_base32_encode: fn -> Chunker.to_nix_base32(data) end,
-          nix_base32_decode: fn -> Chunker.from_nix_base32(text) end,
-          cache_put: fn -> Cache.put(cache, data, :sha256) end,
-          cache_get: fn -> Cache.get(cache, data, :sha256) end,
+          nix_base32_encode_dirty: fn -> Chunker.to_nix_base32(data) end,
+          nix_base32_decode_dirty: fn -> Chunker.from_nix_base32(text) end,
+          cache_put_dirty: fn -> Cache.put(cache, data, :sha256) end,
+          cache_get_dirty: fn -> Cache.get(cache, data, :sha256) end,
           nar_file: fn -> Chunker.Nar.list({:file, nar}) end,
           nar_dump_file: fn -> Chunker.Nar.dump(path, {:file, nar}) end
         ] do

@@ -38,10 +38,7 @@ defmodule Chunker.Cache do
   since looking them up would cost as much: they are neither counted nor kept.
   """
 
-  import Chunker.Input, only: [binary!: 1]
-  import Chunker.Result
-
-  alias Chunker.Error
+  import Chunker.Result, only: [call: 1]
 
   @enforce_keys [:cache]
   defstruct [:cache]
@@ -94,32 +91,13 @@ defmodule Chunker.Cache do
 
   """
   @spec new([option()] | map()) :: t()
-  def new(options \\ []) do
-    case :chunker_options.cache(options) do
-      {:ok, options} -> open(options)
-      {:error, {:invalid_options, details}} -> out_of_range!(details)
-      {:badarg, message} -> raise ArgumentError, message
-    end
-  end
-
-  defp open(options) do
-    case :chunker_engine.open_cache(options) do
-      {:ok, cache} -> %__MODULE__{cache: cache}
-      {:error, {:invalid_options, details}} -> out_of_range!(details)
-      {:error, {reason, details}} -> raise Error.new(reason, details)
-    end
-  end
-
-  @spec out_of_range!(map()) :: no_return()
-  defp out_of_range!(details) do
-    raise ArgumentError, Exception.message(Error.new(:invalid_options, details))
-  end
+  def new(options \\ []), do: %__MODULE__{cache: call(:chunker_cache.new(options))}
 
   @doc """
   The digest of a content, or `nil` if the cache does not have it.
 
-  It counts as a hit or a miss, and as use of what it finds. Raises `Chunker.Error` if the algorithm was left out when
-  Chunker was built.
+  It counts as a hit or a miss, and as use of what it finds. Raises `Chunker.Error` if the algorithm is not
+  built in.
 
   ## Examples
 
@@ -134,7 +112,7 @@ defmodule Chunker.Cache do
 
   """
   @spec get(t(), iodata(), Chunker.algorithm()) :: Chunker.digest() | nil
-  def get(%__MODULE__{cache: cache}, data, algorithm), do: call(:get, cache, data, algorithm)
+  def get(%__MODULE__{cache: cache}, data, algorithm), do: call(:chunker_cache.get(cache, data, algorithm))
 
   @doc """
   Computes the digest of a content, and puts it into the cache.
@@ -149,7 +127,7 @@ defmodule Chunker.Cache do
 
   """
   @spec put(t(), iodata(), Chunker.algorithm()) :: Chunker.digest()
-  def put(%__MODULE__{cache: cache}, data, algorithm), do: call(:put, cache, data, algorithm)
+  def put(%__MODULE__{cache: cache}, data, algorithm), do: call(:chunker_cache.put(cache, data, algorithm))
 
   @doc """
   What the cache has done and what it holds.
@@ -178,7 +156,7 @@ defmodule Chunker.Cache do
 
   """
   @spec stats(t()) :: stats()
-  def stats(%__MODULE__{cache: cache}), do: :chunker_cache.stats(cache)
+  def stats(%__MODULE__{cache: cache}), do: call(:chunker_cache.stats(cache))
 
   @doc """
   Forgets all digests. The statistics go on.
@@ -196,29 +174,12 @@ defmodule Chunker.Cache do
 
   """
   @spec clear(t()) :: :ok
-  def clear(%__MODULE__{cache: cache}), do: :chunker_cache.clear(cache)
-
-  defp call(function, cache, data, algorithm) do
-    with {:badarg, message} <- :chunker_options.algorithm(algorithm), do: raise(ArgumentError, message)
-
-    bang!(result(engine(function, cache, binary!(data), algorithm)))
-  end
-
-  defp engine(function, cache, data, algorithm) do
-    case function do
-      :get -> :chunker_engine.cache_get(cache, data, algorithm)
-      :put -> :chunker_engine.cache_put(cache, data, algorithm)
-    end
-  rescue
-    # The NIF does not say what is wrong, but the other arguments were checked.
-    ArgumentError ->
-      reraise ArgumentError, "expected a cache of this node, got: #{inspect(cache)}", __STACKTRACE__
-  end
+  def clear(%__MODULE__{cache: cache}), do: call(:chunker_cache.clear(cache))
 
   defimpl Inspect do
     # What it holds and whether it is of use, in place of a reference.
     def inspect(%{cache: handle}, _options) do
-      if :chunker_engine.is_cache(handle) do
+      if :chunker_dispatch.is_cache(handle) do
         %{entries: entries, bytes: bytes, hits: hits, misses: misses} = :chunker_cache.stats(handle)
         "#Chunker.Cache<entries: #{entries}, bytes: #{bytes}, hits: #{hits}, misses: #{misses}>"
       else

@@ -46,5 +46,5 @@ defmodule Chunker.Compressor do
   Frees what the compressor holds, before its end.
   """
   @spec close(t()) :: :ok
-  def close(%__MODULE__{coder: coder}), do: :chunker.compressor_close(coder)
+  def close(%__MODULE__{coder: coder}), do: call(:chunker.compressor_close(coder))
 end

@@ -48,5 +48,5 @@ defmodule Chunker.Decompressor do
   Frees what the decompressor holds, before its end.
   """
   @spec close(t()) :: :ok
-  def close(%__MODULE__{coder: coder}), do: :chunker.decompressor_close(coder)
+  def close(%__MODULE__{coder: coder}), do: call(:chunker.decompressor_close(coder))
 end

@@ -21,7 +21,7 @@ defmodule Chunker.Error do
   | `:decompression_failed` | `:codec`, `:why` (an atom such as `:truncated` or `:corrupt`) |
   | `:size_exceeded` | `:limit`, in bytes |
   | `:unknown_format` | `:magic`: the first bytes there are, at most 4 |
-  | `:codec_disabled` | `:codec` |
+  | `:feature_disabled` | `:feature`: a codec, a hash function or `:signing` that is not built in |
   | `:invalid_nar` | `:offset`, in bytes, and `:why` (an atom such as `:names_unsorted`; see `Chunker.Nar`) |
   | `:invalid_references` | `:position`: where in the chunk nothing was taken out, in bytes |
   | `:invalid_base32` | `:position`, counted from 0 |
@@ -44,7 +44,7 @@ defmodule Chunker.Error do
           | :decompression_failed
           | :size_exceeded
           | :unknown_format
-          | :codec_disabled
+          | :feature_disabled
           | :invalid_nar
           | :invalid_references
           | :invalid_base32
@@ -77,26 +77,26 @@ defmodule Chunker.Error do
     do: "#{show_path(details)}: changed while it was read, or since it was chunked"
 
   defp describe(:bounds_check_failed, %{offset: offset, length: length, data_length: data_length}),
-    do: "#{length} bytes from #{offset} on are not within #{data_length}"
+    do: "cannot read #{length} bytes at offset #{offset}: the data has #{data_length} bytes"
 
   defp describe(:buffer_limit_exceeded, %{attempted: attempted, limit: limit}),
-    do: "#{attempted} bytes at once are more than #{limit}"
+    do: "requested #{attempted} bytes, but the limit is #{limit} bytes"
 
   defp describe(:compression_failed, %{codec: codec, why: why}),
-    do: "#{codec} could not compress: #{words(why)}"
+    do: "#{codec} failed to compress: #{words(why)}"
 
   defp describe(:decompression_failed, %{codec: codec, why: why}),
-    do: "#{codec} could not decompress: #{words(why)}"
+    do: "#{codec} failed to decompress: #{words(why)}"
 
-  defp describe(:size_exceeded, %{limit: limit}), do: "the content is larger than #{limit} bytes"
+  defp describe(:size_exceeded, %{limit: limit}), do: "the content exceeds the limit of #{limit} bytes"
 
   defp describe(:unknown_format, %{magic: magic}),
-    do: "the data is in no format that is known here; it begins with #{inspect(magic, base: :hex)}"
+    do: "unknown compression format; the data begins with #{inspect(magic, base: :hex)}"
 
-  defp describe(:codec_disabled, %{codec: codec}), do: "#{codec} was left out when Chunker was built"
+  defp describe(:feature_disabled, %{feature: feature}), do: "#{feature} was left out when Chunker was built"
   defp describe(:invalid_nar, %{offset: offset, why: why}), do: "not a NAR: #{words(why)} at byte #{offset}"
-  defp describe(:invalid_references, %{position: at}), do: "no reference was taken out at byte #{at}"
-  defp describe(:invalid_base32, %{position: at}), do: "not Nix base-32 at character #{at}"
+  defp describe(:invalid_references, %{position: at}), do: "there is no reference at byte #{at}"
+  defp describe(:invalid_base32, %{position: at}), do: "invalid Nix base-32 at character #{at}"
 
   defp describe(:invalid_narinfo, %{field: field, why: why}),
     do: "invalid narinfo: #{show(field)}: #{words(why)}"
@@ -104,9 +104,9 @@ defmodule Chunker.Error do
   defp describe(:invalid_narinfo, %{line: line, why: why}),
     do: "invalid narinfo: line #{line}: #{words(why)}"
 
-  defp describe(:invalid_key, %{why: why}), do: "the key cannot be used: #{words(why)}"
-  defp describe(:invalid_signature, %{why: why}), do: "no signature can be trusted: #{words(why)}"
-  defp describe(:cancelled, _details), do: "the work was given up, or its stream is closed"
+  defp describe(:invalid_key, %{why: why}), do: "invalid key: #{words(why)}"
+  defp describe(:invalid_signature, %{why: why}), do: "no valid signature: #{words(why)}"
+  defp describe(:cancelled, _details), do: "the operation was cancelled, or its stream is closed"
 
   defp words(why), do: why |> Atom.to_string() |> String.replace("_", " ")
 

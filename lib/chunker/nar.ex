@@ -61,9 +61,6 @@ defmodule Chunker.Nar do
   alias Chunker.{Chunk, Error}
   alias Chunker.Nar.Entry
 
-  # Pieces are gathered up to this size, since a call of the engine costs some microseconds.
-  @gather 65_536
-
   @typedoc "Where a NAR comes from: a file, iodata, or an enumerable of iodata."
   @type source :: {:file, Path.t()} | iodata() | Enumerable.t()
 
@@ -120,18 +117,8 @@ defmodule Chunker.Nar do
   """
   @spec list(source()) :: {:ok, [Entry.t()]} | {:error, Error.t()}
   def list(source) do
-    with {:ok, entries} <- read(source, :list) do
-      {:ok,
-       for {path, type, size, offset, executable, target} <- entries do
-         %Entry{
-           path: path,
-           type: type,
-           size: size,
-           offset: offset,
-           executable: executable,
-           target: target
-         }
-       end}
+    with {:ok, entries} <- result(:chunker_nar.list(source(source))) do
+      {:ok, Enum.map(entries, &Map.merge(%Entry{path: nil, type: nil}, &1))}
     end
   end
 
@@ -162,7 +149,7 @@ defmodule Chunker.Nar do
 
   """
   @spec listing(source()) :: {:ok, binary()} | {:error, Error.t()}
-  def listing(source), do: read(source, :listing)
+  def listing(source), do: result(:chunker_nar.listing(source(source)))
 
   @doc """
   The same as `listing/1`, but returns the JSON and raises `Chunker.Error`.
@@ -173,7 +160,7 @@ defmodule Chunker.Nar do
   @doc """
   The hash of a NAR as Nix prints it: `sha256:` and 52 characters. The NAR is checked in the same pass.
 
-  Fails as `list/1` does, and with `:codec_disabled` if SHA-256 was left out when Chunker was built.
+  Fails as `list/1` does, and with `:feature_disabled` if SHA-256 is not built in.
 
   ## Examples
 
@@ -186,7 +173,7 @@ defmodule Chunker.Nar do
 
   """
   @spec hash(source()) :: {:ok, String.t()} | {:error, Error.t()}
-  def hash(source), do: read(source, :hash)
+  def hash(source), do: result(:chunker_nar.hash(source(source)))
 
   @doc """
   The same as `hash/1`, but returns the hash and raises `Chunker.Error`.
@@ -224,7 +211,7 @@ defmodule Chunker.Nar do
 
   """
   @spec read_file(source(), Path.t()) :: {:ok, binary()} | {:error, Error.t()}
-  def read_file(source, path), do: read(source, {:read_file, path!(path)})
+  def read_file(source, path), do: result(:chunker_nar.read_file(source(source), path!(path)))
 
   @doc """
   The same as `read_file/2`, but returns the contents and raises `Chunker.Error`.
@@ -247,7 +234,7 @@ defmodule Chunker.Nar do
     * `:invalid_nar` - as with `list/1`
     * `:invalid_options` - an option is out of range
     * `:io_error`, `:file_changed` - as with `Chunker.chunk_file/2`
-    * `:codec_disabled` - as with `hash/1`
+    * `:feature_disabled` - as with `hash/1`
 
   ## Examples
 
@@ -265,13 +252,7 @@ defmodule Chunker.Nar do
   """
   @spec chunk(source(), Chunker.options()) ::
           {:ok, %{chunks: [Chunk.t()], hash: String.t(), size: non_neg_integer()}} | {:error, Error.t()}
-  def chunk(source, options \\ []) do
-    with {:ok, options} <- checked(:chunker_options.nar_chunking(options)),
-         {:ok, chunks, hash} <- chunks(source, options) do
-      size = chunks |> Enum.map(& &1.length) |> Enum.sum()
-      {:ok, %{chunks: chunks, hash: hash, size: size}}
-    end
-  end
+  def chunk(source, options \\ []), do: result(:chunker_nar.chunk(source(source), options, :struct))
 
   @doc """
   The same as `chunk/2`, but returns the map and raises `Chunker.Error`.
@@ -282,28 +263,6 @@ defmodule Chunker.Nar do
           size: non_neg_integer()
         }
   def chunk!(source, options \\ []), do: bang!(chunk(source, options))
-
-  defp chunks(source, options) do
-    chunked =
-      from(source, %{
-        file: &:chunker_engine.nar_chunk_file(&1, options),
-        data: &:chunker_engine.nar_chunk_data(&1, options),
-        open: fn -> :chunker_engine.nar_chunk_open(options) end,
-        push: fn stream, piece, chunks ->
-          with {:ok, more} <- :chunker_engine.nar_chunk_push(stream, piece),
-               do: {:more, Enum.reverse(more, chunks)}
-        end,
-        finish: fn stream, chunks ->
-          with {:ok, last, hash} <- :chunker_engine.nar_chunk_finish(stream),
-               do: {:ok, Enum.reverse(chunks, last), hash}
-        end,
-        close: &:chunker_engine.close/1
-      })
-
-    with {:ok, chunks, hash} <- chunked,
-         do: {:ok, to_chunks(chunks), hash},
-         else: (failure -> result(failure))
-  end
 
   @doc """
   Puts back into the bytes of a chunk what was taken out of it when it was chunked with `references: true`.
@@ -325,7 +284,7 @@ defmodule Chunker.Nar do
   """
   @spec restore_references(iodata(), nil | references()) :: {:ok, binary()} | {:error, Error.t()}
   def restore_references(data, references),
-    do: result(:chunker_engine.restore_references(binary!(data), references!(references)))
+    do: result(:chunker_nar.restore_references(data, references))
 
   @doc """
   The same as `restore_references/2`, but returns the bytes and raises `Chunker.Error`.
@@ -367,7 +326,8 @@ defmodule Chunker.Nar do
   """
   @spec restore(source(), Path.t()) :: :ok | {:error, Error.t()}
   def restore(source, dest) do
-    with {:ok, :done} <- read(source, {:restore, path!(dest)}), do: :ok
+    with {:error, {reason, details}} <- call(:chunker_nar.restore(source(source), path!(dest))),
+         do: {:error, Error.new(reason, details)}
   end
 
   @doc """
@@ -392,7 +352,7 @@ defmodule Chunker.Nar do
       `:eexist` if `into` leads to something else than a regular file; whatever else reading and writing fail with
     * `:file_changed` - a file shrank or grew while it was read; `:path`
     * `:invalid_nar` - the tree is deeper than a NAR may be: `:why` is `:too_deep`, and `:offset` where the entry would have been
-    * `:codec_disabled` - as with `hash/1`
+    * `:feature_disabled` - as with `hash/1`
 
   ## Examples
 
@@ -407,13 +367,7 @@ defmodule Chunker.Nar do
 
   """
   @spec dump(Path.t(), {:file, Path.t()}) :: {:ok, String.t()} | {:error, Error.t()}
-  def dump(path, {:file, into}) do
-    {path, into} = {path!(path), path!(into)}
-
-    with {:ok, threads} <- checked(:chunker_options.threads()) do
-      result(:chunker_engine.nar_dump_file(path, into, threads))
-    end
-  end
+  def dump(path, {:file, into}), do: result(:chunker_nar.dump(path!(path), {:file, path!(into)}))
 
   @doc """
   The same as `dump/2`, but returns the hash and raises `Chunker.Error`.
@@ -439,55 +393,20 @@ defmodule Chunker.Nar do
     path = path!(path)
 
     Stream.resource(
-      fn -> bang!(result(:chunker_engine.nar_dump_open(path))) end,
+      fn -> bang!(result(:chunker_nar.stream(path))) end,
       fn dump ->
-        case bang!(result(:chunker_engine.nar_dump_next(dump))) do
-          "" -> {:halt, dump}
-          binary -> {[binary], dump}
+        case :chunker_nar.next(dump) do
+          {:ok, binary, dump} -> {[binary], dump}
+          :done -> {:halt, dump}
+          failure -> bang!(to_result(failure))
         end
       end,
-      &:chunker_engine.nar_dump_close/1
+      &:chunker_nar.close/1
     )
   end
 
-  defp read(source, wanted) do
-    source
-    |> from(%{
-      file: &:chunker_engine.nar_file(&1, wanted),
-      data: &:chunker_engine.nar_data(&1, wanted),
-      open: fn -> :chunker_engine.nar_open(wanted) end,
-      push: fn reader, piece, _ ->
-        with {:ok, more_or_done} <- :chunker_engine.nar_push(reader, piece), do: {more_or_done, []}
-      end,
-      finish: fn reader, _ -> :chunker_engine.nar_finish(reader) end,
-      close: &:chunker_engine.nar_close/1
-    })
-    |> result()
-  end
-
-  # What comes of a source by that way to read it, as the engine gives it.
-  defp from({:file, path}, way), do: way.file.(path!(path))
-  defp from(data, way) when is_binary(data) or is_list(data), do: way.data.(binary!(data))
-
-  defp from(enumerable, way) do
-    with {:ok, reader} <- way.open.() do
-      try do
-        with {:ok, found} <- push(enumerable, reader, way), do: way.finish.(reader, found)
-      after
-        way.close.(reader)
-      end
-    end
-  end
-
-  defp push(enumerable, reader, way) do
-    enumerable
-    |> pieces(@gather)
-    |> Enum.reduce_while({:ok, []}, fn piece, {:ok, found} ->
-      case way.push.(reader, piece, found) do
-        {:more, found} -> {:cont, {:ok, found}}
-        {:done, found} -> {:halt, {:ok, found}}
-        {:error, _} = failure -> {:halt, failure}
-      end
-    end)
-  end
+  # As the Erlang face takes it.
+  defp source({:file, path}), do: {:file, path!(path)}
+  defp source(data) when is_binary(data) or is_list(data), do: data
+  defp source(enumerable), do: {:fold, fn push, state -> Enum.reduce_while(enumerable, state, push) end}
 end

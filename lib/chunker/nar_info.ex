@@ -90,7 +90,7 @@ defmodule Chunker.NarInfo do
   `:halves_differ` (a secret key whose public half is another's), `:not_a_point`, `:small_order` (a public key for which anybody
   can sign), and `:unknown_name` (no signature has the name of any of the keys).
 
-  Keys and signatures need the feature `signing`, which is built in by default; without it they give `:codec_disabled`.
+  Keys and signatures need the feature `signing`, which is built in by default; without it they return `:feature_disabled`.
   """
 
   import Kernel, except: [to_string: 1]
@@ -152,7 +152,7 @@ defmodule Chunker.NarInfo do
 
   """
   @spec parse(iodata()) :: {:ok, t()} | {:error, Error.t()}
-  def parse(text), do: narinfo(:chunker_narinfo.parse(text))
+  def parse(text), do: narinfo(result(:chunker_narinfo.parse(text)))
 
   @doc """
   The same as `parse/1`, but returns the narinfo and raises `Chunker.Error`.
@@ -295,7 +295,7 @@ defmodule Chunker.NarInfo do
   """
   @spec sign(t(), key()) :: {:ok, t()} | {:error, Error.t()}
   def sign(%__MODULE__{} = narinfo, secret_key) do
-    narinfo(:chunker_narinfo.sign(Map.from_struct(narinfo), secret_key))
+    narinfo(result(:chunker_narinfo.sign(Map.from_struct(narinfo), secret_key)))
   end
 
   @doc """
@@ -329,8 +329,8 @@ defmodule Chunker.NarInfo do
   @spec verify!(t(), key() | [key()]) :: binary()
   def verify!(narinfo, public_keys), do: bang!(verify(narinfo, public_keys))
 
-  defp narinfo(answer) do
-    with {:ok, fields} <- result(answer), do: {:ok, struct!(__MODULE__, fields)}
+  defp narinfo(result) do
+    with {:ok, fields} <- result, do: {:ok, struct!(__MODULE__, fields)}
   end
 
   defimpl String.Chars do

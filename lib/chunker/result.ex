@@ -1,48 +1,64 @@
 defmodule Chunker.Result do
   @moduledoc false
-  # What the engine answers, as callers get it.
+  # Turns what the Erlang face returns and raises into what Elixir callers get.
 
-  alias Chunker.{Chunk, Error}
-  alias Chunker.Nar.Part
+  alias Chunker.Error
 
-  @spec result({:ok, value} | {:error, {atom(), map()}}) :: {:ok, value} | {:error, Error.t()} when value: var
-  def result({:ok, value}), do: {:ok, value}
-  def result({:error, {reason, details}}), do: {:error, Error.new(reason, details)}
+  # Calls the Erlang face. A mistake that it raises as `badarg` becomes an `ArgumentError`, with Elixir terms in its text.
+  defmacro call(expression) do
+    quote do
+      try do
+        unquote(expression)
+      catch
+        :error, reason -> unquote(__MODULE__).raise_again(reason, __STACKTRACE__)
+      end
+    end
+  end
 
-  # Options that were checked.
-  @spec checked({:ok, value} | {:error, {atom(), map()}} | {:badarg, String.t() | {:general, String.t()}}) ::
+  # The same, for functions that return `{:ok, value}` or an error.
+  defmacro result(expression) do
+    quote do: unquote(__MODULE__).to_result(unquote(__MODULE__).call(unquote(expression)))
+  end
+
+  @spec to_result({:ok, value} | {:error, {atom(), map()}}) :: {:ok, value} | {:error, Error.t()}
+        when value: var
+  def to_result({:ok, value}), do: {:ok, value}
+  def to_result({:error, {reason, details}}), do: {:error, Error.new(reason, details)}
+
+  # Options that `:chunker_options` has checked.
+  @spec checked({:ok, value} | {:error, {atom(), map()}} | {:badarg, tuple() | list()}) ::
           {:ok, value} | {:error, Error.t()}
         when value: var
-  def checked({:badarg, {:general, message}}), do: raise(ArgumentError, message)
-  def checked({:badarg, message}), do: raise(ArgumentError, message)
-  def checked(checked), do: result(checked)
-
-  # A chunk as the engine gives it: `{offset, length, hash}`, perhaps with bytes, and perhaps with notes.
-  @spec to_chunk(tuple()) :: Chunk.t()
-  def to_chunk(chunk), do: chunk |> to_chunk(:chunker_paths.new()) |> elem(0)
-
-  # Chunks that follow each other, and so share the path of an entry that is in several.
-  @spec to_chunks([tuple()]) :: [Chunk.t()]
-  def to_chunks(chunks), do: chunks |> Enum.map_reduce(:chunker_paths.new(), &to_chunk/2) |> elem(0)
-
-  defp to_chunk({chunk, entries, references}, joined) when is_tuple(chunk) do
-    {chunk, joined} = to_chunk(chunk, joined)
-    {entries, joined} = if entries, do: Enum.map_reduce(entries, joined, &part/2), else: {nil, joined}
-    {%{chunk | entries: entries, references: references}, joined}
-  end
-
-  defp to_chunk({offset, length, hash}, joined),
-    do: {%Chunk{offset: offset, length: length, hash: hash}, joined}
-
-  defp to_chunk({offset, length, hash, data, compressed}, joined),
-    do: {%Chunk{offset: offset, length: length, hash: hash, data: data, compressed: compressed}, joined}
-
-  defp part({names, offset, length, position}, joined) do
-    {path, joined} = :chunker_paths.join(names, joined)
-    {%Part{path: path, offset: offset, length: length, position: position}, joined}
-  end
+  def checked({:badarg, message}), do: raise(ArgumentError, text(message))
+  def checked(checked), do: to_result(checked)
 
   @spec bang!({:ok, value} | {:error, Error.t()}) :: value when value: var
   def bang!({:ok, value}), do: value
   def bang!({:error, error}), do: raise(error)
+
+  @spec raise_again(term(), Exception.stacktrace()) :: no_return()
+  def raise_again(:badarg, [{_, _, _, info} | callers] = stacktrace) do
+    case info[:error_info] do
+      %{module: :chunker_badarg, cause: {_, message}} -> reraise ArgumentError, text(message), callers
+      _ -> :erlang.raise(:error, :badarg, stacktrace)
+    end
+  end
+
+  # What functions raise that have no error to return.
+  def raise_again({reason, %{} = details}, [{module, _, _, _} | callers])
+      when module in [:chunker, :chunker_cache] and is_atom(reason),
+      do: reraise(Error.new(reason, details), callers)
+
+  def raise_again(reason, stacktrace), do: :erlang.raise(:error, reason, stacktrace)
+
+  # A message of `:chunker_badarg`.
+  @spec text(tuple() | list()) :: String.t()
+  def text({:general, message}), do: text(message)
+  def text({:expected, what, got}), do: "expected #{what}, got: #{inspect(got, limit: 5)}"
+  def text({:piece, got}), do: text({:expected, "iodata", got})
+  def text(parts), do: Enum.map_join(parts, &part/1)
+
+  defp part({:term, term}), do: inspect(term)
+  defp part({:terms, terms}), do: Enum.map_join(terms, ", ", &inspect/1)
+  defp part(text), do: text
 end

@@ -1,6 +1,7 @@
-//! What a lookup in a cache costs beside the digest that it saves, and how many there are a second.
+//! Measures the cost of a cache lookup in comparison with the digest that it saves, and the number of lookups
+//! per second.
 //!
-//! `cargo bench -p chunker --bench cache`; a name behind `--` selects.
+//! Run with `cargo bench -p chunker --bench cache`; a name after `--` filters.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -11,10 +12,10 @@ use chunker::cache::{Cache, Digester, Options, Verify};
 use chunker::hash::Algorithm;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-/// Larger than the caches of usual machines, so that contents come from memory as chunks do.
+/// Larger than the CPU caches of usual machines, so that contents are read from memory, as chunks are.
 const LENGTH: usize = 64 << 20;
 
-/// Bytes that look random (SplitMix64).
+/// Returns pseudorandom bytes (SplitMix64).
 fn random() -> Vec<u8> {
     let mut state = 1u64;
     let mut bytes = Vec::with_capacity(LENGTH);
@@ -31,7 +32,7 @@ fn never() -> bool {
     false
 }
 
-/// Contents of a length, one after the other and then anew.
+/// Returns contents of one length in sequence, in rotation.
 fn contents<'a>(data: &'a [u8], length: usize) -> impl FnMut() -> &'a [u8] {
     let mut at = 0;
     move || {
@@ -64,7 +65,7 @@ fn lookup(c: &mut Criterion) {
         group.bench_function("miss", |b| b.iter(|| black_box(empty.get(algorithm, next(), &never))));
         for verify in [Verify::Fingerprint, Verify::Content] {
             let cache = Cache::new(&Options { verify, ..options }).unwrap();
-            // As much as fits in with the contents.
+            // As many contents as fit in the cache.
             let known = &data[..data.len().min(32 << 20).min(20_000 * length).max(length)];
             known.chunks(length).for_each(|content| drop(cache.put(algorithm, content, &never)));
             let mut next = contents(known, length);
@@ -76,7 +77,7 @@ fn lookup(c: &mut Criterion) {
         }
         let cache = Arc::new(Cache::new(&options).unwrap());
         let digester = Digester::new(algorithm, Some(Arc::clone(&cache)));
-        // Each content is new: a counter in its first bytes sees to that.
+        // A counter in the first bytes makes each content unique.
         let mut content = data[..length].to_vec();
         let mut count = 0u64;
         group.bench_function("miss, digest, insertion", |b| {
@@ -116,7 +117,7 @@ fn throughput(c: &mut Criterion) {
                         for thread in 0..threads {
                             let (cache, content) = (&cache, &content);
                             scope.spawn(move || {
-                                // Numbers in an order of each thread's own.
+                                // Each thread uses an order of its own.
                                 for i in 0..iterations / threads {
                                     let number = (i * 7919 + thread * 50_021) % ENTRIES;
                                     call(cache, algorithm, &content(number));

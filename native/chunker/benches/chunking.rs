@@ -1,6 +1,6 @@
-//! The engine against the bare crate `fastcdc`, on data in memory and on a file.
+//! Compares the engine with the bare crate `fastcdc`, on data in memory and on a file.
 //!
-//! `cargo bench -p chunker --bench chunking`; a name behind `--` selects.
+//! Run with `cargo bench -p chunker --bench chunking`; a name after `--` filters.
 
 use std::hint::black_box;
 use std::path::PathBuf;
@@ -13,10 +13,10 @@ use chunker::io::file::Input;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fastcdc::v2020::FastCDC;
 
-/// Larger than any cache of usual machines, small enough for many rounds.
+/// Larger than any CPU cache of usual machines, and small enough for many rounds.
 const LENGTH: usize = 256 << 20;
 
-/// Bytes that look random (SplitMix64).
+/// Returns pseudorandom bytes (SplitMix64).
 fn random() -> Vec<u8> {
     let mut state = 1u64;
     let mut bytes = Vec::with_capacity(LENGTH);
@@ -29,7 +29,7 @@ fn random() -> Vec<u8> {
     bytes
 }
 
-/// Average sizes, with a quarter and four times of them as minimum and maximum.
+/// Returns options with a minimum of a quarter and a maximum of four times the average.
 fn options(average: u64) -> Options {
     Options { min_size: average / 4, avg_size: average, max_size: average * 4, ..Options::default() }
 }

@@ -1,8 +1,9 @@
-//! Each codec beside its official program on the same content, in chunks of 1 MiB and as a whole.
+//! Compares each codec with its official program on the same content, in chunks of 1 MiB and as a whole.
 //!
-//! The content is the file that `CHUNKER_BENCH_FILE` names, or else this program's own, which is real data and always
-//! there; of either at most 16 MiB, and 4 MiB for xz, which is slow. The programs are timed with their start and with reading the file, which the page
-//! cache holds; a program that is not installed is left out. Run one codec with `cargo bench --bench compression zstd`.
+//! The content is at most 16 MiB, and 4 MiB for xz, which is slow, of the file named by `CHUNKER_BENCH_FILE`,
+//! or else of this executable, which is real data that always exists. The time of a program includes its
+//! start and reading the file from the page cache. Programs that are not installed are skipped. Run one codec
+//! with `cargo bench --bench compression zstd`.
 
 use std::hint::black_box;
 use std::process::{Command, Stdio};
@@ -25,7 +26,7 @@ fn program(codec: Codec, level: i32) -> Command {
     let mut command = Command::new(codec.name());
     command.arg(format!("-{level}"));
     match codec {
-        // As the library does it: in one thread, and not from or to a terminal.
+        // Like the library: on one thread, and not from or to a terminal.
         Codec::Zstd => command.arg("--single-thread"),
         Codec::Xz => command.arg("--threads=1"),
         Codec::Lz4 | Codec::Bzip2 => &mut command,
@@ -85,7 +86,7 @@ fn benches(c: &mut Criterion) {
     }
 }
 
-// The macro's function takes no doc comment.
+// `criterion_group!` does not accept a doc comment for the function that it defines.
 #[allow(missing_docs)]
 mod group {
     criterion::criterion_group!(compression, super::benches);

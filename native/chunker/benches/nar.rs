@@ -1,6 +1,6 @@
-//! NarConsumer Nix archives in memory: how fast they are parsed, and what is left of that when they are hashed as well.
+//! Measures how fast Nix archives in memory are parsed, and parsed and hashed.
 //!
-//! `cargo bench -p chunker --bench nar`; a name behind `--` selects.
+//! Run with `cargo bench -p chunker --bench nar`; a name after `--` filters.
 
 use std::hint::black_box;
 
@@ -8,7 +8,7 @@ use chunker::hash::Algorithm;
 use chunker::nar::{Event, Hash, Kind, List, NarError, Parser, START, read_slice};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-/// Strings as they stand in a NAR.
+/// Appends strings in the encoding of a NAR.
 fn push(nar: &mut Vec<u8>, strings: &[&[u8]]) {
     for string in strings {
         nar.extend((string.len() as u64).to_le_bytes());
@@ -17,7 +17,7 @@ fn push(nar: &mut Vec<u8>, strings: &[&[u8]]) {
     }
 }
 
-/// A folder of files of that size, about 256 MiB or 200,000 of them.
+/// Returns the NAR of a folder of files of one size, about 256 MiB or 200,000 files.
 fn nar(size: usize) -> (Vec<u8>, usize) {
     let contents: Vec<u8> = (0..size).map(|at| (at * 7 % 251) as u8).collect();
     let count = ((256 << 20) / size.max(1)).min(200_000);

@@ -1,9 +1,10 @@
-//! The rival of `bench/main_job.exs`: what a program does that has crates `fastcdc`, `blake3` and `sha2`, and no Chunker.
+//! The baseline of `bench/main_job.exs`: the same work with crates `fastcdc`, `blake3` and `sha2`, without
+//! Chunker.
 //!
-//! Reads a file into memory, then cuts it and hashes its chunks on one thread, and prints the seconds that each round of
-//! cutting and hashing took. NarConsumer is not in them.
+//! Reads a file into memory, then cuts it and hashes its chunks on one thread, and prints the seconds that
+//! each round of cutting and hashing took. The time for reading is not included.
 //!
-//! `cargo run --release --example bare_sequence -- FILE blake3|sha256 ROUNDS`
+//! Run with `cargo run --release --example bare_sequence -- FILE blake3|sha256 ROUNDS`.
 
 use std::error::Error;
 use std::hint::black_box;

@@ -1,10 +1,10 @@
-//! How often a cache has what is asked for, beside one that forgets what was used least recently.
+//! Compares the hit rate of the cache with that of a least-recently-used cache.
 //!
-//! `cargo run --release -p chunker --example cache_hit_rates`
+//! Run with `cargo run --release -p chunker --example cache_hit_rates`.
 //!
-//! The cache holds 10,000 digests. `versions` chunks an input of so many chunks, of which each version keeps 90 %;
-//! `packages` are many inputs of 200 chunks, some more popular than others, that keep 80 % of their chunks from version to
-//! version; `zipf` asks for 100,000 contents, some of them often.
+//! The cache holds 10,000 digests. `versions` chunks an input of a given number of chunks, 90 % of which each
+//! version keeps; `packages` are many inputs of 200 chunks, some more popular than others, which keep 80 % of
+//! their chunks from version to version; `zipf` looks up 100,000 contents with a Zipf distribution.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,7 +13,7 @@ use chunker::hash::Algorithm;
 
 const ENTRIES: usize = 10_000;
 
-/// Numbers that look random (SplitMix64).
+/// A pseudorandom number generator (SplitMix64).
 struct Random(u64);
 
 impl Random {
@@ -28,20 +28,20 @@ impl Random {
         (self.next() % limit as u64) as usize
     }
 
-    /// From 0 to 1.
+    /// Returns a number from 0 to 1.
     fn part(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
-/// Inputs, as the numbers of their chunks, that are changed and chunked again and again.
+/// Returns the lookups for inputs, as numbers of chunks, that are repeatedly changed and chunked.
 fn versions(inputs: usize, chunks: usize, kept: f64, steps: usize) -> Vec<u64> {
     let mut random = Random(1);
     let mut fresh = 0..;
     let mut inputs: Vec<Vec<u64>> = (0..inputs).map(|_| fresh.by_ref().take(chunks).collect()).collect();
     let mut asked = Vec::new();
     for _ in 0..steps {
-        // The first ones more often than the last.
+        // Favor the first inputs.
         let below = random.below(inputs.len()) + 1;
         let input = &mut inputs[random.below(below)];
         asked.extend_from_slice(input);

@@ -1,14 +1,16 @@
-//! How fast cut points are found: by crate `fastcdc`, by each scan kernel on one thread, and by the engine on several.
+//! Measures the speed of finding cut points: with crate `fastcdc`, with each scan kernel on one thread, and
+//! with the engine on several threads.
 //!
-//! `cargo run --release -p chunker --example cut_point_speed -- FILE ROUNDS`
+//! Run with `cargo run --release -p chunker --example cut_point_speed -- FILE ROUNDS`.
 //!
-//! Part of `scripts/bench`. Reads FILE into memory and finds cut points in all of it, and in its first 16 MiB over and over,
-//! which stay in the cache, for several average sizes with a quarter and four times of them as minimum and maximum. Rounds
-//! alternate between the rivals, so that all see the same weather. Prints a line for each round:
+//! Part of `scripts/bench`. Reads FILE into memory and finds the cut points of the whole file, and repeatedly
+//! those of its first 16 MiB, which stay in the CPU cache, for several average sizes, with a minimum of a
+//! quarter and a maximum of four times the average. Rounds alternate between the implementations, so that all
+//! of them run under the same conditions. Prints a line for each round:
 //!
-//! `cache|memory  average size  rival  bytes  seconds`
+//! `cache|memory  average size  implementation  bytes  seconds`
 //!
-//! Fails when two rivals find different cut points.
+//! Fails if two implementations find different cut points.
 
 use std::error::Error;
 use std::time::Instant;
@@ -18,13 +20,13 @@ use chunker::engine::workers::Workers;
 use chunker::engine::{ChunkBytes, Chunking};
 use fastcdc::v2020::FastCDC;
 
-/// Averages, in KiB.
+/// Average sizes, in KiB.
 const AVERAGES: [u64; 5] = [8, 64, 256, 1024, 4096];
 
-/// What a cache holds, and enough for some chunks of the largest average.
+/// Fits in the CPU cache, and holds some chunks of the largest average.
 const IN_CACHE: usize = 16 << 20;
 
-/// The least that is scanned in a round, so that it takes some ten milliseconds.
+/// The fewest bytes scanned in a round, so that it takes some tens of milliseconds.
 const LEAST: usize = 256 << 20;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -44,24 +46,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Lengths of the chunks of an input.
-type Rival<'a> = Box<dyn Fn(&[u8]) -> Vec<usize> + 'a>;
+/// Returns the lengths of the chunks of an input.
+type Implementation<'a> = Box<dyn Fn(&[u8]) -> Vec<usize> + 'a>;
 
-fn rivals(options: &Options) -> Result<Vec<(String, Rival<'_>)>, Box<dyn Error>> {
+fn implementations(options: &Options) -> Result<Vec<(String, Implementation<'_>)>, Box<dyn Error>> {
     let cutter = CdcParams::new(options)?;
-    let mut rivals: Vec<(String, Rival<'_>)> = vec![("fastcdc".into(), Box::new(|data| bare(options, data)))];
+    let mut implementations: Vec<(String, Implementation<'_>)> =
+        vec![("fastcdc".into(), Box::new(|data| bare(options, data)))];
     for kernel in kernels() {
         let cutter = cutter.clone().with_kernel(kernel).ok_or("a kernel has gone")?;
-        rivals.push((kernel.into(), Box::new(move |data| scan(cutter.clone(), data))));
+        implementations.push((kernel.into(), Box::new(move |data| scan(cutter.clone(), data))));
     }
     let cores = std::thread::available_parallelism()?.get();
     for threads in [1, cores] {
         let workers = Workers::shared(threads, cores)?;
         let chunking = Chunking::new(cutter.clone(), workers, |chunk: &ChunkBytes<'_>| chunk.length);
-        let work = move |data: &[u8]| chunking.slice(data, &|| false).expect("nobody gives up");
-        rivals.push((format!("engine, {threads}"), Box::new(work)));
+        let work = move |data: &[u8]| chunking.slice(data, &|| false).expect("the call is not cancelled");
+        implementations.push((format!("engine, {threads}"), Box::new(work)));
     }
-    Ok(rivals)
+    Ok(implementations)
 }
 
 fn bare(options: &Options, data: &[u8]) -> Vec<usize> {
@@ -82,19 +85,19 @@ fn scan(cutter: CdcParams, mut data: &[u8]) -> Vec<usize> {
 
 fn compete(place: &str, options: &Options, data: &[u8], rounds: usize) -> Result<(), Box<dyn Error>> {
     let average = options.avg_size;
-    let rivals = rivals(options)?;
+    let implementations = implementations(options)?;
     let expected = bare(options, data);
-    for (name, rival) in &rivals {
-        if rival(data) != expected {
+    for (name, implementation) in &implementations {
+        if implementation(data) != expected {
             return Err(format!("{name} finds other cut points at an average of {average} bytes").into());
         }
     }
     let repeats = (LEAST / data.len().max(1)).max(1);
     for _ in 0..rounds {
-        for (name, rival) in &rivals {
+        for (name, implementation) in &implementations {
             let start = Instant::now();
             for _ in 0..repeats {
-                std::hint::black_box(rival(std::hint::black_box(data)));
+                std::hint::black_box(implementation(std::hint::black_box(data)));
             }
             let seconds = start.elapsed().as_secs_f64();
             println!("{place}\t{average}\t{name}\t{}\t{seconds}", data.len() * repeats);

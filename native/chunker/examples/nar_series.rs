@@ -1,16 +1,18 @@
-//! Chunking along the files in NARs against plain FastCDC, on successive versions of packages.
+//! Compares chunking along the files of NARs with plain FastCDC, on successive versions of packages.
 //!
-//! `cargo run --release --example nar_series -- [--average KIB] [--seeds N] [--variants] [--normalize] FOLDER [SERIES...]`
+//! Run with `cargo run --release --example nar_series -- [--average KIB] [--seeds N] [--variants]
+//! [--normalize] FOLDER [SERIES...]`.
 //!
-//! FOLDER is what scripts/nar-series has made. A store that holds versions 1 to n-1 of a series is given version n, for each
-//! n from 2 on, and what it has to add is counted: the new bytes. More and smaller chunks find more that is known, in any
-//! manner of chunking; so each variant is compared with plain FastCDC of the average size that gives as many chunks, by
-//! interpolation between averages a quarter of an octave apart. Each figure is the mean over some seeds of the gear table,
-//! 0 first: with a single one luck decides more than the variant.
+//! FOLDER is the output of scripts/nar-series. For each n from 2 on, version n of a series is added to a
+//! store that holds versions 1 to n-1, and the bytes that are new in the store are counted. With any method,
+//! more and smaller chunks find more duplicates. Each variant is therefore compared with plain FastCDC of the
+//! average size that gives as many chunks, interpolated between averages a quarter of an octave apart. Each
+//! figure is the mean over several seeds of the gear table, starting with 0: with a single seed, chance
+//! outweighs the differences between variants.
 //!
-//! Prints a row for each series. With `--variants` a row for each variant instead: how many new bytes more or less it has
-//! than plain FastCDC, for each series, all together, and how many times as many chunks. With `--normalize` store hashes are
-//! taken out of the NARs first.
+//! Prints a row for each series. With `--variants`, prints a row for each variant instead: the new bytes
+//! relative to plain FastCDC, for each series and in total, and the relative number of chunks. With
+//! `--normalize`, store hashes are removed from the NARs first.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -24,10 +26,10 @@ use chunker::nar::scanner::{Config, NarScanner};
 use chunker::nar::{Event, Kind, NarError, Parser};
 use rayon::prelude::*;
 
-/// What a chunk costs in the list of the chunks of a NAR: its hash and its length, in bytes.
+/// The size of a chunk in the index of a NAR, in bytes: its hash and its length.
 const METADATA: f64 = 40.0;
 
-/// The averages of plain FastCDC, in quarters of an octave from that of the variant.
+/// The averages of plain FastCDC, in quarters of an octave relative to the variant's.
 const SWEEP: std::ops::RangeInclusive<i32> = -6..=2;
 
 struct Nar {
@@ -35,16 +37,16 @@ struct Nar {
     files: Vec<File>,
 }
 
-/// Where a file in a NAR is.
+/// The positions of a file in a NAR.
 struct File {
     /// The start of its entry.
     entry: usize,
-    /// Its contents.
+    /// The range of its contents.
     start: usize,
     end: usize,
     /// The end of its entry.
     entry_end: usize,
-    /// Whether it is a program or a library, by its first bytes.
+    /// Whether it is an executable or a library, by its first bytes.
     is_program: bool,
 }
 
@@ -79,7 +81,7 @@ impl Nar {
                     entry: start.saturating_sub(header),
                     start,
                     end: start + size,
-                    // After them: padding ) )
+                    // After the contents: padding ) )
                     entry_end: start + size.next_multiple_of(8) + 32,
                     is_program: [&b"\x7fELF"[..], b"\xcf\xfa\xed\xfe"]
                         .iter()
@@ -93,7 +95,7 @@ impl Nar {
     }
 }
 
-/// Gives the lengths of the chunks of a NAR.
+/// Returns the lengths of the chunks of a NAR.
 type Chunk = dyn Fn(&Nar, Options) -> Vec<usize> + Sync;
 
 fn plain(options: Options, bytes: &[u8]) -> Vec<usize> {
@@ -107,7 +109,8 @@ fn plain(options: Options, bytes: &[u8]) -> Vec<usize> {
     lengths
 }
 
-/// As the engine does it, with entries of at least so many averages, and boundaries within so much of one.
+/// Returns the method of the engine. `entry` is the minimum entry size and `distance` the boundary preference
+/// distance, both as multiples of the average.
 fn engine(entry: f64, distance: f64) -> Box<Chunk> {
     Box::new(move |nar, options| {
         let of_average = |factor: f64| Some((factor * options.avg_size as f64) as u64);
@@ -127,7 +130,7 @@ fn engine(entry: f64, distance: f64) -> Box<Chunk> {
     })
 }
 
-/// Forces cuts at places that depend on the file, and leaves all else to FastCDC.
+/// Forces cuts at positions that depend on the file, and leaves the rest to FastCDC.
 fn forced(cuts: impl Fn(&File, Options) -> Vec<usize> + Sync + 'static) -> Box<Chunk> {
     Box::new(move |nar, options| {
         let mut start = 0;
@@ -161,14 +164,14 @@ fn variants() -> Vec<(String, Box<Chunk>)> {
     variants
 }
 
-/// What came of adding all versions of a series but the first.
+/// The result of adding all versions of a series except the first.
 #[derive(Debug, Clone, Copy, Default)]
 struct Figures {
     chunks: f64,
     /// Chunks below the minimum size.
     short: f64,
     new: f64,
-    /// The new chunks, each compressed. With the first seed only, and only where it is asked for.
+    /// The new chunks, each compressed. With the first seed only, and only if requested.
     compressed: f64,
 }
 
@@ -202,7 +205,7 @@ fn add(series: &[Nar], chunk: &Chunk, options: Options, with_compression: bool) 
     figures
 }
 
-/// The mean over seeds 0 to `seeds` - 1.
+/// Returns the mean over seeds 0 to `seeds` - 1.
 fn mean(series: &[Nar], chunk: &Chunk, average: f64, seeds: u64, with_compression: bool) -> Figures {
     let mut mean = Figures::default();
     for seed in 0..seeds {
@@ -216,7 +219,7 @@ fn mean(series: &[Nar], chunk: &Chunk, average: f64, seeds: u64, with_compressio
     mean
 }
 
-/// What plain FastCDC comes to where it gives so many chunks.
+/// Interpolates the figures of plain FastCDC at the given number of chunks.
 fn at_equal_count(sweep: &[Figures], chunks: f64) -> Figures {
     let above = sweep.partition_point(|figures| figures.chunks < chunks).clamp(1, sweep.len() - 1);
     let (low, high) = (sweep[above - 1], sweep[above]);
@@ -308,7 +311,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Chunks, short chunks, kB of metadata; then MB that are new and MB of them compressed, of plain FastCDC and ours.
+/// Prints chunks, short chunks, and kB of metadata; then the new MB and the new compressed MB, of plain
+/// FastCDC and of the variant.
 fn print_row(ours: &Figures, theirs: &Figures) {
     let Figures { chunks, short, new, compressed } = *ours;
     print!(" {chunks:.0} | {short:.1} | {:.1} |", chunks * METADATA / 1e3);

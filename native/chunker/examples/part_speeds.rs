@@ -1,8 +1,10 @@
-//! How fast each part of chunking a file is by itself, on one thread: reading, finding cut points, and hashing.
+//! Measures the speed of each part of chunking a file on one thread: reading, finding cut points, and
+//! hashing.
 //!
-//! `cargo run --release -p chunker --example part_speeds -- FILE ROUNDS`
+//! Run with `cargo run --release -p chunker --example part_speeds -- FILE ROUNDS`.
 //!
-//! Part of `scripts/bench`: what the parts allow is what the whole is held against. Prints `part  seconds` for each round.
+//! Part of `scripts/bench`, which compares the speed of the whole with that of its parts. Prints `part
+//! seconds` for each round.
 
 use std::error::Error;
 use std::fs::File;
@@ -13,7 +15,7 @@ use std::time::Instant;
 use chunker::cdc::{CdcParams, Options, Scanner};
 use chunker::hash::Algorithm;
 
-/// Large enough that calls do not count, small enough to stay in the cache.
+/// Large enough to amortize system calls, and small enough for the CPU cache.
 const BUFFER: usize = 1 << 20;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -24,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let data = std::fs::read(path)?;
     let cutter = CdcParams::new(&Options::default())?;
     let chunks = chunks(&cutter, &data);
-    // Linux copies faster to memory that begins with a line of the cache.
+    // Linux copies faster into memory that is aligned to a cache line.
     let mut memory = vec![0; BUFFER + 63];
     let line = memory.as_ptr().align_offset(64);
     let buffer = &mut memory[line..line + BUFFER];

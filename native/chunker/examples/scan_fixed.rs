@@ -1,15 +1,15 @@
-//! A scan of fixed data, whose instructions `scripts/instructions` counts: they are the same on every machine, however
-//! busy it is.
+//! Scans fixed data, so that `scripts/instructions` can count the instructions, which do not depend on the
+//! load of the machine.
 //!
-//! `scan_fixed` prints the names of the kernels that this CPU can run; `scan_fixed KERNEL AVERAGE` scans with that one, and
-//! prints how many chunks there are.
+//! `scan_fixed` prints the names of the kernels that this CPU supports; `scan_fixed KERNEL AVERAGE` scans
+//! with one of them, and prints the number of chunks.
 
 use std::error::Error;
 use std::hint::black_box;
 
 use chunker::cdc::{CdcParams, Options, Scanner, kernels};
 
-/// Some chunks of the largest average.
+/// Long enough for some chunks of the largest average.
 const LENGTH: usize = 8 << 20;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What is counted, with all that it calls; found by this name.
+/// The function whose instructions are counted, calls included; the script finds it by its name.
 #[inline(never)]
 fn counted_scan(cutter: CdcParams, mut data: &[u8]) -> usize {
     let mut scanner = Scanner::new(cutter);
@@ -37,7 +37,7 @@ fn counted_scan(cutter: CdcParams, mut data: &[u8]) -> usize {
     chunks + usize::from(scanner.finish().is_some())
 }
 
-/// Bytes that look random (SplitMix64).
+/// Returns pseudorandom bytes (SplitMix64).
 fn random() -> Vec<u8> {
     let mut state = 1u64;
     let mut bytes = Vec::with_capacity(LENGTH);

@@ -1,6 +1,6 @@
-//! What the CPU can do, and what the engine does with it.
+//! Reports the features of the CPU and the implementations that they select.
 
-/// The instruction-set extensions of this CPU that matter to the engine's work, by their usual names.
+/// Returns the instruction-set extensions of this CPU that matter to the engine, by their usual names.
 #[must_use]
 pub fn features() -> Vec<&'static str> {
     let mut features = Vec::new();
@@ -16,10 +16,11 @@ pub fn features() -> Vec<&'static str> {
     features
 }
 
-/// What crate `blake3` dispatches to: its own detection tells.
+/// Returns the name of the implementation that crate `blake3` dispatches to, as reported by its own
+/// detection.
 #[cfg(feature = "blake3")]
 pub(crate) fn blake3_implementation() -> &'static str {
-    // By name, because which variants there are depends on how the crate was built.
+    // Match on the name: the set of variants depends on how the crate was built.
     match format!("{:?}", blake3::platform::Platform::detect()).as_str() {
         "AVX512" => "avx512",
         "AVX2" => "avx2",
@@ -30,7 +31,8 @@ pub(crate) fn blake3_implementation() -> &'static str {
     }
 }
 
-/// What crate `sha2` dispatches to: the same condition as in its own detection, which it does not show.
+/// Returns the name of the implementation that crate `sha2` dispatches to. The crate does not expose its
+/// detection, so this repeats its condition.
 #[cfg(feature = "sha256")]
 pub(crate) fn sha256_implementation() -> &'static str {
     let has = |wanted: &[&str]| wanted.iter().all(|name| features().contains(name));

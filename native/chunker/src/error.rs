@@ -1,7 +1,8 @@
-//! The errors of the engine: one type per concern, with fields instead of messages to search.
+//! Defines the error types of the engine: one type per concern, with typed fields rather than messages to
+//! parse.
 //!
-//! Each error has a `code()`: a stable snake_case name that callers may match on. [`Error`] gathers the concerns
-//! for functions that can fail in several ways; gathering keeps the code and the fields.
+//! Each error has a `code()`, a stable snake_case name that callers may match on. [`Error`] wraps all of them
+//! for functions that can fail in several ways, and preserves the code and the fields of the wrapped error.
 
 use std::fmt;
 use std::io;
@@ -13,24 +14,24 @@ use crate::nar::NarError;
 use crate::nar::references::ReferencesError;
 use crate::narinfo::{KeyError, NarInfoError, SignatureError};
 
-/// An option that has the right type and a value outside its range.
+/// Reports an option that has the right type but a value outside its range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{option} is {value}, but must be {allowed}")]
 pub struct OptionsError {
     /// The name of the option, as in the public API.
     pub option: &'static str,
-    /// The value that was refused.
+    /// The rejected value.
     pub value: OptionValue,
-    /// What would have been accepted, for people to read: `64..1048576`, for instance.
+    /// A human-readable description of the accepted values, such as `64..1048576`.
     pub allowed: String,
 }
 
-/// The value of an option.
+/// Holds the value of an option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OptionValue {
-    /// As most options have it.
+    /// A number, the type of most options.
     Number(u64),
-    /// As an environment variable has it.
+    /// Text, the type of environment variables.
     Text(String),
 }
 
@@ -65,39 +66,40 @@ impl fmt::Display for OptionValue {
 }
 
 impl OptionsError {
-    /// The stable name of this error.
+    /// Returns the stable name of this error.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         "invalid_options"
     }
 }
 
-/// The operating system refused to open or to read a file.
+/// Reports that the operating system failed to open or read a file.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {source}", .path.as_deref().map_or_else(|| "input".into(), |path| path.to_string_lossy()))]
 pub struct IoError {
-    /// The file, if there is one: a `Read` has no name.
+    /// The path of the file. `None` if the input is a `Read`, which has no path.
     pub path: Option<PathBuf>,
-    /// What the operating system said.
+    /// The error of the operating system.
     pub source: io::Error,
 }
 
 impl IoError {
-    /// The stable name of this error.
+    /// Returns the stable name of this error.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         "io_error"
     }
 
-    /// The POSIX name of the failure in lower case: `enoent`, `eacces`, `eisdir` and so on; `unknown` for a number
-    /// that has no name here and for errors that did not come from the operating system.
+    /// Returns the POSIX name of the failure in lower case: `enoent`, `eacces`, `eisdir` and so on. Returns
+    /// `unknown` for an error number that is not in the table, and for errors that did not come from the
+    /// operating system.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         posix::name(&self.source)
     }
 }
 
-/// A field of an error, for callers that pass errors on in a form of their own.
+/// Holds a field of an error, for callers that convert errors to a form of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Detail {
     /// A name out of a small fixed set.
@@ -106,7 +108,7 @@ pub enum Detail {
     Number(u64),
     /// A number that may be negative.
     Signed(i64),
-    /// Bytes.
+    /// Human-readable text, or text from the input.
     Bytes(Vec<u8>),
     /// Text for people.
     Text(String),
@@ -114,7 +116,7 @@ pub enum Detail {
     Path(PathBuf),
 }
 
-/// Anything that can go wrong.
+/// Combines all errors of the engine.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -124,57 +126,57 @@ pub enum Error {
     /// The input could not be opened or read.
     #[error(transparent)]
     Io(#[from] IoError),
-    /// A file shrank or grew while it was read, so that what was read is no state it ever had; or it does not hold any more
-    /// what it held when it was chunked.
+    /// The file shrank or grew while it was read, so the bytes that were read match no state the file ever
+    /// had; or the file no longer holds the content that was chunked.
     #[error("{} changed while it was read, or since it was chunked", .path.display())]
     FileChanged {
         /// The file.
         path: PathBuf,
     },
-    /// Bytes were asked for that are not there.
-    #[error("{length} bytes from {offset} on are not within {data_length}")]
+    /// The requested range lies outside the data.
+    #[error("cannot read {length} bytes at offset {offset}: the data has {data_length} bytes")]
     Bounds {
-        /// Where they were to begin.
+        /// The start of the requested range, in bytes.
         offset: u64,
-        /// How many there were to be.
+        /// The length of the requested range, in bytes.
         length: u64,
-        /// How many bytes there are in all.
+        /// The length of the data, in bytes.
         data_length: u64,
     },
-    /// More bytes were asked for at once than anything sensible has.
-    #[error("{attempted} bytes at once are more than {limit}")]
+    /// The request is for more bytes than one call may return.
+    #[error("requested {attempted} bytes, but the limit is {limit} bytes")]
     BufferLimit {
-        /// How many were asked for.
+        /// The requested size, in bytes.
         attempted: u64,
-        /// How many would have been given.
+        /// The largest allowed size, in bytes.
         limit: u64,
     },
     /// A codec failed.
     #[error(transparent)]
     Compression(#[from] CompressionError),
-    /// A text or fields that are no narinfo.
+    /// A text or a set of fields is not a valid narinfo.
     #[error(transparent)]
     NarInfo(#[from] NarInfoError),
-    /// A key to sign or verify with that is none.
+    /// A signing or verification key is invalid.
     #[error(transparent)]
     Key(#[from] KeyError),
     /// No signature could be verified.
     #[error(transparent)]
     Signature(#[from] SignatureError),
-    /// What should be a NAR is none.
+    /// The input is not a valid NAR.
     #[error(transparent)]
     Nar(#[from] NarError),
-    /// A table of references does not belong to the content.
+    /// A reference table does not match the content.
     #[error(transparent)]
     References(#[from] ReferencesError),
-    /// A hash function, or signing, was left out when the library was built.
-    #[error("{name} was left out when the library was built")]
+    /// A hash function, or signing, is disabled in this build.
+    #[error("{name} is disabled in this build")]
     Disabled {
-        /// Its name.
+        /// The name of the disabled feature.
         name: &'static str,
     },
-    /// The caller gave the work up.
-    #[error("the work was cancelled")]
+    /// The caller cancelled the operation.
+    #[error("the operation was cancelled")]
     Cancelled,
 }
 
@@ -185,7 +187,7 @@ impl From<OutOfMemory> for Error {
 }
 
 impl Error {
-    /// The stable name of this error.
+    /// Returns the stable name of this error.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -200,12 +202,12 @@ impl Error {
             Self::Signature(error) => error.code(),
             Self::Nar(error) => error.code(),
             Self::References(error) => error.code(),
-            Self::Disabled { .. } => "codec_disabled",
+            Self::Disabled { .. } => "feature_disabled",
             Self::Cancelled => "cancelled",
         }
     }
 
-    /// The fields of this error, by their names in the public API.
+    /// Returns the fields of this error, by their names in the public API.
     #[must_use]
     pub fn details(&self) -> Vec<(&'static str, Detail)> {
         match self {
@@ -234,7 +236,7 @@ impl Error {
                 vec![("offset", Detail::Number(error.offset)), ("why", Detail::Name(error.rule.name()))]
             }
             Self::References(ReferencesError { position }) => vec![("position", Detail::Number(*position))],
-            Self::Disabled { name } => vec![("codec", Detail::Name(name))],
+            Self::Disabled { name } => vec![("feature", Detail::Name(name))],
             Self::Cancelled => Vec::new(),
         }
     }
@@ -280,7 +282,7 @@ mod posix {
             Some(Errno::TIMEDOUT) => "etimedout",
             Some(Errno::TXTBSY) => "etxtbsy",
             Some(Errno::XDEV) => "exdev",
-            // The standard library refuses a path with a NUL byte itself.
+            // The standard library rejects a path with a NUL byte itself, without an error number.
             None if error.kind() == io::ErrorKind::InvalidInput => "einval",
             None if error.kind() == io::ErrorKind::IsADirectory => "eisdir",
             None if error.kind() == io::ErrorKind::NotSeekable => "espipe",

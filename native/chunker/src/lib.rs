@@ -1,16 +1,17 @@
-//! The engine of Chunker: content-defined chunking, hashing and compression, free of the BEAM.
+//! The engine of Chunker: content-defined chunking, hashing and compression, independent of the BEAM.
 //!
 //! * [`cdc`] finds cut points, without threads;
-//! * [`engine`] cuts inputs into chunks and works on them, or on many items, on several threads;
+//! * [`engine`] splits inputs into chunks and processes them, or batches of items, on several threads;
 //! * [`codec`] compresses and decompresses;
-//! * [`cache`] looks digests up that were computed before;
-//! * [`mod@hash`] computes digests and writes them as Nix does;
-//! * [`narinfo`] reads, writes, signs and verifies what Nix's binary caches say about store paths;
+//! * [`cache`] looks up digests of known contents;
+//! * [`mod@hash`] computes digests and encodes them in Nix's base 32;
+//! * [`narinfo`] reads, writes, signs and verifies the metadata of store paths in Nix binary caches;
 //! * [`nar`] reads and writes Nix archives;
 //! * [`io`] reads files of any kind, without blocking;
 //! * [`cpu`] reports the features of the CPU and which of them are used.
 //!
-//! Nothing here knows of Erlang: the NIF crate decodes terms, calls this one, and encodes what it gives.
+//! Nothing in this crate depends on Erlang: the NIF crate decodes terms, calls this crate, and encodes the
+//! results.
 
 pub mod cache;
 pub mod cdc;
@@ -25,9 +26,9 @@ pub mod narinfo;
 
 pub use error::{Error, IoError, OptionsError};
 
-/// The version of the engine, which is also that of the NIF and of the Hex package.
+/// The version of the engine, which is also the version of the NIF and of the Hex package.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Asked now and then by long work: whether to give up. Work that is told to ends with [`Error::Cancelled`] within a few
-/// milliseconds.
+/// Returns whether the operation has been cancelled. Long operations poll it and return [`Error::Cancelled`]
+/// within a few milliseconds of the first `true`.
 pub type Cancel<'a> = &'a dyn Fn() -> bool;

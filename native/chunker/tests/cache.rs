@@ -1,4 +1,4 @@
-//! A cache gives no digest that is not the content's own, whatever the contents and however many threads ask.
+//! A cache never returns the digest of another content, for any contents and any number of threads.
 
 use std::sync::Arc;
 use std::thread;
@@ -14,7 +14,7 @@ fn never() -> bool {
     false
 }
 
-/// A string as NARs hold them: its length, its bytes, and zeros up to a multiple of eight.
+/// Encodes a string as in a NAR: its length, its bytes, and zeros up to a multiple of eight.
 fn string(bytes: &[u8]) -> Vec<u8> {
     let mut string = (bytes.len() as u64).to_le_bytes().to_vec();
     string.extend_from_slice(bytes);
@@ -22,25 +22,26 @@ fn string(bytes: &[u8]) -> Vec<u8> {
     string
 }
 
-/// The NAR of a file.
+/// Returns the NAR of a file.
 fn nar(content: &[u8]) -> Vec<u8> {
     let strings: [&[u8]; 6] = [b"nix-archive-1", b"(", b"type", b"regular", b"contents", content];
     strings.iter().chain(&[&b")"[..]]).flat_map(|bytes| string(bytes)).collect()
 }
 
-/// Contents that are as alike as contents can be: of one length, with the same first and last kilobyte, and one bit
-/// different from the first of them, at each of the places.
-fn family(base: &[u8], places: &[prop::sample::Index]) -> Vec<Vec<u8>> {
-    let flipped = places.iter().map(|place| {
+/// Returns similar contents: all of one length and with the same first and last kilobyte, and each one bit
+/// different from `base` at one of the positions.
+fn family(base: &[u8], positions: &[prop::sample::Index]) -> Vec<Vec<u8>> {
+    let flipped = positions.iter().map(|position| {
         let mut other = base.to_vec();
-        let bit = place.index(8 * (base.len() - 2048)) + 8 * 1024;
+        let bit = position.index(8 * (base.len() - 2048)) + 8 * 1024;
         other[bit / 8] ^= 1 << (bit % 8);
         other
     });
     std::iter::once(base.to_vec()).chain(flipped).collect()
 }
 
-/// Asks for the digests of all contents from many threads at once, with all algorithms, in small caches and large ones.
+/// Looks up the digests of all contents from many threads at once, with all algorithms, in small and large
+/// caches.
 fn all_digests_are_right(contents: &[Vec<u8>]) {
     for verify in [Verify::Fingerprint, Verify::Content] {
         for max_entries in [3, 100_000] {
@@ -93,25 +94,25 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn digests_of_contents_that_differ_in_a_bit(
+    fn contents_that_differ_in_a_bit_get_their_own_digests(
         base in proptest::collection::vec(any::<u8>(), 2500..12_000),
-        places in proptest::collection::vec(any::<prop::sample::Index>(), 1..12),
+        positions in proptest::collection::vec(any::<prop::sample::Index>(), 1..12),
     ) {
-        all_digests_are_right(&family(&base, &places));
+        all_digests_are_right(&family(&base, &positions));
     }
 
     #[test]
-    fn digests_of_nars_of_one_length(
+    fn nars_of_one_length_get_their_own_digests(
         base in proptest::collection::vec(any::<u8>(), 4000..9000),
-        places in proptest::collection::vec(any::<prop::sample::Index>(), 1..12),
+        positions in proptest::collection::vec(any::<prop::sample::Index>(), 1..12),
     ) {
-        let nars: Vec<_> = family(&base, &places).iter().map(|content| nar(content)).collect();
+        let nars: Vec<_> = family(&base, &positions).iter().map(|content| nar(content)).collect();
         prop_assert!(nars.iter().all(|other| other.len() == nars[0].len()));
         all_digests_are_right(&nars);
     }
 
     #[test]
-    fn digests_of_repetitive_contents_of_many_lengths(
+    fn repetitive_contents_of_many_lengths_get_their_own_digests(
         unit in proptest::collection::vec(any::<u8>(), 1..40),
         length in 2048..9000_usize,
     ) {
@@ -120,9 +121,9 @@ proptest! {
         all_digests_are_right(&contents);
     }
 
-    /// Versions of an input, of which most chunks were there before.
+    /// Generates versions of an input that share most of their chunks.
     #[test]
-    fn chunks_of_versions(
+    fn chunks_of_versions_get_their_own_digests(
         base in proptest::collection::vec(any::<u8>(), 100_000..300_000),
         edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         threads in 1..4_usize,
@@ -133,8 +134,8 @@ proptest! {
             let cache = Arc::new(Cache::new(&Options::default()).unwrap());
             let digester = Digester::new(algorithm, Some(Arc::clone(&cache)));
             let mut version = base.clone();
-            for (place, byte) in &edits {
-                version.insert(place.index(version.len()), *byte);
+            for (position, byte) in &edits {
+                version.insert(position.index(version.len()), *byte);
                 let workers = Workers::shared(threads, 3).unwrap();
                 let plain = Chunking::new(cutter.clone(), workers, Chunk::hashed(algorithm));
                 let cached = Chunking::new(cutter.clone(), workers, Chunk::hashed(digester.clone()));

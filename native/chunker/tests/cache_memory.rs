@@ -1,11 +1,12 @@
-//! The memory that a cache takes, as the allocator counts it.
+//! The memory of a cache, as measured by the allocator.
 
 use std::sync::Arc;
 
 use chunker::cache::{Cache, Digester, Options, Verify};
 use chunker::hash::Algorithm;
 
-/// The bytes that are allocated for a cache that has seen three times as many contents as it holds, and what it holds.
+/// Fills a cache with three times as many contents as it holds, and returns the allocated bytes and the
+/// statistics.
 fn allocated(options: Options, content: impl Fn(u64) -> Vec<u8>) -> (u64, chunker::cache::Stats) {
     let mut cache = None;
     let info = allocation_counter::measure(|| {
@@ -20,14 +21,14 @@ fn allocated(options: Options, content: impl Fn(u64) -> Vec<u8>) -> (u64, chunke
 }
 
 #[test]
-fn an_entry_takes_no_more_than_it_is_counted_with() {
+fn an_entry_takes_no_more_memory_than_counted() {
     for max_entries in [1000, 8192, 10_000, 60_000, 100_000, 150_000, 1_000_000, 1_500_000] {
         let options = Options { max_entries, ..Options::default() };
         let (bytes, stats) = allocated(options, |number| number.to_le_bytes().to_vec());
         assert!(stats.entries > max_entries * 97 / 100, "{stats:?}");
         assert_eq!(stats.bytes, 128 * stats.entries);
         println!("{max_entries} entries: {} bytes each", bytes as f64 / stats.entries as f64);
-        // A few kilobytes are there however many entries there are.
+        // A few kilobytes do not depend on the number of entries.
         assert!(bytes <= 128 * stats.entries + 16_384, "{bytes} bytes for {stats:?}");
     }
 }
@@ -50,9 +51,9 @@ fn a_cache_with_contents_stays_within_its_memory() {
     }
 }
 
-/// In the VM that would be an ordinary scheduler, which has no time for it.
+/// In the VM that thread would be a normal scheduler, which must not block.
 #[test]
-fn whoever_drops_a_large_cache_does_not_free_it() {
+fn dropping_a_large_cache_does_not_free_it_on_the_calling_thread() {
     let filled = |options: Options, length: usize| {
         let cache = Cache::new(&options).unwrap();
         for number in 0..50_000_000 / length as u64 {
@@ -63,11 +64,11 @@ fn whoever_drops_a_large_cache_does_not_free_it() {
     };
     let contents = filled(Options { verify: Verify::Content, ..Options::default() }, 1_000_000);
     assert_eq!(contents.stats().entries, 50);
-    // Without its entries, it still has the memory for them.
+    // A cleared table keeps the memory of its slots.
     let cleared = filled(Options { max_entries: 500_000, ..Options::default() }, 100);
     cleared.clear(&|| false).unwrap();
     for cache in [contents, cleared] {
-        // As a stream has it that goes after the cache's own handle.
+        // A stream holds the cache like this after the cache's own handle is gone.
         let digester = Digester::new(Algorithm::ALL[0], Some(Arc::new(cache)));
         let info = allocation_counter::measure(|| drop(digester));
         assert!(info.bytes_current > -100_000, "{info:?}");

@@ -1,5 +1,5 @@
-//! What a warm scratch allocates, counted by an allocator that counts. zstd is built on Rust's allocator here, so that
-//! its contexts are counted too.
+//! Counts the allocations of a warm scratch. zstd is built on Rust's allocator here, so its contexts are
+//! counted too.
 
 #![cfg(all(feature = "zstd", feature = "lz4"))]
 
@@ -9,7 +9,7 @@ use chunker::codec::{
     compress_into, decompress_into, train_dictionary,
 };
 
-/// Contents of a kind, of a few sizes up to `largest`, the largest first.
+/// Returns contents of one kind in several sizes up to `largest`, the largest first.
 fn contents(largest: usize) -> Vec<Vec<u8>> {
     let line =
         |n: usize| format!("{:x} some words that come again, {}\n", n.wrapping_mul(0x9e37_79b9), n % 97);
@@ -94,7 +94,7 @@ fn lz4_allocates_nothing_after_warm_up() {
 }
 
 #[test]
-fn what_does_not_know_its_size_is_decompressed_without_allocating_too() {
+fn input_of_unknown_size_is_decompressed_without_allocating() {
     use chunker::codec::Encoder;
     for codec in [Codec::Zstd, Codec::Lz4] {
         let inputs: Vec<Vec<u8>> = contents(500_000)
@@ -121,7 +121,7 @@ fn what_does_not_know_its_size_is_decompressed_without_allocating_too() {
 }
 
 #[test]
-fn the_end_of_a_limit_is_found_without_allocating_too() {
+fn the_end_of_a_limit_is_detected_without_allocating() {
     for codec in [Codec::Zstd, Codec::Lz4] {
         let input = compress(&contents(500_000)[0], &CompressOptions::new(codec)).expect("memory");
         let (mut scratch, mut read) = (CompressionScratch::new(), Vec::new());
@@ -139,10 +139,10 @@ fn the_end_of_a_limit_is_found_without_allocating_too() {
 }
 
 #[test]
-fn a_pool_lends_what_it_got_back() {
+fn a_pool_reuses_its_scratches() {
     let (content, scratches) = (&contents(400_000)[0], ScratchPool::new());
     let options = CompressOptions::new(Codec::Zstd);
-    // Two at the same time, which cannot be the same.
+    // Two nested calls, which need two scratches.
     let two = || {
         scratches.lend(|outer, one| {
             compress_into(content, &options, outer, one).expect("memory");

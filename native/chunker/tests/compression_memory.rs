@@ -1,7 +1,7 @@
-//! Bombs: small inputs that unpack to ten gigabytes. They are refused within a second and 64 MiB.
+//! Decompression bombs: small inputs that expand to 10 GiB. Decoders must reject them within 1 s and 64 MiB.
 //!
-//! The memory is what the kernel says that a process took, so each refusal takes place in a process of its own: this
-//! program, started once more with the bomb in a file.
+//! The kernel measures memory per process, so each bomb is decompressed in a process of its own: this test
+//! executable, started again with the bomb in a file.
 
 #![cfg(all(target_os = "linux", feature = "zstd", feature = "lz4", feature = "xz", feature = "bzip2"))]
 
@@ -19,7 +19,7 @@ const LIMIT: u64 = 16 << 20;
 const MEMORY: u64 = 64 << 20;
 const TIME: Duration = Duration::from_secs(1);
 
-/// A frame of zstd, RFC 8878, whose blocks each repeat a zero 128 KiB times.
+/// Returns a zstd frame (RFC 8878) whose blocks each repeat a zero 128 KiB times.
 fn zstd_bomb(with_size: bool) -> Vec<u8> {
     let blocks = SIZE / (128 << 10);
     // The size in eight bytes if there is one, a window of 8 MiB, no checksum.
@@ -36,9 +36,9 @@ fn zstd_bomb(with_size: bool) -> Vec<u8> {
     bomb
 }
 
-/// A frame of lz4 with blocks of 4 MiB, each a zero and as long a match of it as there is room for.
+/// Returns an lz4 frame with blocks of 4 MiB, each a zero and the longest possible match of it.
 fn lz4_bomb() -> Vec<u8> {
-    // Magic, version and independent blocks, 4 MiB, and the header's checksum for these.
+    // Magic, version and independent blocks, 4 MiB, and the header checksum.
     let mut bomb = vec![0x04, 0x22, 0x4d, 0x18, 0b0110_0000, 0x70];
     let [_, checksum, ..] = twox_hash::XxHash32::oneshot(0, &bomb[4..]).to_le_bytes();
     bomb.push(checksum);
@@ -55,7 +55,7 @@ fn lz4_bomb() -> Vec<u8> {
     bomb
 }
 
-/// Streams of zeros one after another, each of them a bomb already.
+/// Returns consecutive streams of zeros, each of which is a bomb.
 fn streams(codec: Codec, level: i32) -> Vec<u8> {
     let part = 128 << 20;
     let mut encoder = Encoder::new(&CompressOptions::new(codec).level(level)).expect("memory");
@@ -68,7 +68,7 @@ fn streams(codec: Codec, level: i32) -> Vec<u8> {
     stream.repeat((SIZE / part as u64) as usize)
 }
 
-/// What the process holds at most since the kernel was last told to forget it, in bytes.
+/// Returns the peak memory of the process since the last reset, in bytes.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells the peak");
@@ -76,9 +76,9 @@ fn peak() -> u64 {
     kib << 10
 }
 
-/// Runs `work` and gives how much memory it took at most beyond what there was, and how long it took.
+/// Runs `work` and returns its peak memory beyond the memory before it, in bytes, and its time.
 fn measured(work: impl FnOnce()) -> (u64, Duration) {
-    // proc(5): 5 resets the peak to what is held now.
+    // proc(5): 5 resets the peak to the current size.
     std::fs::write("/proc/self/clear_refs", "5").expect("a process may reset its own peak");
     let before = peak();
     let start = Instant::now();
@@ -87,10 +87,11 @@ fn measured(work: impl FnOnce()) -> (u64, Duration) {
     (peak() - before, time)
 }
 
-/// The ways to meet a bomb.
+/// The ways to decompress a bomb.
 const WAYS: [&str; 3] = ["at once", "in pieces", "bit by bit"];
 
-/// Meets a bomb, in a process in which little else has happened. `window` is what the format has the decoder keep.
+/// Decompresses a bomb in a fresh process. `window` is the memory that the format requires of the decoder, in
+/// bytes.
 fn meet(way: &str, bomb: &[u8], window: u64) {
     let exceeded = CompressionError::SizeExceeded { limit: LIMIT };
     let options = DecompressOptions::new().limit(LIMIT);
@@ -126,8 +127,8 @@ fn meet(way: &str, bomb: &[u8], window: u64) {
         }
     });
     if way == "bit by bit" {
-        // Who takes little at a time needs no more than the window and what a decoder has besides, however much comes.
-        // A bomb that says its size is refused before anything does.
+        // With bounded output, the memory is the window and the state of the decoder, regardless of the size
+        // of the content. A bomb that declares its size is rejected before any output.
         assert!(memory <= window + (8 << 20), "{memory} bytes");
         assert!(came == 0 || came > 4 * LIMIT - (4 << 20), "{came} bytes came");
     } else {
@@ -136,7 +137,7 @@ fn meet(way: &str, bomb: &[u8], window: u64) {
     }
 }
 
-/// Has this program meet the bomb in each way.
+/// Runs this executable on the bomb in each way.
 fn refused(name: &str, bomb: &[u8], window: u64) {
     let mut file = tempfile::NamedTempFile::new().expect("there is room for a temporary file");
     file.write_all(bomb).expect("it can be written");
@@ -155,7 +156,7 @@ fn refused(name: &str, bomb: &[u8], window: u64) {
 }
 
 #[test]
-fn bombs_are_refused_in_little_time_and_memory() {
+fn bombs_are_rejected_in_little_time_and_memory() {
     if let Some(path) = std::env::var_os("COMPRESSION_BOMB") {
         let bomb = std::fs::read(path).expect("the bomb is there");
         let [way, window] = ["COMPRESSION_BOMB_WAY", "COMPRESSION_BOMB_WINDOW"]
@@ -163,7 +164,7 @@ fn bombs_are_refused_in_little_time_and_memory() {
         return meet(&way, &bomb, window.parse().expect("it is a number"));
     }
 
-    // That the measure measures: 80 MiB are more than is allowed.
+    // Check the measurement itself: 80 MiB exceed the bound.
     let (memory, _) = measured(|| drop(std::hint::black_box(vec![1u8; 80 << 20])));
     assert!(memory > MEMORY, "{memory} bytes for 80 MiB");
 
@@ -174,7 +175,7 @@ fn bombs_are_refused_in_little_time_and_memory() {
     refused("xz -9", &streams(Codec::Xz, 9), 64 << 20);
     refused("bzip2", &streams(Codec::Bzip2, 9), 4 << 20);
 
-    // The hand-made ones are what they are taken for: cut after 8 MiB of content, they give that much.
+    // Check the hand-made bombs: truncated after 8 MiB of content, they yield that much.
     let whole = DecompressOptions::new();
     let zstd = zstd_bomb(false);
     let mut decoder = Decoder::new(&whole).expect("the options are good");
@@ -188,7 +189,7 @@ fn bombs_are_refused_in_little_time_and_memory() {
     decoder.update(&lz4[..7 + 2 * block], &mut out).expect("nothing is wrong so far");
     assert!(out == vec![0; 8 << 20]);
 
-    // A header that is true to its word costs no more than its content, and one that is not costs nothing.
+    // A header with the true size costs no more than its content, and one with a false size costs nothing.
     let small = compress(b"content", &CompressOptions::new(Codec::Zstd)).expect("memory");
     let mut lies = small.clone();
     // A size of 4 bytes instead of one: RFC 8878, section 3.1.1.1.1.1.

@@ -1,4 +1,4 @@
-//! Cut points are those of crate `fastcdc`: of its release 5, and of older ones, for every option in range.
+//! Cut points equal those of crate `fastcdc`, release 5 and older ones, for every option in range.
 
 mod inputs;
 
@@ -11,7 +11,7 @@ use chunker::hash::Algorithm;
 use fastcdc::v2020::{FastCDC, Normalization};
 use proptest::prelude::*;
 
-/// Which one it is does not matter where this stands.
+/// Used where the algorithm does not matter.
 const ANY: Algorithm = Algorithm::ALL[0];
 
 const NEVER: chunker::Cancel<'static> = &|| false;
@@ -25,7 +25,7 @@ fn level(options: &Options) -> Normalization {
     }
 }
 
-/// Chunk lengths by release 5 of the crate.
+/// Returns chunk lengths by release 5 of the crate.
 fn reference(data: &[u8], options: &Options) -> Vec<usize> {
     let [min, avg, max] = [options.min_size, options.avg_size, options.max_size].map(|size| size as usize);
     FastCDC::with_level_and_seed(data, min, avg, max, level(options), options.seed)
@@ -33,7 +33,7 @@ fn reference(data: &[u8], options: &Options) -> Vec<usize> {
         .collect()
 }
 
-/// Chunk lengths by release 4.0.1.
+/// Returns chunk lengths by release 4.0.1.
 fn reference_4(data: &[u8], options: &Options) -> Vec<usize> {
     use fastcdc_4::v2020::{FastCDC, Normalization};
     let [min, avg, max] = [options.min_size, options.avg_size, options.max_size].map(|size| size as _);
@@ -42,7 +42,7 @@ fn reference_4(data: &[u8], options: &Options) -> Vec<usize> {
     FastCDC::with_level_and_seed(data, min, avg, max, level, options.seed).map(|chunk| chunk.length).collect()
 }
 
-/// Chunk lengths by release 3.2.1.
+/// Returns chunk lengths by release 3.2.1.
 fn reference_3(data: &[u8], options: &Options) -> Vec<usize> {
     use fastcdc_3::v2020::{FastCDC, Normalization};
     let [min, avg, max] = [options.min_size, options.avg_size, options.max_size].map(|size| size as _);
@@ -68,7 +68,7 @@ fn scan_in_pieces(data: &[u8], options: &Options, pieces: &[usize]) -> Vec<usize
     lengths
 }
 
-/// The chunks that the lengths make of the data, hashed here and now.
+/// Returns the chunks of the data for the given lengths, with their hashes.
 fn expected(data: &[u8], lengths: &[usize], algorithm: Algorithm) -> Vec<Chunk> {
     let mut offset = 0;
     lengths
@@ -81,7 +81,7 @@ fn expected(data: &[u8], lengths: &[usize], algorithm: Algorithm) -> Vec<Chunk> 
         .collect()
 }
 
-/// Each way to chunk `data`: in one slice, from a reader that gives as much as it likes, and pushed in pieces.
+/// Checks each way to chunk `data`: in one slice, from a reader with reads of any size, and pushed in pieces.
 fn check_all_ways(data: &[u8], options: &Options, pieces: &[usize], threads: usize, algorithm: Algorithm) {
     let lengths = reference(data, options);
     assert_eq!(lengths.iter().sum::<usize>(), data.len());
@@ -93,10 +93,10 @@ fn check_all_ways(data: &[u8], options: &Options, pieces: &[usize], threads: usi
     let chunking = Chunking::new(CdcParams::new(options).unwrap(), workers, Chunk::hashed(algorithm));
     assert_eq!(chunking.slice(data, NEVER).unwrap(), chunks, "slice, {options:?}");
 
-    let reader = Stingy::new(data, pieces);
+    let reader = ShortReads::new(data, pieces);
     assert_eq!(chunking.clone().reader(reader).all(NEVER).unwrap(), chunks, "reader, {options:?}");
 
-    // Pushed, with the bytes of each chunk copied out, so that the parts put together again are the input.
+    // Push, and copy the bytes of each chunk, so that their concatenation can be compared with the input.
     let cutter = CdcParams::new(options).unwrap();
     let with_bytes = Chunking::new(cutter, workers, move |chunk: &chunker::engine::ChunkBytes<'_>| {
         let mut bytes = vec![0; chunk.length];
@@ -120,7 +120,8 @@ fn check_all_ways(data: &[u8], options: &Options, pieces: &[usize], threads: usi
     assert_eq!(bytes.concat(), data);
 }
 
-/// Up to `most` bytes: random, text-like (few values), of a short period, or all this after each other.
+/// Generates up to `most` bytes: random, text-like (few values), of a short period, or all of these in
+/// sequence.
 fn any_bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
     let length = prop_oneof![0..=200usize, 0..=most / 50, 0..=most];
     (length, any::<u64>(), 0..4u8, 1..65usize).prop_map(|(length, seed, kind, period)| {
@@ -141,20 +142,20 @@ fn any_bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Gives what it has in pieces of the given sizes, again and again, and is interrupted before each.
-struct Stingy {
+/// A reader that returns pieces of the given sizes in rotation, and is interrupted before each.
+struct ShortReads {
     rest: std::io::Cursor<Vec<u8>>,
     sizes: Vec<usize>,
     calls: usize,
 }
 
-impl Stingy {
+impl ShortReads {
     fn new(bytes: &[u8], sizes: &[usize]) -> Self {
         Self { rest: std::io::Cursor::new(bytes.to_vec()), sizes: sizes.to_vec(), calls: 0 }
     }
 }
 
-impl Read for Stingy {
+impl Read for ShortReads {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         self.calls += 1;
         if self.calls.is_multiple_of(2) {
@@ -167,7 +168,7 @@ impl Read for Stingy {
 }
 
 fn sizes_in_range() -> impl Strategy<Value = (u64, u64, u64)> {
-    // Small sizes for the most part: they give many chunks. The ends of the ranges come up often.
+    // Mostly small sizes, which give many chunks. The ends of the ranges are frequent.
     let min = prop_oneof![Just(64u64), Just(65), 64u64..2000, 64u64..=1_048_576];
     let avg = prop_oneof![Just(256u64), Just(257), 256u64..8000, 256u64..=4_194_304];
     let max = prop_oneof![Just(1024u64), Just(1025), 1024u64..20_000, 1024u64..=16_777_216];
@@ -196,7 +197,7 @@ proptest! {
         sha in any::<bool>(),
     ) {
         let algorithm = Algorithm::ALL[usize::from(sha) % Algorithm::ALL.len()];
-        // Tiny pieces of a large input make the test slow without making it sharper.
+        // Tiny pieces of a large input slow the test without testing more.
         let least = input.len() / 5000;
         let pieces: Vec<usize> = pieces.into_iter().map(|size| size.max(least)).collect();
         check_all_ways(&input, &options, &pieces, threads, algorithm);
@@ -210,13 +211,13 @@ proptest! {
     }
 
     #[test]
-    fn one_byte_at_a_time(input in any_bytes(30_000), options in options()) {
+    fn single_bytes_give_the_same_cut_points(input in any_bytes(30_000), options in options()) {
         prop_assert_eq!(scan_in_pieces(&input, &options, &[1]), reference(&input, &options));
     }
 }
 
 #[test]
-fn lengths_around_the_sizes() {
+fn lengths_around_the_size_options_match_the_crate() {
     for (min, avg, max) in [(64, 256, 1024), (65, 257, 1025), (1000, 2001, 4003), (1024, 1024, 1024)] {
         let options = Options { min_size: min, avg_size: avg, max_size: max, ..Options::default() };
         let data = inputs::random(1, 2 * max as usize + 2);
@@ -232,7 +233,7 @@ fn lengths_around_the_sizes() {
 }
 
 #[test]
-fn zeros_and_short_periods() {
+fn zeros_and_short_periods_match_the_crate() {
     let options = Options { min_size: 1000, avg_size: 4000, max_size: 16_001, ..Options::default() };
     check_all_ways(&[0; 100_000], &options, &[777], 3, ANY);
     for period in 1..=64 {
@@ -243,7 +244,7 @@ fn zeros_and_short_periods() {
 }
 
 #[test]
-fn a_cut_in_the_first_48_bytes_after_the_minimum() {
+fn a_cut_in_the_first_48_bytes_after_the_minimum_matches_the_crate() {
     // Random inputs under random seeds, until each of the first 48 positions has been a cut point.
     let mut missing: std::collections::BTreeSet<usize> = (512..560).collect();
     let spread = |seed: u64| seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -267,7 +268,7 @@ fn a_cut_in_the_first_48_bytes_after_the_minimum() {
 }
 
 #[test]
-fn default_options_on_a_large_input() {
+fn default_options_on_a_large_input_match_the_crate() {
     let data = inputs::random(7, 48 << 20);
     for threads in [1, 2, 4] {
         check_all_ways(&data, &Options::default(), &[1 << 20, 3_000_001], threads, ANY);

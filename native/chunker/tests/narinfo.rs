@@ -1,4 +1,4 @@
-//! Properties of narinfos: what is written is read again, whatever was there, and signatures hold for all that is signed.
+//! Properties of narinfos: texts round-trip, and signatures cover everything that is signed.
 
 use chunker::hash::nix_base32;
 use chunker::narinfo::{Fields, NarInfo, name};
@@ -19,7 +19,7 @@ fn hash() -> impl Strategy<Value = Vec<u8>> {
     any::<[u8; 32]>().prop_map(|hash| format!("sha256:{}", nix_base32::encode(&hash)).into_bytes())
 }
 
-/// Bytes of a line, of which many mean something in other places.
+/// Generates the bytes of a line, many of which have a meaning elsewhere.
 fn line(least: usize) -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![any::<u8>(), Just(b' '), Just(b':'), Just(b'\r'), Just(b'-')];
     vec(byte.prop_filter("one line", |&byte| byte != b'\n'), least..20)
@@ -32,7 +32,7 @@ fn extra() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     (field, line(0))
 }
 
-/// Fields in the notation that Nix writes.
+/// Generates fields in the notation that Nix writes.
 fn fields() -> impl Strategy<Value = Fields> {
     let store = prop_oneof![Just("/nix/store"), Just(""), Just("/a b/;,/\u{e9}")];
     let path =
@@ -75,7 +75,7 @@ fn fields() -> impl Strategy<Value = Fields> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(fields in fields()) {
+    fn written_text_is_read_back(fields in fields()) {
         let narinfo = NarInfo::new(fields.clone(), &never).unwrap();
         prop_assert_eq!(narinfo.fields(), &fields);
         let text = narinfo.to_text();
@@ -84,9 +84,9 @@ proptest! {
         prop_assert_eq!(read.to_text(), text);
     }
 
-    /// The definition: four parts with semicolons, and the references as they are in the store.
+    /// Compares with the definition: four parts with semicolons, and the full paths of the references.
     #[test]
-    fn a_fingerprint_is_what_nix_defines(fields in fields()) {
+    fn a_fingerprint_matches_the_definition_of_nix(fields in fields()) {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let path = text(&fields.store_path);
         let (store, _) = path.rsplit_once('/').unwrap();
@@ -98,7 +98,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_or_refused_and_what_is_read_is_written_so_that_it_is_read(
+    fn accepted_text_round_trips(
         mut text in fields().prop_map(|fields| NarInfo::new(fields, &never).unwrap().to_text()),
         changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
@@ -112,18 +112,18 @@ proptest! {
     }
 
     #[test]
-    fn noise_is_refused(noise in vec(any::<u8>(), 0..200)) {
+    fn noise_is_rejected(noise in vec(any::<u8>(), 0..200)) {
         prop_assert_eq!(NarInfo::parse(&noise, &never).unwrap_err().code(), "invalid_narinfo");
     }
 }
 
-/// As many references as have a place in a narinfo.
+/// Returns a narinfo with the largest possible number of references.
 fn largest() -> Vec<u8> {
     let mut text = b"StorePath: /nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-a\nURL: a\n\
         NarHash: sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73\nNarSize: 1\nReferences:"
         .to_vec();
     for number in (0u64..).take(180_000) {
-        // In an order that is none.
+        // In an arbitrary order.
         let hash = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes().repeat(3);
         text.extend_from_slice(format!(" {}-name", nix_base32::encode(&hash[..20])).as_bytes());
     }
@@ -132,7 +132,7 @@ fn largest() -> Vec<u8> {
 }
 
 #[test]
-fn work_is_given_up_when_nobody_waits_for_it() {
+fn long_calls_can_be_cancelled() {
     let text = largest();
     assert_eq!(NarInfo::parse(&text, &|| true).unwrap_err().code(), "cancelled");
     assert_eq!(NarInfo::parse(&b"a: b\n".repeat(10_000), &|| true).unwrap_err().code(), "cancelled");
@@ -143,7 +143,7 @@ fn work_is_given_up_when_nobody_waits_for_it() {
 
 #[cfg(not(feature = "signing"))]
 #[test]
-fn signing_says_that_it_was_left_out() {
+fn signing_is_reported_as_disabled() {
     use chunker::narinfo::signing;
 
     let text = b"StorePath: /nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-a\nURL: a\n\
@@ -155,8 +155,8 @@ fn signing_says_that_it_was_left_out() {
         signing::verify(&narinfo, &[], &never).unwrap_err(),
         signing::sign(narinfo, b"a").unwrap_err(),
     ] {
-        assert_eq!(error.code(), "codec_disabled");
-        assert_eq!(error.details(), [("codec", chunker::error::Detail::Name("signing"))]);
+        assert_eq!(error.code(), "feature_disabled");
+        assert_eq!(error.details(), [("feature", chunker::error::Detail::Name("signing"))]);
     }
 }
 
@@ -212,7 +212,7 @@ mod signatures {
     ];
 
     #[test]
-    fn signatures_are_those_of_rfc_8032() {
+    fn signatures_match_rfc_8032() {
         for vector in VECTORS {
             let [secret, public, message, signature] = vector.map(bytes);
             let key = SecretKey::parse(named(&[&secret[..], &public].concat()).as_bytes()).unwrap();
@@ -232,7 +232,7 @@ mod signatures {
 
     proptest! {
         #[test]
-        fn any_flipped_bit_of_a_signature_or_a_message_or_a_key_is_noticed(
+        fn any_flipped_bit_of_a_signature_or_a_message_or_a_key_is_detected(
             seed: [u8; 32],
             message in vec(any::<u8>(), 1..200),
             place: prop::sample::Index,
@@ -258,9 +258,9 @@ mod signatures {
             prop_assert!(!verify(&public, &message, &flipped(&signature)));
         }
 
-        /// Whatever is changed in a narinfo: if it can still be read, and its fingerprint is another one, the signature is bad.
+        /// If a changed narinfo is still valid and has another fingerprint, its signature must be invalid.
         #[test]
-        fn any_flipped_bit_of_what_is_signed_is_noticed(
+        fn any_flipped_bit_of_the_signed_fields_is_detected(
             fields in fields(),
             in_the_path: bool,
             place: prop::sample::Index,
@@ -272,7 +272,7 @@ mod signatures {
             let keys = [public.as_bytes()];
             prop_assert_eq!(signing::verify(&signed, &keys, &never).unwrap(), b"key");
 
-            // The lines of which all is signed.
+            // The lines that are signed completely.
             let fields = signed.fields();
             let lines = if in_the_path {
                 [b"StorePath: ", &fields.store_path[..]].concat()
@@ -287,7 +287,7 @@ mod signatures {
             text[start + place.index(lines.len())] ^= 1 << bit;
             if let Ok(changed) = NarInfo::parse(&text, &never) {
                 if changed.fingerprint() == signed.fingerprint() {
-                    // The name `References` where there are none, for one.
+                    // For example, the name `References` is not signed if there are no references.
                     prop_assert!(signing::verify(&changed, &keys, &never).is_ok());
                 } else {
                     let error = signing::verify(&changed, &keys, &never).unwrap_err();
@@ -298,7 +298,7 @@ mod signatures {
     }
 
     #[test]
-    fn verifying_is_given_up_when_nobody_waits_for_it() {
+    fn verification_can_be_cancelled() {
         let (secret, public) = signing::generate_key(b"key").unwrap();
         let text = b"StorePath: /nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-a\nURL: a\n\
             NarHash: sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73\nNarSize: 1\n";

@@ -1,6 +1,6 @@
-//! Secret keys are wiped: after their use none is in the memory of the process.
+//! Secret keys are wiped: after their use, no copy is left in the memory of the process.
 //!
-//! A test of its own, in whose process nothing else is.
+//! This test has a process of its own.
 
 #![cfg(all(feature = "signing", target_os = "linux"))]
 
@@ -12,7 +12,7 @@ use chunker::narinfo::NarInfo;
 use chunker::narinfo::signing;
 use zeroize::{Zeroize, Zeroizing};
 
-/// What is searched for, in a form in which the search does not find it.
+/// A secret to search for, stored in a form that the search does not match.
 struct Masked(Vec<u8>);
 
 impl Masked {
@@ -26,7 +26,7 @@ impl Masked {
         Zeroizing::new(self.0.iter().map(|byte| byte ^ Self::MASK).collect())
     }
 
-    /// Whether it is anywhere in what this process may write to.
+    /// Returns whether the secret is anywhere in the writable memory of this process.
     fn is_found(&self) -> bool {
         let mut memory = File::open("/proc/self/mem").unwrap();
         let mut found = false;
@@ -41,11 +41,12 @@ impl Masked {
             let [start, end] = [start, end].map(|text| u64::from_str_radix(text, 16).unwrap());
             let mut bytes = vec![0; (end - start) as usize];
             memory.seek(SeekFrom::Start(start)).unwrap();
-            // Some regions of the kernel's cannot be read, and what was given back meanwhile is not there.
+            // Some regions of the kernel cannot be read, and others may have been unmapped since they were
+            // listed.
             if memory.read_exact(&mut bytes).is_ok() {
                 found |= bytes.windows(self.0.len()).any(|window| self.is(window));
             }
-            // What it found is not to be found by the next search.
+            // Wipe the copy, so that the next search does not find it.
             bytes.zeroize();
         }
         found
@@ -57,7 +58,7 @@ impl Masked {
 }
 
 #[test]
-fn nothing_of_a_secret_key_is_left_after_its_use() {
+fn no_part_of_a_secret_key_is_left_after_its_use() {
     let narinfo = b"StorePath: /nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-a\nURL: a\n\
         NarHash: sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73\nNarSize: 1\n";
     let narinfo = NarInfo::parse(narinfo, &|| false).unwrap();
@@ -66,8 +67,7 @@ fn nothing_of_a_secret_key_is_left_after_its_use() {
     let whole = Masked::new(secret.as_bytes());
     let base64 = &secret["name:".len()..];
     let decoded = Zeroizing::new(Base64::decode_vec(base64).unwrap());
-    // Of what is secret, without the public half, a part from the middle: the allocator writes over the beginning of what is
-    // freed.
+    // Search for the middle of the secret half: the allocator overwrites the beginning of freed memory.
     let (bytes, text) = (Masked::new(&decoded[16..32]), Masked::new(&base64.as_bytes()[20..40]));
     assert!(bytes.is_found() && text.is_found(), "the search finds what is there");
     drop(decoded);

@@ -1,5 +1,5 @@
-//! Many inputs at once, from sources that give as little or as much as they like, fail, panic, or are dropped on the way:
-//! what comes out is the beginning of what one thread would have found, in order, and nothing hangs.
+//! Many inputs at once, from sources with reads of any size that fail, panic, or are dropped midway. The
+//! output must be a prefix of the output of one thread, in order, and nothing may hang.
 
 mod inputs;
 
@@ -19,7 +19,7 @@ const ANY: Algorithm = Algorithm::ALL[0];
 
 const NEVER: Cancel<'static> = &|| false;
 
-/// A generator of numbers that are random enough to choose by (SplitMix64).
+/// A pseudorandom number generator (SplitMix64).
 struct Dice(u64);
 
 impl Dice {
@@ -33,27 +33,27 @@ impl Dice {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Fate {
+enum Ending {
     Ends,
     Fails,
     Panics,
 }
 
-struct Moody {
+struct UnreliableSource {
     data: Arc<Vec<u8>>,
-    place: usize,
-    /// Where its fate overtakes it.
+    position: usize,
+    /// The position at which its ending takes effect.
     until: usize,
-    fate: Fate,
+    ending: Ending,
     dice: Dice,
     live: bool,
-    /// Where it ends in any case: a part of another one.
+    /// The position at which it ends, if it is a part of another source.
     end: usize,
     /// Whether it can be split, most of the time.
     splits: bool,
 }
 
-impl Source for Moody {
+impl Source for UnreliableSource {
     fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error> {
         let mood = self.dice.below(50);
         if mood == 0 {
@@ -61,30 +61,30 @@ impl Source for Moody {
         } else if mood < 5 {
             return Ok(None);
         }
-        if self.place >= self.until {
-            match self.fate {
-                Fate::Ends => return Ok(Some(0)),
-                Fate::Fails => return Err(Error::FileChanged { path: "moody".into() }),
-                Fate::Panics => panic!("moody"),
+        if self.position >= self.until {
+            match self.ending {
+                Ending::Ends => return Ok(Some(0)),
+                Ending::Fails => return Err(Error::FileChanged { path: "unreliable".into() }),
+                Ending::Panics => panic!("unreliable"),
             }
         }
         let most = if mood < 25 { 1 + self.dice.below(5000) as usize } else { usize::MAX };
-        let count = most.min(buffer.len()).min(self.until.min(self.end) - self.place);
-        buffer[..count].copy_from_slice(&self.data[self.place..self.place + count]);
-        self.place += count;
+        let count = most.min(buffer.len()).min(self.until.min(self.end) - self.position);
+        buffer[..count].copy_from_slice(&self.data[self.position..self.position + count]);
+        self.position += count;
         Ok(Some(count))
     }
 
-    /// A part that its fate overtakes is none if that is to end: whoever splits knows how much there is.
+    /// Refuses to split off a part that ends early: a part must yield exactly as many bytes as requested.
     fn split_off(&mut self, count: u64) -> Option<Box<dyn Source + Send>> {
-        let end = self.place + count as usize;
-        let most = if self.fate == Fate::Ends { self.until } else { self.end };
+        let end = self.position + count as usize;
+        let most = if self.ending == Ending::Ends { self.until } else { self.end };
         if !self.splits || self.dice.below(4) == 0 || end > most {
             return None;
         }
         let dice = Dice(self.dice.below(u64::MAX));
         let part = Self { data: Arc::clone(&self.data), dice, end, splits: false, ..*self };
-        self.place = end;
+        self.position = end;
         Some(Box::new(part))
     }
 
@@ -92,20 +92,20 @@ impl Source for Moody {
         self.live
     }
 
-    fn wait(&self, _patience: Duration) -> bool {
+    fn wait(&self, _timeout: Duration) -> bool {
         true
     }
 }
 
-/// Chunks one moody input to its end, or to where it is dropped, and checks what comes out.
+/// Chunks one source to its end, or until it is dropped, and checks the output.
 fn one_input(seed: u64, data: &Arc<Vec<u8>>) {
     let mut dice = Dice(seed);
     let (min_size, avg_size, max_size) =
         [(64, 256, 1024), (1024, 4096, 16_384), (16_384, 65_536, 262_144), (262_144, 1 << 20, 4 << 20)]
             [dice.below(4) as usize];
     let options = Options { min_size, avg_size, max_size, ..Options::default() };
-    let fate = [Fate::Ends, Fate::Ends, Fate::Fails, Fate::Panics][dice.below(4) as usize];
-    let ends = fate == Fate::Ends;
+    let ending = [Ending::Ends, Ending::Ends, Ending::Fails, Ending::Panics][dice.below(4) as usize];
+    let ends = ending == Ending::Ends;
     let until = dice.below(data.len() as u64 + 1) as usize;
     let threads = [1, 2, 3, 8][dice.below(4) as usize];
     let chunking = |threads| {
@@ -113,11 +113,11 @@ fn one_input(seed: u64, data: &Arc<Vec<u8>>) {
         Chunking::new(CdcParams::new(&options).unwrap(), workers, Chunk::hashed(ANY))
     };
     let expected = chunking(1).slice(&data[..until], NEVER).unwrap();
-    let source = Moody {
+    let source = UnreliableSource {
         data: Arc::clone(data),
-        place: 0,
+        position: 0,
         until,
-        fate,
+        ending,
         live: dice.below(4) == 0,
         end: data.len(),
         splits: dice.below(4) > 0,
@@ -143,11 +143,15 @@ fn one_input(seed: u64, data: &Arc<Vec<u8>>) {
                 break;
             }
             Ok(Err(error)) => {
-                assert_eq!((fate, error.code()), (Fate::Fails, "file_changed"), "seed {seed}");
+                assert_eq!((ending, error.code()), (Ending::Fails, "file_changed"), "seed {seed}");
                 break;
             }
             Err(panic) => {
-                assert_eq!((fate, panic.downcast_ref()), (Fate::Panics, Some(&"moody")), "seed {seed}");
+                assert_eq!(
+                    (ending, panic.downcast_ref()),
+                    (Ending::Panics, Some(&"unreliable")),
+                    "seed {seed}"
+                );
                 break;
             }
         }
@@ -155,9 +159,9 @@ fn one_input(seed: u64, data: &Arc<Vec<u8>>) {
 }
 
 #[test]
-fn moody_sources_give_the_right_chunks_on_any_number_of_threads() {
+fn unreliable_sources_give_the_right_chunks_on_any_number_of_threads() {
     std::panic::set_hook(Box::new(|info| {
-        if info.payload().downcast_ref() != Some(&"moody") {
+        if info.payload().downcast_ref() != Some(&"unreliable") {
             eprintln!("{info}");
         }
     }));
@@ -175,7 +179,7 @@ fn moody_sources_give_the_right_chunks_on_any_number_of_threads() {
     }
     drop(done);
     for _ in 0..12 {
-        // A thread that fails drops its sender, and one that hangs lets the time run out.
+        // A thread that fails drops its sender, and a thread that hangs triggers the timeout.
         all.recv_timeout(Duration::from_secs(60 + rounds)).expect("every input comes to its end");
     }
 }

@@ -1,4 +1,4 @@
-//! What happens when an input, or whoever asked for its chunks, does not behave.
+//! Behavior when an input, or the caller that chunks it, misbehaves.
 
 mod inputs;
 
@@ -17,7 +17,7 @@ use chunker::hash::Algorithm;
 use chunker::io::file::{self, Input, Kind};
 use chunker::{Cancel, Error};
 
-/// Which one it is does not matter where this stands.
+/// Used where the algorithm does not matter.
 const ANY: Algorithm = Algorithm::ALL[0];
 
 const NEVER: Cancel<'static> = &|| false;
@@ -34,7 +34,7 @@ fn chunking(
     Chunking::new(CdcParams::new(options).unwrap(), workers, Chunk::hashed(ANY))
 }
 
-/// A folder that goes away with the test.
+/// A folder that is removed at the end of the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -57,7 +57,7 @@ impl Drop for Folder {
     }
 }
 
-/// Gives some bytes and then an error, once; after that it would give bytes again.
+/// A reader that returns some bytes and then one error, after which it would return bytes again.
 struct Failing {
     good: usize,
     failed: bool,
@@ -77,7 +77,7 @@ impl Read for Failing {
 }
 
 #[test]
-fn nothing_comes_out_after_a_read_error() {
+fn no_chunk_comes_after_a_read_error() {
     for threads in [1, 3] {
         for good in [0, 1, 100_000, 3_000_000, 20_000_000] {
             let mut reader = chunking(&small(), threads).reader(Failing { good, failed: false });
@@ -97,7 +97,7 @@ fn nothing_comes_out_after_a_read_error() {
     }
 }
 
-/// The message that `call` panics with.
+/// Returns the message that `call` panics with.
 fn panic_of(call: impl FnOnce() -> Result<(), Error>) -> String {
     let panic = catch_unwind(AssertUnwindSafe(call)).expect_err("the call panics");
     *panic.downcast::<String>().expect("the message of an assertion")
@@ -123,14 +123,14 @@ fn a_panic_in_the_work_reaches_the_caller() {
         });
         assert!(pieces.ends_with("is one too many"), "{pieces}");
     }
-    // The pool is as good as before.
+    // The pool still works.
     assert_eq!(chunking(&small(), 3).slice(&data, NEVER).unwrap().last().unwrap().hash, {
         let last = chunking(&small(), 1).slice(&data, NEVER).unwrap().pop().unwrap();
         ANY.hash(&data[last.offset as usize..])
     });
 }
 
-/// Gives its bytes in reads of many sizes, and panics when they are used up.
+/// A reader of reads of many sizes that panics at the end of its bytes.
 struct Panicking(usize);
 
 impl Read for Panicking {
@@ -154,7 +154,7 @@ fn a_panic_of_the_source_reaches_the_caller() {
     }
 }
 
-/// Gives `data` in reads of many sizes.
+/// Returns `data` in reads of many sizes.
 struct Short<'a>(&'a [u8]);
 
 impl Read for Short<'_> {
@@ -167,7 +167,7 @@ impl Read for Short<'_> {
 }
 
 #[test]
-fn many_inputs_at_once_do_not_disturb_each_other() {
+fn concurrent_inputs_do_not_affect_each_other() {
     let data: &'static [u8] = Vec::leak(inputs::random(11, 6 << 20));
     let expected = chunking(&small(), 1).slice(data, NEVER).unwrap();
     std::thread::scope(|scope| {
@@ -179,13 +179,13 @@ fn many_inputs_at_once_do_not_disturb_each_other() {
                     match round % 4 {
                         0 => assert_eq!(chunking.slice(data, NEVER).unwrap(), *expected),
                         1 => assert_eq!(chunking.reader(Short(data)).all(NEVER).unwrap(), *expected),
-                        // Dropped in the middle, while others may be at work on it.
+                        // Dropped midway, while other threads may still work on it.
                         2 => {
                             let mut reader = chunking.reader(Short(data));
                             let first = reader.next_results(NEVER).unwrap().unwrap();
                             assert!(expected.starts_with(&first));
                         }
-                        // Somebody who takes long over the results.
+                        // A slow consumer of the results.
                         _ => {
                             let mut reader = chunking.reader(Short(data));
                             let mut chunks = Vec::new();
@@ -203,7 +203,7 @@ fn many_inputs_at_once_do_not_disturb_each_other() {
 }
 
 #[test]
-fn whoever_gives_up_gets_no_results() {
+fn a_cancelled_call_returns_no_results() {
     let data = inputs::random(4, 8 << 20);
     for threads in [1, 3] {
         for patience in [0, 1, 5] {
@@ -231,7 +231,7 @@ fn whoever_gives_up_gets_no_results() {
     }
 }
 
-/// Gives zeros without end and counts what it gave.
+/// An endless reader of zeros that counts them.
 struct Counting(Arc<AtomicUsize>);
 
 impl Read for Counting {
@@ -243,7 +243,7 @@ impl Read for Counting {
 }
 
 #[test]
-fn no_more_is_read_ahead_than_the_bounds_allow() {
+fn read_ahead_is_bounded() {
     for (options, threads) in [(small(), 1), (small(), 3), (Options::default(), 3)] {
         let read = Arc::new(AtomicUsize::new(0));
         let mut reader = chunking(&options, threads).reader(Counting(Arc::clone(&read)));
@@ -259,7 +259,7 @@ fn no_more_is_read_ahead_than_the_bounds_allow() {
 }
 
 #[test]
-fn offsets_beyond_32_bits() {
+fn offsets_beyond_32_bits_are_right() {
     let length = 5 * (1u64 << 30) + 12_345;
     let chunks = chunking(&Options::default(), 3).reader(io::repeat(0).take(length)).all(NEVER).unwrap();
     let mut offset = 0;
@@ -268,13 +268,13 @@ fn offsets_beyond_32_bits() {
         offset += chunk.length as u64;
     }
     assert_eq!(offset, length);
-    // Zeros have no cut point below the largest size.
+    // Zeros have no cut point below the maximum size.
     assert!(chunks[..chunks.len() - 1].iter().all(|chunk| chunk.length == 4 << 20));
     assert_eq!(chunks.last().unwrap().length as u64, length % (4 << 20));
 }
 
 #[test]
-fn a_file_gives_what_its_bytes_give() {
+fn a_file_gives_the_same_chunks_as_its_bytes() {
     let folder = Folder::new("file");
     for length in [0, 1, 1_048_575, 1_048_576, 1_048_577, 5_000_000] {
         let data = inputs::random(length as u64, length);
@@ -322,7 +322,7 @@ fn parts_of_a_file_are_read_in_any_order() {
     assert_eq!(all(&mut *part).unwrap_err().code(), "file_changed");
 }
 
-/// Opens a file of 32 MiB, takes a first chunk, changes the file, and reads on to the error.
+/// Opens a file of 32 MiB, takes a first chunk, changes the file, and reads on until the error.
 fn change_while_reading(test: &str, change: impl Fn(&Path)) -> Error {
     let folder = Folder::new(test);
     let path = folder.file("data", &inputs::random(1, 32 << 20));
@@ -339,7 +339,7 @@ fn change_while_reading(test: &str, change: impl Fn(&Path)) -> Error {
 }
 
 #[test]
-fn a_file_that_shrinks_or_grows_is_noticed() {
+fn a_file_that_shrinks_or_grows_is_detected() {
     let set_size =
         |size| move |path: &Path| File::options().write(true).open(path).unwrap().set_len(size).unwrap();
     for (test, size) in [("shrunk", 100), ("emptied", 0), ("a-byte-shorter", (32 << 20) - 1)] {
@@ -350,7 +350,7 @@ fn a_file_that_shrinks_or_grows_is_noticed() {
     }
 }
 
-/// Whatever is done to a file at whatever moment: the chunks are those of what it was, as far as they go.
+/// Whenever a file changes, the chunks returned so far are those of its original content.
 #[test]
 fn a_file_that_changes_at_any_moment_gives_no_wrong_chunk() {
     let folder = Folder::new("changing");
@@ -396,7 +396,7 @@ fn a_file_that_changes_at_any_moment_gives_no_wrong_chunk() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn files_that_lie_about_their_size_are_read_to_their_end() {
+fn files_that_report_a_wrong_size_are_read_to_their_end() {
     for path in ["/proc/version", "/proc/self/limits", "/sys/kernel/mm/transparent_hugepage/enabled"] {
         let Ok(content) = std::fs::read(path) else { continue };
         let chunks = chunking(&small(), 2).source(Input::open(Path::new(path)).unwrap()).all(NEVER).unwrap();
@@ -406,7 +406,7 @@ fn files_that_lie_about_their_size_are_read_to_their_end() {
 }
 
 #[test]
-fn what_cannot_be_opened_says_why() {
+fn an_open_error_has_its_kind_and_path() {
     let folder = Folder::new("refused");
     let inside_a_file = folder.file("data", b"").join("inside");
     let too_long = folder.0.join("x".repeat(300));
@@ -446,7 +446,8 @@ mod fifo {
         let writer = std::thread::spawn({
             let (path, data) = (path, data.clone());
             move || {
-                // The reader must have time to look at a FIFO that nobody writes to, and not take it for an empty file.
+                // The reader must poll a FIFO without a writer at least once, and not take it for an empty
+                // file.
                 std::thread::sleep(Duration::from_millis(60));
                 let mut fifo = File::options().write(true).open(path).unwrap();
                 for piece in data.chunks(1_000_000) {
@@ -461,7 +462,7 @@ mod fifo {
     }
 
     #[test]
-    fn without_a_writer_is_waited_for_until_the_caller_gives_up() {
+    fn without_a_writer_is_waited_for_until_the_caller_cancels() {
         let folder = Folder::new("fifo-wait");
         let path = make(&folder);
         let is_cancelled = Arc::new(AtomicBool::new(false));
@@ -476,7 +477,8 @@ mod fifo {
         });
         assert!(receiver.recv_timeout(Duration::from_millis(100)).is_err(), "it waits");
         is_cancelled.store(true, Ordering::Relaxed);
-        let result = receiver.recv_timeout(Duration::from_secs(10)).expect("it gives up");
+        let result =
+            receiver.recv_timeout(Duration::from_secs(10)).expect("the call returns after it is cancelled");
         assert_eq!(result.unwrap_err().code(), "cancelled");
     }
 

@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 
 use chunker::codec::{CompressionScratch, compress_cancellable, decompress_cancellable};
-use chunker::engine::FileChunks;
 use chunker::engine::batch::Batch;
+use chunker::engine::{FileChunks, chunk_files as chunk_each};
 use chunker::{Cancel, Error};
 use rustler::{Binary, Encoder, Env, LocalPid, NifResult, Reference, Term};
 
 use crate::atoms;
-use crate::binary::BinaryBuffer;
-use crate::call::{caller_died, guard};
+use crate::binary::{BinaryBuffer, text};
+use crate::call::{Scheduler, caller_died, guard, ok};
 use crate::chunking::{list, to_path};
-use crate::error::{NifError, text};
+use crate::error::NifError;
 use crate::options::{BatchOptions, ChunkingOptions, Compression, Decompression, Digests, Progress};
 
 /// Calls `run` with a batch that tells progress as `{chunker_progress, Ref, Done, Total}`.
@@ -61,7 +61,7 @@ fn code_batch<'a>(
             Err(error) => NifError::Engine(error).to_term(env),
         })
         .collect();
-    Ok((atoms::ok(), terms).encode(env))
+    ok(env, terms)
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
@@ -82,7 +82,7 @@ fn hash_batch<'a>(
             digests.into_iter().collect::<Result<Vec<_>, _>>()
         })?;
         let terms: Vec<_> = digests.iter().map(|digest| text(env, &digest.0)).collect();
-        Ok((atoms::ok(), terms).encode(env))
+        ok(env, terms)
     })
 }
 
@@ -126,9 +126,10 @@ fn chunk_files<'a>(
 ) -> NifResult<Term<'a>> {
     guard(env, || {
         let paths: Vec<PathBuf> = paths.iter().map(|path| to_path(path)).collect();
-        let chunking = chunking.hashing()?;
-        let files =
-            with_batch(env, &options, |batch, is_cancelled| chunking.files(&paths, batch, is_cancelled))?;
+        let chunking = chunking.hashing(Scheduler::Dirty)?;
+        let files = with_batch(env, &options, |batch, is_cancelled| {
+            chunk_each(&chunking, &paths, batch, is_cancelled)
+        })?;
         let terms: Vec<Term<'a>> = files
             .into_iter()
             .map(|file| match file {
@@ -137,6 +138,6 @@ fn chunk_files<'a>(
                 Err(error) => Ok(NifError::Engine(error).to_term(env)),
             })
             .collect::<Result<_, _>>()?;
-        Ok((atoms::ok(), terms).encode(env))
+        ok(env, terms)
     })
 }

@@ -6,7 +6,7 @@
 //! it on no OTP.
 
 use chunker::io::output_buffer::{OutOfMemory, OutputBuffer};
-use rustler::{Env, OwnedBinary, Term};
+use rustler::{Env, NewBinary, OwnedBinary, Term};
 
 /// Smaller allocations do not ask whether they can fail, which costs a second call of the allocator: where a page more
 /// cannot be had, the VM itself stops.
@@ -19,6 +19,11 @@ fn allocate(len: usize) -> Result<OwnedBinary, OutOfMemory> {
     }
     let mut memory = OwnedBinary::new(0);
     if memory.realloc(len) { Ok(memory) } else { Err(OutOfMemory) }
+}
+
+/// Copies bytes into a binary of the calling process.
+pub(crate) fn text<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
+    NewBinary::from_slice(env, bytes).into()
 }
 
 /// Copies the slices, one behind the other, into a binary. Any thread may call this.

@@ -1,6 +1,6 @@
 //! Caches of digests.
 //!
-//! A cache is a resource: when no process and no work holds it any more, its memory is freed.
+//! A cache is a resource: its memory is freed when neither a process nor a call holds it any more.
 
 use std::sync::Arc;
 
@@ -8,8 +8,9 @@ use chunker::cache::{Cache, Options, Verify};
 use rustler::{Binary, Encoder, Env, NifResult, NifTuple, NifUnitEnum, Resource, ResourceArc, Term};
 
 use crate::atoms;
-use crate::call::{caller_died, guard};
-use crate::error::{NifError, atom, text};
+use crate::binary::text;
+use crate::call::{caller_died, guard, ok, twins};
+use crate::error::{NifError, atom};
 use crate::options::Hash;
 
 pub(crate) struct SharedCache(Arc<Cache>);
@@ -41,7 +42,7 @@ enum VerifyName {
 
 impl<'a> CacheOptions<'a> {
     fn cache(&self) -> Result<Cache, NifError<'a>> {
-        // What has no place in 64 bits is out of range as well.
+        // A number that does not fit in 64 bits is out of range as well.
         let number = |term: Term<'a>| term.decode().unwrap_or(u64::MAX);
         let options = Options {
             max_entries: number(self.max_entries),
@@ -65,85 +66,38 @@ impl<'a> CacheOptions<'a> {
 /// `{ok, Cache}`
 #[rustler::nif(schedule = "DirtyCpu")]
 fn cache_new<'a>(env: Env<'a>, options: CacheOptions<'a>) -> NifResult<Term<'a>> {
-    guard(env, || {
-        let cache = SharedCache(Arc::new(options.cache()?));
-        Ok((atoms::ok(), ResourceArc::new(cache)).encode(env))
-    })
+    guard(env, || ok(env, ResourceArc::new(SharedCache(Arc::new(options.cache()?)))))
 }
 
-/// Whether a term, such as any reference, is a cache.
+/// Returns whether a term is a cache.
 #[rustler::nif]
 fn is_cache(term: Term<'_>) -> bool {
     term.decode::<ResourceArc<SharedCache>>().is_ok()
 }
 
-/// For binaries so short that a plain scheduler is not held up.
-#[rustler::nif]
-fn cache_get_small<'a>(
-    env: Env<'a>,
-    cache: ResourceArc<SharedCache>,
-    data: Binary<'a>,
-    algorithm: Hash,
-) -> NifResult<Term<'a>> {
-    guard(env, || get(env, &cache.0, &data, &algorithm, &|| false))
+twins! {
+    /// `{ok, Digest | nil}`
+    fn cache_get, cache_get_dirty(
+        env, scheduler;
+        cache: ResourceArc<SharedCache>, data: Binary<'a>, algorithm: Hash
+    ) {
+        let digest = cache.0.get(algorithm.algorithm()?, &data, &scheduler.is_cancelled(env))?;
+        ok(env, digest.map(|digest| text(env, &digest.0)))
+    }
 }
 
-#[rustler::nif(schedule = "DirtyCpu")]
-fn cache_get<'a>(
-    env: Env<'a>,
-    cache: ResourceArc<SharedCache>,
-    data: Binary<'a>,
-    algorithm: Hash,
-) -> NifResult<Term<'a>> {
-    guard(env, || get(env, &cache.0, &data, &algorithm, &caller_died(env)))
+twins! {
+    /// `{ok, Digest}`
+    fn cache_put, cache_put_dirty(
+        env, scheduler;
+        cache: ResourceArc<SharedCache>, data: Binary<'a>, algorithm: Hash
+    ) {
+        let digest = cache.0.put(algorithm.algorithm()?, &data, &scheduler.is_cancelled(env))?;
+        ok(env, text(env, &digest.0))
+    }
 }
 
-/// `{ok, Digest | nil}`
-fn get<'a>(
-    env: Env<'a>,
-    cache: &Cache,
-    data: &[u8],
-    algorithm: &Hash,
-    is_cancelled: chunker::Cancel<'_>,
-) -> Result<Term<'a>, NifError<'a>> {
-    let digest = cache.get(algorithm.algorithm()?, data, is_cancelled)?;
-    Ok((atoms::ok(), digest.map(|digest| text(env, &digest.0))).encode(env))
-}
-
-/// For binaries so short that a plain scheduler is not held up.
-#[rustler::nif]
-fn cache_put_small<'a>(
-    env: Env<'a>,
-    cache: ResourceArc<SharedCache>,
-    data: Binary<'a>,
-    algorithm: Hash,
-) -> NifResult<Term<'a>> {
-    guard(env, || put(env, &cache.0, &data, &algorithm, &|| false))
-}
-
-#[rustler::nif(schedule = "DirtyCpu")]
-fn cache_put<'a>(
-    env: Env<'a>,
-    cache: ResourceArc<SharedCache>,
-    data: Binary<'a>,
-    algorithm: Hash,
-) -> NifResult<Term<'a>> {
-    guard(env, || put(env, &cache.0, &data, &algorithm, &caller_died(env)))
-}
-
-/// `{ok, Digest}`
-fn put<'a>(
-    env: Env<'a>,
-    cache: &Cache,
-    data: &[u8],
-    algorithm: &Hash,
-    is_cancelled: chunker::Cancel<'_>,
-) -> Result<Term<'a>, NifError<'a>> {
-    let digest = cache.put(algorithm.algorithm()?, data, is_cancelled)?;
-    Ok((atoms::ok(), text(env, &digest.0)).encode(env))
-}
-
-/// A map.
+/// Returns a map.
 #[rustler::nif]
 fn cache_stats<'a>(env: Env<'a>, cache: ResourceArc<SharedCache>) -> NifResult<Term<'a>> {
     guard(env, || {
@@ -163,7 +117,7 @@ fn cache_stats<'a>(env: Env<'a>, cache: ResourceArc<SharedCache>) -> NifResult<T
     })
 }
 
-/// `ok`
+/// Returns `ok`.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn cache_clear<'a>(env: Env<'a>, cache: ResourceArc<SharedCache>) -> NifResult<Term<'a>> {
     guard(env, || {

@@ -1,4 +1,4 @@
-//! What stands around each call: panics become exceptions, and a caller that died stops its work.
+//! What all NIFs share: panics become exceptions, the death of the caller cancels its call, and twins for two kinds of scheduler.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,9 +7,11 @@ use chunker::engine::workers::yield_to_other_threads;
 use rustler::types::atom::Atom;
 use rustler::{Encoder, Env, NifResult, Term};
 
-use crate::error::{NifError, atom, text};
+use crate::atoms;
+use crate::binary::text;
+use crate::error::{NifError, atom};
 
-/// Runs the body of a NIF. A failure becomes `{error, {Reason, Details}}`, and a panic an exception in the caller, with
+/// Runs the body of a NIF. An error becomes `{error, {Reason, Details}}`, and a panic an exception in the caller, with
 /// the panic's message: the VM lives on.
 pub(crate) fn guard<'a>(
     env: Env<'a>,
@@ -23,15 +25,59 @@ pub(crate) fn guard<'a>(
     }
 }
 
-/// Whether the calling process has died; its work is then to be given up.
+/// Returns whether the calling process has died, which cancels its call.
 ///
-/// Who asks also lets others have the core: see [`yield_to_other_threads`].
+/// Each check also yields the core to other threads: see [`yield_to_other_threads`].
 pub(crate) fn caller_died(env: Env<'_>) -> impl Fn() -> bool {
     let caller = env.pid();
     move || {
         yield_to_other_threads();
         !caller.is_alive(env)
     }
+}
+
+/// The kind of scheduler that a call runs on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheduler {
+    /// One of those that run processes, which a call may hold for a millisecond.
+    Plain,
+    Dirty,
+}
+
+impl Scheduler {
+    /// Returns whether the caller has died. A call on a plain scheduler is over before that matters.
+    pub(crate) fn is_cancelled(self, env: Env<'_>) -> impl Fn() -> bool {
+        let died = caller_died(env);
+        move || self == Self::Dirty && died()
+    }
+}
+
+/// Defines a NIF twice: the first name for short inputs on a plain scheduler, the second one for a dirty CPU scheduler.
+///
+/// The parameter is called `env` because the code that rustler generates refers to it by that name, which macro hygiene
+/// would hide if the caller of the macro chose it.
+macro_rules! twins {
+    ($(#[$doc:meta])* fn $plain:ident, $dirty:ident($env:ident, $scheduler:ident; $($arguments:tt)*) $body:block) => {
+        $(#[$doc])*
+        #[rustler::nif]
+        fn $plain<'a>(env: rustler::Env<'a>, $($arguments)*) -> rustler::NifResult<rustler::Term<'a>> {
+            let ($env, $scheduler) = (env, $crate::call::Scheduler::Plain);
+            $crate::call::guard($env, || $body)
+        }
+
+        $(#[$doc])*
+        #[rustler::nif(schedule = "DirtyCpu")]
+        fn $dirty<'a>(env: rustler::Env<'a>, $($arguments)*) -> rustler::NifResult<rustler::Term<'a>> {
+            let ($env, $scheduler) = (env, $crate::call::Scheduler::Dirty);
+            $crate::call::guard($env, || $body)
+        }
+    };
+}
+pub(crate) use twins;
+
+/// Returns `{ok, Value}`.
+pub(crate) fn ok<'a>(env: Env<'a>, value: impl Encoder) -> Result<Term<'a>, NifError<'a>> {
+    Ok((atoms::ok(), value).encode(env))
 }
 
 /// A `Chunker.PanicError`.
@@ -54,7 +100,8 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.unwrap_or("a panic without a message").to_owned()
 }
 
-/// Panics. There is no other way to show that a panic is survived.
+/// Panics. No other function of a correct library can show that the VM survives a panic, so test builds have this one.
+#[cfg(feature = "panic")]
 #[rustler::nif]
 fn panic<'a>(env: Env<'a>, message: String) -> NifResult<Term<'a>> {
     guard(env, || panic!("{message}"))

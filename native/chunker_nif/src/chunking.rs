@@ -7,48 +7,55 @@ use chunker::engine::{Chunk, ChunkBytes};
 use chunker::hash::HashingReader;
 use chunker::io::file::{self, Input, Kind};
 use chunker::nar::EntryPath;
-use chunker::nar::annotations::{Note, Part};
+use chunker::nar::annotations::{Annotation, ChunkAnnotation, EntryPart};
 use chunker::nar::references::{self, PLACEHOLDER, Replaced};
 use rustler::{Binary, Encoder, Env, NewBinary, NifResult, Term};
 
 use crate::atoms;
-use crate::call::{caller_died, guard};
-use crate::error::{NifError, text};
+use crate::binary::text;
+use crate::call::{Scheduler, caller_died, guard, ok, twins};
+use crate::error::NifError;
 use crate::nar::{nar_hash, sha256};
 use crate::options::{ChunkingOptions, Hash};
 
-/// A chunk, and what there is to be told about it.
-pub(crate) struct Noted {
+/// The bytes of a chunk with its annotation, which only chunks of NARs have.
+pub(crate) type AnnotatedBytes<'a> = ChunkBytes<'a, ChunkAnnotation>;
+
+/// A chunk and its annotation.
+pub(crate) struct AnnotatedChunk {
     pub(crate) chunk: Chunk,
-    /// Apart, since most chunks have none.
-    pub(crate) note: Option<Box<Note>>,
+    pub(crate) annotation: ChunkAnnotation,
 }
 
-impl Noted {
-    /// The work that makes one.
+impl AnnotatedChunk {
+    /// Returns the work that makes one.
     pub(crate) fn hashed(
         digester: Digester,
-    ) -> impl Fn(&ChunkBytes<'_>) -> Self + Clone + Send + Sync + 'static {
+    ) -> impl Fn(&AnnotatedBytes<'_>) -> Self + Clone + Send + Sync + 'static {
         let hashed = Chunk::hashed(digester);
-        move |bytes| Self { chunk: hashed(bytes), note: bytes.note.cloned().map(Box::new) }
+        move |bytes| Self { chunk: hashed(bytes), annotation: bytes.annotation.clone() }
     }
 }
 
-/// `{Offset, Length, Hash}`, with notes if there are any.
-fn encode<'a>(env: Env<'a>, Noted { chunk, note }: &Noted, paths: &mut Paths<'a>) -> Term<'a> {
+/// `{Offset, Length, Hash}`, with its annotation if there is one.
+fn encode<'a>(
+    env: Env<'a>,
+    AnnotatedChunk { chunk, annotation }: &AnnotatedChunk,
+    paths: &mut Paths<'a>,
+) -> Term<'a> {
     let chunk = (chunk.offset, chunk.length, text(env, &chunk.hash.0)).encode(env);
-    with_note(env, chunk, note.as_deref(), paths)
+    with_annotation(env, chunk, annotation.as_deref(), paths)
 }
 
 /// The chunk by itself, or `{Chunk, nil | [{Names, Offset, Length, Position}], nil | [{Position, Characters}]}`.
-pub(crate) fn with_note<'a>(
+pub(crate) fn with_annotation<'a>(
     env: Env<'a>,
     chunk: Term<'a>,
-    note: Option<&Note>,
+    annotation: Option<&Annotation>,
     paths: &mut Paths<'a>,
 ) -> Term<'a> {
-    let Some(Note { entries, references }) = note else { return chunk };
-    let part = |part: &Part| (paths.names(env, &part.path), part.offset, part.length, part.position);
+    let Some(Annotation { entries, references }) = annotation else { return chunk };
+    let part = |part: &EntryPart| (paths.names(env, &part.path), part.offset, part.length, part.position);
     let entries = entries.as_ref().map(|entries| entries.iter().map(part).collect::<Vec<_>>());
     let replaced = |replaced: &Replaced| (replaced.position, text(env, &replaced.characters));
     let references =
@@ -85,19 +92,19 @@ impl<'a> Paths<'a> {
     }
 }
 
-/// How many chunks and notes are made terms between two questions whether the caller has died: some milliseconds.
+/// How many chunks and parts of annotations are made terms between two questions whether the caller has died: some milliseconds.
 const AT_ONCE: usize = 4096;
 
-fn each<'a>(env: Env<'a>, chunks: &[Noted]) -> Result<Vec<Term<'a>>, NifError<'a>> {
+fn each<'a>(env: Env<'a>, chunks: &[AnnotatedChunk]) -> Result<Vec<Term<'a>>, NifError<'a>> {
     let died = caller_died(env);
     let mut paths = Paths::default();
     let mut terms = Vec::with_capacity(chunks.len());
     let mut unasked = 0;
     for chunk in chunks {
-        let notes = chunk.note.as_deref().map_or(0, |Note { entries, references }| {
+        let parts = chunk.annotation.as_deref().map_or(0, |Annotation { entries, references }| {
             entries.as_ref().map_or(0, Vec::len) + references.as_ref().map_or(0, Vec::len)
         });
-        unasked += 1 + notes;
+        unasked += 1 + parts;
         if unasked >= AT_ONCE {
             unasked = 0;
             if died() {
@@ -110,14 +117,14 @@ fn each<'a>(env: Env<'a>, chunks: &[Noted]) -> Result<Vec<Term<'a>>, NifError<'a
 }
 
 /// `{ok, Chunks}`
-pub(crate) fn list<'a>(env: Env<'a>, chunks: &[Noted]) -> Result<Term<'a>, NifError<'a>> {
-    Ok((atoms::ok(), each(env, chunks)?).encode(env))
+pub(crate) fn list<'a>(env: Env<'a>, chunks: &[AnnotatedChunk]) -> Result<Term<'a>, NifError<'a>> {
+    ok(env, each(env, chunks)?)
 }
 
 /// `{ok, Chunks}`, or `{ok, Chunks, Data}` if their bytes are others than those of `data`.
 fn list_of_data<'a>(
     env: Env<'a>,
-    chunks: &[Noted],
+    chunks: &[AnnotatedChunk],
     data: &[u8],
     options: &ChunkingOptions<'a>,
 ) -> Result<Term<'a>, NifError<'a>> {
@@ -127,8 +134,8 @@ fn list_of_data<'a>(
     let mut normalized = NewBinary::new(env, data.len());
     let bytes = normalized.as_mut_slice();
     bytes.copy_from_slice(data);
-    for Noted { chunk, note } in chunks {
-        for replaced in note.iter().filter_map(|note| note.references.as_ref()).flatten() {
+    for AnnotatedChunk { chunk, annotation } in chunks {
+        for replaced in annotation.iter().filter_map(|annotation| annotation.references.as_ref()).flatten() {
             let at = chunk.offset as usize + replaced.position;
             let count = replaced.characters.len();
             bytes[at..at + count].copy_from_slice(&PLACEHOLDER[..count]);
@@ -137,31 +144,21 @@ fn list_of_data<'a>(
     Ok((atoms::ok(), each(env, chunks)?, Term::from(normalized)).encode(env))
 }
 
-/// For binaries so short that a plain scheduler is not held up.
-#[rustler::nif]
-fn chunk_small_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
-    guard(env, || {
-        let selection = options.hashing_alone()?;
-        let chunking = selection.for_slice(&data, &|| false)?;
-        list_of_data(env, &chunking.slice(&data, &|| false)?, &data, &options)
-    })
-}
-
-#[rustler::nif(schedule = "DirtyCpu")]
-fn chunk_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
-    guard(env, || {
-        let selection = options.hashing()?;
-        let died = caller_died(env);
-        let chunking = selection.for_slice(&data, &died)?;
-        list_of_data(env, &chunking.slice(&data, &died)?, &data, &options)
-    })
+twins! {
+    /// `{ok, Chunks}`, or `{ok, Chunks, Data}` if their bytes are others than those of `data`.
+    fn chunk_data, chunk_data_dirty(env, scheduler; data: Binary<'a>, options: ChunkingOptions<'a>) {
+        let selection = options.hashing(scheduler)?;
+        let is_cancelled = scheduler.is_cancelled(env);
+        let chunking = selection.for_slice(&data, &is_cancelled)?;
+        list_of_data(env, &chunking.slice(&data, &is_cancelled)?, &data, &options)
+    }
 }
 
 /// `special` for a file that may keep its reader waiting, which is chunked as a stream.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let selection = options.hashing()?;
+        let selection = options.hashing(Scheduler::Dirty)?;
         let Some(mut input) = regular(&path)? else { return Ok(atoms::special().encode(env)) };
         let died = caller_died(env);
         match selection.for_input(&mut input, &died)? {
@@ -176,7 +173,7 @@ fn chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn nar_chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let selection = options.hashing()?;
+        let selection = options.hashing(Scheduler::Dirty)?;
         let algorithm = sha256()?;
         let Some(mut input) = regular(&path)? else { return Ok(atoms::special().encode(env)) };
         let died = caller_died(env);
@@ -194,7 +191,7 @@ fn nar_chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'
 #[rustler::nif(schedule = "DirtyCpu")]
 fn nar_chunk_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let selection = options.hashing()?;
+        let selection = options.hashing(Scheduler::Dirty)?;
         let died = caller_died(env);
         let chunking = selection.for_slice(&data, &died)?;
         let (chunks, digest) = sha256()?.hash_beside(&data, chunking.workers(), &died, |left| {
@@ -211,32 +208,17 @@ fn replaced(references: Vec<(usize, Binary<'_>)>) -> Vec<Replaced> {
     references.into_iter().map(replaced).collect()
 }
 
-fn restore<'a>(env: Env<'a>, data: &[u8], references: Vec<(usize, Binary<'a>)>) -> NifResult<Term<'a>> {
-    guard(env, || {
+twins! {
+    /// `{ok, Data}`: the bytes of a chunk with `references` put back.
+    fn restore_references, restore_references_dirty(
+        env, _scheduler;
+        data: Binary<'a>, references: Vec<(usize, Binary<'a>)>
+    ) {
         let mut restored = NewBinary::new(env, data.len());
-        restored.as_mut_slice().copy_from_slice(data);
+        restored.as_mut_slice().copy_from_slice(&data);
         references::restore(restored.as_mut_slice(), &replaced(references))?;
-        Ok((atoms::ok(), Term::from(restored)).encode(env))
-    })
-}
-
-/// The bytes of a chunk with what was taken out of it. For binaries so short that a plain scheduler is not held up.
-#[rustler::nif]
-fn restore_few_references<'a>(
-    env: Env<'a>,
-    data: Binary<'a>,
-    references: Vec<(usize, Binary<'a>)>,
-) -> NifResult<Term<'a>> {
-    restore(env, &data, references)
-}
-
-#[rustler::nif(schedule = "DirtyCpu")]
-fn restore_references<'a>(
-    env: Env<'a>,
-    data: Binary<'a>,
-    references: Vec<(usize, Binary<'a>)>,
-) -> NifResult<Term<'a>> {
-    restore(env, &data, references)
+        ok(env, Term::from(restored))
+    }
 }
 
 /// The bytes of a chunk, which must have the digest that it had when the file was chunked: those that were taken out of it
@@ -261,7 +243,7 @@ fn read_chunk<'a>(
         if replaced.is_err() || algorithm.hash(&data).0 != *hash {
             return Err(chunker::Error::FileChanged { path }.into());
         }
-        Ok((atoms::ok(), Term::from(data)).encode(env))
+        ok(env, Term::from(data))
     })
 }
 

@@ -1,71 +1,31 @@
-//! Compression and decompression bit by bit.
+//! Compression and decompression of inputs that arrive in pieces.
 //!
-//! A coder is a resource: when no process holds it any more, its memory is freed.
-
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+//! A compressor or decompressor is a resource: its memory is freed when no process holds it any more.
 
 use chunker::codec::{Decoder as Decompressor, Encoder as Compressor};
 use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::binary::BinaryBuffer;
-use crate::call::guard;
+use crate::call::{guard, ok};
 use crate::options::{Compression, Decompression};
+use crate::slot::Slot;
 
-/// The most that a decoder gives at a time, in bytes: what it is given may unpack to a thousand times as much.
+/// The most bytes that one call decompresses, since a piece may decompress to a thousand times its size.
 const PIECE: usize = 1 << 20;
 
-/// What compresses or decompresses, between two calls. Each is a kind of resource of its own, so that neither can be taken
-/// for the other.
-pub(crate) struct Coder<T> {
-    state: Mutex<Option<T>>,
-    /// Set for good by whoever closes the coder, also while another process is inside a call.
-    closed: AtomicBool,
-}
+#[rustler::resource_impl]
+impl Resource for Slot<Compressor> {}
 
 #[rustler::resource_impl]
-impl Resource for Coder<Compressor> {}
-
-#[rustler::resource_impl]
-impl Resource for Coder<Decompressor> {}
-
-impl<T> Coder<T> {
-    fn new(state: T) -> Self {
-        Self { state: Mutex::new(Some(state)), closed: AtomicBool::new(false) }
-    }
-
-    /// Takes the state out for the time of a call; an error or a panic in it leaves the coder closed. It is also closed
-    /// for a second process that calls meanwhile.
-    fn take(&self) -> Result<T, chunker::Error> {
-        let state = self.state.try_lock().ok().and_then(|mut state| state.take());
-        state.ok_or(chunker::Error::Cancelled)
-    }
-
-    fn put(&self, state: T) {
-        if let Ok(mut place) = self.state.lock() {
-            // Under the lock, so that a `close` meanwhile either shows here or finds the state in its place.
-            if !self.closed.load(Ordering::Acquire) {
-                *place = Some(state);
-            }
-        }
-    }
-
-    /// Frees the state; if a call has it, it is freed when that call ends.
-    fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        // The lock is held for moments only.
-        let state = self.state.lock().map(|mut state| state.take());
-        drop(state);
-    }
-}
+impl Resource for Slot<Decompressor> {}
 
 /// `{ok, Coder}`
 #[rustler::nif(schedule = "DirtyCpu")]
 fn compressor_new<'a>(env: Env<'a>, options: Compression<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
         let compressor = Compressor::new(&options.checked()?).map_err(chunker::Error::from)?;
-        Ok((atoms::ok(), ResourceArc::new(Coder::new(compressor))).encode(env))
+        ok(env, ResourceArc::new(Slot::new(compressor)))
     })
 }
 
@@ -73,7 +33,7 @@ fn compressor_new<'a>(env: Env<'a>, options: Compression<'a>) -> NifResult<Term<
 #[rustler::nif(schedule = "DirtyCpu")]
 fn compressor_update<'a>(
     env: Env<'a>,
-    coder: ResourceArc<Coder<Compressor>>,
+    coder: ResourceArc<Slot<Compressor>>,
     piece: Binary<'a>,
 ) -> NifResult<Term<'a>> {
     guard(env, || {
@@ -81,17 +41,17 @@ fn compressor_update<'a>(
         let mut out = BinaryBuffer::new();
         compressor.update(&piece, &mut out).map_err(chunker::Error::from)?;
         coder.put(compressor);
-        Ok((atoms::ok(), out.into_term(env)).encode(env))
+        ok(env, out.into_term(env))
     })
 }
 
 /// `{ok, Output}`
 #[rustler::nif(schedule = "DirtyCpu")]
-fn compressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Coder<Compressor>>) -> NifResult<Term<'a>> {
+fn compressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Slot<Compressor>>) -> NifResult<Term<'a>> {
     guard(env, || {
         let (compressor, mut out) = (coder.take()?, BinaryBuffer::new());
         compressor.finish(&mut out).map_err(chunker::Error::from)?;
-        Ok((atoms::ok(), out.into_term(env)).encode(env))
+        ok(env, out.into_term(env))
     })
 }
 
@@ -100,16 +60,15 @@ fn compressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Coder<Compressor>>) ->
 fn decompressor_new<'a>(env: Env<'a>, options: Decompression<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
         let decompressor = Decompressor::new(&options.checked()?).map_err(chunker::Error::from)?;
-        Ok((atoms::ok(), ResourceArc::new(Coder::new(decompressor))).encode(env))
+        ok(env, ResourceArc::new(Slot::new(decompressor)))
     })
 }
 
-/// `{ok, Output, Consumed, more | done}`. With `more`, there is output left that the bytes after `Consumed` lead to, be
-/// there none.
+/// `{ok, Output, Consumed, more | done}`. With `more`, output is left even if no input follows the `Consumed` bytes.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn decompressor_update<'a>(
     env: Env<'a>,
-    coder: ResourceArc<Coder<Decompressor>>,
+    coder: ResourceArc<Slot<Decompressor>>,
     piece: Binary<'a>,
 ) -> NifResult<Term<'a>> {
     guard(env, || {
@@ -124,17 +83,17 @@ fn decompressor_update<'a>(
 
 /// `{ok, Output}`
 #[rustler::nif(schedule = "DirtyCpu")]
-fn decompressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Coder<Decompressor>>) -> NifResult<Term<'a>> {
+fn decompressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Slot<Decompressor>>) -> NifResult<Term<'a>> {
     guard(env, || {
         let (decompressor, mut out) = (coder.take()?, BinaryBuffer::new());
         decompressor.finish(&mut out).map_err(chunker::Error::from)?;
-        Ok((atoms::ok(), out.into_term(env)).encode(env))
+        ok(env, out.into_term(env))
     })
 }
 
 /// Frees what a compressor holds, at once.
 #[rustler::nif]
-fn compressor_close<'a>(env: Env<'a>, coder: ResourceArc<Coder<Compressor>>) -> NifResult<Term<'a>> {
+fn compressor_close<'a>(env: Env<'a>, coder: ResourceArc<Slot<Compressor>>) -> NifResult<Term<'a>> {
     guard(env, || {
         coder.close();
         Ok(atoms::ok().encode(env))
@@ -143,7 +102,7 @@ fn compressor_close<'a>(env: Env<'a>, coder: ResourceArc<Coder<Compressor>>) -> 
 
 /// Frees what a decompressor holds, at once.
 #[rustler::nif]
-fn decompressor_close<'a>(env: Env<'a>, coder: ResourceArc<Coder<Decompressor>>) -> NifResult<Term<'a>> {
+fn decompressor_close<'a>(env: Env<'a>, coder: ResourceArc<Slot<Decompressor>>) -> NifResult<Term<'a>> {
     guard(env, || {
         coder.close();
         Ok(atoms::ok().encode(env))

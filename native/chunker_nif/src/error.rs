@@ -2,9 +2,10 @@
 
 use chunker::error::Detail;
 use rustler::types::atom::Atom;
-use rustler::{Encoder, Env, NewBinary, Term};
+use rustler::{Encoder, Env, Term};
 
 use crate::atoms;
+use crate::binary::text;
 
 /// Why a call fails.
 pub(crate) enum NifError<'a> {
@@ -63,8 +64,4 @@ fn encode<'a>(env: Env<'a>, detail: Detail) -> Term<'a> {
 /// Codes and names are constants of the engine, so that no caller can fill the atom table.
 pub(crate) fn atom<'a>(env: Env<'a>, name: &'static str) -> Term<'a> {
     Atom::from_str(env, name).expect("the engine's names are short").to_term(env)
-}
-
-pub(crate) fn text<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
-    NewBinary::from_slice(env, bytes).into()
 }

@@ -4,8 +4,9 @@ use chunker::codec::Codec;
 use chunker::hash::Algorithm;
 use rustler::{Encoder, Env, NifResult, Term};
 
+use crate::binary::text;
 use crate::call::guard;
-use crate::error::{atom, text};
+use crate::error::atom;
 
 /// Pairs of names and values.
 #[rustler::nif]

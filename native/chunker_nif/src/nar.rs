@@ -1,12 +1,10 @@
 //! Nix archives.
 //!
-//! What is to come of an archive is one term, `list`, `listing`, `hash`, `{read_file, Path}` or `{restore, Path}`, and each
-//! function carries any of them out: on a binary, on a file, or on pieces. Unpacking takes a dirty I/O scheduler,
-//! since it may wait for a disk; all else a CPU one.
+//! The result that a caller asks for is one term: `list`, `listing`, `hash`, `{read_file, Path}` or `{restore, Path}`. Each
+//! function takes any of them and reads a binary, a file, or pieces. Restoring runs on a dirty I/O scheduler, since it
+//! may wait for a disk; the others run on a CPU one.
 
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use chunker::Error;
 use chunker::engine::workers::Workers;
@@ -16,13 +14,14 @@ use chunker::nar::{self, Entry, Hash, Kind, List, Listing, NarConsumer, ReadFile
 use rustler::{Binary, Encoder, Env, NifResult, NifTaggedEnum, OwnedBinary, Resource, ResourceArc, Term};
 
 use crate::atoms;
-use crate::binary::BinaryBuffer;
-use crate::call::{caller_died, guard};
+use crate::binary::{BinaryBuffer, text};
+use crate::call::{caller_died, guard, ok};
 use crate::chunking::{regular, to_path};
-use crate::error::{NifError, text};
+use crate::error::NifError;
 use crate::options::Threads;
+use crate::slot::Slot;
 
-/// What is to come of an archive.
+/// The result that a caller asks for.
 #[derive(NifTaggedEnum)]
 enum Wanted<'a> {
     List,
@@ -32,7 +31,62 @@ enum Wanted<'a> {
     Restore(Binary<'a>),
 }
 
-/// What has come of it.
+/// The consumer of an archive that makes that result.
+enum Consumer {
+    List(List),
+    Listing(Listing),
+    Hash(Hash),
+    ReadFile(ReadFile<BinaryBuffer>),
+    #[cfg(unix)]
+    Restore(Box<nar::Restore>),
+}
+
+/// Calls a method of the consumer, whichever it is.
+macro_rules! each {
+    ($consumer:expr, $name:ident => $call:expr) => {
+        match $consumer {
+            Consumer::List($name) => $call,
+            Consumer::Listing($name) => $call,
+            Consumer::Hash($name) => $call,
+            Consumer::ReadFile($name) => $call,
+            #[cfg(unix)]
+            Consumer::Restore($name) => $call,
+        }
+    };
+}
+
+impl NarConsumer for Consumer {
+    type Output = Answer;
+
+    fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {
+        each!(self, consumer => consumer.feed(piece))
+    }
+
+    fn skippable(&self) -> u64 {
+        each!(self, consumer => consumer.skippable())
+    }
+
+    fn skip(&mut self, count: u64) {
+        each!(self, consumer => consumer.skip(count));
+    }
+
+    fn is_done(&self) -> bool {
+        each!(self, consumer => consumer.is_done())
+    }
+
+    fn finish(self) -> Result<Answer, Error> {
+        Ok(match self {
+            Self::List(list) => Answer::Entries(list.finish()?),
+            Self::Listing(listing) => Answer::Json(listing.finish()?),
+            Self::Hash(hash) => Answer::Hash(hash.finish()?),
+            Self::ReadFile(file) => Answer::Contents(file.finish()?),
+            #[cfg(unix)]
+            Self::Restore(restore) => restore.finish().map(|()| Answer::Done)?,
+        })
+    }
+}
+
+/// The result.
 enum Answer {
     Entries(Vec<Entry>),
     Json(Vec<u8>),
@@ -41,117 +95,26 @@ enum Answer {
     Done,
 }
 
-impl From<Vec<Entry>> for Answer {
-    fn from(entries: Vec<Entry>) -> Self {
-        Self::Entries(entries)
-    }
-}
-
-impl From<Vec<u8>> for Answer {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self::Json(bytes)
-    }
-}
-
-impl From<BinaryBuffer> for Answer {
-    fn from(contents: BinaryBuffer) -> Self {
-        Self::Contents(contents)
-    }
-}
-
-impl From<Digest> for Answer {
-    fn from(digest: Digest) -> Self {
-        Self::Hash(digest)
-    }
-}
-
-impl From<()> for Answer {
-    fn from((): ()) -> Self {
-        Self::Done
-    }
-}
-
-/// Any [`NarConsumer`] with its answer, whichever that is.
-trait Task: Send {
-    fn feed(&mut self, piece: &[u8]) -> Result<(), Error>;
-    fn skippable(&self) -> u64;
-    fn skip(&mut self, count: u64);
-    fn is_done(&self) -> bool;
-    fn finish(self: Box<Self>) -> Result<Answer, Error>;
-}
-
-impl<R> Task for R
-where
-    R: NarConsumer + Send,
-    Answer: From<R::Output>,
-{
-    fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {
-        NarConsumer::feed(self, piece)
-    }
-
-    fn skippable(&self) -> u64 {
-        NarConsumer::skippable(self)
-    }
-
-    fn skip(&mut self, count: u64) {
-        NarConsumer::skip(self, count);
-    }
-
-    fn is_done(&self) -> bool {
-        NarConsumer::is_done(self)
-    }
-
-    fn finish(self: Box<Self>) -> Result<Answer, Error> {
-        NarConsumer::finish(*self).map(Answer::from)
-    }
-}
-
-struct Any(Box<dyn Task>);
-
-impl NarConsumer for Any {
-    type Output = Answer;
-
-    fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {
-        self.0.feed(piece)
-    }
-
-    fn skippable(&self) -> u64 {
-        self.0.skippable()
-    }
-
-    fn skip(&mut self, count: u64) {
-        self.0.skip(count);
-    }
-
-    fn is_done(&self) -> bool {
-        self.0.is_done()
-    }
-
-    fn finish(self) -> Result<Answer, Error> {
-        self.0.finish()
-    }
-}
-
 impl Wanted<'_> {
-    fn task(&self) -> Result<Any, Error> {
-        Ok(Any(match self {
-            Wanted::List => Box::new(List::new()),
-            Wanted::Listing => Box::new(Listing::new()),
-            Wanted::Hash => Box::new(Hash::new(sha256()?)),
-            Wanted::ReadFile(path) => Box::new(ReadFile::into_buffer(path, BinaryBuffer::new())),
+    fn consumer(&self) -> Result<Consumer, Error> {
+        Ok(match self {
+            Wanted::List => Consumer::List(List::new()),
+            Wanted::Listing => Consumer::Listing(Listing::new()),
+            Wanted::Hash => Consumer::Hash(Hash::new(sha256()?)),
+            Wanted::ReadFile(path) => Consumer::ReadFile(ReadFile::into_buffer(path, BinaryBuffer::new())),
             Wanted::Restore(target) => restore(&to_path(target))?,
-        }))
+        })
     }
 }
 
-/// That of Nix, if it is built in.
+/// Returns the algorithm of Nix, if it is built in.
 pub(crate) fn sha256() -> Result<Algorithm, Error> {
     Algorithm::from_name("sha256")?.ok_or(Error::Disabled { name: "sha256" })
 }
 
 #[cfg(unix)]
-fn restore(target: &Path) -> Result<Box<dyn Task>, Error> {
-    Ok(Box::new(nar::Restore::new(target)?))
+fn restore(target: &Path) -> Result<Consumer, Error> {
+    Ok(Consumer::Restore(Box::new(nar::Restore::new(target)?)))
 }
 
 #[cfg(unix)]
@@ -165,7 +128,7 @@ fn unsupported(path: &Path) -> Error {
 }
 
 #[cfg(not(unix))]
-fn restore(target: &Path) -> Result<Box<dyn Task>, Error> {
+fn restore(target: &Path) -> Result<Consumer, Error> {
     Err(unsupported(target))
 }
 
@@ -193,7 +156,7 @@ fn encode_entry<'a>(env: Env<'a>, Entry { path, kind }: &Entry) -> Term<'a> {
     .encode(env)
 }
 
-/// How many entries are made terms between two questions whether the caller has died: some milliseconds.
+/// How many entries are encoded between two checks whether the caller has died: some milliseconds.
 const ENTRIES: usize = 4096;
 
 /// `{ok, Value}`
@@ -215,11 +178,11 @@ fn answer<'a>(env: Env<'a>, answer: Answer) -> Result<Term<'a>, NifError<'a>> {
         Answer::Hash(digest) => nar_hash(env, &digest),
         Answer::Done => atoms::done().encode(env),
     };
-    Ok((atoms::ok(), value).encode(env))
+    ok(env, value)
 }
 
 fn read_data<'a>(env: Env<'a>, data: &[u8], wanted: &Wanted<'a>) -> NifResult<Term<'a>> {
-    guard(env, || answer(env, nar::read_slice(wanted.task()?, data, &caller_died(env))?))
+    guard(env, || answer(env, nar::read_slice(wanted.consumer()?, data, &caller_died(env))?))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
@@ -232,11 +195,11 @@ fn nar_data_io<'a>(env: Env<'a>, data: Binary<'a>, wanted: Wanted<'a>) -> NifRes
     read_data(env, &data, &wanted)
 }
 
-/// `special` for a file that may keep its reader waiting.
+/// `{ok, Value}`, or `special` for a non-seekable file.
 fn read_file<'a>(env: Env<'a>, path: &[u8], wanted: &Wanted<'a>) -> NifResult<Term<'a>> {
     guard(env, || match regular(path)? {
         None => Ok(atoms::special().encode(env)),
-        Some(input) => answer(env, nar::read_source(wanted.task()?, input, &caller_died(env))?),
+        Some(input) => answer(env, nar::read_source(wanted.consumer()?, input, &caller_died(env))?),
     })
 }
 
@@ -250,15 +213,11 @@ fn nar_file_io<'a>(env: Env<'a>, path: Binary<'a>, wanted: Wanted<'a>) -> NifRes
     read_file(env, &path, &wanted)
 }
 
-/// The reading of an archive that comes in pieces, or of a special file.
-struct NarReader {
-    state: Mutex<Option<State>>,
-    /// Set for good by whoever closes the reader, also while another process is inside a call.
-    closed: AtomicBool,
-}
+/// Reads an archive that arrives in pieces, or a special file.
+struct NarReader(Slot<Reading>);
 
-struct State {
-    task: Any,
+struct Reading {
+    consumer: Consumer,
     /// A special file, unless the archive is pushed.
     input: Option<Input>,
 }
@@ -266,60 +225,33 @@ struct State {
 #[rustler::resource_impl]
 impl Resource for NarReader {}
 
-impl NarReader {
-    fn holding(state: State) -> ResourceArc<Self> {
-        ResourceArc::new(Self { state: Mutex::new(Some(state)), closed: AtomicBool::new(false) })
-    }
-
-    /// Takes the state out for the time of a call; an error or a panic in it leaves the reader closed. It is also closed
-    /// for a second process that calls meanwhile.
-    fn take(&self) -> Result<State, Error> {
-        let state = self.state.try_lock().ok().and_then(|mut state| state.take());
-        state.ok_or(Error::Cancelled)
-    }
-
-    fn put(&self, state: State) {
-        if let Ok(mut place) = self.state.lock() {
-            // Under the lock, so that a `close` meanwhile either shows here or finds the state in its place.
-            if !self.closed.load(Ordering::Acquire) {
-                *place = Some(state);
-            }
-        }
-    }
-
-    /// Whether the caller has died or the reader was closed.
-    fn is_cancelled(&self, env: Env<'_>) -> impl Fn() -> bool {
-        let died = caller_died(env);
-        move || self.closed.load(Ordering::Acquire) || died()
-    }
-}
-
 impl Drop for NarReader {
     fn drop(&mut self) {
-        // A half-unpacked tree may be large, and this may be an ordinary scheduler, which collects the garbage of a process
-        // that died. Without a thread, it is removed here nevertheless.
-        if let Some(state) = self.state.get_mut().ok().and_then(Option::take) {
-            let _ = std::thread::Builder::new().name("chunker-close".into()).spawn(move || drop(state));
+        // Removing a tree that is half unpacked takes long, and this may run on a plain scheduler, which collects the garbage
+        // of a process that died. If no thread can be started, the tree is removed here.
+        if let Some(reading) = self.0.into_state() {
+            let _ = std::thread::Builder::new().name("chunker-close".into()).spawn(move || drop(reading));
         }
     }
 }
 
 /// `{ok, Reader}`
-#[rustler::nif(schedule = "DirtyIo")]
-fn nar_open<'a>(env: Env<'a>, wanted: Wanted<'a>) -> NifResult<Term<'a>> {
-    guard(env, || {
-        let state = State { task: wanted.task()?, input: None };
-        Ok((atoms::ok(), NarReader::holding(state)).encode(env))
-    })
+fn open<'a>(env: Env<'a>, consumer: Consumer, input: Option<Input>) -> Result<Term<'a>, NifError<'a>> {
+    ok(env, ResourceArc::new(NarReader(Slot::new(Reading { consumer, input }))))
 }
 
-fn push<'a>(env: Env<'a>, reader: &NarReader, piece: &[u8]) -> NifResult<Term<'a>> {
+#[rustler::nif(schedule = "DirtyIo")]
+fn nar_open<'a>(env: Env<'a>, wanted: Wanted<'a>) -> NifResult<Term<'a>> {
+    guard(env, || open(env, wanted.consumer()?, None))
+}
+
+fn push<'a>(env: Env<'a>, NarReader(slot): &NarReader, piece: &[u8]) -> NifResult<Term<'a>> {
     guard(env, || {
-        let mut state = reader.take()?;
-        nar::feed(&mut state.task, piece, &reader.is_cancelled(env))?;
-        let after = if NarConsumer::is_done(&state.task) { atoms::done() } else { atoms::more() };
-        reader.put(state);
-        Ok((atoms::ok(), after).encode(env))
+        let mut reading = slot.take()?;
+        nar::feed(&mut reading.consumer, piece, &slot.is_cancelled(env))?;
+        let after = if reading.consumer.is_done() { atoms::done() } else { atoms::more() };
+        slot.put(reading);
+        ok(env, after)
     })
 }
 
@@ -337,43 +269,38 @@ fn nar_push_io<'a>(env: Env<'a>, reader: ResourceArc<NarReader>, piece: Binary<'
 /// `{ok, Value}`
 #[rustler::nif(schedule = "DirtyIo")]
 fn nar_finish<'a>(env: Env<'a>, reader: ResourceArc<NarReader>) -> NifResult<Term<'a>> {
-    guard(env, || answer(env, reader.take()?.task.finish()?))
+    guard(env, || answer(env, reader.0.take()?.consumer.finish()?))
 }
 
-/// `{ok, Reader}`
 #[rustler::nif(schedule = "DirtyIo")]
 fn nar_open_special<'a>(env: Env<'a>, path: Binary<'a>, wanted: Wanted<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
         let input = Input::open(&to_path(&path))?;
-        let state = State { task: wanted.task()?, input: Some(input) };
-        Ok((atoms::ok(), NarReader::holding(state)).encode(env))
+        open(env, wanted.consumer()?, Some(input))
     })
 }
 
-/// `{ok, Value}` at the end of the file, or `wait` if somebody has to send more of it.
+/// `{ok, Value}` at the end of the file, or `wait` until more of it is sent.
 #[rustler::nif(schedule = "DirtyIo")]
 fn nar_next_special<'a>(env: Env<'a>, reader: ResourceArc<NarReader>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let State { mut task, input } = reader.take()?;
+        let Reading { mut consumer, input } = reader.0.take()?;
         let mut input = input.ok_or(Error::Cancelled)?;
-        match nar::step(&mut task, &mut input, &reader.is_cancelled(env))? {
-            Step::End => answer(env, task.finish()?),
+        match nar::step(&mut consumer, &mut input, &reader.0.is_cancelled(env))? {
+            Step::End => answer(env, consumer.finish()?),
             Step::Waiting => {
-                reader.put(State { task, input: Some(input) });
+                reader.0.put(Reading { consumer, input: Some(input) });
                 Ok(atoms::wait().encode(env))
             }
         }
     })
 }
 
-/// Frees what the reader holds, and removes what it has unpacked without coming to an end.
+/// Frees what the reader holds, and removes a tree that is half unpacked.
 #[rustler::nif(schedule = "DirtyIo")]
 fn nar_close<'a>(env: Env<'a>, reader: ResourceArc<NarReader>) -> NifResult<Term<'a>> {
     guard(env, || {
-        reader.closed.store(true, Ordering::Release);
-        // The lock is held for moments only.
-        let state = reader.state.lock().map(|mut state| state.take());
-        drop(state);
+        reader.0.close();
         Ok(atoms::ok().encode(env))
     })
 }
@@ -388,7 +315,7 @@ fn nar_dump_file<'a>(
 ) -> NifResult<Term<'a>> {
     guard(env, || {
         let digest = dump_file(&to_path(&path), &to_path(&into), threads.workers()?, env)?;
-        Ok((atoms::ok(), nar_hash(env, &digest)).encode(env))
+        ok(env, nar_hash(env, &digest))
     })
 }
 
@@ -410,8 +337,8 @@ impl Dump {
     }
 }
 
-/// The archive of a tree, which is written as it is pulled. `None` while a call has it, and after its end.
-struct NarDump(Mutex<Option<Dump>>);
+/// Writes the archive of a tree as it is pulled.
+type NarDump = Slot<Dump>;
 
 #[rustler::resource_impl]
 impl Resource for NarDump {}
@@ -422,30 +349,24 @@ const PIECE: usize = 256 << 10;
 /// `{ok, Dump}`. Opens nothing yet.
 #[rustler::nif]
 fn nar_dump_open<'a>(env: Env<'a>, path: Binary<'a>) -> NifResult<Term<'a>> {
-    guard(env, || {
-        let dump = NarDump(Mutex::new(Some(Dump::new(&to_path(&path)))));
-        Ok((atoms::ok(), ResourceArc::new(dump)).encode(env))
-    })
+    guard(env, || ok(env, ResourceArc::new(Slot::new(Dump::new(&to_path(&path))))))
 }
 
 /// `{ok, Binary}`, which is empty at the end.
 #[rustler::nif(schedule = "DirtyIo")]
 fn nar_dump_next<'a>(env: Env<'a>, dump: ResourceArc<NarDump>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let taken = dump.0.try_lock().ok().and_then(|mut state| state.take());
-        let mut source = taken.ok_or(Error::Cancelled)?;
+        let mut source = dump.take()?;
         // Memory of the VM, which it keeps at hand: that of the system would be fresh each time, at five times the cost.
         let mut piece = OwnedBinary::new(PIECE);
-        let count = source.fill(piece.as_mut_slice(), &caller_died(env))?;
+        let count = source.fill(piece.as_mut_slice(), &dump.is_cancelled(env))?;
         if count < PIECE {
             piece = OwnedBinary::from_slice(&piece[..count]);
         }
-        if count > 0
-            && let Ok(mut state) = dump.0.lock()
-        {
-            *state = Some(source);
+        if count > 0 {
+            dump.put(source);
         }
-        Ok((atoms::ok(), piece.release(env)).encode(env))
+        ok(env, piece.release(env))
     })
 }
 
@@ -453,8 +374,7 @@ fn nar_dump_next<'a>(env: Env<'a>, dump: ResourceArc<NarDump>) -> NifResult<Term
 #[rustler::nif]
 fn nar_dump_close<'a>(env: Env<'a>, dump: ResourceArc<NarDump>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let state = dump.0.lock().map(|mut state| state.take());
-        drop(state);
+        dump.close();
         Ok(atoms::ok().encode(env))
     })
 }

@@ -4,8 +4,9 @@ use chunker::narinfo::{Fault, Fields, NarInfo, name, signing};
 use rustler::{Binary, Encoder, Env, NifResult, NifTuple, Term};
 
 use crate::atoms;
-use crate::call::{caller_died, guard};
-use crate::error::{NifError, text};
+use crate::binary::text;
+use crate::call::{caller_died, guard, ok, twins};
+use crate::error::NifError;
 
 /// The fields in their order in `Chunker.NarInfo`, as `chunker_narinfo_form` sends them, `nil` for one that is not there.
 #[derive(NifTuple)]
@@ -78,31 +79,23 @@ fn encode<'a>(env: Env<'a>, narinfo: &NarInfo) -> Term<'a> {
     (atoms::ok(), rustler::types::tuple::make_tuple(env, &form)).encode(env)
 }
 
-fn ok<'a>(env: Env<'a>, bytes: impl AsRef<[u8]>) -> Term<'a> {
-    (atoms::ok(), text(env, bytes.as_ref())).encode(env)
-}
-
-/// For texts so short that a plain scheduler is not held up.
-#[rustler::nif]
-fn narinfo_parse_small<'a>(env: Env<'a>, narinfo: Binary<'a>) -> NifResult<Term<'a>> {
-    guard(env, || Ok(encode(env, &NarInfo::parse(&narinfo, &|| false)?)))
-}
-
-#[rustler::nif(schedule = "DirtyCpu")]
-fn narinfo_parse<'a>(env: Env<'a>, narinfo: Binary<'a>) -> NifResult<Term<'a>> {
-    guard(env, || Ok(encode(env, &NarInfo::parse(&narinfo, &caller_died(env))?)))
+twins! {
+    /// `{ok, Form}`
+    fn narinfo_parse, narinfo_parse_dirty(env, scheduler; narinfo: Binary<'a>) {
+        Ok(encode(env, &NarInfo::parse(&narinfo, &scheduler.is_cancelled(env))?))
+    }
 }
 
 /// `{ok, Text}`
 #[rustler::nif(schedule = "DirtyCpu")]
 fn narinfo_to_text<'a>(env: Env<'a>, narinfo: Form<'a>) -> NifResult<Term<'a>> {
-    guard(env, || Ok(ok(env, narinfo.checked(env)?.to_text())))
+    guard(env, || ok(env, text(env, narinfo.checked(env)?.to_text().as_ref())))
 }
 
 /// `{ok, Text}`
 #[rustler::nif(schedule = "DirtyCpu")]
 fn narinfo_fingerprint<'a>(env: Env<'a>, narinfo: Form<'a>) -> NifResult<Term<'a>> {
-    guard(env, || Ok(ok(env, narinfo.checked(env)?.fingerprint())))
+    guard(env, || ok(env, text(env, narinfo.checked(env)?.fingerprint().as_ref())))
 }
 
 /// `{ok, Form}`
@@ -116,7 +109,7 @@ fn narinfo_sign<'a>(env: Env<'a>, narinfo: Form<'a>, secret_key: Binary<'a>) -> 
 fn narinfo_verify<'a>(env: Env<'a>, narinfo: Form<'a>, public_keys: Vec<Binary<'a>>) -> NifResult<Term<'a>> {
     guard(env, || {
         let keys: Vec<&[u8]> = public_keys.iter().map(Binary::as_slice).collect();
-        Ok(ok(env, signing::verify(&narinfo.checked(env)?, &keys, &caller_died(env))?))
+        ok(env, text(env, signing::verify(&narinfo.checked(env)?, &keys, &caller_died(env))?.as_ref()))
     })
 }
 
@@ -125,12 +118,12 @@ fn narinfo_verify<'a>(env: Env<'a>, narinfo: Form<'a>, public_keys: Vec<Binary<'
 fn narinfo_generate_key<'a>(env: Env<'a>, key_name: Binary<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
         let (secret, public) = signing::generate_key(&key_name)?;
-        Ok((atoms::ok(), (text(env, secret.as_bytes()), text(env, public.as_bytes()))).encode(env))
+        ok(env, (text(env, secret.as_bytes()), text(env, public.as_bytes())))
     })
 }
 
 /// `{ok, PublicKey}`
 #[rustler::nif(schedule = "DirtyCpu")]
 fn narinfo_public_key<'a>(env: Env<'a>, secret_key: Binary<'a>) -> NifResult<Term<'a>> {
-    guard(env, || Ok(ok(env, signing::public_key(&secret_key)?)))
+    guard(env, || ok(env, text(env, signing::public_key(&secret_key)?.as_bytes())))
 }

@@ -1,48 +1,45 @@
-//! Chunking an input bit by bit, with the bytes of each chunk.
+//! Chunking an input step by step, with the bytes of each chunk.
 //!
-//! A stream is a resource: when no process holds it any more, its file is closed and its work stops.
+//! A stream is a resource: its file is closed and its work is cancelled when no process holds it any more.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use chunker::codec::{ScratchPool, compress_cancellable};
-use chunker::engine::{Chunk, ChunkBytes, Pieces, Reader, Step};
+use chunker::engine::{Chunk, Pieces, Reader, Step};
 use chunker::hash::{Digest, Hasher, HashingReader};
 use chunker::io::file::{Input, Kind};
-use chunker::nar::annotations::Note;
+use chunker::nar::annotations::ChunkAnnotation;
 use rustler::{Binary, Encoder, Env, NifResult, OwnedBinary, Resource, ResourceArc, Term};
 
 use crate::atoms;
-use crate::binary;
-use crate::call::{caller_died, guard};
-use crate::chunking::{Paths, to_path, with_note};
-use crate::error::{NifError, text};
+use crate::binary::{self, text};
+use crate::call::{caller_died, guard, ok};
+use crate::chunking::{AnnotatedBytes, Paths, to_path, with_annotation};
+use crate::error::NifError;
 use crate::nar::{nar_hash, sha256};
 use crate::options::{ChunkingOptions, Compression};
+use crate::slot::Slot;
 
-pub(crate) struct Stream {
-    state: Mutex<State>,
-    /// Set for good by whoever closes the stream, also while another process is inside a call.
-    closed: AtomicBool,
-    /// The SHA-256 of the input as a whole, if that was asked for, when it has ended.
+struct Stream {
+    slot: Slot<State>,
+    /// The SHA-256 of the whole input, if it was requested, once the input has ended.
     digest: OnceLock<Digest>,
 }
 
 enum State {
-    /// With what tells the digest of the whole.
-    File(Reader<Load>, Option<Tell>),
-    Pieces(Pieces<Load>, Option<Hasher>),
-    Closed,
+    /// A file, and what returns the digest of the whole.
+    File(Reader<Load, ChunkAnnotation>, Option<WholeDigest>),
+    Pieces(Pieces<Load, ChunkAnnotation>, Option<Hasher>),
 }
 
-type Tell = Box<dyn Fn() -> Option<Digest> + Send>;
+type WholeDigest = Box<dyn Fn() -> Option<Digest> + Send>;
 
 /// A chunk with its bytes, in memory that the VM takes over as it is, and with them compressed if that was asked for.
 struct Loaded {
     chunk: Chunk,
     data: OwnedBinary,
     compressed: Option<OwnedBinary>,
-    note: Option<Box<Note>>,
+    annotation: ChunkAnnotation,
 }
 
 type Load = Result<Loaded, chunker::Error>;
@@ -52,30 +49,7 @@ impl Resource for Stream {}
 
 impl Stream {
     fn new(state: State) -> Self {
-        Self { state: Mutex::new(state), closed: AtomicBool::new(false), digest: OnceLock::new() }
-    }
-
-    /// Whether the caller has died or the stream was closed.
-    fn is_cancelled(&self, env: Env<'_>) -> impl Fn() -> bool {
-        let died = caller_died(env);
-        move || self.closed.load(Ordering::Acquire) || died()
-    }
-
-    /// Takes the state out for the time of a call, so that a panic in between leaves the stream closed. It is also
-    /// closed for a second process that calls meanwhile.
-    fn take(&self) -> State {
-        match self.state.try_lock() {
-            Ok(mut state) => std::mem::replace(&mut state, State::Closed),
-            Err(_) => State::Closed,
-        }
-    }
-
-    /// Frees the state; if a call has it, that call gives up.
-    fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        // The lock is held for moments only.
-        let state = self.state.lock().map(|mut state| std::mem::replace(&mut *state, State::Closed));
-        drop(state);
+        Self { slot: Slot::new(state), digest: OnceLock::new() }
     }
 
     /// Keeps the digest of the whole.
@@ -85,28 +59,19 @@ impl Stream {
             let _ = self.digest.set(digest);
         }
     }
-
-    fn put(&self, state: State) {
-        if let Ok(mut place) = self.state.lock() {
-            // Under the lock, so that a `close` meanwhile either shows here or finds the state in its place.
-            if !self.closed.load(Ordering::Acquire) {
-                *place = state;
-            }
-        }
-    }
 }
 
 /// The work on a chunk: to copy, hash and perhaps compress it.
 fn loading<'a>(
     options: &ChunkingOptions<'a>,
     compression: Option<Compression<'a>>,
-) -> Result<impl Fn(&ChunkBytes<'_>) -> Load + Clone + Send + Sync + 'static, NifError<'a>> {
+) -> Result<impl Fn(&AnnotatedBytes<'_>) -> Load + Clone + Send + Sync + 'static, NifError<'a>> {
     let hashed = Chunk::hashed(options.digester()?);
     let compressor = match compression {
         None => None,
         Some(compression) => Some(Arc::new((compression.checked()?, ScratchPool::new()))),
     };
-    Ok(move |bytes: &ChunkBytes<'_>| {
+    Ok(move |bytes: &AnnotatedBytes<'_>| {
         let data = binary::concat(bytes.slices)?;
         let compressed = match compressor.as_deref() {
             None => None,
@@ -116,19 +81,19 @@ fn loading<'a>(
             })?),
         };
         let chunk = hashed(bytes);
-        Ok(Loaded { chunk, data, compressed, note: bytes.note.cloned().map(Box::new) })
+        Ok(Loaded { chunk, data, compressed, annotation: bytes.annotation.clone() })
     })
 }
 
-/// `{Offset, Length, Hash, Data, Compressed | nil}`, with notes if there are any.
+/// `{Offset, Length, Hash, Data, Compressed | nil}`, with its annotation if there is one.
 fn encode<'a>(
     env: Env<'a>,
-    Loaded { chunk, data, compressed, note }: Loaded,
+    Loaded { chunk, data, compressed, annotation }: Loaded,
     paths: &mut Paths<'a>,
 ) -> Term<'a> {
     let compressed = compressed.map(|bytes| bytes.release(env));
     let chunk = (chunk.offset, chunk.length, text(env, &chunk.hash.0), data.release(env), compressed);
-    with_note(env, chunk.encode(env), note.as_deref(), paths)
+    with_annotation(env, chunk.encode(env), annotation.as_deref(), paths)
 }
 
 fn list<'a>(env: Env<'a>, chunks: Vec<Load>) -> Result<Term<'a>, NifError<'a>> {
@@ -137,7 +102,7 @@ fn list<'a>(env: Env<'a>, chunks: Vec<Load>) -> Result<Term<'a>, NifError<'a>> {
         .into_iter()
         .map(|chunk| Ok(encode(env, chunk?, &mut paths)))
         .collect::<Result<Vec<_>, chunker::Error>>()?;
-    Ok((atoms::ok(), terms).encode(env))
+    ok(env, terms)
 }
 
 /// `{ok, Stream, regular | special}`. With `whole` the digest of the input is there at its end.
@@ -160,8 +125,8 @@ fn stream_file<'a>(
             Kind::Special => atoms::special(),
         };
         let state = if whole {
-            let (source, tell) = HashingReader::new(input, sha256()?);
-            State::File(chunking.clone().source(source), Some(Box::new(tell)))
+            let (source, digest) = HashingReader::new(input, sha256()?);
+            State::File(chunking.clone().source(source), Some(Box::new(digest)))
         } else {
             State::File(chunking.clone().source(input), None)
         };
@@ -183,7 +148,7 @@ fn stream_pieces<'a>(
         let Some(chunking) = selection.for_pieces() else { return Err(options.needs_two_reads(env)) };
         let hasher = if whole { Some(Hasher::new(sha256()?)) } else { None };
         let stream = Stream::new(State::Pieces(chunking.clone().pieces(), hasher));
-        Ok((atoms::ok(), ResourceArc::new(stream)).encode(env))
+        ok(env, ResourceArc::new(stream))
     })
 }
 
@@ -197,13 +162,15 @@ fn stream_next_special<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResu
     guard(env, || next(env, &stream))
 }
 
-/// `{ok, Chunks}`, with no chunks at the end, or `wait` if somebody has to send more before there can be any: a scheduler
-/// that waited for a FIFO would be missing to all others.
+/// `{ok, Chunks}`, with no chunks at the end, or `wait` if a FIFO or a device has no input at the moment: a dirty
+/// scheduler must not be blocked by it.
 fn next<'a>(env: Env<'a>, stream: &Stream) -> Result<Term<'a>, NifError<'a>> {
-    let State::File(mut reader, tell) = stream.take() else { return Err(chunker::Error::Cancelled.into()) };
-    let step = reader.step(&stream.is_cancelled(env))?;
-    stream.set_digest(tell.as_ref().and_then(|tell| tell()));
-    stream.put(State::File(reader, tell));
+    let State::File(mut reader, digest) = stream.slot.take()? else {
+        return Err(chunker::Error::Cancelled.into());
+    };
+    let step = reader.step(&stream.slot.is_cancelled(env))?;
+    stream.set_digest(digest.as_ref().and_then(|digest| digest()));
+    stream.slot.put(State::File(reader, digest));
     match step {
         Step::Results(chunks) => list(env, chunks),
         Step::End => list(env, Vec::new()),
@@ -211,19 +178,19 @@ fn next<'a>(env: Env<'a>, stream: &Stream) -> Result<Term<'a>, NifError<'a>> {
     }
 }
 
-/// `{ok, Chunks}`: those that have become known, be it none.
+/// `{ok, Chunks}`: those that are complete now, which may be none.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn stream_push<'a>(env: Env<'a>, stream: ResourceArc<Stream>, piece: Binary<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let State::Pieces(mut pieces, mut hasher) = stream.take() else {
+        let State::Pieces(mut pieces, mut hasher) = stream.slot.take()? else {
             return Err(chunker::Error::Cancelled.into());
         };
-        let chunks = pieces.push(&piece, &stream.is_cancelled(env))?;
+        let chunks = pieces.push(&piece, &stream.slot.is_cancelled(env))?;
         // While others work on the chunks.
         if let Some(hasher) = &mut hasher {
             hasher.update(&piece);
         }
-        stream.put(State::Pieces(pieces, hasher));
+        stream.slot.put(State::Pieces(pieces, hasher));
         list(env, chunks)
     })
 }
@@ -232,10 +199,10 @@ fn stream_push<'a>(env: Env<'a>, stream: ResourceArc<Stream>, piece: Binary<'a>)
 #[rustler::nif(schedule = "DirtyCpu")]
 fn stream_finish<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let State::Pieces(mut pieces, hasher) = stream.take() else {
+        let State::Pieces(mut pieces, hasher) = stream.slot.take()? else {
             return Err(chunker::Error::Cancelled.into());
         };
-        let chunks = pieces.finish(&stream.is_cancelled(env))?;
+        let chunks = pieces.finish(&stream.slot.is_cancelled(env))?;
         stream.set_digest(hasher.map(Hasher::finish));
         list(env, chunks)
     })
@@ -246,7 +213,7 @@ fn stream_finish<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Ter
 fn stream_digest<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Term<'a>> {
     guard(env, || {
         let digest = stream.digest.get().ok_or(chunker::Error::Cancelled)?;
-        Ok((atoms::ok(), nar_hash(env, digest)).encode(env))
+        ok(env, nar_hash(env, digest))
     })
 }
 
@@ -254,7 +221,7 @@ fn stream_digest<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Ter
 #[rustler::nif]
 fn stream_close<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Term<'a>> {
     guard(env, || {
-        stream.close();
+        stream.slot.close();
         Ok(atoms::ok().encode(env))
     })
 }

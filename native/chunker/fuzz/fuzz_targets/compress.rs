@@ -1,4 +1,5 @@
-//! What is compressed, at once or in pieces, decompresses to the same, with exactly the limit that it needs.
+//! Compressed content, at once or in pieces, decompresses to the same content with exactly the limit that it
+//! needs.
 #![no_main]
 
 mod input;
@@ -19,7 +20,7 @@ struct Case {
 
 fuzz_target!(|case: Case| {
     let codec = Codec::ALL[usize::from(case.codec) % Codec::ALL.len()];
-    // The highest levels take much memory and time, and no other code.
+    // The highest levels use much memory and time, and run no other code.
     let levels = codec.levels();
     let low = (*levels.start()).max(-5);
     let span = i32::from(case.level) % ((*levels.end()).min(7) - low + 1);

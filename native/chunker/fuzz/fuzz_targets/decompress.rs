@@ -1,5 +1,5 @@
-//! Whatever the bytes are, decompressing them gives content within the limit or an error, and the same in one piece and in
-//! many, into one buffer and bit by bit.
+//! Decompressing any bytes yields content within the limit or an error, and the same result at once and in
+//! pieces, with unbounded and with bounded output.
 #![no_main]
 
 mod input;
@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let mut chance = Chance::of(data);
-    // As somebody says, who may be wrong, or as the first bytes say.
+    // With a given codec, which may be wrong, and with a detected one.
     for codec in [None, Some(Codec::ALL[(chance.number() % 4) as usize])] {
         judge(data, codec, &mut chance);
     }
@@ -36,7 +36,8 @@ fn judge(data: &[u8], codec: Option<Codec>, chance: &mut Chance) {
             assert!(streamed == whole && bits == whole, "other content in pieces");
         }
         (Err(whole), Err(streamed), Err(bits)) => {
-            // Which of several faults is found first may depend on how much is there; that there is one does not.
+            // The first of several faults may depend on how much input is available; whether there is a fault
+            // does not.
             assert_eq!(streamed.code(), bits.code(), "{whole} {streamed} {bits}");
         }
         _ => panic!("{whole:?}, but in pieces {streamed:?} and {bit_by_bit:?}"),

@@ -1,11 +1,11 @@
-//! What several targets make of the fuzzer's bytes.
+//! Interprets the fuzzer's bytes for several targets.
 #![allow(dead_code, reason = "each target uses what it needs")]
 
 use chunker::cdc::Options;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 
-/// Chunking options, all of them in range. Small averages give many chunks of little data; the masks of larger ones have
-/// the bits that let some kernels start.
+/// Chunking options, all of them in range. Small averages give many chunks of little data; only the masks of
+/// larger ones have enough bits for the vector kernels.
 #[derive(Debug, Arbitrary)]
 pub struct Sizes {
     min: u16,
@@ -27,7 +27,7 @@ impl Sizes {
     }
 }
 
-/// How an input is cut into pieces: their sizes, over and over.
+/// The sizes of the pieces of an input, in rotation.
 #[derive(Debug, Arbitrary)]
 pub struct Pieces(Vec<u16>);
 
@@ -36,7 +36,7 @@ impl Pieces {
         let mut pieces = Vec::new();
         let mut sizes = self.0.iter().map(|&size| usize::from(size)).cycle();
         while !data.is_empty() {
-            // Empty pieces come too, but not for ever.
+            // Empty pieces are included, but never two in a row, so that the loop ends.
             let size = sizes.next().unwrap_or(data.len());
             let size =
                 if size == 0 && pieces.last().is_some_and(|last: &&[u8]| last.is_empty()) { 1 } else { size };
@@ -48,8 +48,8 @@ impl Pieces {
     }
 }
 
-/// Numbers that look random and depend on the data alone, for targets whose inputs are files of some format: there is no
-/// place in these for anything else, and the same input must do the same again.
+/// A pseudorandom number generator seeded with the data, for targets whose inputs are files of a format:
+/// these have no room for other parameters, and a run must be reproducible.
 pub struct Chance(u64);
 
 impl Chance {
@@ -60,7 +60,7 @@ impl Chance {
         }))
     }
 
-    /// The next number (SplitMix64).
+    /// Returns the next number (SplitMix64).
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -68,14 +68,14 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
-    /// Pieces of one byte, or of some, or of many.
+    /// Returns pieces of at most one byte, of a few, or of many.
     pub fn pieces(&mut self) -> Pieces {
         let most = [2, 9, 100, 5000][(self.number() % 4) as usize];
         Pieces((0..16).map(|_| (self.number() % most) as u16).collect())
     }
 }
 
-/// The data so many times, at most 1 MiB, each time a little different unless it is to be periodic.
+/// Repeats the data up to 1 MiB, with small differences unless it is to be periodic.
 pub fn stretch(data: &[u8], repeats: u8) -> Vec<u8> {
     let times = usize::from(repeats).min((1 << 20) / data.len().max(1)).max(1);
     let periodic = repeats.is_multiple_of(2);

@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 struct Case {
     sizes: Sizes,
     pieces: Pieces,
-    /// Short data is repeated, since the least chunk has 64 bytes.
+    /// Short data is repeated, because the shortest chunk has 64 bytes.
     repeats: u8,
     data: Vec<u8>,
 }
@@ -48,7 +48,7 @@ fn crate_lengths(data: &[u8], options: &Options) -> Vec<usize> {
     FastCDC::with_level_and_seed(data, min, avg, max, level, options.seed).map(|chunk| chunk.length).collect()
 }
 
-/// The definition in the paper, with positions judged in pairs as the crate does.
+/// Implements the definition in the paper, with positions tested in pairs as in the crate.
 fn naive_lengths(mut data: &[u8], options: &Options) -> Vec<usize> {
     let [min, avg, max] = [options.min_size, options.avg_size, options.max_size].map(|size| size as usize);
     let (strict, loose) = select_masks(avg, LEVELS[options.normalization as usize]);
@@ -58,7 +58,8 @@ fn naive_lengths(mut data: &[u8], options: &Options) -> Vec<usize> {
         let longest = data.len().min(max);
         let mut length = longest;
         let mut hash = 0u64;
-        // A chunk that cannot be cut is as long as can be; the last position of an odd stretch is left out.
+        // A chunk without a cut point has the maximum length. The last position of an odd stretch is not
+        // tested.
         let end = if data.len() <= min { 0 } else { longest & !1 };
         for (position, &byte) in data[..end].iter().enumerate().skip(min & !1) {
             hash = (hash << 1).wrapping_add(gear[usize::from(byte)]);

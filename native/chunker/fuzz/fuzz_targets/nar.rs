@@ -1,5 +1,5 @@
-//! Whatever the bytes are, reading them as a NAR tells the same in one piece and in many; and what is accepted is the one
-//! archive of a tree, so that a tree restored from it gives the same bytes again.
+//! Reading any bytes as a NAR gives the same events at once and in pieces. An accepted archive is the only
+//! archive of its tree, so a tree restored from it is dumped to the same bytes.
 #![no_main]
 
 mod input;
@@ -21,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
     let whole = parse(&[data]);
     assert_eq!(parse(&pieces), whole);
     let valid = whole.is_ok();
-    assert_eq!(is_nar(data, NEVER).expect("nobody gives up"), valid);
+    assert_eq!(is_nar(data, NEVER).expect("the call is not cancelled"), valid);
     assert_eq!(read_slice(List::new(), data, NEVER).is_ok(), valid);
     let listing = read_slice(Listing::new(), data, NEVER);
     assert_eq!(listing.is_ok(), valid);
@@ -43,13 +43,13 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(lengths.iter().sum::<usize>(), data.len());
     }
 
-    // Files cost much more than all else.
+    // Files are much slower than the rest.
     if valid && chance.number().is_multiple_of(16) {
         restore_and_dump(data);
     }
 });
 
-/// What the parser tells, with contents put together.
+/// Events of the parser, with contents concatenated.
 #[derive(Debug, PartialEq)]
 enum Told {
     Node(Vec<u8>, usize, String),
@@ -106,7 +106,8 @@ fn restore_and_dump(data: &[u8]) {
     std::fs::create_dir_all(&folder).expect("a folder can be made");
     let place = folder.join("tree");
     let restored = Restore::new(&place).and_then(|restore| read_slice(restore, data, NEVER));
-    // A file system may refuse what a NAR may hold, a path that is too long for example, but nothing may be left then.
+    // A file system may reject a tree that a NAR can hold, for example a path that is too long, but then
+    // nothing may be left behind.
     if restored.is_ok() {
         let mut dump = Dump::new(&place);
         let mut again = Vec::new();

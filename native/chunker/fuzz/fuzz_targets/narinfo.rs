@@ -1,4 +1,4 @@
-//! Whatever the text is, it is refused, or what is written of it reads as the same narinfo again, and is written the same.
+//! Any text is rejected, or its normalized text is read as the same narinfo and written unchanged.
 #![no_main]
 
 use chunker::narinfo::NarInfo;

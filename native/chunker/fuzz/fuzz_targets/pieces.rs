@@ -1,4 +1,4 @@
-//! Chunks do not depend on how an input comes, in one slice, in pieces, or from a source that gives little at a time, nor on
+//! Chunks do not depend on the form of the input (one slice, pieces, or a source with short reads), nor on
 //! the number of threads.
 #![no_main]
 
@@ -32,7 +32,7 @@ fuzz_target!(|case: Case| {
         let workers = Workers::shared(threads, 4).expect("threads can be had");
         Chunking::new(cutter.clone(), workers, Chunk::hashed(Algorithm::Blake3))
     };
-    let expected = chunking(1).slice(&data, NEVER).expect("nobody gives up");
+    let expected = chunking(1).slice(&data, NEVER).expect("the call is not cancelled");
     let mut end = 0;
     for chunk in &expected {
         assert_eq!(chunk.offset, end);
@@ -42,20 +42,20 @@ fuzz_target!(|case: Case| {
     assert_eq!(end, data.len() as u64, "chunks leave nothing out");
 
     let threads = 1 + usize::from(case.threads % 4);
-    assert_eq!(chunking(threads).slice(&data, NEVER).expect("nobody gives up"), expected);
+    assert_eq!(chunking(threads).slice(&data, NEVER).expect("the call is not cancelled"), expected);
 
     let mut pushed = chunking(threads).pieces();
     let mut chunks = Vec::new();
     for piece in case.pieces.of(&data) {
-        chunks.extend(pushed.push(piece, NEVER).expect("nobody gives up"));
+        chunks.extend(pushed.push(piece, NEVER).expect("the call is not cancelled"));
     }
-    chunks.extend(pushed.finish(NEVER).expect("nobody gives up"));
+    chunks.extend(pushed.finish(NEVER).expect("the call is not cancelled"));
     assert_eq!(chunks, expected);
 
-    // A source that gives a piece at a time.
+    // A source that returns one piece per read.
     let sizes = case.pieces.of(&data).iter().map(|piece| piece.len()).filter(|&size| size > 0).collect();
     let reader = Slow { data: Cursor::new(data), sizes, at: 0 };
-    assert_eq!(chunking(threads).reader(reader).all(NEVER).expect("nobody gives up"), expected);
+    assert_eq!(chunking(threads).reader(reader).all(NEVER).expect("the call is not cancelled"), expected);
 });
 
 struct Slow {

@@ -1,5 +1,5 @@
-//! Hashes of store paths are taken out of content and put back: the content is what it was, however it comes in pieces, and
-//! what is taken out does not depend on that.
+//! Normalizing and restoring store hashes yields the original content for any split, and the references do
+//! not depend on the split.
 #![no_main]
 
 mod input;
@@ -16,7 +16,7 @@ struct Case {
     parts: Vec<Part>,
 }
 
-/// Random bytes hardly ever hold a store path.
+/// A part of a content. Random bytes almost never contain a store path.
 #[derive(Debug, Arbitrary)]
 enum Part {
     Bytes(Vec<u8>),

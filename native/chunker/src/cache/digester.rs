@@ -1,4 +1,4 @@
-//! Digests, computed or looked up.
+//! Computes digests, or looks them up.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::Cancel;
 use crate::error::Error;
 use crate::hash::{Algorithm, Digest};
 
-/// How to come by digests: an algorithm, and perhaps a cache that knows some of them.
+/// Computes digests with an algorithm, and looks up known ones in an optional cache.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -28,21 +28,21 @@ pub struct Digester {
 }
 
 impl From<Algorithm> for Digester {
-    /// Computes every digest.
+    /// Creates a digester without a cache.
     fn from(algorithm: Algorithm) -> Self {
         Self::new(algorithm, None)
     }
 }
 
 impl Digester {
-    /// Puts the parts together.
+    /// Creates a digester of an algorithm and an optional cache.
     #[must_use]
     pub const fn new(algorithm: Algorithm, cache: Option<Arc<Cache>>) -> Self {
         Self { algorithm, cache }
     }
 
-    /// The digest of the bytes of all `slices` in their order. Contents shorter than [`Digester::SMALL`] bytes and those
-    /// longer than [`LONGEST`] go past the cache.
+    /// Returns the digest of the concatenation of `slices`. Contents shorter than [`Digester::SMALL`] bytes
+    /// or longer than [`LONGEST`] bytes bypass the cache.
     #[must_use]
     pub fn digest(&self, slices: &[&[u8]]) -> Digest {
         let length = slices.iter().map(|slice| slice.len()).sum();
@@ -55,11 +55,11 @@ impl Digester {
         })
     }
 
-    /// The digest of `data`, as [`Digester::digest`] gives it, which can be given up meanwhile.
+    /// Returns the digest of `data` like [`Digester::digest`].
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `is_cancelled` says so, and nothing else.
+    /// Returns [`Error::Cancelled`] if `is_cancelled` returns `true`, and no other error.
     pub fn digest_cancellable(&self, data: &[u8], is_cancelled: Cancel<'_>) -> Result<Digest, Error> {
         let Some(cache) = self.cache_for(data.len()) else {
             return self.algorithm.hash_cancellable(data, is_cancelled);
@@ -73,7 +73,7 @@ impl Digester {
         Ok(digest)
     }
 
-    /// Contents shorter than this many bytes are hashed rather than looked up.
+    /// The shortest content that is looked up, in bytes. Shorter ones are always hashed.
     pub const SMALL: usize = 2048;
 
     fn cache_for(&self, length: usize) -> Option<&Cache> {

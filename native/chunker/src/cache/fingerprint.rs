@@ -1,5 +1,5 @@
-//! Fingerprints under a secret: 128 bits that differ where contents of the same length differ, but for a probability that
-//! is proven. There are two functions for them; the CPU decides which.
+//! Keyed fingerprints of 128 bits: two different contents of one length have the same fingerprint with a
+//! proven, negligible probability. The CPU determines which of two functions is used.
 
 use crate::error::{Error, IoError};
 
@@ -8,11 +8,11 @@ use super::{poly1305, umash};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Fingerprint(pub(super) [u64; 2]);
 
-/// What nobody outside knows, so that nobody can look for contents that collide.
+/// The key of a fingerprint function. It must stay secret: with it, collisions could be constructed.
 pub(super) enum Secret {
     Umash(umash::Params),
     Poly1305(poly1305::Params),
-    /// Gives all contents the same fingerprint, to see what happens then.
+    /// Maps all contents to one fingerprint, to test collisions.
     #[cfg(test)]
     Blind,
 }
@@ -37,13 +37,13 @@ impl Secret {
     }
 }
 
-/// The name of the function that makes fingerprints on this CPU: `umash` or `poly1305`.
+/// Returns the name of the fingerprint function for this CPU: `umash` or `poly1305`.
 #[must_use]
 pub fn implementation() -> &'static str {
     if umash::is_supported() { "umash" } else { "poly1305" }
 }
 
-/// A fingerprint in the making, for contents that come in pieces. It does not depend on where they were cut.
+/// Computes a fingerprint of a content that comes in pieces. The result does not depend on how it is split.
 pub(super) enum Fingerprinting<'a> {
     Umash(umash::Fingerprinting<'a>),
     Poly1305(poly1305::Fingerprinting),

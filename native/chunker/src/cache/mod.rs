@@ -1,13 +1,13 @@
-//! Digests of contents that were seen before, looked up instead of computed.
+//! A cache of digests, looked up by fingerprint instead of computed.
 //!
-//! A [`Cache`] knows the digests of contents by a fingerprint of every byte of them, which takes a fraction of the time
-//! that a digest takes. Fingerprints are made with a secret that is drawn for each cache, and two contents that were
-//! chosen without it have the same one with a probability that is proven to be at most 2^-75 (at most 2^-83 for the
-//! lengths that chunks have), so that a wrong answer is out of reach also for those who choose the contents; `docs/cache.md`
-//! states the bounds and what follows from them. With [`Verify::Content`] the cache keeps the contents too and compares
-//! them.
+//! A [`Cache`] maps a fingerprint of every byte of a content to its digest. A fingerprint takes a fraction of
+//! the time of a digest. Each cache draws a random secret for its fingerprints. Two contents chosen without
+//! knowledge of the secret have the same fingerprint with a proven probability of at most 2^-75 (at most
+//! 2^-83 for the lengths of chunks), so even an attacker who chooses the contents cannot provoke a wrong
+//! digest; `docs/cache.md` states the bounds and their consequences. With [`Verify::Content`] the cache also
+//! stores the contents and compares them.
 //!
-//! A [`Digester`] is what the rest of the engine takes: an algorithm, and perhaps a cache.
+//! The rest of the engine takes a [`Digester`]: an algorithm and an optional cache.
 
 mod digester;
 mod fingerprint;
@@ -45,29 +45,29 @@ use fingerprint::Secret;
 pub use fingerprint::implementation as fingerprint_implementation;
 use table::{Entry, Key, Table};
 
-/// The longest content that a cache takes, in bytes. The bounds on collisions grow with the length.
+/// The longest content that a cache accepts, in bytes. The bounds on collisions grow with the length.
 pub const LONGEST: usize = 1 << 30;
 
-/// Who works on a content asks whether to give up after so many bytes of it.
-const PIECE: usize = 1 << 20;
+/// The number of bytes of a content processed between two polls for cancellation.
+const BYTES_PER_POLL: usize = 1 << 20;
 
-/// How much a cache may hold, and how sure it is to be.
+/// The limits of a cache, and how it verifies a match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// At most so many digests are kept. 1 to 1,000,000,000; 100,000 by default.
+    /// The maximum number of digests. 1 to 1,000,000,000; 100,000 by default.
     pub max_entries: u64,
-    /// At most so many bytes of memory are held by all that is kept. 1 to 2^60; 256 MiB by default.
+    /// The maximum memory of all entries, in bytes. 1 to 2^60; 256 MiB by default.
     pub max_memory: u64,
-    /// What two contents must have in common to be taken for the same.
+    /// How the cache verifies that two contents are equal.
     pub verify: Verify,
 }
 
-/// What two contents must have in common to be taken for the same, besides algorithm and length.
+/// How a cache verifies that two contents are equal, in addition to algorithm and length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verify {
-    /// Their fingerprint.
+    /// By fingerprint.
     Fingerprint,
-    /// Every byte. The cache keeps the contents, within its memory.
+    /// By every byte. The cache stores the contents, within its memory limit.
     Content,
 }
 
@@ -78,9 +78,9 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The greatest number of entries.
+    /// The largest allowed `max_entries`.
     pub const MOST_ENTRIES: u64 = 1_000_000_000;
-    /// The greatest memory, in bytes.
+    /// The largest allowed `max_memory`, in bytes.
     pub const MOST_MEMORY: u64 = 1 << 60;
 
     fn check(&self) -> Result<(), OptionsError> {
@@ -96,30 +96,30 @@ fn within(option: &'static str, value: u64, most: u64) -> Result<(), OptionsErro
     Err(OptionsError { option, value: value.into(), allowed: format!("1..{most}") })
 }
 
-/// What a cache has done and what it holds.
+/// Statistics of a cache.
 ///
-/// `hits` and `misses` are all lookups; `insertions` less `evictions` is `entries`. While other threads are at work,
-/// what one of them is just doing may be in one of the numbers and not yet in another.
+/// `hits + misses` is the number of lookups, and `insertions - evictions` equals `entries`. While other
+/// threads use the cache, an operation in progress may be in one of the numbers and not yet in another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stats {
     /// Lookups that found a digest.
     pub hits: u64,
-    /// Lookups that did not.
+    /// Lookups that found no digest.
     pub misses: u64,
-    /// Digests that were taken in.
+    /// Digests inserted.
     pub insertions: u64,
-    /// Digests that went again: to make room, or because the cache was cleared.
+    /// Digests removed, to make room or by [`Cache::clear`].
     pub evictions: u64,
-    /// Contents that had the fingerprint of another one, as far as that was noticed.
+    /// Detected collisions: contents with the fingerprint of another content.
     pub collisions: u64,
-    /// Digests that are held.
+    /// Digests held.
     pub entries: u64,
-    /// The memory that they take, in bytes.
+    /// The memory of the entries, in bytes.
     pub bytes: u64,
 }
 
 impl Stats {
-    /// The share of lookups that found a digest; 0 before the first one.
+    /// Returns the share of lookups that found a digest, or 0 before the first lookup.
     #[must_use]
     pub fn hit_rate(&self) -> f64 {
         match self.hits + self.misses {
@@ -129,7 +129,7 @@ impl Stats {
     }
 }
 
-/// Digests by the fingerprints of their contents. To be shared by as many threads as there are.
+/// Maps fingerprints of contents to their digests. Any number of threads may share a cache.
 pub struct Cache {
     secret: Secret,
     verify: Verify,
@@ -140,11 +140,12 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// An empty cache with a new secret.
+    /// Creates an empty cache with a new random secret.
     ///
     /// # Errors
     ///
-    /// [`Error::Options`] for an option out of range; [`Error::Io`] when the operating system gives no random bytes.
+    /// Returns [`Error::Options`] for an option out of range, and [`Error::Io`] if the operating system
+    /// provides no random bytes.
     pub fn new(options: &Options) -> Result<Self, Error> {
         Self::with_secret(options, Secret::random()?)
     }
@@ -161,17 +162,17 @@ impl Cache {
         })
     }
 
-    /// How this cache knows contents again.
+    /// Returns how this cache verifies that contents are equal.
     #[must_use]
     pub const fn verify(&self) -> Verify {
         self.verify
     }
 
-    /// The digest of `data`, if it is known. That of more than [`LONGEST`] bytes never is.
+    /// Looks up the digest of `data`. Contents of more than [`LONGEST`] bytes always miss.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `is_cancelled` says so, and nothing else.
+    /// Returns [`Error::Cancelled`] if `is_cancelled` returns `true`, and no other error.
     pub fn get(
         &self,
         algorithm: Algorithm,
@@ -186,11 +187,11 @@ impl Cache {
         Ok(self.find(&key, &[data]))
     }
 
-    /// Computes the digest of `data` and remembers it, unless there are more than [`LONGEST`] bytes.
+    /// Computes the digest of `data` and inserts it, unless `data` is longer than [`LONGEST`] bytes.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `is_cancelled` says so, and nothing else.
+    /// Returns [`Error::Cancelled`] if `is_cancelled` returns `true`, and no other error.
     pub fn put(&self, algorithm: Algorithm, data: &[u8], is_cancelled: Cancel<'_>) -> Result<Digest, Error> {
         let digest = algorithm.hash_cancellable(data, is_cancelled)?;
         if data.len() <= LONGEST {
@@ -202,7 +203,7 @@ impl Cache {
         Ok(digest)
     }
 
-    /// What the cache has done and what it holds. Costs the same however much that is.
+    /// Returns the statistics of the cache, in constant time.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let hits = self.hits.load(Ordering::Relaxed);
@@ -215,22 +216,23 @@ impl Cache {
             insertions: inserted.entries,
             evictions: evicted.entries,
             collisions,
-            // What one thread has put in another may have thrown out already, and be first to count it.
+            // Another thread may evict an entry and count the eviction before this thread counts the
+            // insertion.
             entries: inserted.entries.saturating_sub(evicted.entries),
             bytes: inserted.bytes.saturating_sub(evicted.bytes),
         }
     }
 
-    /// Forgets all digests that are there when it is called. The statistics go on: what is forgotten counts as evicted.
+    /// Removes all digests that are in the cache at the time of the call. Removed digests count as evicted.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `is_cancelled` says so; what is not forgotten yet stays.
+    /// Returns [`Error::Cancelled`] if `is_cancelled` returns `true`; the remaining digests stay.
     pub fn clear(&self, is_cancelled: Cancel<'_>) -> Result<(), Error> {
         self.table.clear(is_cancelled)
     }
 
-    /// The key of a content in slices, of at most [`LONGEST`] bytes.
+    /// Returns the key of a content of at most [`LONGEST`] bytes.
     fn key(&self, algorithm: Algorithm, slices: &[&[u8]], length: usize) -> Key {
         let mut fingerprinting = self.secret.start();
         slices.iter().for_each(|slice| fingerprinting.update(slice));
@@ -244,7 +246,7 @@ impl Cache {
         is_cancelled: Cancel<'_>,
     ) -> Result<Key, Error> {
         let mut fingerprinting = self.secret.start();
-        for piece in data.chunks(PIECE) {
+        for piece in data.chunks(BYTES_PER_POLL) {
             if is_cancelled() {
                 return Err(Error::Cancelled);
             }
@@ -253,7 +255,7 @@ impl Cache {
         Ok(Key::new(algorithm, data.len(), fingerprinting.finish()))
     }
 
-    /// A lookup, which counts.
+    /// Looks up a digest and counts the hit or miss.
     fn find(&self, key: &Key, slices: &[&[u8]]) -> Option<Digest> {
         let digest = self.table.get(key).and_then(|entry| {
             let same = entry.is_of(slices);
@@ -267,15 +269,15 @@ impl Cache {
         digest
     }
 
-    /// Takes a digest in, unless the content would have to be copied for that and `is_cancelled` says so meanwhile. Tells whether
-    /// that content's digest is known now or was not kept: what is known stays as it is, so that of two contents with the same
-    /// fingerprint the first is kept.
+    /// Inserts a digest, unless the content must be copied for that and `is_cancelled` returns `true`. An
+    /// existing entry is never replaced, so of two contents with one fingerprint the first is kept. Returns
+    /// `false` only if the existing entry is of another content.
     fn remember(&self, key: Key, slices: &[&[u8]], digest: Digest, is_cancelled: Cancel<'_>) -> bool {
         if let Some(entry) = self.table.get(&key) {
             return entry.digest == digest;
         }
         let keeps_content = self.verify == Verify::Content;
-        // Nothing is copied that would not be kept.
+        // Check before copying the content.
         if !self.table.admits(if keeps_content { key.length() } else { 0 }) {
             return true;
         }
@@ -290,10 +292,11 @@ impl Cache {
     }
 }
 
-/// The bytes of all slices. To copy into fresh memory takes several times as long as to hash.
+/// Concatenates all slices. Cancellable, because copying into fresh memory takes several times as long as
+/// hashing.
 fn copy_cancellable(slices: &[&[u8]], length: usize, is_cancelled: Cancel<'_>) -> Option<Vec<u8>> {
     let mut copy = Vec::with_capacity(length);
-    for piece in slices.iter().flat_map(|slice| slice.chunks(PIECE)) {
+    for piece in slices.iter().flat_map(|slice| slice.chunks(BYTES_PER_POLL)) {
         if is_cancelled() {
             return None;
         }
@@ -303,7 +306,7 @@ fn copy_cancellable(slices: &[&[u8]], length: usize, is_cancelled: Cancel<'_>) -
 }
 
 impl fmt::Debug for Cache {
-    /// Nothing of the secret.
+    /// Omits the secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")
             .field("verify", &self.verify)

@@ -1,4 +1,4 @@
-//! What stands in for UMASH where it is not built in: no parameters for it can be made.
+//! The replacement for UMASH in builds without it. Its parameters are uninhabited.
 
 use super::fingerprint::Fingerprint;
 

@@ -1,10 +1,10 @@
-//! Poly1305, which needs no instructions that a CPU may lack.
+//! Poly1305, the fallback that needs no special CPU instructions.
 //!
-//! RFC 8439, section 2.5: the blocks of 16 bytes are the coefficients of a polynomial over the integers modulo 2^130 - 5,
-//! whose value at a secret point is the fingerprint, of which the lower 128 bits are taken. Two contents of the same length,
-//! in `n` blocks, have the same one with a probability of at most `8 * n * 2^-106` (D. J. Bernstein, "The Poly1305-AES
-//! message-authentication code", 2005, theorem 3.3). The last block is filled with zeros, which is why lengths must be
-//! equal.
+//! RFC 8439, section 2.5: the blocks of 16 bytes are the coefficients of a polynomial over the integers
+//! modulo 2^130 - 5. The fingerprint is the lower 128 bits of its value at a secret point. Two contents of
+//! the same length of `n` blocks have the same fingerprint with a probability of at most `8 * n * 2^-106` (D.
+//! J. Bernstein, "The Poly1305-AES message-authentication code", 2005, theorem 3.3). The last block is padded
+//! with zeros, so the bound holds only for equal lengths.
 
 use block_buffer::EagerBuffer;
 use poly1305::Poly1305;
@@ -13,7 +13,7 @@ use poly1305::universal_hash::{KeyInit, UniversalHash};
 
 use super::fingerprint::Fingerprint;
 
-/// The secret point and what is added in the end, with what is precomputed of them.
+/// The secret point and the secret summand, with values precomputed from them.
 pub(super) struct Params(Box<Poly1305>);
 
 impl Params {
@@ -28,7 +28,7 @@ impl Params {
 
 pub(super) struct Fingerprinting {
     state: Box<Poly1305>,
-    /// What has come of a block that is not full.
+    /// The beginning of an incomplete block.
     rest: EagerBuffer<U16>,
 }
 
@@ -50,9 +50,10 @@ impl Fingerprinting {
 mod tests {
     use super::*;
 
-    /// Those of RFC 8439, appendix A.3, that are of whole blocks: the hard cases of the modulus.
+    /// Checks the vectors of RFC 8439, appendix A.3, that consist of whole blocks: the hard cases of the
+    /// modulus.
     #[test]
-    fn poly1305_gives_the_vectors_of_the_rfc_in_whatever_pieces() {
+    fn poly1305_matches_the_vectors_of_the_rfc_in_any_pieces() {
         let with = |first: u8, rest: u8| [vec![first], vec![rest; 15]].concat();
         let cases = [
             ((2, 0), vec![vec![0xff; 16]], with(3, 0)),

@@ -1,8 +1,8 @@
-//! What a cache holds: entries by their keys, within limits.
+//! The table of a cache: entries by key, within limits.
 //!
-//! Crate `quick_cache` holds the entries in parts, each with a lock of its own that readers share, and evicts those that
-//! were not used for long (a kind of CLOCK-Pro: a lookup sets a mark, and evicting spares entries with a mark; nothing
-//! walks the whole table).
+//! Crate `quick_cache` stores the entries in shards, each with a read-write lock of its own, and evicts
+//! entries that have not been used for long (a variant of CLOCK-Pro: a lookup sets a mark on its entry, and
+//! eviction spares marked entries; no operation walks the whole table).
 
 use std::hash::RandomState;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::engine::Chunk;
 use crate::error::Error;
 use crate::hash::{Algorithm, Digest};
 
-/// What a content is known by.
+/// Identifies a content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     fingerprint: Fingerprint,
@@ -28,7 +28,7 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) fn new(algorithm: Algorithm, length: usize, fingerprint: Fingerprint) -> Self {
-        let length = u32::try_from(length).expect("no longer content is looked up");
+        let length = u32::try_from(length).expect("a content is at most LONGEST bytes long");
         Self { fingerprint, length, algorithm }
     }
 
@@ -40,7 +40,7 @@ impl Key {
 #[derive(Clone)]
 pub(super) struct Entry {
     pub(super) digest: Digest,
-    /// Behind one pointer, so that caches without contents need little memory.
+    /// Behind one pointer, so that the entries of a cache without contents are small.
     content: Option<Arc<Box<[u8]>>>,
 }
 
@@ -49,7 +49,8 @@ impl Entry {
         Self { digest, content: content.map(|bytes| Arc::new(bytes.into_boxed_slice())) }
     }
 
-    /// Whether this is the entry of that content, as far as it can tell.
+    /// Returns whether this is the entry of the content in `slices`. Always `true` if the entry stores no
+    /// content.
     pub(super) fn is_of(&self, slices: &[&[u8]]) -> bool {
         let Some(content) = &self.content else { return true };
         let mut rest = &content[..];
@@ -67,9 +68,9 @@ impl Entry {
     }
 }
 
-/// The memory that an entry takes, in bytes, everything counted: its slot (80), its share of the slots of entries that
-/// went lately (an eighth of the slots), of the index (6 to 26 a slot), and of what evicting leaves unused. A content
-/// takes whole pages, as the allocator gives them to it, and some bytes around it.
+/// The memory of an entry without content, in bytes: its slot (80), its share of the slots of ghost entries
+/// (an eighth of all slots), of the index (6 to 26 a slot), and of the space that eviction leaves unused. A
+/// content adds whole pages, because the allocator rounds it up, and a small header.
 const ENTRY: u64 = 128;
 
 fn memory(content: usize) -> u64 {
@@ -81,7 +82,8 @@ fn memory(content: usize) -> u64 {
 
 const PAGE: usize = 4096;
 
-/// So many entries that went are remembered, as a share of those that stay, so that one that comes again is kept longer.
+/// The number of evicted keys that are remembered, as a share of the entries, so that an entry that returns
+/// is kept longer.
 const GHOSTS: f64 = 0.125;
 
 /// The share of a part that entries are kept in which were used; the rest is for new ones. With less of it, chunks of one
@@ -89,39 +91,38 @@ const GHOSTS: f64 = 0.125;
 /// `docs/measurements/cache.md` has the hit rates.
 const HOT: f64 = 0.7;
 
-/// A part of a table is for no fewer entries than this, since parts fill up unevenly: of so many, by 1.6 % (a standard
-/// deviation).
-const PART: u64 = 4096;
+/// The fewest entries of a shard. Shards fill unevenly: with this many, by 1.6 % (one standard deviation).
+const MIN_SHARD_ENTRIES: u64 = 4096;
 
-/// A part of a table is for fewer than twice as many entries as this. Now and then one insertion has to do with a whole part
-/// while it holds the lock, be it on an ordinary scheduler: when the index grows, and when all entries there were used, so
-/// that evicting takes the marks off all of them.
-const LARGE_PART: u64 = 16_384;
+/// Half the most entries of a shard. Some insertions work on a whole shard under its lock, possibly on a
+/// normal scheduler: one that grows the index, and one that clears all marks because every entry was used.
+const LARGE_SHARD_ENTRIES: u64 = 16_384;
 
-/// A part of a table with contents is for no fewer bytes than this, so that it can hold a few of the longest chunks.
-const PART_WITH_CONTENTS: u64 = 4 * Chunk::LONGEST;
+/// The fewest bytes of a shard with contents, so that it can hold a few of the longest chunks.
+const MIN_SHARD_BYTES_WITH_CONTENTS: u64 = 4 * Chunk::LONGEST;
 
-/// Nor is it for fewer entries than this, so that parts fill up evenly, and with few entries, which may be large, there is
-/// one. (With fewer than 32, the crate would have fewer parts than it is told to.)
-const ENTRIES_WITH_CONTENTS: u64 = 256;
+/// The fewest entries of a shard with contents, so that shards fill evenly, and a table of few but large
+/// entries has one shard. (With fewer than 32 entries a shard, the crate creates fewer shards than
+/// requested.)
+const MIN_SHARD_ENTRIES_WITH_CONTENTS: u64 = 256;
 
-/// A content that is longer than this is not kept: to compare it and to free it would take too long.
-const LONGEST_KEPT: usize = 128 << 20;
+/// The longest content that is stored, in bytes. Comparing or freeing a longer one would take too long.
+const LONGEST_STORED: usize = 128 << 20;
 
-/// There are no more parts than this, so that limits which mean "none" cost little.
-const MOST_PARTS: u64 = 1 << 12;
+/// The most shards, so that a limit which means "unlimited" costs little.
+const MAX_SHARDS: u64 = 1 << 12;
 
-/// In a table with contents, they are expected to be at least so long on average, in bytes.
-const USUAL_CONTENT: u64 = 64 << 10;
+/// The expected average length of the contents in a table that stores them, in bytes.
+const EXPECTED_CONTENT: u64 = 64 << 10;
 
-/// For so many entries at most, memory is reserved at once; the system gives it when it is used. What is beyond has parts
-/// that grow by doubling, for which more is allocated than is counted, though it is not used.
+/// The most entries for which memory is reserved up front; the system provides it lazily. Shards beyond that
+/// grow by doubling, which allocates more than is counted, but does not touch it.
 const RESERVED: u64 = 1 << 22;
 
-/// To free more than so many bytes takes milliseconds.
-const LARGE: u64 = 16 << 20;
+/// The size in bytes above which freeing takes milliseconds.
+const SLOW_TO_FREE: u64 = 16 << 20;
 
-/// How many entries are counted, and their memory.
+/// A number of entries and their memory.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tally {
     pub(super) entries: u64,
@@ -145,10 +146,10 @@ impl Counter {
     }
 }
 
-type Entries = quick_cache::sync::Cache<Key, Entry, Weight, RandomState, Gone>;
+type Entries = quick_cache::sync::Cache<Key, Entry, Weight, RandomState, CollectEvicted>;
 
 pub(super) struct Table {
-    /// Taken only by `drop`.
+    /// Always `Some` until `drop` takes it.
     entries: Option<Entries>,
     limits: Limits,
     inserted: Counter,
@@ -159,48 +160,51 @@ impl Table {
     pub(super) fn new(options: &Options) -> Self {
         let limits = Limits::new(options, thread::available_parallelism().map_or(1, usize::from));
         let built = OptionsBuilder::new()
-            .shards(limits.parts as usize)
+            .shards(limits.shards as usize)
             .estimated_items_capacity(limits.expected as usize)
             .weight_capacity(limits.capacity)
             .hot_allocation(limits.hot)
             .ghost_allocation(GHOSTS)
             .build()
-            .expect("all that is needed is given");
-        // The index is keyed too (SipHash), so that not even the order of evictions tells anything of a fingerprint.
-        let entries = Entries::with_options(built, Weight(limits.share), RandomState::new(), Gone);
+            .expect("the required options are set");
+        // The index is keyed too (SipHash), so that the order of evictions reveals nothing about
+        // fingerprints.
+        let entries = Entries::with_options(built, Weight(limits.share), RandomState::new(), CollectEvicted);
         entries.reserve(limits.expected.min(RESERVED) as usize);
         Self { entries: Some(entries), limits, inserted: Counter::default(), evicted: Counter::default() }
     }
 
     fn entries(&self) -> &Entries {
-        self.entries.as_ref().expect("they are there until the table is dropped")
+        self.entries.as_ref().expect("the entries exist until the table is dropped")
     }
 
-    /// Whether an entry with a content of that length fits in, after evictions. Without contents, the length is 0.
+    /// Returns whether an entry with a content of this length fits, after evictions. The length is 0 if
+    /// contents are not stored.
     pub(super) fn admits(&self, content: usize) -> bool {
-        content <= LONGEST_KEPT && self.limits.weight(memory(content)) <= self.limits.heaviest
+        content <= LONGEST_STORED && self.limits.weight(memory(content)) <= self.limits.heaviest
     }
 
-    /// The entry of that key, which counts as use.
+    /// Looks up an entry, which counts as a use of it.
     pub(super) fn get(&self, key: &Key) -> Option<Entry> {
         self.entries().get(key)
     }
 
-    /// Takes an entry in, unless one of another content was put under its key meanwhile: that stays.
+    /// Inserts an entry, unless another thread has inserted one of another content under its key, which then
+    /// stays.
     pub(super) fn insert(&self, key: Key, entry: Entry) {
-        if let Some(first) = self.place(key, entry) {
-            self.place(key, first);
+        if let Some(first) = self.insert_or_existing(key, entry) {
+            self.insert_or_existing(key, first);
         }
     }
 
-    /// Puts an entry under a key, and gives the one that was there if it is of another content.
-    fn place(&self, key: Key, entry: Entry) -> Option<Entry> {
+    /// Inserts an entry and returns the previous entry of the key if that is of another content.
+    fn insert_or_existing(&self, key: Key, entry: Entry) -> Option<Entry> {
         let (bytes, digest) = (entry.bytes(), entry.digest);
-        let mut gone = Vec::new();
-        self.entries().insert_with_lifecycle(key, entry, &mut gone);
-        // What went under the same key is the entry itself, which was not admitted, or its twin, in whose place it is: some
-        // other thread was faster.
-        let (twins, others): (Vec<_>, Vec<_>) = gone.into_iter().partition(|(other, _)| *other == key);
+        let mut evicted = Vec::new();
+        self.entries().insert_with_lifecycle(key, entry, &mut evicted);
+        // An evicted entry with the same key is either the new entry, which was not admitted, or the one that
+        // it replaced because another thread inserted it first.
+        let (twins, others): (Vec<_>, Vec<_>) = evicted.into_iter().partition(|(other, _)| *other == key);
         if twins.is_empty() {
             self.inserted.add(bytes);
         }
@@ -219,54 +223,56 @@ impl Table {
         Ok(())
     }
 
-    /// How many entries there are and what they weigh at most, also while others are at work.
+    /// Returns the current number of entries and their weight. Safe to call while other threads use the
+    /// table.
     #[cfg(test)]
     pub(super) fn holds(&self) -> (u64, u64) {
         (self.entries().len() as u64, self.entries().weight())
     }
 
-    /// How many entries there are and what they take, by a walk over all of them.
+    /// Counts the entries and their memory by walking over all of them.
     #[cfg(test)]
     pub(super) fn count(&self) -> (u64, u64) {
         self.entries().iter().fold((0, 0), |(count, bytes), (_, entry)| (count + 1, bytes + entry.bytes()))
     }
 
-    /// What has come in and what has gone.
+    /// Returns the totals of insertions and evictions.
     pub(super) fn tallies(&self) -> (Tally, Tally) {
-        // In this order, what has gone by now has been counted before among what came in, mostly.
+        // Read evictions first: an eviction is mostly counted after its insertion.
         let evicted = self.evicted.tally();
         (self.inserted.tally(), evicted)
     }
 }
 
 impl Drop for Table {
-    /// Frees what is large in a thread of its own: whoever holds a cache last may be in a hurry, as schedulers of the VM are.
+    /// Frees a large table on a thread of its own, because the last owner may be a scheduler of the VM, which
+    /// must not block.
     fn drop(&mut self) {
         let (inserted, evicted) = self.tallies();
         let contents = inserted.bytes.saturating_sub(evicted.bytes);
-        if self.entries().memory_used().total() as u64 + contents > LARGE {
+        if self.entries().memory_used().total() as u64 + contents > SLOW_TO_FREE {
             let entries = self.entries.take();
-            // Where there can be no thread, it is freed here after all.
+            // If the thread cannot be created, the closure is dropped here, and the entries with it.
             drop(thread::Builder::new().name("chunker-free".into()).spawn(move || drop(entries)));
         }
     }
 }
 
-/// Both limits, the number of entries and their memory, in one: an entry weighs as much as its memory, but no less than
-/// its share of it.
+/// Combines the limits on entries and memory into one: the weight of an entry is its memory, but at least the
+/// memory limit divided by the entry limit.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
-    /// The least weight.
+    /// The minimum weight of an entry.
     share: u64,
-    /// What all entries may weigh.
+    /// The maximum weight of all entries.
     capacity: u64,
-    /// How many parts the table has, a power of two.
-    parts: u64,
-    /// The share of a part for entries that were used.
+    /// The number of shards, a power of two.
+    shards: u64,
+    /// The share of a shard for entries that were used.
     hot: f64,
-    /// What one entry may weigh, so that a part admits it.
+    /// The maximum weight of one entry that a shard admits.
     heaviest: u64,
-    /// How many entries there will be.
+    /// The expected number of entries.
     expected: u64,
 }
 
@@ -275,23 +281,28 @@ impl Limits {
         let share = (options.max_memory / options.max_entries).max(ENTRY);
         let capacity = options.max_memory.min(share * options.max_entries);
         let entries = capacity / share;
-        let (expected, parts) = match options.verify {
-            // Four locks a thread are enough that they seldom want the same one.
-            Verify::Fingerprint => {
-                (entries, (4 * threads as u64).clamp(entries / LARGE_PART, entries / PART))
-            }
+        let (expected, shards) = match options.verify {
+            // Four shards per thread make contention on a lock rare.
+            Verify::Fingerprint => (
+                entries,
+                (4 * threads as u64).clamp(entries / LARGE_SHARD_ENTRIES, entries / MIN_SHARD_ENTRIES),
+            ),
             Verify::Content => {
-                let expected = entries.min(capacity / USUAL_CONTENT);
-                (expected, (capacity / PART_WITH_CONTENTS).min(expected / ENTRIES_WITH_CONTENTS))
+                let expected = entries.min(capacity / EXPECTED_CONTENT);
+                (
+                    expected,
+                    (capacity / MIN_SHARD_BYTES_WITH_CONTENTS)
+                        .min(expected / MIN_SHARD_ENTRIES_WITH_CONTENTS),
+                )
             }
         };
-        let parts = 1 << parts.clamp(1, MOST_PARTS).ilog2();
-        // So that the parts' capacities are no more than the whole.
-        let part = capacity / parts;
-        // Of a single entry, all of it.
-        let hot = if part < 2 * share { 1.0 } else { HOT };
-        let heaviest = (part as f64 * hot) as u64;
-        Self { share, capacity: part * parts, parts, hot, heaviest, expected }
+        let shards = 1 << shards.clamp(1, MAX_SHARDS).ilog2();
+        // Round down, so that the shards together do not exceed the limit.
+        let shard = capacity / shards;
+        // A shard with a single entry uses all of it.
+        let hot = if shard < 2 * share { 1.0 } else { HOT };
+        let heaviest = (shard as f64 * hot) as u64;
+        Self { share, capacity: shard * shards, shards, hot, heaviest, expected }
     }
 
     fn weight(&self, bytes: u64) -> u64 {
@@ -299,7 +310,7 @@ impl Limits {
     }
 }
 
-/// Weighs entries; holds the least weight.
+/// Weighs entries. Holds the minimum weight.
 #[derive(Debug, Clone, Copy)]
 struct Weight(u64);
 
@@ -309,15 +320,15 @@ impl Weighter<Key, Entry> for Weight {
     }
 }
 
-/// Collects what goes, so that it is counted, and freed outside of the lock.
+/// Collects evicted entries, so that they are counted, and freed after the lock is released.
 #[derive(Debug, Clone, Copy)]
-struct Gone;
+struct CollectEvicted;
 
-impl Lifecycle<Key, Entry> for Gone {
+impl Lifecycle<Key, Entry> for CollectEvicted {
     type RequestState = Vec<(Key, Entry)>;
 
-    fn on_evict(&self, gone: &mut Vec<(Key, Entry)>, key: Key, entry: Entry) {
-        gone.push((key, entry));
+    fn on_evict(&self, evicted: &mut Vec<(Key, Entry)>, key: Key, entry: Entry) {
+        evicted.push((key, entry));
     }
 }
 
@@ -326,20 +337,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_part_is_so_large_that_what_concerns_all_of_it_takes_long() {
+    fn shards_are_bounded_in_size() {
         for max_entries in [1, 4095, 10_000, 100_000, 1_000_000, 100_000_000] {
             for threads in [1, 64] {
                 let options = Options { max_entries, max_memory: max_entries << 14, ..Options::default() };
                 let limits = Limits::new(&options, threads);
-                assert!(limits.capacity / limits.parts / limits.share < 2 * LARGE_PART, "{limits:?}");
+                assert!(
+                    limits.capacity / limits.shards / limits.share < 2 * LARGE_SHARD_ENTRIES,
+                    "{limits:?}"
+                );
             }
         }
         let (max_entries, max_memory) = (Options::MOST_ENTRIES, Options::MOST_MEMORY);
         let most = Options { max_entries, max_memory, ..Options::default() };
-        assert_eq!(Limits::new(&most, 64).parts, MOST_PARTS);
+        assert_eq!(Limits::new(&most, 64).shards, MAX_SHARDS);
     }
 
-    /// What happens when two threads take in contents with one fingerprint, neither of which was there when they looked.
+    /// Tests the case in which two threads insert contents with one fingerprint, and neither found an entry
+    /// before.
     #[test]
     fn an_entry_is_not_replaced_by_one_of_another_content() {
         let table = Table::new(&Options::default());

@@ -1,4 +1,4 @@
-//! What cannot be seen from outside: that a digest which is found is not computed, and what happens when contents collide.
+//! Tests of internal behavior: digests that are found are not computed, and collisions are handled.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -13,11 +13,11 @@ use super::*;
 use crate::cdc::CdcParams;
 use crate::engine::batch::Batch;
 use crate::engine::workers::Workers;
-use crate::engine::{Chunk, ChunkerKind, Chunking, FileChunks};
+use crate::engine::{Chunk, ChunkerKind, Chunking, FileChunks, chunk_files};
 use crate::io::file::Input;
 use crate::io::source::FromRead;
 
-/// Bytes that look random (SplitMix64).
+/// Returns pseudorandom bytes (SplitMix64).
 fn random(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed;
     let mut bytes = Vec::with_capacity(length + 8);
@@ -31,7 +31,7 @@ fn random(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Both functions, whatever this CPU would choose.
+/// Returns a secret of each function, regardless of the CPU's choice.
 fn secrets() -> Vec<Secret> {
     let umash = umash::Params::new(&[42; 32]).map(Secret::Umash);
     umash.into_iter().chain([Secret::Poly1305(poly1305::Params::new(&[42; 32]))]).collect()
@@ -53,11 +53,12 @@ fn never() -> bool {
 
 const ALGORITHM: Algorithm = Algorithm::ALL[0];
 
-/// A digest that no content here has.
+/// A digest that no content in these tests has.
 const WRONG: Digest = Digest([0xbd; 32]);
 
-/// A cache that gives a wrong digest for each of the contents: who computes it instead of looking it up is found out.
-fn lying<'a>(contents: impl IntoIterator<Item = &'a [u8]>, verify: Verify) -> Arc<Cache> {
+/// Returns a cache with a wrong digest for each of the contents, which shows whether a digest was looked up
+/// or computed.
+fn cache_of_wrong_digests<'a>(contents: impl IntoIterator<Item = &'a [u8]>, verify: Verify) -> Arc<Cache> {
     let cache = cache(verify);
     for content in contents {
         let key = cache.key(ALGORITHM, &[content], content.len());
@@ -69,7 +70,7 @@ fn lying<'a>(contents: impl IntoIterator<Item = &'a [u8]>, verify: Verify) -> Ar
 
 proptest! {
     #[test]
-    fn a_fingerprint_depends_on_the_bytes_and_not_on_where_they_are_cut(
+    fn a_fingerprint_depends_on_every_byte_but_not_on_the_pieces(
         data in proptest::collection::vec(any::<u8>(), 0..20_000),
         cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..6),
         flip in any::<prop::sample::Index>(),
@@ -77,10 +78,10 @@ proptest! {
     ) {
         for secret in secrets() {
             let whole = fingerprint(&secret, [&data[..]]);
-            let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(data.len() + 1)).collect();
-            places.sort_unstable();
-            let starts = std::iter::once(0).chain(places.iter().copied());
-            let ends = places.iter().copied().chain([data.len()]);
+            let mut cuts_sorted: Vec<usize> = cuts.iter().map(|cut| cut.index(data.len() + 1)).collect();
+            cuts_sorted.sort_unstable();
+            let starts = std::iter::once(0).chain(cuts_sorted.iter().copied());
+            let ends = cuts_sorted.iter().copied().chain([data.len()]);
             prop_assert_eq!(fingerprint(&secret, starts.zip(ends).map(|(start, end)| &data[start..end])), whole);
             if !data.is_empty() {
                 let mut other = data.clone();
@@ -92,19 +93,19 @@ proptest! {
 }
 
 #[test]
-fn a_flipped_bit_shows_wherever_it_is() {
+fn every_flipped_bit_changes_the_fingerprint() {
     for secret in secrets() {
         for length in [1, 15, 16, 17, 255, 256, 257, 1024, 5000] {
             let mut data = random(1, length);
             let mut seen = HashSet::from([fingerprint(&secret, [&data[..]])]);
-            for place in 0..length {
+            for byte in 0..length {
                 for bit in 0..8 {
-                    data[place] ^= 1 << bit;
+                    data[byte] ^= 1 << bit;
                     assert!(
                         seen.insert(fingerprint(&secret, [&data[..]])),
-                        "{length} bytes, byte {place}, bit {bit}"
+                        "{length} bytes, byte {byte}, bit {bit}"
                     );
-                    data[place] ^= 1 << bit;
+                    data[byte] ^= 1 << bit;
                 }
             }
         }
@@ -120,7 +121,7 @@ fn each_cache_has_a_secret_of_its_own() {
 
 #[test]
 fn algorithm_and_length_are_in_the_key() {
-    // This secret tells no contents apart, so that only the rest of the key does.
+    // This secret maps all contents to one fingerprint, so only the rest of the key distinguishes them.
     let cache = Cache::with_secret(&Options::default(), Secret::Blind).unwrap();
     let data = random(2, 5000);
     for &algorithm in Algorithm::ALL {
@@ -136,7 +137,7 @@ fn algorithm_and_length_are_in_the_key() {
 }
 
 #[test]
-fn what_is_found_is_not_computed_on_any_path() {
+fn a_cached_digest_is_not_recomputed_on_any_path() {
     let data = random(3, 20_000_000);
     let options = crate::cdc::Options {
         min_size: 64 << 10,
@@ -155,7 +156,7 @@ fn what_is_found_is_not_computed_on_any_path() {
 
     for verify in [Verify::Fingerprint, Verify::Content] {
         for workers in [alone, Workers::shared(3, 3).unwrap()] {
-            let cache = lying(contents(), verify);
+            let cache = cache_of_wrong_digests(contents(), verify);
             let digester = Digester::new(ALGORITHM, Some(Arc::clone(&cache)));
             let chunking = || Chunking::new(cutter.clone(), workers, Chunk::hashed(digester.clone()));
 
@@ -173,7 +174,8 @@ fn what_is_found_is_not_computed_on_any_path() {
             for parallel_threshold in [0, 10] {
                 let batch = Batch { workers, parallel_threshold, progress: None };
                 for file in
-                    ChunkerKind::from(chunking()).files(&vec![path.clone(); 4], &batch, &never).unwrap()
+                    chunk_files(&ChunkerKind::from(chunking()), &vec![path.clone(); 4], &batch, &never)
+                        .unwrap()
                 {
                     let Ok(FileChunks::Chunks(chunks)) = file else { panic!("a plain file has chunks") };
                     found.push(chunks);
@@ -185,7 +187,7 @@ fn what_is_found_is_not_computed_on_any_path() {
                 assert!(found.iter().all(|chunk| chunk.hash == WRONG));
             }
 
-            // What a batch of hashes calls.
+            // The call that a batch of hashes makes.
             for content in contents() {
                 assert_eq!(digester.digest_cancellable(content, &never).unwrap(), WRONG);
             }
@@ -196,7 +198,7 @@ fn what_is_found_is_not_computed_on_any_path() {
 }
 
 #[test]
-fn contents_that_collide_get_their_own_digests_where_contents_are_compared() {
+fn colliding_contents_get_their_own_digests_if_contents_are_compared() {
     let options = Options { verify: Verify::Content, ..Options::default() };
     let cache = Arc::new(Cache::with_secret(&options, Secret::Blind).unwrap());
     let digester = Digester::new(ALGORITHM, Some(Arc::clone(&cache)));
@@ -207,7 +209,7 @@ fn contents_that_collide_get_their_own_digests_where_contents_are_compared() {
             assert_eq!(digester.digest_cancellable(content, &never).unwrap(), ALGORITHM.hash(content));
         }
     }
-    // The first one stays, and is found each time but the first.
+    // The first content stays, and every lookup of it except the first is a hit.
     let stats = cache.stats();
     assert_eq!((stats.hits, stats.misses, stats.collisions), (5, 295, 294));
     assert_eq!((stats.insertions, stats.evictions, stats.entries), (1, 0, 1));
@@ -241,11 +243,11 @@ fn colliding_contents_from_many_threads_get_their_own_digests() {
     let stats = cache.stats();
     assert_eq!(stats.hits + stats.misses, 12_000);
     assert!(stats.collisions > 0 && stats.hits > 0 && stats.evictions > 0, "{stats:?}");
-    agrees_with_the_table(&cache);
+    assert_statistics_match_the_table(&cache);
 }
 
-/// The sums of the statistics are what the table holds.
-fn agrees_with_the_table(cache: &Cache) {
+/// Checks that the statistics match the content of the table.
+fn assert_statistics_match_the_table(cache: &Cache) {
     let stats = cache.stats();
     let (entries, bytes) = cache.table.count();
     assert_eq!((stats.entries, stats.bytes), (entries, bytes));
@@ -305,9 +307,9 @@ fn statistics_and_limits_hold_after_any_race() {
         });
         let stats = cache.stats();
         assert_eq!(stats.hits + stats.misses, lookups.into_inner());
-        agrees_with_the_table(&cache);
+        assert_statistics_match_the_table(&cache);
         cache.clear(&never).unwrap();
-        agrees_with_the_table(&cache);
+        assert_statistics_match_the_table(&cache);
         assert_eq!((cache.stats().entries, cache.stats().bytes), (0, 0));
     }
 }
@@ -320,9 +322,9 @@ fn limits_are_filled_and_not_exceeded() {
         (Options { max_entries: 1000, ..Options::default() }, 1000),
         (Options { max_entries: 100_000, ..Options::default() }, 100_000),
         (Options { max_memory: 1 << 20, ..Options::default() }, 8192),
-        // A content of eight bytes takes as much as the least there is.
+        // A content of eight bytes has the minimum weight.
         (Options { max_memory: 256 * 1000, verify: Verify::Content, ..Options::default() }, 1000),
-        // Few entries, of which each may be large.
+        // Few entries, each of which may be large.
         (Options { max_entries: 1, verify: Verify::Content, ..Options::default() }, 1),
         (Options { max_entries: 2, verify: Verify::Content, ..Options::default() }, 2),
         (Options { max_entries: 5, verify: Verify::Content, ..Options::default() }, 5),
@@ -335,7 +337,7 @@ fn limits_are_filled_and_not_exceeded() {
         }
         let stats = cache.stats();
         assert!(stats.entries <= most && stats.entries >= most - most / 30, "{stats:?} of {most}");
-        agrees_with_the_table(&cache);
+        assert_statistics_match_the_table(&cache);
     }
 }
 
@@ -351,7 +353,7 @@ fn a_lookup_counts_as_use() {
         assert!((0..10).all(known), "before {number}");
         put(number);
     }
-    // Of those that were as young and not used, none is left.
+    // No entry of the same age that was not used is left.
     assert_eq!((90..9000).filter(|&number| known(number)).count(), 0);
 }
 
@@ -362,20 +364,20 @@ fn contents_that_do_not_fit_are_not_kept() {
     let digest = cache.put(ALGORITHM, &whole, &never).unwrap();
     assert_eq!(digest, ALGORITHM.hash(&whole));
     assert_eq!(cache.stats().entries, 0);
-    // Nor is what would take too long to compare, though there is room for it.
+    // A content that takes too long to compare is not stored either, even if there is room for it.
     let options = Options { max_entries: 10, max_memory: 16 << 30, verify: Verify::Content };
     let roomy = Cache::new(&options).unwrap();
     roomy.put(ALGORITHM, &whole, &never).unwrap();
     roomy.put(ALGORITHM, &whole[..100 << 20], &never).unwrap();
     assert_eq!(roomy.stats().entries, 1);
-    // The longest chunk is.
+    // The longest chunk is stored.
     let chunk = &whole[..Chunk::LONGEST as usize];
     cache.put(ALGORITHM, chunk, &never).unwrap();
     assert_eq!(cache.get(ALGORITHM, chunk, &never).unwrap(), Some(ALGORITHM.hash(chunk)));
 }
 
 #[test]
-fn small_and_huge_contents_go_past_the_cache() {
+fn small_and_huge_contents_bypass_the_cache() {
     let cache = Arc::new(cache(Verify::Fingerprint));
     let digester = Digester::new(ALGORITHM, Some(Arc::clone(&cache)));
     let huge = vec![0; LONGEST + 1];
@@ -396,7 +398,7 @@ fn small_and_huge_contents_go_past_the_cache() {
 }
 
 #[test]
-fn long_work_is_given_up() {
+fn long_calls_can_be_cancelled() {
     let cache = Arc::new(cache(Verify::Fingerprint));
     let data = random(5, 100_000);
     let is_cancelled = || true;
@@ -406,11 +408,11 @@ fn long_work_is_given_up() {
     assert_eq!(digester.digest_cancellable(&data, &is_cancelled).unwrap_err().code(), "cancelled");
     cache.put(ALGORITHM, &data, &never).unwrap();
     assert_eq!(cache.clear(&is_cancelled).unwrap_err().code(), "cancelled");
-    agrees_with_the_table(&cache);
+    assert_statistics_match_the_table(&cache);
 }
 
 #[test]
-fn a_content_is_not_copied_for_a_caller_who_died() {
+fn a_content_is_not_copied_after_cancellation() {
     let data = random(6, 5 << 20);
     let asked = AtomicU64::new(0);
     let counting = || {
@@ -418,14 +420,14 @@ fn a_content_is_not_copied_for_a_caller_who_died() {
         false
     };
     cache(Verify::Fingerprint).put(ALGORITHM, &data, &counting).unwrap();
-    // Who dies when all is done but the copy.
+    // Cancel after the hashing and before the copy.
     let hashed = asked.swap(0, Ordering::Relaxed);
     let cache = Arc::new(cache(Verify::Content));
-    let died = || asked.fetch_add(1, Ordering::Relaxed) >= hashed;
-    assert_eq!(cache.put(ALGORITHM, &data, &died).unwrap(), ALGORITHM.hash(&data));
+    let cancelled = || asked.fetch_add(1, Ordering::Relaxed) >= hashed;
+    assert_eq!(cache.put(ALGORITHM, &data, &cancelled).unwrap(), ALGORITHM.hash(&data));
     assert_eq!(asked.swap(0, Ordering::Relaxed), hashed + 1);
     let digester = Digester::new(ALGORITHM, Some(Arc::clone(&cache)));
-    assert_eq!(digester.digest_cancellable(&data, &died).unwrap(), ALGORITHM.hash(&data));
+    assert_eq!(digester.digest_cancellable(&data, &cancelled).unwrap(), ALGORITHM.hash(&data));
     assert_eq!((cache.stats().insertions, cache.stats().collisions), (0, 0));
 }
 
@@ -445,7 +447,7 @@ fn options_out_of_range_are_refused() {
 }
 
 #[test]
-fn the_greatest_limits_reserve_no_more_than_is_sensible() {
+fn the_largest_limits_reserve_a_bounded_amount_of_memory() {
     let options = Options {
         max_entries: Options::MOST_ENTRIES,
         max_memory: Options::MOST_MEMORY,
@@ -457,8 +459,8 @@ fn the_greatest_limits_reserve_no_more_than_is_sensible() {
 }
 
 #[test]
-fn the_key_is_what_it_is_taken_for() {
-    // The memory that an entry is counted with rests on these. With 32 bits it takes less.
+fn keys_and_entries_have_the_counted_size() {
+    // `ENTRY` relies on these sizes. On 32-bit targets they are smaller.
     let expected = if usize::BITS < 64 { 20..=24 } else { 24..=24 };
     assert!(expected.contains(&size_of::<Key>()), "{}", size_of::<Key>());
     assert_eq!(size_of::<Entry>(), 32 + size_of::<usize>());

@@ -1,7 +1,7 @@
-//! UMASH, where the CPU can multiply polynomials over GF(2).
+//! UMASH, for CPUs that can multiply polynomials over GF(2).
 //!
-//! <https://github.com/backtrace-labs/umash>, `umash.pdf`: two contents of at most `s` bytes have the same 128-bit
-//! fingerprint with a probability below `ceil(s / 2^26)^2 * 2^-83`.
+//! <https://github.com/backtrace-labs/umash>, `umash.pdf`: two contents of at most `s` bytes have the same
+//! 128-bit fingerprint with a probability below `ceil(s / 2^26)^2 * 2^-83`.
 
 use super::fingerprint::Fingerprint;
 
@@ -9,8 +9,8 @@ use super::fingerprint::Fingerprint;
 pub(super) struct Params(Box<::umash::Params>);
 
 impl Params {
-    /// Derives the parameters from a key; `None` if this CPU lacks the instructions, without which calling the functions
-    /// would end the program.
+    /// Derives the parameters from a key. Returns `None` if this CPU lacks the instructions, because the C
+    /// functions would then crash the process.
     pub(super) fn new(key: &[u8; 32]) -> Option<Self> {
         // The library expands the key with Salsa20.
         is_supported().then(|| Self(Box::new(::umash::Params::derive(0, key))))
@@ -28,7 +28,7 @@ pub(super) fn is_supported() -> bool {
 
 #[cfg(target_arch = "aarch64")]
 pub(super) fn is_supported() -> bool {
-    // The C compiler is told that all of them are there (`armv8-a+crypto`).
+    // The C code is compiled for `armv8-a+crypto` and may use any of these features.
     std::arch::is_aarch64_feature_detected!("aes")
         && std::arch::is_aarch64_feature_detected!("pmull")
         && std::arch::is_aarch64_feature_detected!("sha2")
@@ -48,9 +48,9 @@ impl Fingerprinting<'_> {
 
 #[cfg(test)]
 mod tests {
-    /// The example of the reference implementation's README.
+    /// Checks the example in the README of the reference implementation.
     #[test]
-    fn umash_gives_the_published_vector() {
+    fn umash_matches_the_published_vector() {
         if !super::is_supported() {
             return;
         }

@@ -1,4 +1,4 @@
-//! What a user may choose about the cut points, and the checked form that the scanner works with.
+//! The options of content-defined chunking, and the validated form that the scanner uses.
 
 use std::borrow::Cow;
 
@@ -21,23 +21,24 @@ use crate::error::OptionsError;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// No chunk but the last is shorter, except that an odd minimum allows one byte less, as in crate `fastcdc`.
-    /// 64 to 1,048,576; 262,144 by default.
+    /// The minimum chunk size, which only the last chunk may undercut. An odd minimum allows one byte less,
+    /// as in crate `fastcdc`. 64 to 1,048,576; 262,144 by default.
     pub min_size: u64,
-    /// The size around which chunk sizes gather. 256 to 4,194,304; 1,048,576 by default.
+    /// The size around which chunk sizes concentrate. 256 to 4,194,304; 1,048,576 by default.
     pub avg_size: u64,
-    /// No chunk is longer. 1,024 to 16,777,216; 4,194,304 by default.
+    /// The maximum chunk size. 1,024 to 16,777,216; 4,194,304 by default.
     pub max_size: u64,
-    /// How strongly sizes gather around the average: 0 (not at all) to 3; 1 by default. Section 3.4 of the paper.
+    /// How strongly sizes concentrate around the average: 0 (not at all) to 3; 1 by default. Section 3.4 of
+    /// the paper.
     pub normalization: u64,
-    /// Keys the gear table, so that cut points of secret data tell nothing to those who do not know it. 0 by default,
-    /// which leaves the published table.
+    /// Keys the gear table, so that the cut points of secret data reveal nothing about it unless the key is
+    /// known. 0 by default, which selects the published table.
     pub seed: u64,
 }
 
 impl Options {
-    /// Returns the options for chunks of an average size: at least a quarter of it and at most four times as much, within
-    /// the range of each.
+    /// Returns the options for an average size: a minimum of a quarter and a maximum of four times the
+    /// average, each clamped to its range.
     #[must_use]
     pub const fn with_average(avg_size: u64) -> Self {
         let min_size = clamp(avg_size / 4, MINIMUM_MIN, MINIMUM_MAX);
@@ -52,7 +53,7 @@ impl Default for Options {
     }
 }
 
-// `Ord::clamp` cannot be called in a constant.
+// `Ord::clamp` is not const.
 const fn clamp(value: u64, low: usize, high: usize) -> u64 {
     if value < low as u64 {
         low as u64
@@ -63,18 +64,18 @@ const fn clamp(value: u64, low: usize, high: usize) -> u64 {
     }
 }
 
-/// Checked [`Options`], with the masks and the gear table that follow from them.
+/// Validated [`Options`], with the masks and the gear table derived from them.
 ///
-/// Making one costs nothing with seed 0 and 2 KiB otherwise.
+/// A value with seed 0 shares the published gear table; any other seed allocates a table of 2 KiB.
 #[derive(Debug, Clone)]
 pub struct CdcParams {
-    /// Where the scan of a chunk begins, counted from the start of the chunk. Always even.
+    /// The offset within a chunk at which the scan begins. Always even.
     pub(super) scan_start: usize,
-    /// From here on the loose mask judges. Always even.
+    /// The offset from which the loose mask applies. Always even.
     pub(super) center: usize,
-    /// Here the scan ends. Always even.
+    /// The offset at which the scan ends. Always even.
     pub(super) scan_end: usize,
-    /// Here a chunk ends if the scan found nothing; at most one more than `scan_end`.
+    /// The offset at which a chunk ends if the scan found no cut point; at most `scan_end + 1`.
     pub(super) max_size: usize,
     pub(super) strict: u64,
     pub(super) loose: u64,
@@ -83,12 +84,12 @@ pub struct CdcParams {
 }
 
 impl CdcParams {
-    /// Checks the options.
+    /// Validates the options.
     ///
     /// # Errors
     ///
-    /// The first option that is outside its range, `min_size <= avg_size <= max_size` included; then, what
-    /// [`kernel`](super::kernel()) says.
+    /// Returns an error for the first option outside its range, where `min_size <= avg_size <= max_size` must
+    /// also hold, and otherwise the error of [`kernel`](super::kernel()).
     pub fn new(options: &Options) -> Result<Self, OptionsError> {
         let Options { min_size, avg_size, max_size, normalization, seed } = *options;
         let min_size = within("min_size", min_size, MINIMUM_MIN, MINIMUM_MAX)?;
@@ -116,7 +117,7 @@ impl CdcParams {
             }
         };
         let (strict, loose) = select_masks(avg_size, level);
-        // FastCDC v2020 judges positions in pairs, so that an odd size counts as the even one below it.
+        // FastCDC v2020 tests positions in pairs, so an odd size is rounded down to an even one.
         Ok(Self {
             scan_start: min_size & !1,
             center: avg_size & !1,
@@ -129,21 +130,21 @@ impl CdcParams {
         })
     }
 
-    /// The same with the scan kernel of that name, for whoever compares them; `None` if this CPU has none of that name.
-    /// [`kernels`](super::kernels()) are the names.
+    /// Replaces the scan kernel, for comparisons between kernels. Returns `None` if this CPU supports no
+    /// kernel of that name. [`kernels`](super::kernels()) returns the names.
     #[must_use]
     pub fn with_kernel(self, name: &str) -> Option<Self> {
         let kernel = Kernel::available().into_iter().find(|kernel| kernel.name() == name)?;
         Some(Self { kernel, ..self })
     }
 
-    /// The longest chunk these options can give, in bytes.
+    /// Returns the longest chunk that these options allow, in bytes.
     #[must_use]
     pub fn max_size(&self) -> usize {
         self.max_size
     }
 
-    /// How many bytes at the start of each chunk are not looked at.
+    /// Returns the number of bytes at the start of each chunk that are not scanned.
     pub(crate) fn scan_start(&self) -> usize {
         self.scan_start
     }
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_each_range_are_accepted_and_their_neighbours_are_not() {
+    fn options_are_accepted_up_to_the_ends_of_their_ranges() {
         let base = Options { min_size: 64, avg_size: 4_194_304, max_size: 16_777_216, ..Options::default() };
         assert!(CdcParams::new(&base).is_ok());
         assert_eq!(refused(Options { min_size: 63, ..base }), ("min_size", OptionValue::Number(63)));
@@ -214,7 +215,7 @@ mod tests {
         assert_eq!(Options::with_average(1 << 20), Options::default());
         assert_eq!(sizes(4 << 20), (1 << 20, 4 << 20, 16 << 20));
         assert_eq!(sizes(1003), (250, 1003, 4012));
-        // A wrong average is what is wrong, and not what follows from it.
+        // The error names the average, and not a size derived from it.
         for (wrong, min_size, max_size) in [(0, 64, 1024), (255, 64, 1024), (u64::MAX, 1 << 20, 16 << 20)] {
             assert_eq!(sizes(wrong), (min_size, wrong, max_size));
             assert_eq!(refused(Options::with_average(wrong)), ("avg_size", OptionValue::Number(wrong)));
@@ -226,11 +227,11 @@ mod tests {
 
     #[test]
     fn a_kernel_is_taken_by_its_name_and_by_no_other() {
-        let cutter = CdcParams::new(&Options::default()).unwrap();
+        let params = CdcParams::new(&Options::default()).unwrap();
         for name in super::super::kernels() {
-            assert_eq!(cutter.clone().with_kernel(name).unwrap().kernel.name(), name);
+            assert_eq!(params.clone().with_kernel(name).unwrap().kernel.name(), name);
         }
-        assert!(cutter.with_kernel("abacus").is_none());
+        assert!(params.with_kernel("abacus").is_none());
     }
 
     #[test]

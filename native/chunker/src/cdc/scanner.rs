@@ -1,30 +1,31 @@
 //! The state machine that finds cut points in input that comes in pieces.
 //!
-//! FastCDC v2020 (Wen Xia and others, "The Design of Fast Content-Defined Chunking for Data Deduplication Based
-//! Storage Systems", IEEE TPDS 2020) as crate `fastcdc` 5 implements it in `v2020`. Counted from the start of a
-//! chunk, these positions are judged, each with the gear hash of the bytes from the even `min_size` on:
+//! It implements FastCDC v2020 (Wen Xia and others, "The Design of Fast Content-Defined Chunking for Data
+//! Deduplication Based Storage Systems", IEEE TPDS 2020) as the module `v2020` of crate `fastcdc` 5 does.
+//! Sizes are rounded down to even ones. Positions count from the start of a chunk, and each is tested with
+//! the gear hash of the bytes from `min_size` on:
 //!
-//! * from the even `min_size` below the even `avg_size`: by the strict mask;
-//! * from there below the even `max_size`: by the loose mask;
-//! * the byte at the position that passes opens the next chunk; at `max_size` a chunk ends in any case.
+//! * positions from `min_size` to below `avg_size`, with the strict mask;
+//! * positions from `avg_size` to below `max_size`, with the loose mask;
+//! * the byte at the position that passes is the first byte of the next chunk; a chunk always ends at
+//!   `max_size`.
 //!
-//! Positions are judged in pairs, and the crate leaves out a pair that the input does not fill. So the verdict on an
-//! even position counts only once the byte after it is known to exist; that is the one thing for which the scanner
-//! has to look ahead.
+//! Positions are tested in pairs, and the crate skips a pair that the input does not fill. A passing even
+//! position is therefore a cut point only if another byte follows. This is the only lookahead of the scanner.
 
-use super::candidates::Window;
+use super::candidates::{Window, find};
 use super::params::CdcParams;
 
-/// A cut point in the piece given to [`Scanner::feed`].
+/// A cut point in a piece of input that was passed to [`Scanner::feed`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
-    /// The bytes of the piece that the scanner is done with; the next call gets those after them.
+    /// The number of bytes of the piece that were consumed. The next call takes the bytes after them.
     pub consumed: usize,
     /// The length of the chunk that ends at the cut, in bytes.
     pub length: usize,
 }
 
-/// Finds cut points in input that comes in pieces of any size. It looks at each byte once and keeps none.
+/// Finds cut points in input that comes in pieces of any size. Reads each byte once and stores none.
 ///
 /// ```
 /// use chunker::cdc::{CdcParams, Options, Scanner};
@@ -43,53 +44,54 @@ pub struct Cut {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Scanner {
-    cutter: CdcParams,
+    params: CdcParams,
     /// The bytes of the current chunk that have been fed.
     length: usize,
     hash: u64,
-    /// The last byte fed is at an even position and passed: it is a cut point if another byte follows.
+    /// Whether the last byte fed is at an even position and passed. It is a cut point if another byte
+    /// follows.
     pending: bool,
 }
 
 impl Scanner {
-    /// A scanner at the start of an input.
+    /// Creates a scanner at the start of an input.
     #[must_use]
-    pub fn new(cutter: CdcParams) -> Self {
-        Self { cutter, length: 0, hash: 0, pending: false }
+    pub fn new(params: CdcParams) -> Self {
+        Self { params, length: 0, hash: 0, pending: false }
     }
 
-    /// Scans `piece`, up to the first cut point in it. `None` means that all of it was scanned and belongs to a chunk
-    /// that goes on; `Some` that the caller is to come back with the bytes after the cut.
+    /// Scans `piece` up to the first cut point in it. Returns `None` if the whole piece was scanned and
+    /// belongs to an unfinished chunk; after `Some`, the caller must call again with the bytes after the cut.
     ///
-    /// O(`piece`), and in sum O(input), however the pieces fall.
+    /// O(`piece`), and O(input) over all calls, regardless of how the input is split.
     #[must_use = "the bytes after a cut must be fed again"]
     pub fn feed(&mut self, piece: &[u8]) -> Option<Cut> {
         self.feed_in_window(piece, None)
     }
 
-    /// [`feed`](Self::feed), which need not look at all of the piece if the marks in it are known already.
-    pub(crate) fn feed_in_window(&mut self, piece: &[u8], ahead: Option<Window<'_>>) -> Option<Cut> {
+    /// [`feed`](Self::feed), which need not look at all of the piece if the candidates in it are known already.
+    pub(crate) fn feed_in_window(&mut self, piece: &[u8], window: Option<Window<'_>>) -> Option<Cut> {
         if piece.is_empty() {
             return None;
         }
         if self.pending {
-            // The byte that passed came with an earlier piece and is the first one of the chunk that begins.
+            // The byte that passed came with an earlier piece and is the first byte of the next chunk.
             let length = self.length - 1;
             self.begin(1);
             return Some(Cut { consumed: 0, length });
         }
         let before = self.length;
-        self.length += piece.len().min(self.cutter.scan_start.saturating_sub(before));
+        self.length += piece.len().min(self.params.scan_start.saturating_sub(before));
         for (end, mask) in
-            [(self.cutter.center, self.cutter.strict), (self.cutter.scan_end, self.cutter.loose)]
+            [(self.params.center, self.params.strict), (self.params.scan_end, self.params.loose)]
         {
             let from = self.length - before;
             let to = piece.len().min(end.saturating_sub(before));
             if from >= to {
                 continue;
             }
-            let ahead = ahead.map(|ahead| ahead.behind(from));
-            match self.cutter.find(mask, &mut self.hash, &piece[from..to], ahead) {
+            let window = window.map(|window| window.behind(from));
+            match find(&self.params, mask, &mut self.hash, &piece[from..to], window) {
                 None => self.length = before + to,
                 Some(at) => {
                     let length = self.length + at;
@@ -104,33 +106,29 @@ impl Scanner {
                 }
             }
         }
-        if self.length >= self.cutter.scan_end {
-            self.length += (piece.len() - (self.length - before)).min(self.cutter.max_size - self.length);
+        if self.length >= self.params.scan_end {
+            self.length += (piece.len() - (self.length - before)).min(self.params.max_size - self.length);
         }
-        if self.length < self.cutter.max_size {
+        if self.length < self.params.max_size {
             return None;
         }
         self.begin(0);
-        Some(Cut { consumed: self.cutter.max_size - before, length: self.cutter.max_size })
+        Some(Cut { consumed: self.params.max_size - before, length: self.params.max_size })
     }
 
-    /// Ends the input and gives the length of the last chunk, `None` if the input ended with the chunk before it. The
-    /// scanner is then at the start of a new input.
+    /// Ends the input and returns the length of the last chunk, or `None` if the input ended with the
+    /// previous chunk. Resets the scanner to the start of a new input.
     pub fn finish(&mut self) -> Option<usize> {
         let length = self.length;
         self.begin(0);
         (length > 0).then_some(length)
     }
 
-    pub(crate) fn max_size(&self) -> usize {
-        self.cutter.max_size
+    pub(crate) fn params(&self) -> &CdcParams {
+        &self.params
     }
 
-    pub(crate) fn cutter(&self) -> &CdcParams {
-        &self.cutter
-    }
-
-    /// Begins a chunk of which `length` bytes, at most `scan_start`, have been fed.
+    /// Starts a chunk of which `length` bytes, at most `scan_start`, have been fed.
     pub(crate) fn begin(&mut self, length: usize) {
         self.length = length;
         self.hash = 0;

@@ -1,4 +1,5 @@
-//! bzip2, by its library: one stream for each content, with a checksum for each block and one for all.
+//! bzip2, using its library. Each content is one stream, with a checksum for each block and one for the
+//! whole.
 
 use bzip2::{Action, Compress, Compression, Decompress, Error, Status};
 
@@ -6,20 +7,21 @@ use super::output::{Flow, Output};
 use super::stream::{Decode, Encode};
 use super::{Codec, CodecFailure, CompressionError};
 
-/// How hard the library tries to sort repetitive data before it turns to the way that is always slow: 0 stands for its
-/// default of 30, which is also what the `bzip2` program uses.
+/// The effort spent on sorting repetitive data before the library switches to its fallback, which is slow on
+/// all data. 0 selects the default of 30, which the `bzip2` program also uses.
 const WORK_FACTOR: u32 = 0;
 
-/// Compresses `data` at a level of 1 to 9, by default 6, into one bzip2 stream.
+/// Compresses `data` into one bzip2 stream, at a level of 1 to 9, by default 6.
 ///
 /// # Errors
 ///
-/// [`CompressionError::InvalidLevel`].
+/// Returns [`CompressionError::InvalidLevel`].
 pub fn compress_bzip2(data: &[u8], level: Option<i32>) -> Result<Vec<u8>, CompressionError> {
     Codec::Bzip2.compress(data, level)
 }
 
-/// Like [`compress_bzip2`], but replaces the content of `out`, whose capacity is reused. On an error `out` is empty.
+/// Compresses like [`compress_bzip2`], but replaces the content of `out`, whose capacity is reused. `out` is
+/// empty after an error.
 pub fn compress_bzip2_into(
     data: &[u8],
     level: Option<i32>,
@@ -28,16 +30,17 @@ pub fn compress_bzip2_into(
     Codec::Bzip2.compress_into(data, level, out)
 }
 
-/// Decompresses bzip2 streams, of at most `limit` bytes of content together.
+/// Decompresses bzip2 streams with at most `limit` bytes of content in total.
 ///
 /// # Errors
 ///
-/// [`CompressionError::SizeExceeded`]; [`CompressionError::DecompressionFailed`].
+/// Returns [`CompressionError::SizeExceeded`] or [`CompressionError::DecompressionFailed`].
 pub fn decompress_bzip2(data: &[u8], limit: u64) -> Result<Vec<u8>, CompressionError> {
     Codec::Bzip2.decompress(data, limit)
 }
 
-/// Like [`decompress_bzip2`], but replaces the content of `out`, whose capacity is reused. On an error `out` is empty.
+/// Decompresses like [`decompress_bzip2`], but replaces the content of `out`, whose capacity is reused. `out`
+/// is empty after an error.
 pub fn decompress_bzip2_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Result<(), CompressionError> {
     Codec::Bzip2.decompress_into(data, limit, out)
 }
@@ -50,11 +53,11 @@ fn decompression_failed(why: CodecFailure) -> CompressionError {
     CompressionError::DecompressionFailed { codec: Codec::Bzip2, why }
 }
 
-/// Compresses in pieces.
+/// Compresses a content in pieces.
 pub(super) struct Encoder(Compress);
 
 impl Encoder {
-    /// The level is in 1..=9: the library panics on any other.
+    /// Creates an encoder. `level` must be in 1..=9; the library panics on any other.
     pub(super) fn new(level: i32) -> Self {
         Self(Compress::new(Compression::new(level as u32), WORK_FACTOR))
     }
@@ -68,7 +71,7 @@ impl Encoder {
         let space = out.step().map_err(compression_failed)?;
         let (taken, written) = (self.0.total_in(), self.0.total_out());
         let status = self.0.compress(input, space, action);
-        // Both are lengths of slices.
+        // Both differences are lengths of slices, so the casts are lossless.
         let (taken, written) =
             ((self.0.total_in() - taken) as usize, (self.0.total_out() - written) as usize);
         *input = &input[taken..];
@@ -91,13 +94,13 @@ impl Encode for Encoder {
     }
 }
 
-/// Decompresses, in pieces or at once.
+/// Decompresses a content, in pieces or at once.
 pub(super) struct Decoder {
-    /// The stream in progress. The library's state serves one stream.
+    /// The current stream. The library's state serves one stream only.
     stream: Option<Decompress>,
-    /// How many streams have ended.
+    /// The number of finished streams.
     ended: u64,
-    /// Whether the library filled the room it last had, and so may hold back output.
+    /// Whether the library filled its last output buffer, and so may hold back output.
     full: bool,
 }
 
@@ -127,7 +130,7 @@ impl Decode for Decoder {
             let stream = self.stream.get_or_insert_with(|| Decompress::new(false));
             let (taken, written) = (stream.total_in(), stream.total_out());
             let status = stream.decompress(input, space);
-            // Both are lengths of slices.
+            // Both differences are lengths of slices, so the casts are lossless.
             let taken = (stream.total_in() - taken) as usize;
             let written = (stream.total_out() - written) as usize;
             *input = &input[taken..];

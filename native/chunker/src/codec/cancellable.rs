@@ -1,4 +1,4 @@
-//! Compression and decompression that can be given up in the middle.
+//! Compression and decompression that can be cancelled.
 
 use super::{
     Codec, CompressOptions, CompressionError, CompressionScratch, Decoder, DecompressOptions, Encoder,
@@ -8,25 +8,26 @@ use crate::Cancel;
 use crate::error::Error;
 use crate::io::output_buffer::OutputBuffer;
 
-/// What is compressed at once by a fast codec. The slowest of them that count as fast takes 70 ms for it, which is zstd at
-/// level 7; at levels 8 and 9 it takes up to half as long again.
-const FAST: usize = 4 << 20;
+/// The number of bytes compressed between two polls by a fast codec: 70 ms of zstd level 7, the slowest codec
+/// that is treated as fast. Levels 8 and 9 of zstd take up to half as long again, and compress
+/// half as much.
+const FAST_INPUT: usize = 4 << 20;
 
-/// What is compressed between two questions by a slow codec, which takes 50 ms for it at worst; zstd from level 16 on takes up to
-/// four times as long for two of them, since it compresses 128 KiB at once.
-const SLOW: usize = 64 << 10;
+/// The number of bytes compressed between two polls by a slow codec: at most 50 ms. From level 16 on zstd
+/// compresses blocks of 128 KiB and takes up to four times as long for two pieces.
+const SLOW_INPUT: usize = 64 << 10;
 
-/// What is decompressed between two questions: 50 ms of the slowest decoder.
-const OUTPUT: usize = 1 << 20;
+/// The number of bytes decompressed between two polls: 50 ms of the slowest decoder.
+const OUTPUT_PER_POLL: usize = 1 << 20;
 
-/// [`compress_into`], which asks `is_cancelled` often enough to stop within 100 ms. Only zstd takes longer: from level 16 on up to a
-/// quarter of a second, and above level 19 a second before it begins with a content of 64 MiB, in which its library makes
-/// tables of hundreds of MiB.
+/// Compresses like [`compress_into`], and polls `is_cancelled` often enough to stop within 100 ms. Only zstd
+/// takes longer: up to 250 ms from level 16 on, and above level 19 one second at the start of a content of 64
+/// MiB, for which its library allocates tables of hundreds of MiB.
 ///
 /// # Errors
 ///
-/// [`Error::Cancelled`] when `is_cancelled` says so, and those of [`compress_into`] as [`Error::Compression`]; then `out` is
-/// empty and keeps its capacity.
+/// Returns [`Error::Cancelled`] if `is_cancelled` returns `true`, and the errors of [`compress_into`] as
+/// [`Error::Compression`]; `out` is then empty and keeps its capacity.
 pub fn compress_cancellable(
     data: &[u8],
     options: &CompressOptions,
@@ -36,12 +37,12 @@ pub fn compress_cancellable(
 ) -> Result<(), Error> {
     let at_once = match options.codec {
         Codec::Zstd => match options.level {
-            Some(10..) => SLOW,
-            Some(8..) => FAST / 2,
-            _ => FAST,
+            Some(10..) => SLOW_INPUT,
+            Some(8..) => FAST_INPUT / 2,
+            _ => FAST_INPUT,
         },
-        Codec::Lz4 => FAST,
-        Codec::Xz | Codec::Bzip2 => SLOW,
+        Codec::Lz4 => FAST_INPUT,
+        Codec::Xz | Codec::Bzip2 => SLOW_INPUT,
     };
     if data.len() <= at_once {
         return Ok(compress_into(data, options, scratch, out)?);
@@ -58,12 +59,12 @@ pub fn compress_cancellable(
     result
 }
 
-/// [`decompress_into`], which asks `is_cancelled` often enough to stop within 100 ms.
+/// Decompresses like [`decompress_into`], and polls `is_cancelled` often enough to stop within 100 ms.
 ///
 /// # Errors
 ///
-/// [`Error::Cancelled`] when `is_cancelled` says so, and those of [`decompress_into`] as [`Error::Compression`]; then `out` is
-/// empty and keeps its capacity.
+/// Returns [`Error::Cancelled`] if `is_cancelled` returns `true`, and the errors of [`decompress_into`] as
+/// [`Error::Compression`]; `out` is then empty and keeps its capacity.
 pub fn decompress_cancellable(
     data: &[u8],
     options: &DecompressOptions,
@@ -71,11 +72,11 @@ pub fn decompress_cancellable(
     out: &mut dyn OutputBuffer,
     is_cancelled: Cancel<'_>,
 ) -> Result<(), Error> {
-    // Fast codecs give this much in no time, and keep their contexts only if they do it at once.
-    let at_once = 8 * OUTPUT as u64;
+    // Fast codecs decompress this much without a poll, because only the one-shot path reuses their contexts.
+    let at_once = 8 * OUTPUT_PER_POLL as u64;
     let codec = options.codec.map_or_else(|| detect_format(data), Ok);
-    // A long row of small frames takes more time than its output tells.
-    if matches!(codec, Ok(Codec::Zstd | Codec::Lz4)) && data.len() <= 2 * OUTPUT {
+    // The input is limited too: many small frames take longer than their output suggests.
+    if matches!(codec, Ok(Codec::Zstd | Codec::Lz4)) && data.len() <= 2 * OUTPUT_PER_POLL {
         let least = options.clone().limit(options.limit.min(at_once));
         match decompress_into(data, &least, scratch, out) {
             Err(CompressionError::SizeExceeded { .. }) if options.limit > at_once => {}
@@ -101,9 +102,9 @@ fn decompress_in_pieces(
         if is_cancelled() {
             return Err(Error::Cancelled);
         }
-        // Slow input may give little output, so that both are limited.
-        let piece = &data[..data.len().min(OUTPUT)];
-        let progress = decoder.update_some(piece, OUTPUT, out)?;
+        // The input is limited too: slow input may yield little output.
+        let piece = &data[..data.len().min(OUTPUT_PER_POLL)];
+        let progress = decoder.update_some(piece, OUTPUT_PER_POLL, out)?;
         data = &data[progress.consumed..];
         if data.is_empty() && !progress.pending {
             return Ok(decoder.finish(out)?);
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
     use crate::codec::{compress, decompress};
 
-    /// Text-like bytes, more than any codec takes at once.
+    /// Returns text-like bytes, more than any codec compresses between two polls.
     fn data() -> Vec<u8> {
         let mut state = 1u32;
         (0..9_000_000)
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn in_pieces_comes_out_what_comes_out_at_once() {
+    fn cancellable_output_matches_one_shot_output() {
         let data = data();
         for codec in Codec::ALL.into_iter().filter(|codec| codec.is_enabled()) {
             let options = CompressOptions::new(codec).level((codec == Codec::Xz).then_some(0));
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_row_of_empty_frames_can_be_given_up() {
+    fn a_long_row_of_empty_frames_can_be_cancelled() {
         for codec in Codec::ALL.into_iter().filter(|codec| codec.is_enabled()) {
             let frame = compress(b"", &CompressOptions::new(codec)).unwrap();
             let data = frame.repeat(9_000_000 / frame.len());
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_gives_up_gets_nothing() {
+    fn cancelled_calls_leave_no_output() {
         let data = data();
         for codec in Codec::ALL.into_iter().filter(|codec| codec.is_enabled()) {
             let options = CompressOptions::new(codec);

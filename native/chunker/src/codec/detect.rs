@@ -1,37 +1,39 @@
-//! Telling the formats apart by their first bytes.
+//! Detects the format of an input by its first bytes.
 
 use super::{Codec, CompressionError};
 
-/// zstd frame magic, RFC 8878, section 3.1.1.
+/// The magic of a zstd frame, RFC 8878, section 3.1.1.
 pub(super) const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// lz4 frame magic, "LZ4 Frame Format Description", General Structure.
+/// The magic of an lz4 frame, "LZ4 Frame Format Description", General Structure.
 pub(super) const LZ4_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
-/// "The .xz File Format", section 2.1.1.1.
+/// The magic of an xz stream, "The .xz File Format", section 2.1.1.1.
 const XZ_MAGIC: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0x00];
-/// A bzip2 stream begins with `BZh`, a digit, and the magic of a block or, when it is empty, of its own end.
+/// A bzip2 stream begins with `BZh`, a digit, and the magic of a block or, if it is empty, of the end of the
+/// stream.
 const BZIP2_MAGIC: [u8; 3] = *b"BZh";
 const BZIP2_BLOCK: [u8; 6] = [0x31, 0x41, 0x59, 0x26, 0x53, 0x59];
 const BZIP2_END: [u8; 6] = [0x17, 0x72, 0x45, 0x38, 0x50, 0x90];
 
-/// The length of the magic and the size field of a skippable frame.
+/// The length of the magic and the size field of a skippable frame, in bytes.
 pub(super) const SKIPPABLE_HEADER: usize = 8;
 
-/// What the first bytes of an input, or of what follows a skippable frame, say.
+/// The result of inspecting the first bytes of an input, or the first bytes after a skippable frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sniff {
     /// The format is certain.
     Known(Codec),
-    /// The format's magic is there, but more bytes could still contradict it.
+    /// The magic is there, but more bytes could still contradict it.
     Likely(Codec),
-    /// A skippable frame, which zstd and lz4 share; so many bytes with its header, and what comes behind decides.
+    /// A skippable frame, which zstd and lz4 share, with its length in bytes, header included. The bytes
+    /// after it determine the format.
     Skippable(u64),
-    /// There are too few bytes to tell.
+    /// There are too few bytes.
     TooShort,
-    /// No format begins like this.
+    /// No format begins with these bytes.
     Unknown,
 }
 
-/// Reads the first bytes. Ten of them always suffice for an answer other than `Likely` and `TooShort`.
+/// Inspects the first bytes. Ten bytes always suffice for a result other than `Likely` and `TooShort`.
 pub(super) fn sniff(bytes: &[u8]) -> Sniff {
     if bytes.starts_with(&ZSTD_MAGIC) {
         return Sniff::Known(Codec::Zstd);
@@ -63,18 +65,20 @@ pub(super) fn sniff(bytes: &[u8]) -> Sniff {
     if begins_frame(bytes, ZSTD_MAGIC) { Sniff::TooShort } else { Sniff::Unknown }
 }
 
-/// Whether the bytes are a skippable frame's magic, `0x184d2a50` to `0x184d2a5f` in little endian, or begin with it.
+/// Returns whether the bytes begin with the magic of a skippable frame, `0x184d2a50` to `0x184d2a5f` in
+/// little endian.
 pub(super) fn is_skippable(bytes: &[u8]) -> bool {
     matches!(bytes, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
 }
 
-/// The size that a skippable frame's header gives for what follows it.
+/// Returns the size of the data after the header of a skippable frame.
 pub(super) fn skippable_size(header: &[u8; SKIPPABLE_HEADER]) -> u64 {
     let [_, _, _, _, size @ ..] = *header;
     u32::from_le_bytes(size).into()
 }
 
-/// Whether fewer than four bytes, perhaps none, can be the beginning of `magic` or of a skippable frame.
+/// Returns whether `bytes`, fewer than four and perhaps none, can be the beginning of `magic` or of a
+/// skippable frame.
 pub(super) fn begins_frame(bytes: &[u8], magic: [u8; 4]) -> bool {
     let skippable = match bytes {
         [] => true,
@@ -83,17 +87,18 @@ pub(super) fn begins_frame(bytes: &[u8], magic: [u8; 4]) -> bool {
     skippable || magic.starts_with(bytes)
 }
 
-/// Tells in which format `data` is by its first bytes.
+/// Detects the format of `data` by its first bytes.
 ///
-/// Skippable frames, which zstd and lz4 share, say nothing: what comes behind them decides, and it has to be within
-/// `data`. Formats that this library does not read, such as lz4's legacy frames and `.lzma`, are unknown. The codec
-/// may be one that was left out of the build.
+/// Skippable frames, which zstd and lz4 share, do not determine the format; the bytes after them do, and must
+/// lie within `data`. Formats that this library does not read, such as lz4's legacy frames and `.lzma`, are
+/// unknown. The detected codec may be disabled in this build.
 ///
-/// Takes constant time, and a constant more for each leading skippable frame.
+/// Takes constant time, plus a constant for each leading skippable frame.
 ///
 /// # Errors
 ///
-/// [`CompressionError::UnknownFormat`] with the first bytes of `data`, when they begin no format or are too few to tell.
+/// Returns [`CompressionError::UnknownFormat`] with the first bytes of `data` if no format begins with them
+/// or they are too few.
 ///
 /// # Examples
 ///
@@ -117,7 +122,7 @@ pub fn detect_format(data: &[u8]) -> Result<Codec, CompressionError> {
     }
 }
 
-/// The error for an input that begins with `data`.
+/// Returns the error for an input that begins with `data`.
 pub(super) fn unknown_format(data: &[u8]) -> CompressionError {
     CompressionError::UnknownFormat { magic: data[..data.len().min(4)].to_vec() }
 }

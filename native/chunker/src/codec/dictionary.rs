@@ -1,4 +1,5 @@
-//! Dictionaries: what many small contents have in common, so that each need not say it again. Only zstd has them.
+//! Dictionaries for zstd: data that many small contents have in common, so that it need not be stored in
+//! each.
 
 use std::sync::Arc;
 #[cfg(feature = "zstd")]
@@ -18,26 +19,26 @@ use crate::error::Error;
 #[cfg(feature = "zstd")]
 use crate::error::IoError;
 
-/// The magic of a dictionary that was trained, RFC 8878, section 5.
+/// The magic of a trained dictionary, RFC 8878, section 5.
 const MAGIC: [u8; 4] = [0x37, 0xa4, 0x30, 0xec];
 
-/// A dictionary for zstd: the output of [`train_dictionary`] or of `zstd --train`, or any content that resembles what
-/// is to be compressed.
+/// A dictionary for zstd: the output of [`train_dictionary`] or of `zstd --train`, or any data that resembles
+/// the contents to compress.
 ///
-/// A trained dictionary has an id, which each frame names, so that a missing or another dictionary is noticed before
-/// anything is decompressed. With any other content it is the checksum that notices.
+/// A trained dictionary has an id. Each frame stores it, so a missing or different dictionary is detected
+/// before decompression. With any other data only the checksum detects it.
 ///
 /// Clones share the bytes.
 #[derive(Debug, Clone)]
 pub struct Dictionary(Arc<[u8]>);
 
 impl Dictionary {
-    /// Takes the bytes of a dictionary, which are copied.
+    /// Creates a dictionary from a copy of `bytes`.
     ///
     /// # Errors
     ///
-    /// [`CompressionError::InvalidDictionary`] when there are no bytes, or when they begin like a trained dictionary and
-    /// are damaged; [`CompressionError::CodecDisabled`] when zstd was left out of the build.
+    /// Returns [`CompressionError::InvalidDictionary`] if `bytes` is empty, or is a damaged trained
+    /// dictionary; returns [`CompressionError::CodecDisabled`] if zstd is disabled in this build.
     pub fn new(bytes: &[u8]) -> Result<Self, CompressionError> {
         #[cfg(feature = "zstd")]
         if !bytes.is_empty() && super::zstd::accepts_dictionary(bytes) {
@@ -51,13 +52,13 @@ impl Dictionary {
         }
     }
 
-    /// The bytes of the dictionary.
+    /// Returns the bytes of the dictionary.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The id of a trained dictionary; `None` when it was not trained.
+    /// Returns the id of a trained dictionary, or `None` if the dictionary was not trained.
     #[must_use]
     pub fn id(&self) -> Option<u32> {
         match self.0.strip_prefix(&MAGIC)?.first_chunk::<4>().map(|id| u32::from_le_bytes(*id))? {
@@ -66,24 +67,26 @@ impl Dictionary {
         }
     }
 
-    /// Whether both are clones of one, which is quick to tell, unlike whether they have the same bytes.
+    /// Returns whether both are clones of one dictionary. This compares pointers, not bytes.
     #[cfg(feature = "zstd")]
     pub(super) fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-/// Trains a dictionary of at most `max_size` bytes on samples of what is to be compressed.
+/// Trains a dictionary of at most `max_size` bytes on sample contents.
 ///
-/// A hundred samples or more, each like one content that will be compressed on its own, together about a hundred times
-/// `max_size`, make a good dictionary; 112,640 bytes is what the `zstd` program makes. The result depends on nothing but
-/// the samples and their order. Takes time and about ten times the memory of the samples together.
+/// A good dictionary needs a hundred samples or more, each like one content that will be compressed on its
+/// own, with a total size of about a hundred times `max_size`. The `zstd` program makes dictionaries of
+/// 112,640 bytes. The result depends only on the samples and their order. Training uses about ten times the
+/// memory of all samples.
 ///
 /// # Errors
 ///
-/// [`CompressionError::CompressionFailed`] with [`CodecFailure::SamplesUnsuitable`] when no dictionary can be made of the
-/// samples, or none as small as `max_size`, of which the least is 256 bytes; [`CodecFailure::OutOfMemory`] without memory;
-/// [`CompressionError::CodecDisabled`] when zstd was left out of the build.
+/// Returns [`CompressionError::CompressionFailed`] with [`CodecFailure::SamplesUnsuitable`] if no dictionary
+/// can be made of the samples, or none within `max_size`, which must be at least 256 bytes, and with
+/// [`CodecFailure::OutOfMemory`] if memory runs out. Returns [`CompressionError::CodecDisabled`] if zstd is
+/// disabled in this build.
 pub fn train_dictionary<S: AsRef<[u8]>>(
     samples: &[S],
     max_size: usize,
@@ -97,15 +100,15 @@ pub fn train_dictionary<S: AsRef<[u8]>>(
     }
 }
 
-/// [`train_dictionary`] on a thread of its own, for which whoever gives up does not wait.
+/// Trains like [`train_dictionary`], but on a thread of its own, for which a cancelled call does not wait.
 ///
-/// The library cannot be interrupted, so the thread comes to its end all the same. There are never more of them than the
-/// machine has cores; a call that finds so many waits for one to end.
+/// The library cannot be interrupted, so the thread of a cancelled call runs to its end. There are at most as
+/// many such threads as the machine has cores; further calls wait for one to end.
 ///
 /// # Errors
 ///
-/// [`Error::Cancelled`] when `is_cancelled` says so, [`Error::Io`] when the operating system refuses the thread, and those of
-/// [`train_dictionary`] as [`Error::Compression`].
+/// Returns [`Error::Cancelled`] if `is_cancelled` returns `true`, [`Error::Io`] if the operating system
+/// cannot create the thread, and the errors of [`train_dictionary`] as [`Error::Compression`].
 pub fn train_dictionary_cancellable<S: AsRef<[u8]>>(
     samples: &[S],
     max_size: usize,
@@ -120,11 +123,11 @@ pub fn train_dictionary_cancellable<S: AsRef<[u8]>>(
     }
 }
 
-/// How often who waits for a training asks whether to give up.
+/// The interval between two polls for cancellation.
 #[cfg(feature = "zstd")]
 const CANCEL_POLL: Duration = Duration::from_millis(10);
 
-/// What the library trains on, in the form that it takes.
+/// The samples in the form that the library takes.
 #[cfg(feature = "zstd")]
 struct Training {
     joined: Vec<u8>,
@@ -136,7 +139,7 @@ struct Training {
 impl Training {
     fn new<S: AsRef<[u8]>>(samples: &[S], max_size: usize) -> Result<Self, CompressionError> {
         let sizes: Vec<usize> = samples.iter().map(|sample| sample.as_ref().len()).collect();
-        // The library's interface: all samples in one buffer, at most 4 GiB of them, and their number in 32 bits.
+        // The library takes all samples in one buffer of at most 4 GiB, and their number in 32 bits.
         let total = sizes.iter().try_fold(0u32, |total, &size| total.checked_add(u32::try_from(size).ok()?));
         let (Some(total), Ok(_)) = (total, u32::try_from(samples.len())) else {
             return Err(failed(CodecFailure::SamplesUnsuitable));
@@ -158,17 +161,17 @@ impl Training {
     }
 
     fn run_cancellable(self, is_cancelled: Cancel<'_>) -> Result<Dictionary, Error> {
-        let place = loop {
-            match Place::take() {
-                Some(place) => break place,
+        let permit = loop {
+            match TrainingPermit::take() {
+                Some(permit) => break permit,
                 None if is_cancelled() => return Err(Error::Cancelled),
                 None => thread::sleep(CANCEL_POLL),
             }
         };
         let (sender, receiver) = mpsc::sync_channel(1);
         let trainer = move || {
-            let _place = place;
-            // Nobody may be there any more to take it.
+            let _permit = permit;
+            // The send fails if the call was cancelled; the dictionary is then unused.
             let _ = sender.send(self.run());
         };
         let thread = thread::Builder::new().name("chunker-train".into()).spawn(trainer);
@@ -192,25 +195,26 @@ fn failed(why: CodecFailure) -> CompressionError {
     CompressionError::CompressionFailed { codec: Codec::Zstd, why }
 }
 
-/// One of as many trainings under way as the machine has cores, those included that were given up.
+/// A permit for one of the trainings in progress, of which there are as many as cores. A cancelled training
+/// holds its permit until its thread ends.
 #[cfg(feature = "zstd")]
-struct Place;
+struct TrainingPermit;
 
 #[cfg(feature = "zstd")]
-static TAKEN: AtomicUsize = AtomicUsize::new(0);
+static PERMITS_TAKEN: AtomicUsize = AtomicUsize::new(0);
 
 #[cfg(feature = "zstd")]
-impl Place {
+impl TrainingPermit {
     fn take() -> Option<Self> {
         let most = thread::available_parallelism().map_or(1, usize::from);
         let one_more = |taken| (taken < most).then_some(taken + 1);
-        TAKEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self)
+        PERMITS_TAKEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self)
     }
 }
 
 #[cfg(feature = "zstd")]
-impl Drop for Place {
+impl Drop for TrainingPermit {
     fn drop(&mut self) {
-        TAKEN.fetch_sub(1, Ordering::Relaxed);
+        PERMITS_TAKEN.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -1,71 +1,72 @@
-//! What can go wrong while compressing and decompressing.
+//! Errors of compression and decompression.
 
 use super::Codec;
 use crate::error::Detail;
 
-/// An error of a codec. It carries fields, not a message to be searched, and is never folded into an I/O error.
+/// An error of a codec. Carries fields rather than a message to parse, and is never converted to an I/O
+/// error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CompressionError {
-    /// The level lies outside the codec's range. Checked before the library sees it.
-    #[error("{codec} has the levels {min} to {max}, not {level}")]
+    /// The level is outside the codec's range. Checked before the library is called.
+    #[error("{codec} level must be {min} to {max}, not {level}")]
     InvalidLevel {
-        /// The codec that was asked for.
+        /// The requested codec.
         codec: Codec,
-        /// The level that was asked for.
+        /// The requested level.
         level: i32,
-        /// The smallest level there is.
+        /// The smallest allowed level.
         min: i32,
-        /// The greatest level there is.
+        /// The largest allowed level.
         max: i32,
     },
-    /// A dictionary was given to a codec that knows none; only zstd does.
-    #[error("{codec} takes no dictionary")]
+    /// The codec does not support dictionaries; only zstd does.
+    #[error("{codec} does not support dictionaries")]
     DictionaryUnsupported {
-        /// The codec that was asked for.
+        /// The requested codec.
         codec: Codec,
     },
-    /// The bytes given as a dictionary are none: there are none, or a trained dictionary is damaged.
+    /// The dictionary is empty, or a damaged trained dictionary.
     #[error("the dictionary is empty or damaged")]
     InvalidDictionary,
-    /// The codec could not compress.
-    #[error("{codec} could not compress: {why}")]
+    /// The codec failed to compress.
+    #[error("{codec} failed to compress: {why}")]
     CompressionFailed {
         /// The codec that failed.
         codec: Codec,
         /// The reason.
         why: CodecFailure,
     },
-    /// The input is not what the codec's format allows, or needs more than the decoder may use.
-    #[error("{codec} could not decompress: {why}")]
+    /// The input violates the codec's format, or needs more memory than the decoder may use.
+    #[error("{codec} failed to decompress: {why}")]
     DecompressionFailed {
         /// The codec that failed.
         codec: Codec,
         /// The reason.
         why: CodecFailure,
     },
-    /// The content is larger than the caller allowed.
-    #[error("the content is larger than {limit} bytes")]
+    /// The content is larger than the caller's limit.
+    #[error("the content exceeds the limit of {limit} bytes")]
     SizeExceeded {
-        /// The limit that the caller set, in bytes: a content of exactly this size would have passed.
+        /// The limit of the caller, in bytes. A content of exactly this size is accepted.
         limit: u64,
     },
-    /// The input begins like none of the formats.
-    #[error("the input is in no known format; it begins with {magic:02x?}")]
+    /// The first bytes of the input match no known format.
+    #[error("unknown compression format; the input begins with {magic:02x?}")]
     UnknownFormat {
         /// The first bytes of the input: four, or as many as there are.
         magic: Vec<u8>,
     },
-    /// The codec was left out when the library was built.
-    #[error("{codec} was left out when the library was built")]
+    /// The codec is disabled in this build.
+    #[error("{codec} is disabled in this build")]
     CodecDisabled {
-        /// The codec that was asked for.
+        /// The requested codec.
         codec: Codec,
     },
 }
 
 impl CompressionError {
-    /// The stable snake_case code of the error; several variants may share one.
+    /// Returns the stable snake_case code of the error. Several variants may share one.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -76,11 +77,11 @@ impl CompressionError {
             Self::DecompressionFailed { .. } => "decompression_failed",
             Self::SizeExceeded { .. } => "size_exceeded",
             Self::UnknownFormat { .. } => "unknown_format",
-            Self::CodecDisabled { .. } => "codec_disabled",
+            Self::CodecDisabled { .. } => "feature_disabled",
         }
     }
 
-    /// The fields of the error, by their names in the public API.
+    /// Returns the fields of the error, by their names in the public API.
     #[must_use]
     pub fn details(&self) -> Vec<(&'static str, Detail)> {
         let options = |option, value, allowed| {
@@ -101,12 +102,12 @@ impl CompressionError {
             }
             Self::SizeExceeded { limit } => vec![("limit", Detail::Number(*limit))],
             Self::UnknownFormat { magic } => vec![("magic", Detail::Bytes(magic.clone()))],
-            Self::CodecDisabled { codec } => vec![("codec", Detail::Name(codec.name()))],
+            Self::CodecDisabled { codec } => vec![("feature", Detail::Name(codec.name()))],
         }
     }
 }
 
-/// Why a codec failed.
+/// The reason for which a codec failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CodecFailure {
@@ -114,34 +115,34 @@ pub enum CodecFailure {
     BadMagic,
     /// The input ends before the content does.
     Truncated,
-    /// After the content comes something that is no further stream or frame.
+    /// The content is followed by data that is not another stream or frame.
     ///
-    /// xz reports this as [`Corrupt`](Self::Corrupt): its library does not tell the two apart.
+    /// xz reports this as [`Corrupt`](Self::Corrupt): its library does not distinguish the two.
     TrailingData,
-    /// The input breaks the rules of the format, or a size in it is not the size of the content.
+    /// The input violates the format, or a size in it differs from the size of the content.
     ///
-    /// xz and bzip2 report a wrong checksum as this too: their libraries do not tell the two apart.
+    /// xz and bzip2 also report a wrong checksum as this: their libraries do not distinguish the two.
     Corrupt,
-    /// The content does not have the checksum that the input promises.
+    /// The content does not match its checksum.
     ChecksumMismatch,
-    /// The input uses a part of the format that the decoder does not have.
+    /// The input uses a feature of the format that the decoder does not support.
     Unsupported,
-    /// The input asks for a larger window than [`MAX_WINDOW`](super::MAX_WINDOW).
+    /// The input requires a larger window than [`MAX_WINDOW`](super::MAX_WINDOW).
     MemoryLimit,
-    /// The system gave no memory.
+    /// A memory allocation failed.
     OutOfMemory,
     /// The input was compressed with a dictionary, and none was given.
     DictionaryMissing,
-    /// The input was compressed with another dictionary than the one given.
+    /// The input was compressed with a different dictionary.
     DictionaryWrong,
-    /// No dictionary can be made of these samples: they are too few, too small, or too large.
+    /// No dictionary can be made of the samples: they are too few, too small, or too large.
     SamplesUnsuitable,
-    /// The codec's library refused for a reason of its own.
+    /// The codec's library failed for an internal reason.
     Internal,
 }
 
 impl CodecFailure {
-    /// The stable snake_case name of the reason.
+    /// Returns the stable snake_case name of the reason.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

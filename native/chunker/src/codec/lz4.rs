@@ -1,12 +1,12 @@
 //! The LZ4 frame format ("LZ4 Frame Format Description", version 1.6), around the blocks of `lz4_flex`.
 //!
-//! That crate has a frame reader and writer of its own, which do not do here: the reader takes the end of the input for
-//! the end of the frame, so that a file cut short passes, it is pulled rather than pushed, and neither can be reused
-//! without allocating anew. The frame is a few fields around the blocks; the codec is the crate's.
+//! The frame reader and writer of that crate are not used: the reader accepts a truncated file, because it
+//! treats the end of the input as the end of the frame; it is pulled rather than pushed; and neither can be
+//! reused without allocating. This module implements the frame, and the crate compresses its blocks.
 //!
-//! The frames that are written hold independent blocks, the size of the content where it is known, and the checksum of
-//! the content. All that the format has is read, except dictionaries and legacy frames, which have no checksum and no
-//! end.
+//! Frames are written with independent blocks, a checksum of the content, and the size of the content if it
+//! is known. All features of the format are read, except dictionaries and legacy frames, which have no
+//! checksum and no end mark.
 
 use std::fmt;
 use std::hash::Hasher;
@@ -24,23 +24,23 @@ use super::stream::{Decode, Encode};
 use super::{Codec, CodecFailure, CompressionError};
 use crate::io::output_buffer::OutputBuffer;
 
-/// The content of a full block, in bytes; the smallest of the format's four sizes, and that of [`WINDOW`].
+/// The content of a full block, in bytes: the smallest of the format's four sizes, and equal to [`WINDOW`].
 ///
-/// Measured on a toolchain's libraries, larger blocks compress 11 to 17% slower, as more of the matches that are tried
-/// lie out of reach, for 1.7 to 2.2% less output. Blocks that are linked instead give the size of large ones and cost
-/// a third of the speed, as the table of each has to be filled with the one before.
+/// On the libraries of a compiler toolchain, larger blocks compress 11 to 17% slower, because more of the
+/// attempted matches are out of reach, and save 1.7 to 2.2% of the output. Linked blocks save as much, but
+/// cost a third of the speed, because the table of each block must be filled from the previous one.
 const LZ4_BLOCK_SIZE: usize = 64 << 10;
 
-/// [`LZ4_BLOCK_SIZE`] as a frame's header says it.
+/// The code of [`LZ4_BLOCK_SIZE`] in a frame header.
 const BLOCK_ID: u8 = 4;
 
-/// How far back a match reaches, and so how much of what came before a linked block needs.
+/// The longest distance of a match, in bytes: a linked block needs this much of the preceding content.
 const WINDOW: usize = 64 << 10;
 
-/// The longest frame header: magic, flags, block size, content size, dictionary id, checksum.
+/// The longest frame header, in bytes: magic, flags, block size, content size, dictionary id, checksum.
 const MAX_HEADER: usize = 19;
 
-/// In the size of a block: the block is stored, not compressed.
+/// The flag in the size of a block for a block that is stored uncompressed.
 const STORED: u32 = 1 << 31;
 
 const VERSION: u8 = 0b0100_0000;
@@ -51,34 +51,36 @@ const CONTENT_CHECKSUM: u8 = 0b0000_0100;
 const RESERVED: u8 = 0b0000_0010;
 const DICTIONARY: u8 = 0b0000_0001;
 
-/// Compresses `data` into one lz4 frame. There is one level, 1.
+/// Compresses `data` into one lz4 frame. The only level is 1.
 ///
 /// # Errors
 ///
-/// [`CompressionError::InvalidLevel`]; [`CompressionError::CompressionFailed`] without memory.
+/// Returns [`CompressionError::InvalidLevel`], or [`CompressionError::CompressionFailed`] if memory runs out.
 pub fn compress_lz4(data: &[u8], level: Option<i32>) -> Result<Vec<u8>, CompressionError> {
     Codec::Lz4.compress(data, level)
 }
 
-/// Like [`compress_lz4`], but replaces the content of `out`, whose capacity is reused. On an error `out` is empty.
+/// Compresses like [`compress_lz4`], but replaces the content of `out`, whose capacity is reused. `out` is
+/// empty after an error.
 ///
-/// To keep the tables too, use [`compress_into`](super::compress_into).
+/// [`compress_into`](super::compress_into) reuses the hash tables too.
 pub fn compress_lz4_into(data: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> Result<(), CompressionError> {
     Codec::Lz4.compress_into(data, level, out)
 }
 
-/// Decompresses lz4 frames, of at most `limit` bytes of content together. Skippable frames are skipped.
+/// Decompresses lz4 frames with at most `limit` bytes of content in total. Ignores skippable frames.
 ///
 /// # Errors
 ///
-/// [`CompressionError::SizeExceeded`]; [`CompressionError::DecompressionFailed`].
+/// Returns [`CompressionError::SizeExceeded`] or [`CompressionError::DecompressionFailed`].
 pub fn decompress_lz4(data: &[u8], limit: u64) -> Result<Vec<u8>, CompressionError> {
     Codec::Lz4.decompress(data, limit)
 }
 
-/// Like [`decompress_lz4`], but replaces the content of `out`, whose capacity is reused. On an error `out` is empty.
+/// Decompresses like [`decompress_lz4`], but replaces the content of `out`, whose capacity is reused. `out`
+/// is empty after an error.
 ///
-/// To keep the buffers too, use [`decompress_into`](super::decompress_into).
+/// [`decompress_into`](super::decompress_into) reuses the internal buffers too.
 pub fn decompress_lz4_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Result<(), CompressionError> {
     Codec::Lz4.decompress_into(data, limit, out)
 }
@@ -91,7 +93,7 @@ fn decompression_failed(why: CodecFailure) -> CompressionError {
     CompressionError::DecompressionFailed { codec: Codec::Lz4, why }
 }
 
-/// What is kept between calls.
+/// The state that is reused between calls.
 #[derive(Default)]
 pub(super) struct Scratch {
     compressor: Option<Compressor>,
@@ -134,7 +136,7 @@ impl fmt::Debug for Scratch {
     }
 }
 
-/// Writes a frame's header.
+/// Writes a frame header.
 fn begin_frame(content_size: Option<usize>, out: &mut Output<'_>) -> Result<(), CompressionError> {
     let size_flag = if content_size.is_some() { CONTENT_SIZE } else { 0 };
     let mut header = [0; MAX_HEADER];
@@ -160,7 +162,8 @@ fn write(bytes: &[u8], out: &mut Output<'_>) -> Result<(), CompressionError> {
     out.advance(bytes.len())
 }
 
-/// The largest block of a frame by the three bits of its header, 4 to 7.
+/// Returns the largest block size of a frame, in bytes, for the three bits of its header. `id` must be in
+/// 4..=7.
 fn block_size(id: u8) -> usize {
     (64 << 10) << (2 * (id - 4))
 }
@@ -170,7 +173,7 @@ fn header_checksum(fields: &[u8]) -> u8 {
     second
 }
 
-/// The hash tables: small blocks take one of half the size.
+/// The hash tables. The table for small blocks has half the size.
 struct Compressor {
     small: CompressTable,
     large: CompressTable,
@@ -188,11 +191,11 @@ impl Compressor {
         let most = get_maximum_output_size(content.len());
         let space = out.space(4 + most).map_err(compression_failed)?;
         let (size, body) = space.split_at_mut(4);
-        // The small table holds 16-bit positions, and a full block has one too many.
+        // The small table holds 16-bit positions, so a full block needs the large one.
         let table = if content.len() < usize::from(u16::MAX) { &mut self.small } else { &mut self.large };
         let len = compress_into_with_table(content, body, table)
             .map_err(|_| compression_failed(CodecFailure::Internal))?;
-        // A block's size needs no more than 17 bits.
+        // The size of a block fits in 17 bits.
         let (len, flag) = if len < content.len() {
             (len, 0)
         } else {
@@ -204,7 +207,7 @@ impl Compressor {
     }
 }
 
-/// Compresses in pieces.
+/// Compresses a content in pieces.
 pub(super) struct Encoder {
     compressor: Compressor,
     /// The beginning of a block that is not full yet.
@@ -267,37 +270,37 @@ impl Encode for Encoder {
     }
 }
 
-/// Decompresses, in pieces or at once.
+/// Decompresses a content, in pieces or at once.
 pub(super) struct Decoder {
-    /// The beginning of what the phase waits for.
+    /// The beginning of the item that the current phase needs as a whole.
     held: Vec<u8>,
     phase: Phase,
     frame: Frame,
-    /// The last content of a frame with linked blocks, at most [`WINDOW`] of it.
+    /// The last bytes of content of a frame with linked blocks, at most [`WINDOW`] of them.
     window: Vec<u8>,
-    /// Room for a block that the output had no room for, and where in it the content is that the output lacks.
+    /// A decompressed block that did not fit in the output, and the range of it that is still to be written.
     block: Vec<u8>,
-    waiting: Range<usize>,
+    pending: Range<usize>,
     checksum: XxHash32,
-    /// How many frames there were, skippable ones included.
+    /// The number of frames so far, including skippable ones.
     frames: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Between frames, or within a frame's header.
+    /// Between frames, or within a frame header.
     Start,
-    /// Within a skippable frame, of which so many bytes are to come.
+    /// Within a skippable frame, with the number of bytes left in it.
     Skip(u64),
-    /// Before the size of a block, or of the end of the frame.
+    /// Before the size of a block, or the end mark of the frame.
     BlockSize,
-    /// Within a block of so many bytes, without its checksum.
+    /// Within a block of `len` bytes, not counting its checksum.
     Block { len: usize, stored: bool },
     /// Before the checksum of the content.
     Checksum,
 }
 
-/// What a frame's header says, and how far its content has come.
+/// The fields of a frame header, and the number of content bytes so far.
 #[derive(Debug, Clone, Default)]
 struct Frame {
     flags: u8,
@@ -320,17 +323,17 @@ impl Decoder {
             frame: Frame::default(),
             window: Vec::new(),
             block: Vec::new(),
-            waiting: 0..0,
+            pending: 0..0,
             checksum: XxHash32::with_seed(0),
             frames: 0,
         }
     }
 
-    /// Makes a used decoder like a new one, whatever state it was left in, except that it keeps its buffers.
+    /// Resets a used decoder in any state. Keeps its buffers.
     fn reset(&mut self) {
         self.held.clear();
         self.phase = Phase::Start;
-        self.waiting = 0..0;
+        self.pending = 0..0;
         self.frames = 0;
     }
 
@@ -342,7 +345,7 @@ impl Decoder {
         })
     }
 
-    /// How many bytes the phase needs to go on, as far as those that are there tell.
+    /// Returns the number of bytes that the current phase needs, as far as the available bytes determine it.
     fn needed(&self, there: &[u8]) -> Result<usize, CompressionError> {
         Ok(match self.phase {
             Phase::Start => match there.first_chunk::<4>() {
@@ -363,7 +366,7 @@ impl Decoder {
         })
     }
 
-    /// Reads a frame's header, which is all there.
+    /// Reads a complete frame header.
     fn begin_frame(&mut self, header: &[u8], out: &Output<'_>) -> Result<(), CompressionError> {
         self.frames += 1;
         if let Some(header) = header.first_chunk::<SKIPPABLE_HEADER>()
@@ -418,7 +421,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Decompresses a block, into the output if there is room for all that it may hold.
+    /// Decompresses a block, directly into the output if it has space for the largest possible content.
     fn decode_block(
         &mut self,
         stored: bool,
@@ -429,8 +432,9 @@ impl Decoder {
         if checksum.is_some_and(|checksum| XxHash32::oneshot(0, block) != checksum) {
             return Err(decompression_failed(CodecFailure::ChecksumMismatch));
         }
-        // No byte of a block stands for more than 255 of content, so a small block of a frame with large ones needs
-        // little room. One byte more than the frame has left shows that the block holds too much.
+        // A byte of a block yields at most 255 bytes of content, so a small block of a frame with a large
+        // block size needs little space. One byte more than the frame has left detects a block that is too
+        // long.
         let left = self.frame.content_size.map_or(u64::MAX, |size| size - self.frame.content_len);
         let most = self.frame.block_size.min(block.len().saturating_mul(255));
         let most = most.min(usize::try_from(left.saturating_add(1)).unwrap_or(usize::MAX));
@@ -471,22 +475,22 @@ impl Decoder {
         if direct {
             out.advance(len)?;
         } else {
-            self.waiting = 0..len;
+            self.pending = 0..len;
         }
         Ok(())
     }
 
-    /// Puts into the output what it had no room for. An error if that is more than the limit allows.
+    /// Writes buffered content to the output. Fails if it exceeds the limit.
     fn deliver(&mut self, out: &mut Output<'_>) -> Result<Flow, CompressionError> {
-        let waiting = &self.block[self.waiting.clone()];
-        let len = waiting.len().min(out.room());
-        out.space(len).map_err(decompression_failed)?[..len].copy_from_slice(&waiting[..len]);
+        let pending = &self.block[self.pending.clone()];
+        let len = pending.len().min(out.room());
+        out.space(len).map_err(decompression_failed)?[..len].copy_from_slice(&pending[..len]);
         out.advance(len)?;
-        self.waiting.start += len;
-        Ok(if self.waiting.is_empty() { Flow::Drained } else { Flow::Full })
+        self.pending.start += len;
+        Ok(if self.pending.is_empty() { Flow::Drained } else { Flow::Full })
     }
 
-    /// Goes on with what the phase has waited for.
+    /// Processes a complete item of the current phase.
     fn step(&mut self, item: &[u8], out: &mut Output<'_>) -> Result<(), CompressionError> {
         match self.phase {
             Phase::Start => self.begin_frame(item, out),
@@ -527,7 +531,7 @@ impl Decode for Decoder {
             if input.is_empty() {
                 return Ok(Flow::Drained);
             }
-            // What is there as a whole is not copied.
+            // An item that is available as a whole is not copied.
             if self.held.is_empty() {
                 let needed = self.needed(input)?;
                 if let Some((item, rest)) = input.split_at_checked(needed) {
@@ -540,7 +544,7 @@ impl Decode for Decoder {
             let (piece, rest) = input.split_at(input.len().min(needed - self.held.len()));
             self.held.extend_from_slice(piece);
             *input = rest;
-            // The length of a header is known only once its first bytes are there.
+            // The length of a header is known only after its first bytes.
             if self.held.len() == needed && self.needed(&self.held)? == needed {
                 let held = std::mem::take(&mut self.held);
                 let result = self.step(&held, out);
@@ -562,12 +566,12 @@ impl Decode for Decoder {
     }
 }
 
-/// A little-endian number of four bytes, of which there are four.
+/// Reads a little-endian number of four bytes.
 fn number(bytes: &[u8]) -> u32 {
     bytes.iter().rev().fold(0, |number, &byte| number << 8 | u32::from(byte))
 }
 
-/// Appends `content` to `window` and drops what is out of reach.
+/// Appends `content` to `window` and drops the bytes that are out of reach.
 fn keep_last(window: &mut Vec<u8>, content: &[u8]) {
     let content = &content[content.len().saturating_sub(WINDOW)..];
     let surplus = (window.len() + content.len()).saturating_sub(WINDOW);

@@ -1,19 +1,18 @@
-//! Compression and decompression with zstd, lz4, xz and bzip2, in the formats that their official programs read and
-//! write.
+//! Compression and decompression with zstd, lz4, xz and bzip2, in the formats of their official programs.
 //!
-//! - One buffer: [`compress`] and [`decompress`], or a codec's own functions, such as [`compress_zstd`].
-//! - Many buffers: [`compress_into`] and [`decompress_into`] with a [`CompressionScratch`], which keeps what is dear to
-//!   make (a new zstd context for each chunk costs a fifth of the speed at level 3).
-//! - More than fits in memory: [`Encoder`] and [`Decoder`], which take pieces of any size.
+//! - For one buffer: [`compress`] and [`decompress`], or a codec's own functions, such as [`compress_zstd`].
+//! - For many buffers: [`compress_into`] and [`decompress_into`] with a [`CompressionScratch`], which reuses
+//!   contexts (creating a zstd context for each chunk costs a fifth of the speed at level 3).
+//! - For inputs larger than memory: [`Encoder`] and [`Decoder`], which take pieces of any size.
 //!
-//! Which codec: lz4 where speed is all, zstd for nearly everything, xz where size is all, bzip2 for what already is in
-//! it. [`Strategy`] says the same in words.
+//! Choose lz4 for speed, zstd for nearly everything, xz for size, and bzip2 only for data that is already in
+//! it. [`Strategy`] names these choices.
 //!
-//! Every codec writes checksums and verifies them. An input that is cut short, damaged, or followed by anything else is
-//! an error, never a short result; several streams or frames one after another are one content, as they are to the
-//! programs. What a decoder may produce is limited by its caller and what it may keep by [`MAX_WINDOW`].
+//! Every codec writes checksums and verifies them. A truncated or damaged input, or one with trailing data,
+//! is an error, never a short result. Several streams or frames in a row are one content, as in the official
+//! programs. The caller limits the output of a decoder, and [`MAX_WINDOW`] limits its memory.
 //!
-//! A codec whose Cargo feature is off is not built; its [`Codec`] stays, and asking for it gives
+//! A codec whose Cargo feature is off is not built. Its [`Codec`] variant remains, and using it returns
 //! [`CompressionError::CodecDisabled`].
 //!
 //! # Examples
@@ -35,7 +34,7 @@ mod cancellable;
 mod detect;
 mod dictionary;
 mod error;
-// Which parts of it are used depends on the codecs that are built in.
+// Which parts are used depends on the codecs that are built in.
 #[cfg_attr(not(all(feature = "zstd", feature = "lz4", feature = "xz", feature = "bzip2")), allow(dead_code))]
 mod output;
 mod scratch;
@@ -93,7 +92,7 @@ impl Codec {
     /// Every codec, built in or not.
     pub const ALL: [Self; 4] = [Self::Zstd, Self::Lz4, Self::Xz, Self::Bzip2];
 
-    /// The name of the codec in lower case, as options and errors spell it.
+    /// Returns the name of the codec in lower case, as options and errors spell it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -104,7 +103,7 @@ impl Codec {
         }
     }
 
-    /// Whether the codec is built in.
+    /// Returns whether the codec is built in.
     #[must_use]
     pub fn is_enabled(self) -> bool {
         match self {
@@ -115,17 +114,17 @@ impl Codec {
         }
     }
 
-    /// The levels of the codec, from fastest to smallest.
+    /// Returns the levels of the codec, from the fastest to the one with the smallest output.
     ///
-    /// - zstd: -131072 to 22, its library's own range; 0 stands for its default, 3.
-    /// - lz4: 1 alone, what the `lz4` program does unless told otherwise.
+    /// - zstd: -131072 to 22, the range of its library; 0 selects its default, 3.
+    /// - lz4: only 1, the default of the `lz4` program.
     /// - xz: 0 to 9, the presets of the `xz` program.
     /// - bzip2: 1 to 9, the block size in units of 100,000 bytes.
     #[must_use]
     pub fn levels(self) -> RangeInclusive<i32> {
         match self {
-            // ZSTD_minCLevel() and ZSTD_maxCLevel(), which the tests compare with; the range has to be known, and levels
-            // refused alike, where the library is not built in.
+            // ZSTD_minCLevel() and ZSTD_maxCLevel(), which a test compares. They are constants because a
+            // build without the library rejects the same levels.
             Self::Zstd => -131_072..=22,
             Self::Lz4 => 1..=1,
             Self::Xz => 0..=9,
@@ -133,7 +132,7 @@ impl Codec {
         }
     }
 
-    /// The level that is used when none is given: zstd 3, lz4 1, xz 6, bzip2 6.
+    /// Returns the default level: zstd 3, lz4 1, xz 6, bzip2 6.
     #[must_use]
     pub fn default_level(self) -> i32 {
         match self {
@@ -154,7 +153,7 @@ impl Codec {
     }
 }
 
-// What the functions of each codec have in common.
+// The shared implementation of each codec's own functions.
 #[cfg_attr(not(any(feature = "zstd", feature = "lz4", feature = "xz", feature = "bzip2")), allow(dead_code))]
 impl Codec {
     fn compress(self, data: &[u8], level: Option<i32>) -> Result<Vec<u8>, CompressionError> {
@@ -187,7 +186,7 @@ impl fmt::Display for Codec {
     }
 }
 
-/// How to compress.
+/// Options for compression.
 #[derive(Debug, Clone)]
 pub struct CompressOptions {
     codec: Codec,
@@ -196,34 +195,38 @@ pub struct CompressOptions {
 }
 
 impl CompressOptions {
-    /// The codec at its default level, without a dictionary.
+    /// Creates options for a codec at its default level, without a dictionary.
     #[must_use]
     pub fn new(codec: Codec) -> Self {
         Self { codec, level: None, dictionary: None }
     }
 
-    /// Sets the level: a number, or `None` for the default. It is checked when it is used.
+    /// Sets the level: a number, or `None` for the default. Checked when the options are used.
     #[must_use]
     pub fn level(mut self, level: impl Into<Option<i32>>) -> Self {
         self.level = level.into();
         self
     }
 
-    /// Sets the dictionary, which only zstd takes.
+    /// Sets the dictionary. Only zstd accepts one.
     #[must_use]
     pub fn dictionary(mut self, dictionary: impl Into<Option<Dictionary>>) -> Self {
         self.dictionary = dictionary.into();
         self
     }
 
-    /// The codec that compresses.
+    /// Returns the codec.
     #[must_use]
     pub fn codec(&self) -> Codec {
         self.codec
     }
 
-    /// Finds what is wrong with the options without compressing: [`CompressionError::CodecDisabled`],
-    /// [`CompressionError::InvalidLevel`], or [`CompressionError::DictionaryUnsupported`].
+    /// Validates the options without compressing.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CompressionError::CodecDisabled`], [`CompressionError::InvalidLevel`], or
+    /// [`CompressionError::DictionaryUnsupported`].
     pub fn validate(&self) -> Result<(), CompressionError> {
         self.checked_level().map(|_| ())
     }
@@ -240,7 +243,7 @@ impl CompressOptions {
     }
 }
 
-/// How to decompress.
+/// Options for decompression.
 #[derive(Debug, Clone)]
 pub struct DecompressOptions {
     codec: Option<Codec>,
@@ -249,35 +252,39 @@ pub struct DecompressOptions {
 }
 
 impl DecompressOptions {
-    /// Any format, told by the first bytes of the input, and at most [`DEFAULT_LIMIT`] bytes of content.
+    /// Creates options that detect the format by the first bytes of the input and allow [`DEFAULT_LIMIT`]
+    /// bytes of content.
     #[must_use]
     pub fn new() -> Self {
         Self { codec: None, limit: DEFAULT_LIMIT, dictionary: None }
     }
 
-    /// Sets the codec, or with `None` has it told by the first bytes of the input.
+    /// Sets the codec, or with `None` detects it by the first bytes of the input.
     #[must_use]
     pub fn codec(mut self, codec: impl Into<Option<Codec>>) -> Self {
         self.codec = codec.into();
         self
     }
 
-    /// Sets how many bytes of content may come: exactly that many pass, one more is an error.
+    /// Sets the largest content that is accepted, in bytes. A content of exactly this size is accepted.
     #[must_use]
     pub fn limit(mut self, bytes: u64) -> Self {
         self.limit = bytes;
         self
     }
 
-    /// Sets the dictionary for what is in zstd's format; an input that is found to be in another one needs none.
+    /// Sets the dictionary for zstd input. Input whose detected format is another one ignores it.
     #[must_use]
     pub fn dictionary(mut self, dictionary: impl Into<Option<Dictionary>>) -> Self {
         self.dictionary = dictionary.into();
         self
     }
 
-    /// Finds what is wrong with the options without decompressing: [`CompressionError::CodecDisabled`] or
-    /// [`CompressionError::DictionaryUnsupported`].
+    /// Validates the options without decompressing.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CompressionError::CodecDisabled`] or [`CompressionError::DictionaryUnsupported`].
     pub fn validate(&self) -> Result<(), CompressionError> {
         match self.codec {
             Some(codec) if !codec.is_enabled() => Err(CompressionError::CodecDisabled { codec }),
@@ -299,8 +306,8 @@ impl Default for DecompressOptions {
 ///
 /// # Errors
 ///
-/// Those of [`CompressOptions::validate`], and [`CompressionError::CompressionFailed`], in practice only when there is no
-/// memory.
+/// Returns the errors of [`CompressOptions::validate`], and [`CompressionError::CompressionFailed`], in
+/// practice only if memory runs out.
 pub fn compress(data: &[u8], options: &CompressOptions) -> Result<Vec<u8>, CompressionError> {
     let mut out = Vec::new();
     compress_into(data, options, &mut CompressionScratch::new(), &mut out)?;
@@ -308,11 +315,11 @@ pub fn compress(data: &[u8], options: &CompressOptions) -> Result<Vec<u8>, Compr
     Ok(out)
 }
 
-/// Compresses `data` and replaces the content of `out` with it; its capacity is reused.
+/// Compresses `data` and replaces the content of `out`, whose capacity is reused.
 ///
 /// # Errors
 ///
-/// Those of [`compress`]; then `out` is empty and keeps its capacity.
+/// Returns the errors of [`compress`]; `out` is then empty and keeps its capacity.
 pub fn compress_into(
     data: &[u8],
     options: &CompressOptions,
@@ -339,12 +346,12 @@ pub fn compress_into(
     result
 }
 
-/// Decompresses `data`, all of it: several streams or frames give their contents one after another.
+/// Decompresses all of `data`. The contents of several streams or frames are concatenated.
 ///
 /// # Errors
 ///
-/// Those of [`DecompressOptions::validate`], [`CompressionError::UnknownFormat`] when the format was to be told by the
-/// input and could not be, [`CompressionError::SizeExceeded`], and [`CompressionError::DecompressionFailed`].
+/// Returns the errors of [`DecompressOptions::validate`], [`CompressionError::UnknownFormat`] if the format
+/// cannot be detected, [`CompressionError::SizeExceeded`], and [`CompressionError::DecompressionFailed`].
 pub fn decompress(data: &[u8], options: &DecompressOptions) -> Result<Vec<u8>, CompressionError> {
     let mut out = Vec::new();
     decompress_into(data, options, &mut CompressionScratch::new(), &mut out)?;
@@ -352,11 +359,11 @@ pub fn decompress(data: &[u8], options: &DecompressOptions) -> Result<Vec<u8>, C
     Ok(out)
 }
 
-/// Decompresses `data` and replaces the content of `out` with it; its capacity is reused.
+/// Decompresses `data` and replaces the content of `out`, whose capacity is reused.
 ///
 /// # Errors
 ///
-/// Those of [`decompress`]; then `out` is empty and keeps its capacity.
+/// Returns the errors of [`decompress`]; `out` is then empty and keeps its capacity.
 pub fn decompress_into(
     data: &[u8],
     options: &DecompressOptions,
@@ -381,7 +388,7 @@ pub fn decompress_into(
     output.finish(result)
 }
 
-/// An encoder for a content, of known size or not.
+/// Creates an encoder. `size` is the size of the content, if it is known.
 fn encoder(
     codec: Codec,
     level: i32,

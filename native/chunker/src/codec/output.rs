@@ -1,23 +1,24 @@
-//! How much a decoder may produce and keep: the limits that stand between a small hostile input and the memory.
+//! Limits the output and the memory of a decoder, so that a small hostile input cannot exhaust memory.
 
 use super::{CodecFailure, CompressionError};
 use crate::io::output_buffer::{OutOfMemory, OutputBuffer};
 
-/// The largest window, in bytes, that a decoder keeps for an input: 128 MiB.
+/// The largest window, in bytes, that a decoder allocates for an input: 128 MiB.
 ///
-/// It is what the `zstd` program accepts unless told otherwise (`--long=27` makes such files), and twice what `xz -9`
-/// needs. An input that asks for more is refused with [`CodecFailure::MemoryLimit`] before anything is allocated for it. lz4
-/// and bzip2 need no limit: their formats never ask for more than 8 MiB.
+/// This is the default limit of the `zstd` program (`--long=27` writes such files), and twice the window of
+/// `xz -9`. An input that needs more is rejected with [`CodecFailure::MemoryLimit`] before the window is
+/// allocated. lz4 and bzip2 need no limit: their formats never need more than 8 MiB.
 pub const MAX_WINDOW: u64 = 128 << 20;
 
 /// The default of [`DecompressOptions::limit`](super::DecompressOptions::limit): 1 GiB.
 pub const DEFAULT_LIMIT: u64 = 1 << 30;
 
-/// The first and the largest step, in bytes, by which room is made for output of unknown size. A step doubles with
-/// what has been produced; beyond 128 KiB it would only push the bytes just cleared out of the cache.
+/// The smallest and the largest step, in bytes, by which the buffer grows for output of unknown size. The
+/// step doubles with the output. A step above 128 KiB would evict the bytes that were just cleared from the
+/// cache.
 const STEP: std::ops::RangeInclusive<usize> = 512..=128 << 10;
 
-/// How many bytes may still be produced.
+/// The number of bytes that may still be produced.
 #[derive(Debug, Clone)]
 pub(super) struct OutputBudget {
     limit: u64,
@@ -43,20 +44,20 @@ impl OutputBudget {
     }
 }
 
-/// Whether a decoder has more to give for the input it has taken.
+/// Tells whether a decoder has more output for the input it has consumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
-    /// All input is taken, and all that it gives is in the output.
+    /// All input is consumed, and all its output is written.
     Drained,
     /// The output is full; there may be more.
     Full,
 }
 
-/// Appends a codec's output to a caller's buffer, as far as budget and caller allow.
+/// Appends a codec's output to a caller's buffer, within the budget and the size that the caller allows.
 ///
-/// The room that it hands out reaches one byte beyond the budget, so that a content that fits exactly can end, and one
-/// that does not is noticed at its first surplus byte. Bytes of the buffer behind the content are stale and are
-/// overwritten: clearing them again for each call would cost what reusing the buffer saves.
+/// The space that it lends reaches one byte beyond the budget, so a content of exactly the limit can end, and
+/// a larger one is detected at its first surplus byte. The buffer beyond the content holds stale bytes, which
+/// are overwritten: clearing them for each call would cost what reusing the buffer saves.
 pub(super) struct Output<'a> {
     buffer: &'a mut dyn OutputBuffer,
     start: usize,
@@ -71,7 +72,7 @@ impl<'a> Output<'a> {
         Self { buffer, start: 0, filled: 0, stop: usize::MAX, budget }
     }
 
-    /// Appends to `buffer`, at most `most` bytes.
+    /// Appends at most `most` bytes to `buffer`.
     pub(super) fn append(
         buffer: &'a mut dyn OutputBuffer,
         most: usize,
@@ -81,18 +82,18 @@ impl<'a> Output<'a> {
         Self { buffer, start, filled: start, stop: start.saturating_add(most), budget }
     }
 
-    /// How many bytes may come, of which the last may be one too many.
+    /// Returns the number of bytes that may still be written: at most one more than the budget.
     pub(super) fn room(&self) -> usize {
         let budget = usize::try_from(self.budget.left.saturating_add(1)).unwrap_or(usize::MAX);
         budget.min(self.stop - self.filled)
     }
 
-    /// Whether a content of so many more bytes is within the limit.
+    /// Checks that `bytes` more bytes of content are within the limit.
     pub(super) fn allows(&self, bytes: u64) -> Result<(), CompressionError> {
         if bytes > self.budget.left { Err(self.budget.exceeded()) } else { Ok(()) }
     }
 
-    /// Room for at least `wanted` bytes, or all the room there is.
+    /// Returns space for at least `wanted` bytes, or all the remaining space.
     pub(super) fn space(&mut self, wanted: usize) -> Result<&mut [u8], CodecFailure> {
         let room = self.room();
         let wanted = self.filled + wanted.min(room);
@@ -103,21 +104,21 @@ impl<'a> Output<'a> {
         Ok(&mut self.buffer.as_mut_slice()[self.filled..end])
     }
 
-    /// Room for output of unknown size; it grows with what has been produced.
+    /// Returns space for output of unknown size. It grows with the output.
     pub(super) fn step(&mut self) -> Result<&mut [u8], CodecFailure> {
         self.space((self.filled - self.start).clamp(*STEP.start(), *STEP.end()))
     }
 
-    /// Counts the first `bytes` of the space handed out last as content.
+    /// Counts the first `bytes` bytes of the last returned space as content.
     pub(super) fn advance(&mut self, bytes: usize) -> Result<(), CompressionError> {
         self.filled += bytes;
         debug_assert!(self.filled <= self.buffer.len());
         self.budget.spend(bytes)
     }
 
-    /// Ends the output: the vector holds the content and nothing behind it.
+    /// Finishes the output and truncates the buffer to the content.
     ///
-    /// After an error it holds what it held before, and keeps its capacity.
+    /// After an error, truncates the buffer to the start of the output; it keeps its capacity.
     pub(super) fn finish<T>(self, result: Result<T, CompressionError>) -> Result<T, CompressionError> {
         self.buffer.truncate(if result.is_ok() { self.filled } else { self.start });
         result

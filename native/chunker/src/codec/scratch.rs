@@ -1,16 +1,16 @@
-//! What one call leaves for the next.
+//! Contexts and buffers that are reused between calls.
 
 use std::sync::{Mutex, PoisonError};
 
-/// Contexts and buffers that are kept between calls of [`compress_into`](super::compress_into) and
+/// Contexts and buffers that are reused between calls of [`compress_into`](super::compress_into) and
 /// [`decompress_into`](super::decompress_into).
 ///
-/// Once it has seen an input of the kind and size, and the output buffer is large enough, compressing or decompressing
-/// with zstd or lz4 through it allocates nothing. The libraries of xz and bzip2 take no used state back, so these two
-/// allocate what their coders need at each call; xz at least no more than the size of the input calls for.
+/// With a scratch that has seen input of the same kind and size, and an output buffer that is large enough,
+/// zstd and lz4 allocate nothing. The libraries of xz and bzip2 cannot reset a used state, so these two
+/// allocate their coders at each call; xz limits the allocation to the size of the input.
 ///
-/// One scratch serves one thread at a time. It holds what the codecs used so far need, at most about 64 MiB for each
-/// direction of zstd and 8 MiB for lz4; contexts that grew beyond that are given back at the end of the call.
+/// A scratch serves one thread at a time. It holds the contexts of the codecs used so far, at most about 64
+/// MiB for each direction of zstd and 8 MiB for lz4. Larger contexts are freed at the end of the call.
 ///
 /// # Examples
 ///
@@ -36,15 +36,15 @@ pub struct CompressionScratch {
 }
 
 impl CompressionScratch {
-    /// An empty scratch; nothing is allocated before it is used.
+    /// Creates an empty scratch. Nothing is allocated until it is used.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 }
 
-/// Scratches for work that any thread may do, each with a buffer for what comes out: as many come to be as there are threads
-/// that work at once.
+/// A pool of scratches, each with an output buffer, for work that any thread may do. It holds as many as
+/// there were concurrent calls.
 ///
 /// # Examples
 ///
@@ -68,15 +68,15 @@ impl CompressionScratch {
 pub struct ScratchPool(Mutex<Vec<(CompressionScratch, Vec<u8>)>>);
 
 impl ScratchPool {
-    /// A pool without scratches; each is made when it is first needed.
+    /// Creates an empty pool. Scratches are created lazily.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Calls `work` with a scratch and a buffer that nobody else uses meanwhile. If `work` panics, they are gone.
+    /// Calls `work` with a scratch and a buffer that no other call uses. If `work` panics, both are dropped.
     pub fn lend<T>(&self, work: impl FnOnce(&mut CompressionScratch, &mut Vec<u8>) -> T) -> T {
-        // The lock is held for moments only, and never while foreign code runs.
+        // The lock is held only to push and pop, and never while `work` runs.
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut scratch, mut buffer) = lock().pop().unwrap_or_default();
         let result = work(&mut scratch, &mut buffer);

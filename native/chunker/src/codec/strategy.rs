@@ -1,16 +1,16 @@
-//! What a caller wants rather than how to get it.
+//! Presets that select a codec and level by purpose.
 
 use super::{Codec, CompressOptions};
 
-/// A choice of codec and level by its purpose.
+/// A codec and level, selected by purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Strategy {
-    /// lz4: compresses and decompresses faster than most disks and networks move bytes.
+    /// lz4: compresses and decompresses faster than most disks and networks transfer data.
     Fastest,
-    /// zstd 3: the best size that still costs little time.
+    /// zstd 3: the best ratio that still costs little time.
     Balanced,
-    /// xz 6: the smallest output, slow to make. Others are smaller now and then: bzip2 on a short plain text, and each
-    /// of them on a few hundred bytes, of which xz adds 60.
+    /// xz 6: the smallest output, and slow. Another codec is occasionally smaller: bzip2 on a short plain
+    /// text, and any of them on a few hundred bytes, because xz adds 60 bytes.
     Smallest,
 }
 
@@ -18,7 +18,7 @@ impl Strategy {
     /// Every strategy.
     pub const ALL: [Self; 3] = [Self::Fastest, Self::Balanced, Self::Smallest];
 
-    /// The options that the strategy stands for.
+    /// Returns the options of the strategy.
     #[must_use]
     pub fn options(self) -> CompressOptions {
         match self {
@@ -28,7 +28,7 @@ impl Strategy {
         }
     }
 
-    /// The name of the strategy in lower case, as options spell it.
+    /// Returns the name of the strategy in lower case, as options spell it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -1,8 +1,8 @@
-//! Compression and decompression piece by piece, in memory that does not grow with the content.
+//! Streaming compression and decompression, in memory that does not grow with the content.
 //!
-//! Both objects are pushed: a caller hands in what it has and takes what comes out. Each codec implements [`Encode`] and
-//! [`Decode`]; the same decoders serve the functions for whole buffers, so that an input is accepted or refused alike
-//! however it is split.
+//! Both objects are pushed: the caller passes input and receives output. Each codec implements [`Encode`] and
+//! [`Decode`]. The one-shot functions use the same decoders, so acceptance of an input does not depend on how
+//! it is split.
 
 use std::fmt;
 
@@ -11,24 +11,24 @@ use super::output::{Flow, Output, OutputBudget};
 use super::{Codec, CompressOptions, CompressionError, DecompressOptions, Dictionary, decoder, encoder};
 use crate::io::output_buffer::OutputBuffer;
 
-/// What a codec does to compress a content in pieces.
+/// Compresses a content in pieces; implemented by each codec.
 pub(super) trait Encode: Send {
-    /// Takes all of `input`.
+    /// Consumes all of `input`.
     fn update(&mut self, input: &[u8], out: &mut Output<'_>) -> Result<(), CompressionError>;
 
-    /// Ends the stream; nothing is called after it.
+    /// Ends the stream. No method is called after it.
     fn finish(&mut self, out: &mut Output<'_>) -> Result<(), CompressionError>;
 }
 
-/// What a codec does to decompress a content in pieces.
+/// Decompresses a content in pieces; implemented by each codec.
 pub(super) trait Decode: Send {
-    /// Takes bytes off the front of `input` until there are none or `out` is full.
+    /// Consumes bytes from the front of `input` until it is empty or `out` is full.
     fn decode(&mut self, input: &mut &[u8], out: &mut Output<'_>) -> Result<Flow, CompressionError>;
 
-    /// Checks that the input given so far is whole. All output has been taken.
+    /// Checks that the input so far is complete. Called after all output has been written.
     fn finish(&mut self) -> Result<(), CompressionError>;
 
-    /// Decompresses an input that is all there, into an output that only the limit ends.
+    /// Decompresses a complete input into an output that only the limit bounds.
     fn decode_whole(&mut self, mut input: &[u8], out: &mut Output<'_>) -> Result<(), CompressionError> {
         while self.decode(&mut input, out)? == Flow::Full {}
         self.finish()
@@ -37,8 +37,8 @@ pub(super) trait Decode: Send {
 
 /// Compresses a content that comes in pieces.
 ///
-/// Memory is what the codec's level demands, however large the content. The size of the content is not known
-/// beforehand and therefore not in the output, unlike with [`compress`](super::compress).
+/// Memory use depends on the codec's level and not on the content. Unlike with [`compress`](super::compress),
+/// the output does not declare the size of the content, because it is not known at the start.
 ///
 /// # Examples
 ///
@@ -66,18 +66,19 @@ impl Encoder {
     ///
     /// # Errors
     ///
-    /// Those of [`CompressOptions::validate`], and [`CompressionError::CompressionFailed`] without memory.
+    /// Returns the errors of [`CompressOptions::validate`], and [`CompressionError::CompressionFailed`] if
+    /// memory runs out.
     pub fn new(options: &CompressOptions) -> Result<Self, CompressionError> {
         Self::of_size(options, None)
     }
 
-    /// Starts a stream of exactly `size` bytes, which go into the output where the format has a place for them, and let
-    /// a codec get along with less memory.
+    /// Starts a stream of exactly `size` bytes. The output declares the size if the format has a field for
+    /// it, and a codec may use less memory.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new). To give it more or fewer bytes than `size` is a mistake, which zstd reports and others do
-    /// not.
+    /// Returns the errors of [`new`](Self::new). Passing more or fewer than `size` bytes is a bug of the
+    /// caller; zstd returns an error, and other codecs do not.
     pub fn sized(options: &CompressOptions, size: usize) -> Result<Self, CompressionError> {
         Self::of_size(options, Some(size))
     }
@@ -88,11 +89,13 @@ impl Encoder {
         Ok(Self { codec: options.codec, state })
     }
 
-    /// Takes all of `input`, which may be empty, and appends to `out` what it gives so far, which may be nothing.
+    /// Consumes all of `input`, which may be empty, and appends the output that is available so far to `out`,
+    /// which may be none.
     ///
     /// # Errors
     ///
-    /// [`CompressionError::CompressionFailed`]; then `out` is as it was, and so every further call fails.
+    /// Returns [`CompressionError::CompressionFailed`]; `out` is then unchanged, and every further call fails
+    /// the same way.
     pub fn update(&mut self, input: &[u8], out: &mut dyn OutputBuffer) -> Result<(), CompressionError> {
         let encoder = self.state.as_mut().map_err(|error| error.clone())?;
         let mut budget = OutputBudget::unlimited();
@@ -105,11 +108,11 @@ impl Encoder {
         result
     }
 
-    /// Ends the stream and appends to `out` what is left of it.
+    /// Ends the stream and appends the rest of the output to `out`.
     ///
     /// # Errors
     ///
-    /// As [`update`](Self::update).
+    /// Returns the errors of [`update`](Self::update).
     pub fn finish(self, out: &mut dyn OutputBuffer) -> Result<(), CompressionError> {
         let mut encoder = self.state?;
         let mut budget = OutputBudget::unlimited();
@@ -125,20 +128,21 @@ impl fmt::Debug for Encoder {
     }
 }
 
-/// How far a call of [`Decoder::update_some`] came.
+/// The progress of a call of [`Decoder::update_some`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct Progress {
-    /// How many bytes of the input were taken; the next call is to be given the others.
+    /// The number of input bytes consumed. The next call takes the bytes after them.
     pub consumed: usize,
-    /// Whether to call again, with the rest of the input even if that is empty, before there is more input.
+    /// Whether more output is pending: call again with the rest of the input, even if it is empty, before
+    /// passing new input.
     pub pending: bool,
 }
 
-/// Decompresses a content that comes in pieces, of any size and with any cuts.
+/// Decompresses a content that comes in pieces of any size.
 ///
-/// Memory is bounded by [`MAX_WINDOW`](super::MAX_WINDOW) and, with [`update_some`](Self::update_some), what the caller
-/// takes at a time. The limit holds for the content as a whole.
+/// Memory use is bounded by [`MAX_WINDOW`](super::MAX_WINDOW) and, with [`update_some`](Self::update_some),
+/// by the output of one call. The limit applies to the content as a whole.
 ///
 /// # Examples
 ///
@@ -169,23 +173,24 @@ enum State {
     Failed(CompressionError),
 }
 
-/// What is known of an input whose format is not.
+/// The state of an input whose format is not known yet.
 #[derive(Default)]
 struct Detection {
-    /// The first bytes of all, for the error.
+    /// The first bytes of the input, for the error.
     magic: Vec<u8>,
-    /// The first bytes behind the skippable frames.
+    /// The first bytes after the skippable frames.
     seen: Vec<u8>,
-    /// How many bytes of a skippable frame are still to come. They are no part of the content, whichever codec it is.
+    /// The number of bytes left in a skippable frame. They are not content, whichever codec follows.
     skip: u64,
 }
 
 impl Decoder {
-    /// Starts to decompress.
+    /// Starts a stream.
     ///
     /// # Errors
     ///
-    /// Those of [`DecompressOptions::validate`], and [`CompressionError::DecompressionFailed`] without memory.
+    /// Returns the errors of [`DecompressOptions::validate`], and [`CompressionError::DecompressionFailed`]
+    /// if memory runs out.
     pub fn new(options: &DecompressOptions) -> Result<Self, CompressionError> {
         options.validate()?;
         let dictionary = options.dictionary.clone();
@@ -196,7 +201,7 @@ impl Decoder {
         Ok(Self { state, budget: OutputBudget::new(options.limit), dictionary })
     }
 
-    /// The codec, once it is known.
+    /// Returns the codec, once it is known.
     #[must_use]
     pub fn codec(&self) -> Option<Codec> {
         match self.state {
@@ -205,26 +210,27 @@ impl Decoder {
         }
     }
 
-    /// Takes all of `input`, which may be empty, and appends all that it gives to `out`.
+    /// Consumes all of `input`, which may be empty, and appends all its output to `out`.
     ///
-    /// A small input can give up to the limit of output; [`update_some`](Self::update_some) bounds that.
+    /// A small input can yield output up to the limit; [`update_some`](Self::update_some) bounds the output
+    /// of a call.
     ///
     /// # Errors
     ///
-    /// [`CompressionError::SizeExceeded`], [`CompressionError::DecompressionFailed`],
-    /// [`CompressionError::UnknownFormat`], [`CompressionError::CodecDisabled`]; then `out` is as it was, and so every
-    /// further call fails.
+    /// Returns [`CompressionError::SizeExceeded`], [`CompressionError::DecompressionFailed`],
+    /// [`CompressionError::UnknownFormat`], or [`CompressionError::CodecDisabled`]; `out` is then unchanged,
+    /// and every further call fails the same way.
     pub fn update(&mut self, input: &[u8], out: &mut dyn OutputBuffer) -> Result<(), CompressionError> {
         self.update_some(input, usize::MAX, out).map(|_| ())
     }
 
-    /// Takes as much of `input` as gives at most `most` bytes and appends these to `out`.
+    /// Consumes input until it has appended `most` bytes to `out` or `input` is exhausted.
     ///
-    /// With `most` 0 no progress may be made.
+    /// If `most` is 0, the call may make no progress.
     ///
     /// # Errors
     ///
-    /// Those of [`update`](Self::update).
+    /// Returns the errors of [`update`](Self::update).
     ///
     /// # Examples
     ///
@@ -268,12 +274,13 @@ impl Decoder {
         }
     }
 
-    /// Checks that the input was whole, and appends to `out` what has not been taken yet: nothing, unless the last
-    /// [`update_some`](Self::update_some) said that there is more.
+    /// Checks that the input is complete, and appends the pending output to `out`: there is none, unless the
+    /// last [`update_some`](Self::update_some) returned `pending`.
     ///
     /// # Errors
     ///
-    /// Those of [`update`](Self::update), above all [`CompressionError::DecompressionFailed`] with
+    /// Returns the errors of [`update`](Self::update), most commonly
+    /// [`CompressionError::DecompressionFailed`] with
     /// [`CodecFailure::Truncated`](super::CodecFailure::Truncated).
     pub fn finish(mut self, out: &mut dyn OutputBuffer) -> Result<(), CompressionError> {
         let mut output = Output::append(out, usize::MAX, &mut self.budget);
@@ -327,7 +334,7 @@ impl State {
 }
 
 impl Detection {
-    /// Takes bytes until the format is certain, or there are none.
+    /// Consumes bytes until the format is certain or the input is exhausted.
     fn take(&mut self, input: &mut &[u8]) -> Result<Option<Codec>, CompressionError> {
         loop {
             let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(input.len());
@@ -349,17 +356,17 @@ impl Detection {
                     self.seen.clear();
                 }
                 Sniff::Likely(_) | Sniff::TooShort => {}
-                // The error shows four bytes however the input is split, so it waits for them.
+                // The error reports four bytes regardless of how the input is split, so wait for them.
                 Sniff::Unknown if self.magic.len() < 4 => {}
                 Sniff::Unknown => return Err(unknown_format(&self.magic)),
             }
         }
     }
 
-    /// The decoder for a format, having read what was needed to tell it.
+    /// Creates the decoder of a detected format and feeds it the bytes read for detection.
     fn start(&mut self, codec: Codec, dictionary: Option<&Dictionary>) -> Result<State, CompressionError> {
         let mut decoder = decoder(codec, dictionary)?;
-        // A magic alone gives no content, so it needs none of the caller's room, of which there may be none.
+        // A magic yields no content, so it needs no space in the caller's buffer, which may have none.
         let (mut nothing, mut budget) = (Vec::new(), OutputBudget::new(0));
         decoder.decode(&mut self.seen.as_slice(), &mut Output::append(&mut nothing, 1, &mut budget))?;
         Ok(State::Running(codec, decoder))

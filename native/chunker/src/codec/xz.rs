@@ -1,4 +1,5 @@
-//! The .xz format, by liblzma: one stream of one block, LZMA2 as the `xz` program's presets set it, with a CRC64.
+//! The .xz format, using liblzma: one stream of one block, LZMA2 with the presets of the `xz` program, and a
+//! CRC64.
 
 use liblzma::stream::{
     Action, CONCATENATED, Check, Error, Filters, LzmaOptions, Status, Stream, TELL_UNSUPPORTED_CHECK,
@@ -8,37 +9,40 @@ use super::output::{Flow, MAX_WINDOW, Output};
 use super::stream::{Decode, Encode};
 use super::{Codec, CodecFailure, CompressionError};
 
-/// What the decoder may allocate: the window, and room for its own state, which takes less than 1 MiB.
+/// The memory limit of the decoder, in bytes: the window, and 1 MiB for its own state, which takes less.
 const MEMORY: u64 = MAX_WINDOW + (1 << 20);
 
-/// The smallest dictionary that LZMA2 has, in bytes.
+/// The smallest dictionary of LZMA2, in bytes.
 const MIN_DICTIONARY: u32 = 4096;
 
-/// Compresses `data` at a level of 0 to 9, by default 6, into one xz stream.
+/// Compresses `data` into one xz stream, at a level of 0 to 9, by default 6.
 ///
 /// # Errors
 ///
-/// [`CompressionError::InvalidLevel`]; [`CompressionError::CompressionFailed`] without memory, of which level 9 takes up
-/// to 674 MiB.
+/// Returns [`CompressionError::InvalidLevel`], or [`CompressionError::CompressionFailed`] if memory runs out:
+/// level 9 uses up to 674 MiB.
 pub fn compress_xz(data: &[u8], level: Option<i32>) -> Result<Vec<u8>, CompressionError> {
     Codec::Xz.compress(data, level)
 }
 
-/// Like [`compress_xz`], but replaces the content of `out`, whose capacity is reused. On an error `out` is empty.
+/// Compresses like [`compress_xz`], but replaces the content of `out`, whose capacity is reused. `out` is
+/// empty after an error.
 pub fn compress_xz_into(data: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> Result<(), CompressionError> {
     Codec::Xz.compress_into(data, level, out)
 }
 
-/// Decompresses xz streams, and the padding between and behind them, of at most `limit` bytes of content together.
+/// Decompresses xz streams, and the padding between and after them, with at most `limit` bytes of content in
+/// total.
 ///
 /// # Errors
 ///
-/// [`CompressionError::SizeExceeded`]; [`CompressionError::DecompressionFailed`].
+/// Returns [`CompressionError::SizeExceeded`] or [`CompressionError::DecompressionFailed`].
 pub fn decompress_xz(data: &[u8], limit: u64) -> Result<Vec<u8>, CompressionError> {
     Codec::Xz.decompress(data, limit)
 }
 
-/// Like [`decompress_xz`], but replaces the content of `out`, whose capacity is reused. On an error `out` is empty.
+/// Decompresses like [`decompress_xz`], but replaces the content of `out`, whose capacity is reused. `out` is
+/// empty after an error.
 pub fn decompress_xz_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Result<(), CompressionError> {
     Codec::Xz.decompress_into(data, limit, out)
 }
@@ -62,18 +66,18 @@ fn failure(error: Error) -> CodecFailure {
     }
 }
 
-/// Compresses in pieces.
+/// Compresses a content in pieces.
 pub(super) struct Encoder(Stream);
 
 impl Encoder {
-    /// A dictionary larger than the content finds nothing more, while the tables for it are made and cleared for each
-    /// content: 94 MiB of them at level 6. So a known size limits it.
+    /// Creates an encoder. A known `size` limits the dictionary: one larger than the content finds no more
+    /// matches, but its tables, 94 MiB at level 6, are allocated and cleared for each content.
     pub(super) fn new(level: i32, size: Option<usize>) -> Result<Self, CompressionError> {
         let most = size.map_or(u32::MAX, |size| u32::try_from(size).unwrap_or(u32::MAX).max(MIN_DICTIONARY));
-        // The dictionary sizes of the presets 0 to 9, in MiB but for the first, as xz(1) lists them.
+        // The dictionary sizes of the presets 0 to 9, in bytes, as xz(1) lists them.
         const DICTIONARIES: [u32; 10] =
             [256 << 10, 1 << 20, 2 << 20, 4 << 20, 4 << 20, 8 << 20, 8 << 20, 16 << 20, 32 << 20, 64 << 20];
-        // The level is in 0..=9.
+        // The level is in 0..=9, so the casts are lossless.
         let preset = level as usize;
         let stream = LzmaOptions::new_preset(preset as u32).and_then(|mut options| {
             options.dict_size(DICTIONARIES[preset].min(most));
@@ -91,7 +95,7 @@ impl Encoder {
         let space = out.step().map_err(compression_failed)?;
         let (taken, written) = (self.0.total_in(), self.0.total_out());
         let status = self.0.process(input, space, action);
-        // Both are lengths of slices.
+        // Both differences are lengths of slices, so the casts are lossless.
         let (taken, written) =
             ((self.0.total_in() - taken) as usize, (self.0.total_out() - written) as usize);
         *input = &input[taken..];
@@ -114,10 +118,10 @@ impl Encode for Encoder {
     }
 }
 
-/// Decompresses, in pieces or at once.
+/// Decompresses a content, in pieces or at once.
 pub(super) struct Decoder {
     stream: Stream,
-    /// Whether the library filled the room it last had, and so may hold back output.
+    /// Whether the library filled its last output buffer, and so may hold back output.
     full: bool,
 }
 
@@ -139,7 +143,7 @@ impl Decode for Decoder {
             let room = space.len();
             let (taken, written) = (self.stream.total_in(), self.stream.total_out());
             let status = self.stream.process(input, space, Action::Run);
-            // Both are lengths of slices.
+            // Both differences are lengths of slices, so the casts are lossless.
             let taken = (self.stream.total_in() - taken) as usize;
             let written = (self.stream.total_out() - written) as usize;
             *input = &input[taken..];
@@ -151,7 +155,8 @@ impl Decode for Decoder {
     }
 
     fn finish(&mut self) -> Result<(), CompressionError> {
-        // All output is taken, so the library needs no room to say whether a stream, and its padding, is complete.
+        // All output has been written, so the library needs no space to report whether the stream and its
+        // padding are complete.
         match self.stream.process(&[], &mut [], Action::Finish) {
             Ok(Status::StreamEnd) => Ok(()),
             Ok(Status::Ok | Status::MemNeeded | Status::GetCheck) => {

@@ -1,8 +1,8 @@
-//! Zstandard, by its own library: one frame for each content, with its size and checksum.
+//! Zstandard, using its library. Each content is one frame, with its size and checksum.
 //!
-//! The frame header is read here before the library sees it (RFC 8878, section 3.1.1.1): a window that is too large, a
-//! content beyond the limit and a dictionary that is missing are then refused by their names, and alike whether the
-//! input comes at once or byte by byte.
+//! The frame header is parsed here before the library reads it (RFC 8878, section 3.1.1.1). A window that is
+//! too large, a content beyond the limit and a missing dictionary are therefore rejected with distinct
+//! errors, which do not depend on how the input is split.
 
 use std::fmt;
 
@@ -19,28 +19,30 @@ use super::stream::{Decode, Encode};
 use super::{Codec, CodecFailure, CompressionError, Dictionary};
 use crate::io::output_buffer::{OutOfMemory, OutputBuffer};
 
-/// Contexts that grew larger, in bytes, are not kept: levels above 19 take up to a gigabyte for a large content.
-const KEEP: usize = 64 << 20;
+/// The largest context that is reused, in bytes. Levels above 19 use up to 1 GiB for a large content.
+const MAX_REUSED_CONTEXT: usize = 64 << 20;
 
-/// The most content that a block can hold, and the fewest bytes it takes to say so: three of header and one to repeat.
+/// The most content of a block, and the fewest bytes of a block, both in bytes: a header of three bytes and
+/// one byte to repeat.
 const MAX_BLOCK: u64 = 128 << 10;
 const MIN_BLOCK: u64 = 4;
 
-/// The longest frame header.
+/// The longest frame header, in bytes.
 const MAX_HEADER: usize = 18;
 
-/// Compresses `data` at a level of -131072 to 22, by default 3, into one zstd frame.
+/// Compresses `data` into one zstd frame, at a level of -131072 to 22, by default 3.
 ///
 /// # Errors
 ///
-/// [`CompressionError::InvalidLevel`]; [`CompressionError::CompressionFailed`] without memory.
+/// Returns [`CompressionError::InvalidLevel`], or [`CompressionError::CompressionFailed`] if memory runs out.
 pub fn compress_zstd(data: &[u8], level: Option<i32>) -> Result<Vec<u8>, CompressionError> {
     Codec::Zstd.compress(data, level)
 }
 
-/// Like [`compress_zstd`], but replaces the content of `out`, whose capacity is reused. On an error `out` is empty.
+/// Compresses like [`compress_zstd`], but replaces the content of `out`, whose capacity is reused. `out` is
+/// empty after an error.
 ///
-/// To keep the context too, use [`compress_into`](super::compress_into).
+/// [`compress_into`](super::compress_into) reuses the context too.
 pub fn compress_zstd_into(
     data: &[u8],
     level: Option<i32>,
@@ -49,18 +51,19 @@ pub fn compress_zstd_into(
     Codec::Zstd.compress_into(data, level, out)
 }
 
-/// Decompresses zstd frames, of at most `limit` bytes of content together. Skippable frames are skipped.
+/// Decompresses zstd frames with at most `limit` bytes of content in total. Ignores skippable frames.
 ///
 /// # Errors
 ///
-/// [`CompressionError::SizeExceeded`]; [`CompressionError::DecompressionFailed`].
+/// Returns [`CompressionError::SizeExceeded`] or [`CompressionError::DecompressionFailed`].
 pub fn decompress_zstd(data: &[u8], limit: u64) -> Result<Vec<u8>, CompressionError> {
     Codec::Zstd.decompress(data, limit)
 }
 
-/// Like [`decompress_zstd`], but replaces the content of `out`, whose capacity is reused. On an error `out` is empty.
+/// Decompresses like [`decompress_zstd`], but replaces the content of `out`, whose capacity is reused. `out`
+/// is empty after an error.
 ///
-/// To keep the context too, use [`decompress_into`](super::decompress_into).
+/// [`decompress_into`](super::decompress_into) reuses the context too.
 pub fn decompress_zstd_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Result<(), CompressionError> {
     Codec::Zstd.decompress_into(data, limit, out)
 }
@@ -88,7 +91,8 @@ fn failure(code: ErrorCode) -> CodecFailure {
         (ZSTD_error_tableLog_tooLarge, CodecFailure::Corrupt),
         (ZSTD_error_maxSymbolValue_tooLarge, CodecFailure::Corrupt),
         (ZSTD_error_maxSymbolValue_tooSmall, CodecFailure::Corrupt),
-        // Room for what the header says was given, so a frame that needs more is at odds with its header.
+        // The output has the size that the header declares, so a frame that needs more contradicts its
+        // header.
         (ZSTD_error_dstSize_tooSmall, CodecFailure::Corrupt),
         (ZSTD_error_srcSize_wrong, CodecFailure::Corrupt),
     ];
@@ -96,7 +100,7 @@ fn failure(code: ErrorCode) -> CodecFailure {
     reason.map_or(CodecFailure::Internal, |(_, why)| why)
 }
 
-/// Why training failed, where a wrong size is that of samples or dictionary.
+/// Returns the reason for which training failed. A wrong size is then that of the samples or the dictionary.
 pub(super) fn training_failure(code: ErrorCode) -> CodecFailure {
     match failure(code) {
         CodecFailure::OutOfMemory => CodecFailure::OutOfMemory,
@@ -104,12 +108,12 @@ pub(super) fn training_failure(code: ErrorCode) -> CodecFailure {
     }
 }
 
-/// Whether the library can make its tables of a dictionary, for either direction.
+/// Returns whether the library can build its tables from a dictionary, for both directions.
 pub(super) fn accepts_dictionary(bytes: &[u8]) -> bool {
     CDict::try_create(bytes, zstd_safe::CLEVEL_DEFAULT).is_some() && DDict::try_create(bytes).is_some()
 }
 
-/// The contexts that are kept between calls.
+/// The contexts that are reused between calls.
 #[derive(Default)]
 pub(super) struct Scratch {
     compressor: Option<Compressor>,
@@ -132,7 +136,7 @@ impl Scratch {
         let written =
             compressor.context.compress2(space, data).map_err(|code| compression_failed(failure(code)))?;
         out.truncate(written);
-        if compressor.context.sizeof() <= KEEP {
+        if compressor.context.sizeof() <= MAX_REUSED_CONTEXT {
             self.compressor = Some(compressor);
         }
         Ok(())
@@ -153,7 +157,7 @@ impl Scratch {
             None => Decoder::new(dictionary)?,
         };
         let result = decoder.decode_whole(data, out);
-        if decoder.context.sizeof() <= KEEP {
+        if decoder.context.sizeof() <= MAX_REUSED_CONTEXT {
             self.decoder = Some(decoder);
         }
         result
@@ -169,7 +173,7 @@ impl fmt::Debug for Scratch {
     }
 }
 
-/// A context and what it was last told, so that a dictionary is digested once and not for each content.
+/// A context with its last dictionary, so that a dictionary is loaded once and not for each content.
 struct Compressor {
     context: CCtx<'static>,
     dictionary: Option<(Dictionary, i32)>,
@@ -197,7 +201,7 @@ impl Compressor {
             }
             (Some(new), Some((old, at))) if new.same(old) && *at == level => {}
             (Some(new), _) => {
-                // The tables that the library makes of a dictionary are those of one level.
+                // The tables that the library builds from a dictionary are specific to a level.
                 self.context.load_dictionary(new.as_bytes())?;
                 self.dictionary = Some((new.clone(), level));
             }
@@ -206,7 +210,7 @@ impl Compressor {
     }
 }
 
-/// Compresses in pieces.
+/// Compresses a content in pieces.
 pub(super) struct Encoder(Compressor);
 
 impl Encoder {
@@ -222,7 +226,7 @@ impl Encoder {
         Ok(Self(compressor))
     }
 
-    /// Gives the library input until it has taken all and, at the end of the frame, until it has given all.
+    /// Feeds the library until it has consumed all input and, at the end of the frame, flushed all output.
     fn run(&mut self, input: &[u8], end: bool, out: &mut Output<'_>) -> Result<(), CompressionError> {
         let mut input = InBuffer::around(input);
         loop {
@@ -249,27 +253,27 @@ impl Encode for Encoder {
     }
 }
 
-/// Decompresses, in pieces or, where a frame is there as a whole, at once.
+/// Decompresses a content in pieces, or at once if a whole frame is available.
 pub(super) struct Decoder {
     context: DCtx<'static>,
     dictionary: Option<Dictionary>,
-    /// The beginning of a frame whose header is not complete yet.
+    /// The beginning of a frame header that is not complete yet.
     header: [u8; MAX_HEADER],
     header_len: usize,
     phase: Phase,
-    /// How many frames there were, skippable ones included.
+    /// The number of frames so far, including skippable ones.
     frames: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Between frames, or within a frame's header.
+    /// Between frames, or within a frame header.
     Start,
-    /// Within a skippable frame, of which so many bytes are to come.
+    /// Within a skippable frame, with the number of bytes left in it.
     Skip(u64),
-    /// Within a frame. So many bytes of its content are to come, if it said how many it has: the library's stream does
-    /// not compare the two in a frame that ends with an empty block. It holds back output if it filled the room it
-    /// last had.
+    /// Within a frame. `left` is the number of content bytes to come, if the header declares a size: the
+    /// streaming API does not verify it in a frame that ends with an empty block. `full` tells whether the
+    /// library filled its last output buffer, and so may hold back output.
     Frame { left: Option<u64>, full: bool },
 }
 
@@ -288,7 +292,7 @@ impl Decoder {
         Ok(decoder)
     }
 
-    /// Makes a used decoder like a new one, whatever state it was left in.
+    /// Resets a used decoder in any state.
     fn reset(&mut self) -> Result<(), CompressionError> {
         (self.header_len, self.phase, self.frames) = (0, Phase::Start, 0);
         let reset = self.context.reset(ResetDirective::SessionOnly);
@@ -306,7 +310,7 @@ impl Decoder {
         result.map(|_| ()).map_err(|code| decompression_failed(failure(code)))
     }
 
-    /// Refuses a frame by its header.
+    /// Checks a frame header against the limits and the dictionary.
     fn check(&self, frame: &FrameHeader, out: &Output<'_>) -> Result<(), CompressionError> {
         if frame.window > MAX_WINDOW {
             return Err(decompression_failed(CodecFailure::MemoryLimit));
@@ -323,8 +327,8 @@ impl Decoder {
         }
     }
 
-    /// Decompresses the frame at the front of `input` straight into the output, if it is there as a whole and says how
-    /// much it holds. Otherwise, and if it is damaged, takes nothing.
+    /// Decompresses the frame at the front of `input` directly into the output, if it is complete and
+    /// declares its size. Otherwise, and if it is damaged, consumes nothing and returns `false`.
     fn decode_at_once(
         &mut self,
         frame: &FrameHeader,
@@ -335,7 +339,7 @@ impl Decoder {
             return Ok(false);
         };
         let Ok(frame_size) = find_frame_compressed_size(input) else { return Ok(false) };
-        // A header is not to be believed: room is made for no more than so many blocks can hold.
+        // The declared size is untrusted: reserve no more than the blocks of the frame can hold.
         if content_size > out.room() || content_size as u64 / MAX_BLOCK > frame_size as u64 / MIN_BLOCK {
             return Ok(false);
         }
@@ -347,8 +351,8 @@ impl Decoder {
                 *input = rest;
                 Ok(true)
             }
-            // The library is stricter here than with a stream, for example on empty blocks. What is accepted must not
-            // depend on how the input is split, so the stream decides.
+            // The one-shot API is stricter than streaming, for example on empty blocks. Acceptance must not
+            // depend on how the input is split, so fall back to streaming.
             Err(_) => {
                 let reset = self.context.reset(ResetDirective::SessionOnly);
                 reset.map(|_| false).map_err(|code| decompression_failed(failure(code)))
@@ -356,11 +360,12 @@ impl Decoder {
         }
     }
 
-    /// Reads as much of a frame's header as there is, and begins the frame if that is all of it.
+    /// Reads the available part of a frame header, and begins the frame if the header is complete.
     fn begin(&mut self, input: &mut &[u8], out: &mut Output<'_>) -> Result<(), CompressionError> {
         let wrong = if self.frames == 0 { CodecFailure::BadMagic } else { CodecFailure::TrailingData };
         if self.header_len == 0
-            && let Start::Frame(frame) = Start::read(input).map_err(|()| decompression_failed(wrong))?
+            && let FrameStart::Frame(frame) =
+                FrameStart::read(input).map_err(|()| decompression_failed(wrong))?
         {
             self.check(&frame, out)?;
             if self.decode_at_once(&frame, input, out)? {
@@ -373,12 +378,12 @@ impl Decoder {
             self.header[self.header_len] = byte;
             self.header_len += 1;
             let header = &self.header[..self.header_len];
-            match Start::read(header).map_err(|()| decompression_failed(wrong))? {
-                Start::TooShort => continue,
-                Start::Skippable(size) => self.phase = Phase::Skip(size),
-                Start::Frame(frame) => {
+            match FrameStart::read(header).map_err(|()| decompression_failed(wrong))? {
+                FrameStart::TooShort => continue,
+                FrameStart::Skippable(size) => self.phase = Phase::Skip(size),
+                FrameStart::Frame(frame) => {
                     self.check(&frame, out)?;
-                    // The library only stores the header, which alone gives no output.
+                    // The library only stores the header, which yields no output.
                     let mut header = InBuffer::around(header);
                     let mut nothing = [];
                     self.context
@@ -458,23 +463,23 @@ impl Decode for Decoder {
     }
 }
 
-/// What the first bytes of a frame say.
-enum Start {
+/// The result of reading the first bytes of a frame.
+enum FrameStart {
     TooShort,
-    /// A skippable frame, of which so many bytes come behind its header.
+    /// A skippable frame, with the number of bytes after its header.
     Skippable(u64),
     Frame(FrameHeader),
 }
 
 struct FrameHeader {
-    /// In bytes: what the decoder has to keep.
+    /// The memory that the decoder must keep, in bytes.
     window: u64,
     content_size: Option<u64>,
     dictionary: Option<u32>,
 }
 
-impl Start {
-    /// Reads a header of RFC 8878, section 3.1.1.1; an error if the bytes begin no frame.
+impl FrameStart {
+    /// Reads a header as in RFC 8878, section 3.1.1.1. Returns an error if no frame begins with the bytes.
     fn read(bytes: &[u8]) -> Result<Self, ()> {
         let Some((magic, rest)) = bytes.split_first_chunk::<4>() else { return Ok(Self::TooShort) };
         if is_skippable(magic) {
@@ -511,7 +516,7 @@ impl Start {
         });
         let dictionary = match number(dictionary_len) {
             0 => None,
-            // At most four bytes were read.
+            // At most four bytes were read, so the cast is lossless.
             id => Some(id as u32),
         };
         let content_size = match size_len {
@@ -519,7 +524,7 @@ impl Start {
             2 => Some(number(2) + 256),
             len => Some(number(len)),
         };
-        // A single segment keeps its whole content, whose size it always gives.
+        // A single segment keeps its whole content, and its header always declares the size.
         let window = window.or(content_size).unwrap_or(u64::MAX);
         Ok(Self::Frame(FrameHeader { window, content_size, dictionary }))
     }

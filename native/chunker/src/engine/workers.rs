@@ -21,6 +21,9 @@ use crate::error::{Error, IoError, OptionsError};
 /// More threads than any machine of today has cores for; a larger number is a mistake.
 const MOST_THREADS: usize = 1024;
 
+/// How long a thread waits for another before it asks again whether it is cancelled.
+pub(super) const CANCEL_POLL: Duration = Duration::from_millis(10);
+
 static POOL: OnceCell<Pool> = OnceCell::new();
 
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! The digest of an input as a whole, on the way to something else that is done with it.
+//! Hashes a whole input while it is read for another purpose.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use super::{Algorithm, Digest, Hasher};
 use crate::Cancel;
-use crate::engine::SOURCE_WAIT;
 use crate::engine::workers::Workers;
 use crate::error::Error;
-use crate::io::source::Source;
+use crate::io::source::{SOURCE_WAIT, Source};
 
-/// A source whose bytes are hashed as they are read: by the thread that reads, while others do what else is to be done with
-/// them.
+/// Hashes the bytes of a source as they are read. The reading thread hashes, while other threads process the
+/// bytes.
 ///
 /// ```
 /// use chunker::cdc::{CdcParams, Options};
@@ -23,32 +22,33 @@ use crate::io::source::Source;
 /// use chunker::engine::workers::Workers;
 ///
 /// let algorithm = Algorithm::ALL[0];
-/// let cutter = CdcParams::new(&Options::default())?;
-/// let chunking = Chunking::new(cutter, Workers::of_this_thread(), Chunk::hashed(algorithm));
+/// let params = CdcParams::new(&Options::default())?;
+/// let chunking = Chunking::new(params, Workers::of_this_thread(), Chunk::hashed(algorithm));
 /// let (source, whole) = HashingReader::new(FromRead(&b"hello"[..]), algorithm);
 /// let chunks = chunking.source(source).all(&|| false)?;
-/// // There is one chunk, and it is all of the input.
+/// // There is one chunk, and it is the whole input.
 /// assert_eq!(whole(), Some(chunks[0].hash));
 /// # Ok::<(), chunker::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct HashingReader<S> {
     source: S,
-    /// `None` after the end.
+    /// `None` after the end of the input.
     hasher: Option<Hasher>,
     digest: Arc<Mutex<Option<Digest>>>,
 }
 
 impl<S> HashingReader<S> {
-    /// The source, and what gives the digest when all of it was read, `None` before.
+    /// Wraps `source`. The returned function yields the digest once the source has been read to its end, and
+    /// `None` before.
     pub fn new(
         source: S,
         algorithm: Algorithm,
     ) -> (Self, impl Fn() -> Option<Digest> + Send + Sync + 'static) {
         let digest = Arc::new(Mutex::new(None));
-        let told = Arc::clone(&digest);
-        let tell = move || *told.lock().unwrap_or_else(PoisonError::into_inner);
-        (Self { source, hasher: Some(Hasher::new(algorithm)), digest }, tell)
+        let shared = Arc::clone(&digest);
+        let read_digest = move || *shared.lock().unwrap_or_else(PoisonError::into_inner);
+        (Self { source, hasher: Some(Hasher::new(algorithm)), digest }, read_digest)
     }
 }
 
@@ -75,18 +75,19 @@ impl<S: Source> Source for HashingReader<S> {
         self.source.length()
     }
 
-    fn wait(&self, patience: Duration) -> bool {
-        self.source.wait(patience)
+    fn wait(&self, timeout: Duration) -> bool {
+        self.source.wait(timeout)
     }
 }
 
 impl Algorithm {
-    /// The digest of `data`, with what `work` gives: on a thread of the pool while `work` is done on this one and on those that
-    /// it is told are left, or after it if none is free.
+    /// Returns the digest of `data` and the result of `work`. Hashes on a thread of the pool while `work`
+    /// runs on this thread and the remaining workers, which it receives. If no pool thread is free, hashes on
+    /// this thread after `work`.
     ///
     /// # Errors
     ///
-    /// What `work` fails with, and [`Error::Cancelled`] when `is_cancelled` says so.
+    /// Returns the error of `work`, and [`Error::Cancelled`] if `is_cancelled` returns `true`.
     pub fn hash_beside<T>(
         self,
         data: &[u8],
@@ -102,12 +103,13 @@ impl Algorithm {
         helper.pool().in_place_scope(|scope| {
             let stopped = &stopped;
             scope.spawn(move |_| {
-                // Nobody waits for it any more if this cannot be sent.
+                // The send fails if the receiver is gone after an error or a cancellation; the digest is then
+                // unused.
                 let _ = sender.send(self.hash_cancellable(data, &|| stopped.load(Ordering::Relaxed)));
                 drop(helper);
             });
-            // Whatever becomes of the work, the scope waits for the thread.
-            let _stop = Stop(stopped);
+            // The scope joins the thread even if `work` fails or panics.
+            let _stop = StopOnDrop(stopped);
             let result = work(workers.but_one())?;
             loop {
                 if is_cancelled() {
@@ -116,7 +118,7 @@ impl Algorithm {
                 match receiver.recv_timeout(SOURCE_WAIT) {
                     Ok(digest) => return Ok((result, digest?)),
                     Err(RecvTimeoutError::Timeout) => {}
-                    // The thread panicked, which the scope passes on.
+                    // The thread panicked; the scope resumes the panic.
                     Err(RecvTimeoutError::Disconnected) => return Err(Error::Cancelled),
                 }
             }
@@ -124,10 +126,10 @@ impl Algorithm {
     }
 }
 
-/// Stops a thread when this one goes on.
-struct Stop<'a>(&'a AtomicBool);
+/// Stops the hashing thread when it is dropped.
+struct StopOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Stop<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }

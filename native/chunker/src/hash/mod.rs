@@ -12,16 +12,15 @@ use sha2::Digest as _;
 
 use crate::Cancel;
 use crate::cpu;
-use crate::engine::SOURCE_WAIT;
 use crate::engine::workers::yield_to_other_threads;
 use crate::error::Error;
 use crate::io::aligned_buffer::Buffer;
-use crate::io::source::Source;
+use crate::io::source::{SOURCE_WAIT, Source};
 
 #[cfg(not(any(feature = "blake3", feature = "sha256")))]
 compile_error!("a hash function is needed: turn on the feature blake3 or sha256");
 
-/// What is hashed at a stretch, in bytes, before other threads may have the core: less than twenty microseconds' work.
+/// The number of bytes hashed before the thread yields the core: less than 20 µs of work.
 const HASH_STRETCH: usize = 32 << 10;
 
 /// A digest of 32 bytes.
@@ -37,16 +36,16 @@ impl fmt::Debug for Digest {
 /// A hash function that is built in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Algorithm {
-    /// BLAKE3 without a key: fast everywhere.
+    /// BLAKE3 without a key, which is fast on every CPU.
     #[cfg(feature = "blake3")]
     Blake3,
-    /// SHA-256: what Nix, OCI and Git (in its newer object format) name their content by.
+    /// SHA-256, the content address of Nix, OCI and Git's newer object format.
     #[cfg(feature = "sha256")]
     Sha256,
 }
 
 impl Algorithm {
-    /// Each algorithm that is built in.
+    /// Every algorithm that is built in.
     pub const ALL: &[Self] = &[
         #[cfg(feature = "blake3")]
         Self::Blake3,
@@ -57,7 +56,7 @@ impl Algorithm {
     /// The names of all algorithms, built in or not.
     const NAMES: [&str; 2] = ["blake3", "sha256"];
 
-    /// The name in the public API.
+    /// Returns the name in the public API.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -68,11 +67,11 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of that name; `None` if there is none.
+    /// Returns the algorithm with this name, or `None` if there is none.
     ///
     /// # Errors
     ///
-    /// [`Error::Disabled`] if it was left out when the library was built.
+    /// Returns [`Error::Disabled`] if the algorithm is disabled in this build.
     pub fn from_name(name: &str) -> Result<Option<Self>, Error> {
         let algorithm = Self::ALL.iter().copied().find(|algorithm| algorithm.name() == name);
         match Self::NAMES.into_iter().find(|known| *known == name) {
@@ -81,24 +80,25 @@ impl Algorithm {
         }
     }
 
-    /// The digest of `data`, on this thread.
+    /// Returns the digest of `data`, computed on this thread.
     #[must_use]
     pub fn hash(self, data: &[u8]) -> Digest {
         self.hash_slices(&[data])
     }
 
-    /// The digest of the bytes of all `slices` in their order, on this thread.
+    /// Returns the digest of the concatenation of `slices`, computed on this thread.
     #[must_use]
     pub fn hash_slices(self, slices: &[&[u8]]) -> Digest {
         match (self, slices) {
-            // In one piece: that saves making a hasher, which counts for small inputs.
+            // A one-shot hash saves creating a hasher, which is noticeable for small inputs.
             #[cfg(feature = "blake3")]
             (Self::Blake3, [data]) if data.len() <= HASH_STRETCH => Digest(blake3::hash(data).into()),
             _ => {
                 let mut hasher = Hasher::new(self);
                 let mut left = HASH_STRETCH;
                 for &(mut slice) in slices {
-                    // Counted along the input: BLAKE3 goes about it in powers of two from its start on.
+                    // Stretches are counted along the whole input, because BLAKE3 works in powers of two from
+                    // its start.
                     while slice.len() >= left {
                         let (stretch, rest) = slice.split_at(left);
                         hasher.update(stretch);
@@ -113,11 +113,11 @@ impl Algorithm {
         }
     }
 
-    /// The digest of `data`, on this thread, which can be given up meanwhile.
+    /// Returns the digest of `data`, computed on this thread.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `is_cancelled` says so, and nothing else.
+    /// Returns [`Error::Cancelled`] if `is_cancelled` returns `true`, and no other error.
     pub fn hash_cancellable(self, data: &[u8], is_cancelled: Cancel<'_>) -> Result<Digest, Error> {
         let mut hasher = Hasher::new(self);
         for piece in data.chunks(HASH_STRETCH) {
@@ -129,11 +129,11 @@ impl Algorithm {
         Ok(hasher.finish())
     }
 
-    /// The digest of all that `source` gives, on this thread, in 1 MiB of memory.
+    /// Returns the digest of all bytes of `source`, computed on this thread in 1 MiB of memory.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `is_cancelled` says so, and what reading fails with.
+    /// Returns [`Error::Cancelled`] if `is_cancelled` returns `true`, and the errors of the source.
     pub fn hash_source(self, mut source: impl Source, is_cancelled: Cancel<'_>) -> Result<Digest, Error> {
         let mut hasher = Hasher::new(self);
         let mut buffer = Buffer::new(1 << 20);
@@ -151,7 +151,8 @@ impl Algorithm {
         }
     }
 
-    /// What computes this digest on this CPU, by the name of the instructions that it uses.
+    /// Returns the name of the implementation of this algorithm on this CPU, by the instructions that it
+    /// uses.
     #[must_use]
     pub fn implementation(self) -> &'static str {
         match self {
@@ -163,13 +164,13 @@ impl Algorithm {
     }
 }
 
-/// A digest in the making, for input that comes in pieces.
+/// Computes a digest of input that comes in pieces.
 #[derive(Clone)]
 pub struct Hasher(State);
 
 #[derive(Clone)]
 enum State {
-    // BLAKE3's state is twenty times as large as SHA-256's.
+    // Boxed: the state of BLAKE3 is about 20 times as large as that of SHA-256.
     #[cfg(feature = "blake3")]
     Blake3(Box<blake3::Hasher>),
     #[cfg(feature = "sha256")]
@@ -177,7 +178,7 @@ enum State {
 }
 
 impl Hasher {
-    /// A hasher that has seen nothing.
+    /// Creates a hasher for an empty input.
     #[must_use]
     pub fn new(algorithm: Algorithm) -> Self {
         Self(match algorithm {
@@ -188,7 +189,7 @@ impl Hasher {
         })
     }
 
-    /// Takes in the next bytes.
+    /// Hashes the next bytes.
     pub fn update(&mut self, data: &[u8]) {
         match &mut self.0 {
             #[cfg(feature = "blake3")]
@@ -200,7 +201,7 @@ impl Hasher {
         }
     }
 
-    /// The digest of all bytes taken in.
+    /// Returns the digest of all bytes hashed so far.
     #[must_use]
     pub fn finish(self) -> Digest {
         Digest(match self.0 {
@@ -235,7 +236,7 @@ mod tests {
 
     #[cfg(feature = "sha256")]
     #[test]
-    fn sha256_gives_the_vectors_of_fips_180_4() {
+    fn sha256_matches_the_vectors_of_fips_180_4() {
         let cases: [(&[u8], &str); 3] = [
             (b"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
             (b"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
@@ -249,14 +250,14 @@ mod tests {
         }
     }
 
-    /// Input of the published vectors: bytes that count from 0 to 250 again and again.
+    /// Returns the input of the published vectors: the bytes 0 to 250, repeated.
     fn counting(length: usize) -> Vec<u8> {
         (0..=250).cycle().take(length).collect()
     }
 
     #[cfg(feature = "blake3")]
     #[test]
-    fn blake3_gives_the_published_vectors() {
+    fn blake3_matches_the_published_vectors() {
         let cases = [
             (0, "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"),
             (1, "2d3adedff11b61f14c886e35afa036736dcd87a74d27b5c1510225d0f592e213"),
@@ -271,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_and_a_reader_give_what_the_whole_gives() {
+    fn every_way_to_hash_gives_the_same_digest() {
         let data = counting(3_000_001);
         for &algorithm in Algorithm::ALL {
             let whole = algorithm.hash(&data);
@@ -280,12 +281,12 @@ mod tests {
                 assert_eq!(algorithm.hash_slices(&slices), whole);
             }
             assert_eq!(algorithm.hash_source(FromRead(&data[..]), &|| false).unwrap(), whole);
-            let (mut source, tell) = HashingReader::new(FromRead(&data[..]), algorithm);
+            let (mut source, whole_digest) = HashingReader::new(FromRead(&data[..]), algorithm);
             let mut buffer = vec![0; 1_000_003];
             while source.read(&mut buffer).unwrap() != Some(0) {
-                assert_eq!(tell(), None);
+                assert_eq!(whole_digest(), None);
             }
-            assert_eq!(tell(), Some(whole));
+            assert_eq!(whole_digest(), Some(whole));
             for threads in 1..=2 {
                 let workers = Workers::shared(threads, 2).unwrap();
                 let beside =
@@ -294,7 +295,7 @@ mod tests {
                 assert_eq!(beside(&|| true).unwrap_err().code(), "cancelled");
                 let failing = |_| Err::<(), _>(Error::Disabled { name: "it" });
                 let failed = algorithm.hash_beside(&data, workers, &|| false, failing);
-                assert_eq!(failed.unwrap_err().code(), "codec_disabled");
+                assert_eq!(failed.unwrap_err().code(), "feature_disabled");
             }
             assert_eq!(algorithm.hash_source(FromRead(&data[..]), &|| true).unwrap_err().code(), "cancelled");
             assert_eq!(algorithm.hash_cancellable(&data, &|| false).unwrap(), whole);
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn names_lead_back_to_their_algorithm() {
+    fn a_name_maps_back_to_its_algorithm() {
         for &algorithm in Algorithm::ALL {
             assert_eq!(Algorithm::from_name(algorithm.name()).unwrap(), Some(algorithm));
         }
@@ -313,7 +314,7 @@ mod tests {
             let found = Algorithm::from_name(name).map_err(|error| error.code());
             assert_eq!(
                 found.map(|algorithm| algorithm.is_some()),
-                if built_in { Ok(true) } else { Err("codec_disabled") }
+                if built_in { Ok(true) } else { Err("feature_disabled") }
             );
         }
     }

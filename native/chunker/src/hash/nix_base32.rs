@@ -1,35 +1,35 @@
-//! The base-32 notation of Nix, both directions.
+//! Encodes and decodes the base-32 notation of Nix.
 //!
-//! It differs from RFC 4648 in its alphabet (digits and lower-case letters without `e`, `o`, `u` and `t`) and in its
-//! order: the bytes are one little-endian number, whose most significant digit is written first. Nix defines it in
-//! `src/libutil/hash.cc` (`printHash32`).
+//! It differs from RFC 4648 in its alphabet (digits and lower-case letters without `e`, `o`, `u` and `t`) and
+//! in its order: the bytes form one little-endian number, whose most significant digit is written first. Nix
+//! defines it in `src/libutil/hash.cc` (`printHash32`).
 
 /// The digits, from 0 to 31.
 const ALPHABET: &[u8; 32] = b"0123456789abcdfghijklmnpqrsvwxyz";
 
-/// A text that is not the notation of any bytes.
+/// Reports a text that is not valid Nix base 32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not Nix base-32 at character {position}")]
+#[error("invalid Nix base-32 at character {position}")]
 pub struct Base32Error {
-    /// The first byte of the text, from 0, that cannot stand there; the length of the text where that is one that no
-    /// number of bytes has.
+    /// The index of the first invalid byte of the text, from 0; the length of the text if no number of bytes
+    /// has that length.
     pub position: usize,
 }
 
 impl Base32Error {
-    /// The stable name of this error.
+    /// Returns the stable name of this error.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         "invalid_base32"
     }
 }
 
-/// Whether a byte is one of the digits.
+/// Returns whether a byte is one of the digits.
 pub(crate) const fn is_digit(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'z') && !matches!(byte, b'e' | b'o' | b'u' | b't')
 }
 
-/// Writes `bytes` in Nix's notation: 52 characters for 32 bytes. O(n).
+/// Encodes `bytes` in Nix's notation: 52 characters for 32 bytes. O(n).
 #[must_use]
 pub fn encode(bytes: &[u8]) -> String {
     let length = (bytes.len() * 8).div_ceil(5);
@@ -44,12 +44,13 @@ pub fn encode(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Reads bytes from Nix's notation. O(n).
+/// Decodes Nix's notation. O(n).
 ///
 /// # Errors
 ///
-/// [`Base32Error`] for a character outside the alphabet, for a length that no number of bytes has, and for a first
-/// character with bits that belong to no byte: each text that is accepted is the one that [`encode`] gives.
+/// Returns [`Base32Error`] for a character outside the alphabet, for a length that no number of bytes has,
+/// and for unused bits in the first character that are not 0. Accepted texts are therefore canonical: each is
+/// the output of [`encode`] for the decoded bytes.
 pub fn decode(text: &[u8]) -> Result<Vec<u8>, Base32Error> {
     let length = text.len() * 5 / 8;
     let mut bytes = vec![0; length];
@@ -85,12 +86,12 @@ mod tests {
 
     #[cfg(feature = "sha256")]
     #[test]
-    fn sha256_of_nothing_is_what_nix_prints() {
+    fn sha256_of_nothing_is_encoded_as_nix_prints_it() {
         let digest = crate::hash::Algorithm::Sha256.hash(b"");
         assert_eq!(encode(&digest.0), "0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73");
     }
 
-    /// The definition, digit by digit, on a number of any size: divide by 32 and write the remainder.
+    /// Encodes by the definition: divides a number of any size by 32 and writes the remainders.
     fn by_division(bytes: &[u8]) -> String {
         let mut number = bytes.to_vec();
         let mut digits = Vec::new();
@@ -116,7 +117,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_accepted_is_written_the_same(text in "[0-9a-z]{0,60}") {
+        fn accepted_text_is_canonical(text in "[0-9a-z]{0,60}") {
             if let Ok(bytes) = decode(text.as_bytes()) {
                 prop_assert_eq!(encode(&bytes), text);
             }
@@ -124,20 +125,20 @@ mod tests {
     }
 
     #[test]
-    fn the_digits_are_those_of_the_alphabet() {
+    fn the_digits_are_the_alphabet() {
         for byte in 0..=255 {
             assert_eq!(is_digit(byte), ALPHABET.contains(&byte), "{byte}");
         }
     }
 
     #[test]
-    fn each_kind_of_bad_text_is_refused_where_it_is_bad() {
+    fn invalid_text_is_rejected_with_its_position() {
         let position = |text: &str| decode(text.as_bytes()).unwrap_err().position;
         assert_eq!(position("0mdqa9w1e6cm"), 8);
         assert_eq!(position("0MDQ"), 1);
         assert_eq!(position("0"), 1);
         assert_eq!(position("000"), 3);
-        // Two digits hold ten bits, of which a byte takes eight.
+        // Two digits hold ten bits, and a byte uses eight of them.
         assert_eq!(decode(b"7z"), Ok(vec![255]));
         assert_eq!(position("8z"), 0);
     }

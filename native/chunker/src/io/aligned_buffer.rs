@@ -1,12 +1,12 @@
-//! Memory that input is read into.
+//! Cache-line-aligned memory for reading input.
 
 use std::ops::{Deref, DerefMut};
 
-/// How long a line of a CPU's cache is, nearly everywhere. Where it is longer, nothing is lost but speed.
-const LINE: usize = 64;
+/// The length of a cache line, in bytes, on nearly all CPUs. Where it is longer, only speed is lost.
+const CACHE_LINE: usize = 64;
 
-/// Zeros that begin with a line of the cache. Linux copies from its page cache nearly twice as fast to such memory as to what
-/// an allocator gives for large sizes, which begins 16 bytes behind a page.
+/// A zeroed buffer aligned to a cache line. Linux copies from the page cache nearly twice as fast into
+/// aligned memory as into a large allocation, which starts 16 bytes after a page boundary.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     memory: Box<[u8]>,
@@ -16,9 +16,9 @@ pub(crate) struct Buffer {
 
 impl Buffer {
     pub(crate) fn new(length: usize) -> Self {
-        let memory = vec![0; length + LINE - 1].into_boxed_slice();
-        // An offset that cannot be told must do no harm.
-        let start = memory.as_ptr().align_offset(LINE).min(LINE - 1);
+        let memory = vec![0; length + CACHE_LINE - 1].into_boxed_slice();
+        // `align_offset` may return `usize::MAX` if it cannot compute an offset.
+        let start = memory.as_ptr().align_offset(CACHE_LINE).min(CACHE_LINE - 1);
         Self { memory, start, length }
     }
 }
@@ -42,11 +42,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buffer_begins_with_a_line_and_is_as_long_as_was_asked() {
+    fn a_buffer_is_aligned_and_has_the_requested_length() {
         for length in [0, 1, 63, 64, 65, 1000, 262_144] {
             let mut buffer = Buffer::new(length);
             assert_eq!(buffer.len(), length);
-            assert_eq!(buffer.as_ptr().addr() % LINE, 0);
+            assert_eq!(buffer.as_ptr().addr() % CACHE_LINE, 0);
             buffer.fill(1);
             assert!(buffer.iter().all(|&byte| byte == 1));
         }

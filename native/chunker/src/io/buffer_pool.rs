@@ -1,51 +1,51 @@
-//! The memory that input is read into: blocks of one size that are filled again and again.
+//! A buffer pool for reading input: blocks of one size that are reused.
 //!
-//! After the first round no page of memory is a fresh one, which would cost more than the work on it. For the same reason
-//! some blocks are kept for the next input.
+//! A fresh page costs more than the work on its content, so an input refills its blocks, and some blocks are
+//! kept for the next input.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::io::aligned_buffer::Buffer;
 
-/// The size of a block. Small enough that what was read is still in the core's own cache when it is scanned, large enough
-/// that calls and locks do not count.
+/// The size of a block, in bytes: small enough that a block is still in the core's own cache when it is
+/// scanned, large enough to amortize system calls and locks.
 pub(crate) const BLOCK_SIZE: usize = 256 << 10;
 
-/// How many blocks are kept while nothing is chunked: what one call with default options uses.
-const MOST_SPARE: usize = (10 << 20) / BLOCK_SIZE;
+/// The most blocks kept while no input is open: as many as one call with default options uses.
+const MAX_SPARE: usize = (10 << 20) / BLOCK_SIZE;
 
 static SPARE: Mutex<Vec<Block>> = Mutex::new(Vec::new());
 
 pub(crate) type Block = Buffer;
 
-/// The blocks of one input that are empty, and those that may yet be made.
+/// Holds the empty blocks of one input, and the number that may still be allocated.
 #[derive(Debug)]
 pub(crate) struct Blocks {
     free: Vec<Block>,
-    unmade: usize,
+    unallocated: usize,
 }
 
 impl Blocks {
-    /// At most `most` blocks.
+    /// Creates a pool of at most `most` blocks.
     pub(crate) const fn new(most: usize) -> Self {
-        Self { free: Vec::new(), unmade: most }
+        Self { free: Vec::new(), unallocated: most }
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
-        self.free.is_empty() && self.unmade == 0
+        self.free.is_empty() && self.unallocated == 0
     }
 
-    /// An empty block, unless all are in use.
+    /// Returns an empty block, or `None` if all are in use.
     pub(crate) fn take(&mut self) -> Option<Block> {
         if let Some(block) = self.free.pop() {
             return Some(block);
         }
-        self.unmade = self.unmade.checked_sub(1)?;
+        self.unallocated = self.unallocated.checked_sub(1)?;
         let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).pop();
         Some(spare.unwrap_or_else(|| Buffer::new(BLOCK_SIZE)))
     }
 
-    /// Takes blocks back whose content has been worked on.
+    /// Returns processed blocks to the pool.
     pub(crate) fn give_back(&mut self, blocks: impl IntoIterator<Item = Block>) {
         self.free.extend(blocks);
     }
@@ -54,7 +54,7 @@ impl Blocks {
 impl Drop for Blocks {
     fn drop(&mut self) {
         let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = MOST_SPARE.saturating_sub(spare.len());
+        let room = MAX_SPARE.saturating_sub(spare.len());
         spare.extend(self.free.drain(..).take(room));
     }
 }

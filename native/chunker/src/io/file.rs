@@ -1,8 +1,9 @@
-//! Files of any kind as a source of bytes.
+//! Reads files of any kind as a source of bytes.
 //!
-//! A regular file is read to its end, and it is an error if it shrinks or grows meanwhile. Anything else (a FIFO, a
-//! terminal, a device) is read until its writer closes it, and waited for no longer than [`MOMENT`] unless the caller asks for
-//! it. No file is ever mapped into memory: a mapped file that another program truncates ends the whole process.
+//! A regular file is read to its end, and it is an error if it shrinks or grows during the read. Any other
+//! file (a FIFO, a terminal, a device) is read until its writer closes it, and a read waits no longer than
+//! [`MOMENT`] for its bytes. Files are never mapped into memory: if another program truncates a mapped file,
+//! the whole process dies.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
@@ -19,20 +20,21 @@ use crate::io::source::Source;
 /// its writer runs again, and a caller that gets `None` sleeps for up to 20 ms: 64 KiB in 20 ms are 3 MB/s.
 const MOMENT: Duration = Duration::from_millis(5);
 
-/// What a path leads to, as far as reading it is concerned.
+/// Tells whether reading a path can block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A regular file, those of `/proc` and `/sys` included: but for the system's logs among these, a read answers at once.
+    /// A regular file, including the files of `/proc` and `/sys`. A read returns at once, except from the
+    /// system's logs in those folders.
     Regular,
-    /// Something that may keep a reader waiting: a FIFO, a socket, a device.
+    /// A non-seekable file that may block a reader: a FIFO, a socket, a device.
     Special,
 }
 
-/// Tells what `path` leads to, without opening it: opening a FIFO has effects on whoever writes to it.
+/// Returns the kind of the file at `path` without opening it, because opening a FIFO unblocks its writer.
 ///
 /// # Errors
 ///
-/// What the operating system says; `eisdir` for a directory.
+/// Returns the error of the operating system, and `eisdir` for a directory.
 pub fn kind(path: &Path) -> Result<Kind, IoError> {
     std::fs::metadata(path)
         .and_then(|metadata| kind_of(&metadata))
@@ -52,63 +54,64 @@ pub struct Input {
     file: Arc<File>,
     path: Arc<Path>,
     kind: Kind,
-    opened: State,
-    /// The bytes read so far.
+    opened: FileState,
+    /// The number of bytes read so far.
     read: u64,
     /// Whether the last attempt to read gave bytes.
     flows: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct State {
+struct FileState {
     size: u64,
     modified: Option<SystemTime>,
 }
 
-impl State {
+impl FileState {
     fn of(metadata: &Metadata) -> Self {
         Self { size: metadata.len(), modified: metadata.modified().ok() }
     }
 }
 
 impl Input {
-    /// Opens `path` for reading. Never waits, not even for the writer of a FIFO.
+    /// Opens `path` for reading. Never blocks, not even on a FIFO without a writer.
     ///
     /// # Errors
     ///
-    /// What the operating system says; `eisdir` for a directory.
+    /// Returns the error of the operating system, and `eisdir` for a directory.
     pub fn open(path: &Path) -> Result<Self, IoError> {
         let refused = |source| IoError { path: Some(path.into()), source };
-        let file = Arc::new(open_without_waiting(path).map_err(refused)?);
+        let file = Arc::new(open_nonblocking(path).map_err(refused)?);
         let metadata = file.metadata().map_err(refused)?;
         let kind = kind_of(&metadata).map_err(refused)?;
-        Ok(Self { file, path: path.into(), kind, opened: State::of(&metadata), read: 0, flows: false })
+        Ok(Self { file, path: path.into(), kind, opened: FileState::of(&metadata), read: 0, flows: false })
     }
 
-    /// What kind of file this is.
+    /// Returns the kind of this file.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Goes back to the start of a regular file.
+    /// Seeks to the start of a regular file.
     pub(crate) fn rewind(&mut self) -> Result<(), Error> {
-        (&*self.file).rewind().map_err(|source| self.refused(source))?;
+        (&*self.file).rewind().map_err(|source| self.io_error(source))?;
         self.read = 0;
         Ok(())
     }
 
-    /// A regular file has the size now that it had when it was opened, and all of it was read.
+    /// Checks at the end of a regular file that its size has not changed since it was opened, and that all of
+    /// it was read.
     ///
-    /// Files of `/proc` say that they are empty and those of `/sys` that they fill a page. They differ from a file that
-    /// changed in that nothing of what they say about themselves has changed. (Where several threads read, that is allowed to
-    /// the last part of a file only.)
+    /// Files of `/proc` report a size of 0 and those of `/sys` a size of one page. They are told apart from
+    /// files that changed by their metadata, which stays the same. (If several threads read a file, this
+    /// applies to the last part only.)
     fn check_end(&self) -> Result<(), Error> {
         if self.kind == Kind::Special {
             return Ok(());
         }
-        let metadata = self.file.metadata().map_err(|source| self.refused(source))?;
-        let now = State::of(&metadata);
+        let metadata = self.file.metadata().map_err(|source| self.io_error(source))?;
+        let now = FileState::of(&metadata);
         let whole = self.read == self.opened.size;
         if now.size != self.opened.size || (!whole && now != self.opened) {
             return Err(self.changed());
@@ -116,13 +119,14 @@ impl Input {
         Ok(())
     }
 
-    /// A file that grows faster than it is read has no end to wait for.
+    /// Stops reading a file that grows while it is read: it may grow faster than it is read, and then has no
+    /// end.
     fn check_growth(&self) -> Result<(), Error> {
         if self.kind == Kind::Special || self.read <= self.opened.size {
             return Ok(());
         }
-        // Files of `/proc` say all the time that they are empty.
-        let metadata = self.file.metadata().map_err(|source| self.refused(source))?;
+        // Files of `/proc` always report a size of 0.
+        let metadata = self.file.metadata().map_err(|source| self.io_error(source))?;
         if metadata.len() == self.opened.size && self.opened.size == 0 { Ok(()) } else { Err(self.changed()) }
     }
 
@@ -130,37 +134,37 @@ impl Input {
         Error::FileChanged { path: self.path.to_path_buf() }
     }
 
-    fn refused(&self, source: io::Error) -> Error {
+    fn io_error(&self, source: io::Error) -> Error {
         IoError { path: Some(self.path.to_path_buf()), source }.into()
     }
 }
 
-/// Reads the bytes of a regular file from `offset` on to `target`, as many as that takes.
+/// Reads `target.len()` bytes of a regular file, starting at `offset`, into `target`.
 ///
 /// # Errors
 ///
-/// [`Error::Bounds`] when the file ends before, [`Error::Io`] with what the operating system says (`espipe` for a file that
-/// is not a regular one), and [`Error::FileChanged`] when the file shrinks meanwhile.
+/// Returns [`Error::Bounds`] if the file is too short, [`Error::Io`] if the operating system fails (`espipe`
+/// if the file is not a regular one), and [`Error::FileChanged`] if the file shrinks during the read.
 pub fn read_range(path: &Path, offset: u64, target: &mut [u8]) -> Result<(), Error> {
-    let refused = |source| IoError { path: Some(path.into()), source };
+    let io_error = |source| IoError { path: Some(path.into()), source };
     if kind(path)? == Kind::Special {
-        return Err(refused(ErrorKind::NotSeekable.into()).into());
+        return Err(io_error(ErrorKind::NotSeekable.into()).into());
     }
     let input = Input::open(path)?;
     let (length, data_length) = (target.len() as u64, input.opened.size);
     if offset.checked_add(length).is_none_or(|end| end > data_length) {
         return Err(Error::Bounds { offset, length, data_length });
     }
-    (&*input.file).seek(SeekFrom::Start(offset)).map_err(refused)?;
+    (&*input.file).seek(SeekFrom::Start(offset)).map_err(io_error)?;
     (&*input.file).read_exact(target).map_err(|source| match source.kind() {
         ErrorKind::UnexpectedEof => input.changed(),
-        _ => input.refused(source),
+        _ => input.io_error(source),
     })
 }
 
 impl Source for Input {
     fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error> {
-        // The end of a FIFO that nobody has opened to write is none.
+        // A FIFO without a writer reads as end of file. Only poll() tells the two apart.
         if self.kind == Kind::Special {
             let moment = if self.flows { MOMENT } else { Duration::ZERO };
             self.flows = self.wait(moment);
@@ -181,17 +185,17 @@ impl Source for Input {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                Err(source) => return Err(self.refused(source)),
+                Err(source) => return Err(self.io_error(source)),
             }
         }
     }
 
-    /// As far as the file was long when it was opened.
+    /// Skips at most to the size that the file had when it was opened.
     fn skip(&mut self, count: u64) -> Result<u64, Error> {
         let count = count.min(self.length().unwrap_or(0).saturating_sub(self.read));
         if count > 0 {
             self.read += count;
-            (&*self.file).seek(SeekFrom::Start(self.read)).map_err(|source| self.refused(source))?;
+            (&*self.file).seek(SeekFrom::Start(self.read)).map_err(|source| self.io_error(source))?;
         }
         Ok(count)
     }
@@ -202,7 +206,7 @@ impl Source for Input {
         let end = start.checked_add(count).filter(|&end| Some(end) <= self.length())?;
         (&*self.file).seek(SeekFrom::Start(end)).ok()?;
         self.read = end;
-        Some(Box::new(Part { file: Arc::clone(&self.file), path: self.path.clone(), range: start..end }))
+        Some(Box::new(FileRange { file: Arc::clone(&self.file), path: self.path.clone(), range: start..end }))
     }
 
     fn is_live(&self) -> bool {
@@ -213,21 +217,21 @@ impl Source for Input {
         (self.kind == Kind::Regular && self.opened.size > 0).then_some(self.opened.size)
     }
 
-    fn wait(&self, patience: Duration) -> bool {
-        has_bytes(&self.file, patience)
+    fn wait(&self, timeout: Duration) -> bool {
+        poll_readable(&self.file, timeout)
     }
 }
 
-/// Bytes of a regular file that has them.
+/// A range of a regular file, read with positioned reads.
 #[cfg(unix)]
-struct Part {
+struct FileRange {
     file: Arc<File>,
     path: Arc<Path>,
     range: Range<u64>,
 }
 
 #[cfg(unix)]
-impl Source for Part {
+impl Source for FileRange {
     fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error> {
         use std::os::unix::fs::FileExt;
 
@@ -247,39 +251,39 @@ impl Source for Part {
         }
     }
 
-    fn wait(&self, patience: Duration) -> bool {
-        has_bytes(&self.file, patience)
+    fn wait(&self, timeout: Duration) -> bool {
+        poll_readable(&self.file, timeout)
     }
 }
 
 #[cfg(unix)]
-fn open_without_waiting(path: &Path) -> io::Result<File> {
+fn open_nonblocking(path: &Path) -> io::Result<File> {
     use rustix::fs::OFlags;
     use std::os::unix::fs::OpenOptionsExt;
 
-    // Without this flag, opening a FIFO waits for a writer, and nothing could call that off. NOCTTY: a terminal that
-    // is only read must not become the one whose hang-up ends the VM.
+    // Without NONBLOCK, opening a FIFO blocks until a writer comes, and the open cannot be cancelled. With
+    // NOCTTY, a terminal does not become the controlling one, whose hang-up would end the VM.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
-/// An error makes a file ready too: reading it tells which.
+/// Returns whether a read would not block. An error makes a file ready too; the read then returns it.
 #[cfg(unix)]
-fn has_bytes(file: &File, patience: Duration) -> bool {
+fn poll_readable(file: &File, timeout: Duration) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::io::Errno;
 
-    let patience = Timespec::try_from(patience).ok();
-    !matches!(poll(&mut [PollFd::new(file, PollFlags::IN)], patience.as_ref()), Ok(0) | Err(Errno::INTR))
+    let timeout = Timespec::try_from(timeout).ok();
+    !matches!(poll(&mut [PollFd::new(file, PollFlags::IN)], timeout.as_ref()), Ok(0) | Err(Errno::INTR))
 }
 
 #[cfg(not(unix))]
-fn open_without_waiting(path: &Path) -> io::Result<File> {
+fn open_nonblocking(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).open(path)
 }
 
 #[cfg(not(unix))]
-fn has_bytes(_file: &File, _patience: Duration) -> bool {
+fn poll_readable(_file: &File, _timeout: Duration) -> bool {
     true
 }
 
@@ -291,12 +295,13 @@ mod tests {
     use std::os::fd::OwnedFd;
     use std::time::Instant;
 
-    /// What `/proc/kmsg` is: a regular file by its looks, which has nothing to read until something happens.
+    /// Imitates `/proc/kmsg`: its metadata are those of a regular file, but a read would block until the
+    /// kernel logs a message.
     #[test]
-    fn whatever_has_nothing_to_read_is_waited_for_without_spinning() {
+    fn waiting_for_an_empty_file_blocks_until_bytes_arrive() {
         let (reader, mut writer) = io::pipe().unwrap();
         fcntl_setfl(&reader, OFlags::NONBLOCK).unwrap();
-        let opened = State { size: 0, modified: None };
+        let opened = FileState { size: 0, modified: None };
         let file = File::from(OwnedFd::from(reader));
         let mut input = Input {
             file: file.into(),
@@ -308,9 +313,9 @@ mod tests {
         };
         let mut buffer = [0; 10];
         assert_eq!(input.read(&mut buffer).unwrap(), None);
-        let (before, patience) = (Instant::now(), Duration::from_millis(20));
-        assert!(!input.wait(patience));
-        assert!(before.elapsed() >= patience);
+        let (before, timeout) = (Instant::now(), Duration::from_millis(20));
+        assert!(!input.wait(timeout));
+        assert!(before.elapsed() >= timeout);
         writer.write_all(b"message").unwrap();
         assert!(input.wait(Duration::from_secs(60)));
         assert_eq!(input.read(&mut buffer).unwrap(), Some(7));
@@ -320,7 +325,7 @@ mod tests {
     fn more_of_a_pipe_that_flows_is_waited_for_a_moment() {
         let (reader, mut writer) = io::pipe().unwrap();
         fcntl_setfl(&reader, OFlags::NONBLOCK).unwrap();
-        let opened = State { size: 0, modified: None };
+        let opened = FileState { size: 0, modified: None };
         let file = File::from(OwnedFd::from(reader));
         let mut input = Input {
             file: file.into(),

@@ -1,4 +1,4 @@
-//! Where bytes come from and where they go: sources, files, and the memory between them.
+//! Sources of bytes, files, and the buffers for input and output.
 
 pub(crate) mod aligned_buffer;
 pub(crate) mod buffer_pool;

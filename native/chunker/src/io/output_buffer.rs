@@ -1,37 +1,37 @@
-//! Memory that output grows in.
+//! Growable memory for output.
 
 use std::fmt;
 
 /// Growable memory for output of unknown length: a `Vec<u8>`, or memory of another allocator.
 ///
-/// Whoever hands bytes to another runtime implements it for that runtime's buffers, so that output is written where it
-/// stays and is not copied at the end.
+/// A caller that passes bytes to another runtime implements this trait for that runtime's buffers, so the
+/// output is written in place and not copied at the end.
 pub trait OutputBuffer {
-    /// Returns how many bytes there are.
+    /// Returns the length in bytes.
     fn len(&self) -> usize;
 
-    /// Returns whether there are no bytes.
+    /// Returns whether the buffer is empty.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Makes the buffer at least `len` bytes long. What the new bytes hold is unspecified.
+    /// Grows the buffer to at least `len` bytes. The content of the new bytes is unspecified.
     ///
-    /// The cost is amortized: many small steps copy each byte a constant number of times.
+    /// The cost is amortized: any number of small steps copies each byte a constant number of times.
     ///
     /// # Errors
     ///
-    /// [`OutOfMemory`]; then the buffer is as it was.
+    /// Returns [`OutOfMemory`] and leaves the buffer unchanged if the allocator has no memory left.
     fn grow(&mut self, len: usize) -> Result<(), OutOfMemory>;
 
-    /// Shortens the buffer to `len` bytes, and does nothing if it is no longer than that.
+    /// Shortens the buffer to `len` bytes. Does nothing if the buffer is not longer than that.
     fn truncate(&mut self, len: usize);
 
-    /// Returns all bytes.
+    /// Returns the whole content.
     fn as_mut_slice(&mut self) -> &mut [u8];
 }
 
-/// The allocator has no memory left.
+/// Reports that the allocator has no memory left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfMemory;
 

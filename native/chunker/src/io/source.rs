@@ -1,9 +1,12 @@
-//! Where bytes come from.
+//! Sources of bytes.
 
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
 use crate::error::{Error, IoError};
+
+/// How long a call that was cancelled may go on waiting for a source: well below the 100 ms that the design allows.
+pub(crate) const SOURCE_WAIT: Duration = Duration::from_millis(20);
 
 /// Something to read bytes from.
 pub trait Source {
@@ -12,42 +15,44 @@ pub trait Source {
     ///
     /// # Errors
     ///
-    /// Whatever reading fails with. After an error the source is not read again.
+    /// Returns the error of the read. The source is not read again after an error.
     fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error>;
 
-    /// Passes over bytes without reading them, at most `count`, and tells how many: 0 where that is not possible.
+    /// Skips at most `count` bytes without reading them and returns the number skipped: 0 if the source
+    /// cannot skip.
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read).
+    /// Returns the same errors as [`read`](Self::read).
     fn skip(&mut self, _count: u64) -> Result<u64, Error> {
         Ok(0)
     }
 
-    /// Hands the next `count` bytes out as a source of their own, to be read on another thread while this one goes on behind
-    /// them; `None` where that is not possible, or where there may be fewer. What is handed out gives exactly so many
-    /// bytes, or fails.
+    /// Splits off the next `count` bytes as a source of their own, which another thread can read while this
+    /// source continues after them. The new source yields exactly `count` bytes, or fails. Returns `None` if
+    /// the source cannot be split, or may have fewer bytes left.
     fn split_off(&mut self, _count: u64) -> Option<Box<dyn Source + Send>> {
         None
     }
 
-    /// Whether bytes come when somebody else sends them, so that what there is should be passed on at once.
+    /// Returns whether the bytes come from a live producer, so that available bytes should be processed at
+    /// once.
     fn is_live(&self) -> bool {
         false
     }
 
-    /// How many bytes are to come, if that is known.
+    /// Returns the length of the input in bytes, if it is known.
     fn length(&self) -> Option<u64> {
         None
     }
 
-    /// Waits until there is something to read, but no longer than `patience`, and tells whether there is.
-    fn wait(&self, _patience: Duration) -> bool {
+    /// Waits for at most `timeout` until a read would not block, and returns whether it would not.
+    fn wait(&self, _timeout: Duration) -> bool {
         true
     }
 }
 
-/// Any `Read` as a [`Source`]. Interrupted reads are tried again.
+/// Adapts a `Read` to [`Source`]. Retries interrupted reads.
 #[derive(Debug)]
 pub struct FromRead<R>(pub R);
 

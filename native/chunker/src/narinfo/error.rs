@@ -1,39 +1,39 @@
-//! What can be wrong with a narinfo, a key and a signature.
+//! Errors of narinfos, keys and signatures.
 
 use std::fmt;
 
 use crate::error::Detail;
 
-/// A text or fields that are no narinfo.
+/// Reports an invalid narinfo.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NarInfoError {
     /// A line is not `Name: value`.
     #[error("line {line}: {why}")]
     Line {
-        /// Its number, from 1.
+        /// The line number, from 1.
         line: u64,
-        /// What is wrong with it.
+        /// The fault of the line.
         why: LineFault,
     },
-    /// A field is not what it must be.
+    /// A field breaks a rule.
     #[error("{field}: {why}")]
     Field {
-        /// Its name in the file.
+        /// The name of the field in the file.
         field: String,
-        /// The rule that it breaks.
+        /// The rule that the field breaks.
         why: Fault,
     },
 }
 
 impl NarInfoError {
-    /// The stable name of this error.
+    /// Returns the stable name of this error.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         "invalid_narinfo"
     }
 
-    /// The fields of the error, by their names in the public API.
+    /// Returns the fields of the error, by their names in the public API.
     #[must_use]
     pub fn details(&self) -> Vec<(&'static str, Detail)> {
         match self {
@@ -47,7 +47,7 @@ impl NarInfoError {
     }
 }
 
-/// An enum of reasons, each with its stable snake_case name.
+/// Defines an enum of reasons, each with a stable snake_case name.
 macro_rules! reasons {
     ($(#[$doc:meta])* $name:ident { $($(#[$why:meta])* $variant:ident = $code:literal,)+ }) => {
         $(#[$doc])*
@@ -58,7 +58,7 @@ macro_rules! reasons {
         }
 
         impl $name {
-            /// The stable snake_case name of the reason.
+            /// Returns the stable snake_case name of the reason.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -76,13 +76,13 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// What is wrong with a line.
+    /// The fault of a line.
     LineFault {
-        /// It has no colon after a name.
+        /// There is no colon after the name.
         MissingColon = "missing_colon",
-        /// The colon has no space after it.
+        /// There is no space after the colon.
         MissingSpace = "missing_space",
-        /// It does not end: the text ends before.
+        /// The text ends without a line break.
         MissingNewline = "missing_newline",
     }
 }
@@ -90,34 +90,34 @@ reasons! {
 reasons! {
     /// The rule that a field breaks.
     Fault {
-        /// It must be there, and not be empty; the size of a NAR must not be 0.
+        /// The field is required and must not be empty; the size of a NAR must not be 0.
         Missing = "missing",
-        /// It may be there only once.
+        /// The field must not be repeated.
         Repeated = "repeated",
-        /// It must fit in a line.
+        /// The field must not contain a line break.
         LineBreak = "line_break",
-        /// It must be a whole number from 0 to 2⁶⁴-1.
+        /// The field must be an integer from 0 to 2⁶⁴-1.
         NotANumber = "not_a_number",
-        /// It must be a full path.
+        /// The field must be an absolute path.
         NotAbsolute = "not_absolute",
         /// A store path must begin with 32 characters of Nix's base 32 and a dash.
         BadHashPart = "bad_hash_part",
         /// The name in a store path must not be empty.
         NameEmpty = "name_empty",
-        /// The name in a store path has at most 211 characters.
+        /// The name in a store path must have at most 211 characters.
         NameTooLong = "name_too_long",
-        /// The name in a store path is made of ASCII letters, digits and `+-._?=`; that of a field has no colon and no line
-        /// break.
+        /// The name in a store path must consist of ASCII letters, digits and `+-._?=`; the name of a field
+        /// must not contain a colon or a line break.
         NameCharacter = "name_character",
-        /// The name in a store path must not be `.` or `..` or begin with one of them and a dash.
+        /// The name in a store path must not be `.` or `..`, or begin with one of them and a dash.
         NameDots = "name_dots",
-        /// The name of an unknown field must not be that of a known one.
+        /// The name of an extra field must not be that of a known one.
         NameKnown = "name_known",
         /// A hash must begin with the name of an algorithm and a colon, or a dash in the SRI form.
         UnknownAlgorithm = "unknown_algorithm",
-        /// A hash must be in base 16, 32 or 64 and have its algorithm's length.
+        /// A hash must be in base 16, 32 or 64 and have the length of its algorithm.
         BadHash = "bad_hash",
-        /// The hash of a NAR must be that of SHA-256.
+        /// The hash of a NAR must be a SHA-256 hash.
         NotSha256 = "not_sha256",
         /// A content address must begin with `text:`, `fixed:`, `fixed:r:` or `fixed:git:`.
         UnknownMethod = "unknown_method",
@@ -125,23 +125,23 @@ reasons! {
 }
 
 impl Fault {
-    /// The error that this rule is broken by that field, by its name in the file.
+    /// Creates the error for a field, by its name in the file.
     #[must_use]
     pub fn of(self, field: &str) -> NarInfoError {
         NarInfoError::Field { field: field.into(), why: self }
     }
 }
 
-/// A key that is none, or not the one that is needed.
+/// Reports a key that is invalid or does not match any signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the key cannot be used: {why}")]
+#[error("invalid key: {why}")]
 pub struct KeyError {
     /// The reason.
     pub why: KeyFault,
 }
 
 impl KeyError {
-    /// The stable name of this error.
+    /// Returns the stable name of this error.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         "invalid_key"
@@ -149,37 +149,38 @@ impl KeyError {
 }
 
 reasons! {
-    /// What is wrong with a key.
+    /// The fault of a key.
     KeyFault {
-        /// It is not `name:base64`.
+        /// The key is not `name:base64`.
         MissingColon = "missing_colon",
-        /// Its name is empty, or has a space, a control character or a colon in it.
+        /// The name is empty, or contains white space, a control character or a colon.
         BadName = "bad_name",
-        /// What follows its name is not base 64.
+        /// The text after the name is not base 64.
         BadBase64 = "bad_base64",
-        /// A secret key has 64 bytes and a public one 32.
+        /// A secret key must have 64 bytes and a public key 32.
         WrongLength = "wrong_length",
-        /// The second half of a secret key is its public key, and is another one here. Signing with it would tell the secret.
+        /// The second half of a secret key is not its public key. Signing with such a key would reveal the
+        /// secret.
         HalvesDiffer = "halves_differ",
-        /// The bytes are no point of the curve, or not in the one form that each has.
+        /// The bytes are not a point of the curve, or not its canonical encoding.
         NotAPoint = "not_a_point",
-        /// The point is one of the few of small order, for which anybody can make signatures.
+        /// The point is one of the few of small order, for which anyone can forge signatures.
         SmallOrder = "small_order",
-        /// None of the keys has the name of a signature.
+        /// No key has the name of a signature.
         UnknownName = "unknown_name",
     }
 }
 
-/// No signature of a narinfo could be verified.
+/// Reports that no signature of a narinfo could be verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no signature can be trusted: {why}")]
+#[error("no valid signature: {why}")]
 pub struct SignatureError {
     /// The reason.
     pub why: SignatureFault,
 }
 
 impl SignatureError {
-    /// The stable name of this error.
+    /// Returns the stable name of this error.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         "invalid_signature"
@@ -187,15 +188,15 @@ impl SignatureError {
 }
 
 reasons! {
-    /// What is wrong with a signature.
+    /// The fault of a signature.
     SignatureFault {
-        /// There is none.
+        /// The narinfo has no signature.
         Unsigned = "unsigned",
-        /// That of a known key is not base 64.
+        /// The signature of a known key is not base 64.
         BadBase64 = "bad_base64",
-        /// That of a known key has not 64 bytes.
+        /// The signature of a known key does not have 64 bytes.
         WrongLength = "wrong_length",
-        /// That of a known key belongs to something else, or to another key.
+        /// The signature of a known key is for another text or by another key.
         Mismatch = "mismatch",
     }
 }

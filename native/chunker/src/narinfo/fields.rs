@@ -5,11 +5,11 @@ use super::{hash, store_path};
 use crate::Cancel;
 use crate::error::Error;
 
-/// The most bytes of a narinfo: room for a hundred thousand references. Nix sets no limit.
+/// The maximum size of a narinfo, in bytes: space for 100,000 references. Nix has no limit.
 pub const MAX_SIZE: u64 = 8 << 20;
 
-/// After so many references the caller is asked whether to give up.
-const SOURCE_WAIT: usize = 1 << 12;
+/// The number of references checked between two polls for cancellation.
+const REFERENCES_PER_POLL: usize = 1 << 12;
 
 /// The names of the fields in a file, in the order in which Nix writes them.
 pub mod name {
@@ -44,14 +44,15 @@ pub mod name {
     ];
 }
 
-/// What a narinfo says. All texts are bytes: nothing makes a file of others UTF-8.
+/// The content of a narinfo. All texts are bytes, because files from elsewhere need not be UTF-8.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields {
     /// The full store path, such as `/nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-net-tools-1.60`.
     pub store_path: Vec<u8>,
-    /// Where the NAR is, relative to the cache or in full.
+    /// The URL of the NAR, absolute or relative to the cache.
     pub url: Vec<u8>,
-    /// How the NAR is compressed: `none`, `xz`, `zstd` and so on. Nothing stands for `bzip2`, as in the first caches.
+    /// The compression of the NAR: `none`, `xz`, `zstd` and so on. An empty value means `bzip2`, as in the
+    /// first caches.
     pub compression: Vec<u8>,
     /// The hash of the compressed NAR.
     pub file_hash: Option<Vec<u8>>,
@@ -61,11 +62,11 @@ pub struct Fields {
     pub nar_hash: Vec<u8>,
     /// The size of the NAR, in bytes.
     pub nar_size: Option<u64>,
-    /// The store paths that this one refers to, without their folder.
+    /// The base names of the store paths that this one refers to.
     pub references: Vec<Vec<u8>>,
-    /// The derivation that made the path, without its folder.
+    /// The base name of the derivation that built the path.
     pub deriver: Option<Vec<u8>>,
-    /// The system that it was made for, such as `x86_64-linux`. Nix before 2.19 wrote it.
+    /// The system for which the path was built, such as `x86_64-linux`. Written by Nix before 2.19.
     pub system: Option<Vec<u8>>,
     /// The content address, if the path has one, such as `fixed:r:sha256:` and the hash.
     pub ca: Option<Vec<u8>>,
@@ -76,7 +77,8 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Checks each field and puts it into the notation and order that Nix writes. Gives the folder of the store.
+    /// Validates each field and normalizes it to the notation and order that Nix writes. Returns the store
+    /// folder.
     pub(super) fn check(&mut self, is_cancelled: Cancel<'_>) -> Result<Vec<u8>, Error> {
         let size = self.size();
         if size > MAX_SIZE {
@@ -112,12 +114,12 @@ impl Fields {
         if let Some(address) = &mut self.ca {
             *address = hash::canonical_address(address).map_err(|why| why.of(name::CA))?;
         }
-        self.check_the_rest()?;
+        self.check_signatures_and_extra()?;
         Ok(store_dir)
     }
 
     fn check_references(&mut self, is_cancelled: Cancel<'_>) -> Result<(), Error> {
-        for references in self.references.chunks(SOURCE_WAIT) {
+        for references in self.references.chunks(REFERENCES_PER_POLL) {
             for reference in references {
                 store_path::check(reference).map_err(|why| why.of(name::REFERENCES))?;
             }
@@ -130,8 +132,9 @@ impl Fields {
         Ok(())
     }
 
-    /// Signatures keep their order: that of Nix 2.8 differs from that of newer ones where a key's name begins another's.
-    fn check_the_rest(&mut self) -> Result<(), NarInfoError> {
+    /// Checks signatures and extra fields. Signatures keep their order: the order of Nix 2.8 differs from
+    /// that of newer versions if the name of one key is a prefix of another's.
+    fn check_signatures_and_extra(&mut self) -> Result<(), NarInfoError> {
         self.sigs.iter().try_for_each(|signature| one_line(name::SIG, signature))?;
         let mut seen = std::collections::HashSet::new();
         self.sigs.retain(|signature| seen.insert(signature.clone()));
@@ -148,7 +151,7 @@ impl Fields {
         Ok(())
     }
 
-    /// The bytes of all fields whose length nothing else bounds.
+    /// Returns the total size of all fields of unbounded length, in bytes.
     fn size(&self) -> u64 {
         let optional = [&self.file_hash, &self.deriver, &self.system, &self.ca];
         let lengths = [&self.store_path, &self.url, &self.compression, &self.nar_hash]

@@ -1,21 +1,21 @@
-//! Hashes and content addresses as Nix notes them.
+//! Hashes and content addresses in the notations of Nix.
 //!
-//! They are read in every notation that Nix reads and written in the one that it writes: `algorithm:`, then base 32. Nix tells
-//! base 16, 32 and 64 apart by the number of characters; the SRI form has a `-` after the algorithm and then base 64
-//! (`Hash::parseAnyPrefixed` in its `hash.cc`, `ContentAddress::parse` in `content-address.cc`).
+//! All notations of Nix are read, and one is written: `algorithm:` followed by base 32. Nix distinguishes
+//! base 16, 32 and 64 by the number of characters; the SRI form has a `-` after the algorithm and then base
+//! 64 (`Hash::parseAnyPrefixed` in its `hash.cc`, `ContentAddress::parse` in `content-address.cc`).
 
 use super::base64;
 use super::error::Fault;
 use crate::hash::nix_base32;
 
-/// The name of an algorithm, and the bytes of its digests.
+/// The names of the algorithms, and the lengths of their digests in bytes.
 const ALGORITHMS: [(&[u8], usize); 5] =
     [(b"md5", 16), (b"sha1", 20), (b"sha256", 32), (b"sha512", 64), (b"blake3", 32)];
 
 /// The longest digest, in bytes.
 const LONGEST: usize = 64;
 
-/// A hash in any notation, as Nix writes it.
+/// Converts a hash in any notation to the one that Nix writes.
 pub(super) fn canonical(text: &[u8]) -> Result<Vec<u8>, Fault> {
     let at = |separator| text.iter().position(|&byte| byte == separator);
     let (end, is_sri) = match (at(b':'), at(b'-')) {
@@ -26,14 +26,15 @@ pub(super) fn canonical(text: &[u8]) -> Result<Vec<u8>, Fault> {
     write(&text[..end], &text[end + 1..], is_sri)
 }
 
-/// The same, which must be one of SHA-256.
+/// Converts a SHA-256 hash in any notation to the one that Nix writes.
 pub(super) fn canonical_sha256(text: &[u8]) -> Result<Vec<u8>, Fault> {
     let hash = canonical(text)?;
     if hash.starts_with(b"sha256:") { Ok(hash) } else { Err(Fault::NotSha256) }
 }
 
-/// A content address with its hash in any notation but SRI, as Nix writes it: `text:` or `fixed:`, the latter with `r:` if the
-/// hash is that of a NAR and `git:` if it is that of a Git tree, and the hash.
+/// Converts a content address to the notation that Nix writes. Its hash may be in any notation except SRI. An
+/// address is `text:` or `fixed:` and the hash; `fixed:` is followed by `r:` if the hash is that of a NAR and
+/// by `git:` if it is that of a Git tree.
 pub(super) fn canonical_address(text: &[u8]) -> Result<Vec<u8>, Fault> {
     let method: &[u8] = [b"text:".as_slice(), b"fixed:r:", b"fixed:git:", b"fixed:"]
         .into_iter()
@@ -88,7 +89,7 @@ mod tests {
         result.map(|bytes| String::from_utf8(bytes).unwrap())
     }
 
-    /// Digests of nothing, as `nix hash file --type TYPE --base32` and so on print them.
+    /// Digests of empty input, as printed by `nix hash file --type TYPE --base32` and so on.
     const NOTATIONS: [[&str; 4]; 4] = [
         [
             "md5:3y8bwfr609h3lh9ch0izcqq7fl",
@@ -118,7 +119,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_notation_of_nix_is_read_and_base_32_written() {
+    fn every_notation_of_nix_is_read_and_base_32_is_written() {
         for notations in NOTATIONS {
             for notation in notations {
                 assert_eq!(text(canonical(notation.as_bytes())).as_deref(), Ok(notations[0]), "{notation}");
@@ -135,7 +136,7 @@ mod tests {
         }
         let upper = NOTATIONS[2][1].to_uppercase().replace("SHA", "sha");
         assert_eq!(text(canonical(upper.as_bytes())).as_deref(), Ok(NOTATIONS[2][0]));
-        // Nix cuts base 64 at its padding, and needs none in the SRI form.
+        // Nix stops at the padding of base 64, and does not require it in the SRI form.
         assert_eq!(
             text(canonical(NOTATIONS[2][3].trim_end_matches('=').as_bytes())).as_deref(),
             Ok(NOTATIONS[2][0])
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hash_is_refused() {
+    fn invalid_hashes_are_rejected() {
         for bad in
             ["", "sha256", NOTATIONS[2][0].strip_prefix("sha256:").unwrap(), "sha3:00", ":", "-", "SHA256:00"]
         {
@@ -158,7 +159,7 @@ mod tests {
                 assert_eq!(canonical(bad.as_bytes()), Err(Fault::BadHash), "{bad}");
             }
         }
-        // A first digit of more bits than the last byte has left.
+        // The first digit has more bits than are left in the last byte.
         for bad in ["md5:8y8bwfr609h3lh9ch0izcqq7fl", &NOTATIONS[2][0].replacen(":0", ":h", 1)] {
             assert_eq!(canonical(bad.as_bytes()), Err(Fault::BadHash), "{bad}");
         }

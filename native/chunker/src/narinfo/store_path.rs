@@ -1,15 +1,16 @@
-//! Store paths: `HASH-NAME` in the folder of the store.
+//! Store paths: `HASH-NAME` in the store folder.
 
 use super::error::Fault;
 use crate::hash::nix_base32;
 
-/// The characters of the hash: 160 bits in base 32.
+/// The length of the hash, in characters: 160 bits in base 32.
 const HASH_LENGTH: usize = 32;
 
 /// The longest name, in bytes (`StorePath::MaxPathLen` in Nix's `path.hh`).
 const MAX_NAME: usize = 211;
 
-/// Checks a store path without its folder. The rules are those of `StorePath::StorePath` and `checkName` in Nix's `path.cc`.
+/// Validates the base name of a store path. The rules are those of `StorePath::StorePath` and `checkName` in
+/// Nix's `path.cc`.
 pub(super) fn check(base_name: &[u8]) -> Result<(), Fault> {
     let Some((hash, rest)) = base_name.split_at_checked(HASH_LENGTH) else { return Err(Fault::BadHashPart) };
     if nix_base32::decode(hash).is_err() {
@@ -25,14 +26,15 @@ pub(super) fn check(base_name: &[u8]) -> Result<(), Fault> {
     if !name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-._?=".contains(byte)) {
         return Err(Fault::NameCharacter);
     }
-    // `.`, `..`, and what begins with one of them and a dash: up to the first dash, other things are named like that.
+    // Reject `.` and `..`, alone or before a dash.
     match name.split(|&byte| byte == b'-').next() {
         Some(b"." | b"..") => Err(Fault::NameDots),
         _ => Ok(()),
     }
 }
 
-/// The folder and the base name of a full store path. As in Nix, empty parts and `.` do not count, and `..` leads back.
+/// Splits a full store path into its folder and base name. As in Nix, empty components and `.` are dropped,
+/// and `..` drops the previous component.
 pub(super) fn split(path: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Fault> {
     if !path.starts_with(b"/") {
         return Err(Fault::NotAbsolute);
@@ -60,7 +62,7 @@ mod tests {
     const HASH: &str = "00bgd045z0d4icpbc2yyz4gx48ak44la";
 
     #[test]
-    fn each_rule_of_a_store_path_is_kept() {
+    fn every_rule_for_store_paths_is_enforced() {
         let name = |name: &str| check(format!("{HASH}-{name}").as_bytes());
         for good in
             ["a", "net-tools-1.60_p20170221182432", "+-._?=", ".a", "...", ".gitignore", "..a-b", "-", "0-."]
@@ -84,12 +86,12 @@ mod tests {
             assert_eq!(check(text.as_bytes()), Err(Fault::BadHashPart), "{letter}");
         }
         assert_eq!(check(format!("{HASH}0name").as_bytes()), Err(Fault::BadHashPart));
-        // Thirty-two characters end within this one.
+        // The 32nd byte is in the middle of this character.
         assert_eq!(check(format!("{}\u{e9}-a", &HASH[1..]).as_bytes()), Err(Fault::BadHashPart));
     }
 
     #[test]
-    fn a_path_is_taken_apart_as_nix_does_it() {
+    fn a_path_is_split_as_nix_splits_it() {
         let base_name = format!("{HASH}-a");
         for (path, folder) in [
             ("/nix/store/", "/nix/store"),

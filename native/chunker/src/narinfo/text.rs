@@ -1,14 +1,15 @@
-//! The lines of a narinfo file, read and written.
+//! Reads and writes the lines of a narinfo file.
 
 use super::error::{Fault, LineFault, NarInfoError};
 use super::fields::{Fields, MAX_SIZE, name};
 use crate::Cancel;
 use crate::error::Error;
 
-/// After so many lines the caller is asked whether to give up.
-const SOURCE_WAIT: u64 = 1 << 12;
+/// The number of lines parsed between two polls for cancellation.
+const LINES_PER_POLL: u64 = 1 << 12;
 
-/// The fields as they stand there. As in Nix, the last of several counts, but for those that may be there once.
+/// Parses the fields without validating them. As in Nix, a repeated field replaces the earlier one, except
+/// that `Sig` and unknown fields accumulate, and that `References` and `CA` must not be repeated.
 pub(super) fn parse(text: &[u8], is_cancelled: Cancel<'_>) -> Result<Fields, Error> {
     let size = text.len() as u64;
     if size > MAX_SIZE {
@@ -19,7 +20,7 @@ pub(super) fn parse(text: &[u8], is_cancelled: Cancel<'_>) -> Result<Fields, Err
     let mut number = 0;
     while !rest.is_empty() {
         number += 1;
-        if number % SOURCE_WAIT == 0 && is_cancelled() {
+        if number % LINES_PER_POLL == 0 && is_cancelled() {
             return Err(Error::Cancelled);
         }
         let fault = |why| NarInfoError::Line { line: number, why };
@@ -54,7 +55,7 @@ impl Fields {
                 let references = value.split(|&byte| byte == b' ').filter(|reference| !reference.is_empty());
                 self.references = references.map(Vec::from).collect();
             }
-            // One that says that it is not known takes nothing back.
+            // As in Nix, this value does not clear an earlier `Deriver`.
             name::DERIVER if value == b"unknown-deriver" => {}
             name::DERIVER => self.deriver = Some(value.to_vec()),
             name::SYSTEM => self.system = Some(value.to_vec()),
@@ -69,7 +70,7 @@ impl Fields {
     }
 }
 
-/// A number as Nix reads it: with zeros and a plus before it, if need be.
+/// Parses a number as Nix does: leading zeros and a plus sign are allowed.
 fn number(field: &str, value: &[u8]) -> Result<u64, NarInfoError> {
     str::from_utf8(value).ok().and_then(|text| text.parse().ok()).ok_or_else(|| Fault::NotANumber.of(field))
 }
@@ -104,7 +105,7 @@ impl Lines {
         }
     }
 
-    /// A line for each value that there is.
+    /// Writes a line for each value.
     fn add_any<'v>(&mut self, field: &str, values: impl IntoIterator<Item = &'v Vec<u8>>) {
         values.into_iter().for_each(|value| self.add(field, value));
     }

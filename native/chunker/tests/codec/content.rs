@@ -1,6 +1,6 @@
-//! What the tests compress.
+//! Contents for the compression tests.
 
-/// Bytes that nothing compresses, the same at each run (xorshift64*).
+/// Returns incompressible bytes that depend on the seed only (xorshift64*).
 pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2).wrapping_add(1);
     let mut next = || {
@@ -12,7 +12,7 @@ pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     (0..len).map(|_| next()).collect()
 }
 
-/// Lines of words in no order, of which each comes often.
+/// Returns lines of words in random order, each of which occurs often.
 pub(crate) fn text(len: usize) -> Vec<u8> {
     let words: Vec<&str> = include_str!("../../src/codec/stream.rs").split_whitespace().collect();
     let mut text = Vec::with_capacity(len + 64);
@@ -28,7 +28,7 @@ pub(crate) fn text(len: usize) -> Vec<u8> {
     text
 }
 
-/// The first bytes of this test's own program: machine code and tables.
+/// Returns the first bytes of this test's own executable: machine code and tables.
 pub(crate) fn machine_code(len: usize) -> Vec<u8> {
     let mut code =
         std::fs::read(std::env::current_exe().expect("a test has a program")).expect("it can be read");
@@ -37,7 +37,7 @@ pub(crate) fn machine_code(len: usize) -> Vec<u8> {
     code
 }
 
-/// C headers of this machine, one after the other: any machine that builds the codecs has some.
+/// Returns C headers of this machine, concatenated. Any machine that builds the codecs has some.
 pub(crate) fn sources(len: usize) -> Vec<u8> {
     let mut folders = vec![std::path::PathBuf::from("/usr/include")];
     let mut sources = Vec::new();
@@ -58,8 +58,8 @@ pub(crate) fn sources(len: usize) -> Vec<u8> {
     sources
 }
 
-/// Contents of every kind: empty, tiny, constant, text, code, noise, and what lies around lz4's block of 64 KiB and
-/// zstd's of 128 KiB.
+/// Returns contents of every kind: empty, tiny, constant, text, code, noise, and sizes around lz4's block of
+/// 64 KiB and zstd's of 128 KiB.
 pub(crate) fn all() -> Vec<Vec<u8>> {
     let mut all = vec![
         vec![],

@@ -1,4 +1,5 @@
-//! A damaged input is an error, or, where the format has bits that mean nothing, the same content; never another one.
+//! A damaged input is an error or, if the damaged bits have no meaning in the format, yields the same
+//! content; it never yields another one.
 
 use chunker::codec::*;
 
@@ -7,7 +8,7 @@ use crate::program::run;
 
 const LIMIT: u64 = 1 << 20;
 
-/// Decompresses at once and byte by byte, which must come to the same.
+/// Decompresses at once and byte by byte, and checks that both results are equal.
 fn read(codec: Codec, data: &[u8]) -> Result<Vec<u8>, CompressionError> {
     let options = DecompressOptions::new().codec(codec).limit(LIMIT);
     let whole = decompress(data, &options);
@@ -35,7 +36,8 @@ fn failure(result: Result<Vec<u8>, CompressionError>) -> CodecFailure {
     }
 }
 
-/// Inputs of each codec: ours at once and in pieces, and the program's; small, with content that compresses and not.
+/// Returns inputs of each codec, written by this library at once and in pieces, and by the official program.
+/// They are small, and some are incompressible.
 fn inputs() -> Vec<(Codec, Vec<u8>, Vec<u8>)> {
     let contents = [vec![], b"a".to_vec(), text(400), [noise(60, 1), vec![b'x'; 200]].concat()];
     let mut inputs = Vec::new();
@@ -59,7 +61,7 @@ fn inputs() -> Vec<(Codec, Vec<u8>, Vec<u8>)> {
 }
 
 #[test]
-fn a_flipped_bit_never_gives_another_content() {
+fn a_flipped_bit_never_yields_another_content() {
     let (mut refused, mut meaningless) = (0, 0);
     for (codec, content, input) in inputs() {
         for bit in 0..8 * input.len() {
@@ -82,8 +84,9 @@ fn a_flipped_bit_never_gives_another_content() {
 }
 
 #[test]
-fn a_flipped_bit_of_xz_is_always_noticed() {
-    // Each byte of an .xz file is under a checksum, unlike the padding bits of bzip2 and the window size of zstd.
+fn a_flipped_bit_of_xz_is_always_detected() {
+    // In an .xz file every byte is covered by a checksum; the padding bits of bzip2 and the window size of
+    // zstd are not.
     for (codec, _, input) in inputs().into_iter().filter(|(codec, ..)| *codec == Codec::Xz) {
         for bit in 0..8 * input.len() {
             let mut damaged = input.clone();
@@ -117,7 +120,7 @@ fn an_input_cut_anywhere_is_truncated() {
 
 #[test]
 fn a_large_input_cut_at_the_end_is_truncated() {
-    // Where decoders keep much back, and where a frame is decompressed at once only if it is whole.
+    // Large, so that decoders buffer much of it, and a frame is decompressed at once only if it is complete.
     for codec in Codec::ALL {
         let input = compress(&text(500_000), &CompressOptions::new(codec)).expect("memory");
         for cut in 1..20 {
@@ -131,7 +134,7 @@ fn a_large_input_cut_at_the_end_is_truncated() {
 }
 
 #[test]
-fn what_follows_the_content_is_no_part_of_it() {
+fn trailing_data_is_an_error() {
     for (codec, content, input) in inputs() {
         let frame = compress(b"more", &CompressOptions::new(codec)).expect("memory");
         for garbage in [b"x".as_slice(), b"garbage and more", &[0], &[0, 0, 0], &[0xff; 40]] {
@@ -165,7 +168,7 @@ fn another_format_is_a_bad_magic() {
 }
 
 #[test]
-fn a_wrong_checksum_has_its_name_where_the_library_tells() {
+fn a_wrong_checksum_is_reported_if_the_library_distinguishes_it() {
     for codec in [Codec::Zstd, Codec::Lz4] {
         let mut input = compress(&noise(1000, 2), &CompressOptions::new(codec)).expect("memory");
         let last = input.len() - 1;
@@ -175,9 +178,9 @@ fn a_wrong_checksum_has_its_name_where_the_library_tells() {
 }
 
 #[test]
-fn a_size_in_the_frame_that_is_not_the_contents_is_corrupt() {
+fn a_wrong_content_size_in_the_frame_is_corrupt() {
     let content = noise(300, 3);
-    // FHD, 2 bytes of size less 256: RFC 8878, section 3.1.1.1.4.
+    // FHD, 2 bytes of size minus 256: RFC 8878, section 3.1.1.1.4.
     let mut zstd = compress_zstd(&content, None).expect("memory");
     assert_eq!(zstd[5..7], 44u16.to_le_bytes());
     for size in [43u16, 45, 0, 5000] {
@@ -195,7 +198,7 @@ fn a_size_in_the_frame_that_is_not_the_contents_is_corrupt() {
 }
 
 #[test]
-fn damage_in_a_large_input_is_noticed() {
+fn damage_in_a_large_input_is_detected() {
     let content = text(400_000);
     for codec in Codec::ALL {
         let input = compress(&content, &CompressOptions::new(codec)).expect("memory");
@@ -209,7 +212,7 @@ fn damage_in_a_large_input_is_noticed() {
 }
 
 #[test]
-fn a_decoder_that_failed_keeps_failing() {
+fn a_failed_decoder_keeps_failing() {
     let input = compress(&text(10_000), &CompressOptions::new(Codec::Zstd)).expect("memory");
     let mut decoder = Decoder::new(&DecompressOptions::new().limit(10)).expect("the options are good");
     let mut out = b"kept".to_vec();

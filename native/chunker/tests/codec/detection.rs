@@ -1,4 +1,4 @@
-//! Formats are told by their first bytes, and only when these say so.
+//! Formats are detected by their first bytes, and only if these are unambiguous.
 
 use chunker::codec::*;
 
@@ -12,7 +12,7 @@ fn magic(result: Result<Codec, CompressionError>) -> Vec<u8> {
 }
 
 #[test]
-fn each_format_is_told_by_its_whole_magic_and_no_less() {
+fn each_format_needs_its_whole_magic() {
     for (codec, needed) in [(Codec::Zstd, 4), (Codec::Lz4, 4), (Codec::Xz, 6), (Codec::Bzip2, 4)] {
         for content in [vec![], text(1000)] {
             let input = compress(&content, &CompressOptions::new(codec)).expect("memory");
@@ -28,7 +28,7 @@ fn each_format_is_told_by_its_whole_magic_and_no_less() {
 }
 
 #[test]
-fn what_only_resembles_a_format_is_unknown() {
+fn bytes_that_resemble_a_format_are_unknown() {
     let unknown: [&[u8]; 14] = [
         b"",
         b"B",
@@ -57,7 +57,7 @@ fn what_only_resembles_a_format_is_unknown() {
 }
 
 #[test]
-fn what_is_behind_the_skippable_frames_decides() {
+fn the_bytes_after_skippable_frames_determine_the_format() {
     let skippable = [&[0x5f, 0x2a, 0x4d, 0x18, 3, 0, 0, 0], b"abc".as_slice()].concat();
     for codec in [Codec::Zstd, Codec::Lz4] {
         let frame = compress(b"content", &CompressOptions::new(codec)).expect("memory");
@@ -77,7 +77,7 @@ fn what_is_behind_the_skippable_frames_decides() {
 }
 
 #[test]
-fn a_decoder_knows_its_codec_once_it_is_told() {
+fn a_decoder_reports_its_codec_once_it_is_detected() {
     for codec in Codec::ALL {
         let input = compress(b"content", &CompressOptions::new(codec)).expect("memory");
         let mut decoder = Decoder::new(&DecompressOptions::new()).expect("the options are good");

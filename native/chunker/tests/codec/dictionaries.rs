@@ -1,11 +1,11 @@
-//! Dictionaries of zstd, ours and the program's.
+//! Dictionaries of zstd, trained by this library and by the official program.
 
 use chunker::codec::*;
 
 use crate::content::{noise, text};
 use crate::program::run;
 
-/// Small contents that have much in common.
+/// Returns small contents that have much in common.
 fn samples() -> Vec<Vec<u8>> {
     (0..2000u64)
         .map(|n| {
@@ -60,7 +60,7 @@ fn a_dictionary_makes_small_contents_smaller() {
 }
 
 #[test]
-fn the_program_and_we_share_dictionaries() {
+fn dictionaries_are_interchangeable_with_the_program() {
     let folder = tempfile::tempdir().expect("there is room for a temporary folder");
     let (ours, theirs) = (folder.path().join("ours"), folder.path().join("theirs"));
     let mut paths = Vec::new();
@@ -113,7 +113,7 @@ fn any_content_can_be_a_dictionary() {
     let small = compress(&content, &with(&right)).expect("memory");
     assert!(small.len() < 100, "{} bytes", small.len());
     assert_eq!(read_with(Some(&right), &small), Ok(content));
-    // Nothing in the frame names such a dictionary: it is the content that comes out wrong.
+    // The frame has no id for such a dictionary; only the checksum of the content detects a wrong one.
     for other in [None, Some(&wrong)] {
         let whole = decompress(&small, &DecompressOptions::new().dictionary(other.cloned())).unwrap_err();
         assert!(
@@ -149,7 +149,7 @@ fn one_scratch_serves_several_dictionaries_and_none() {
 }
 
 #[test]
-fn what_is_no_dictionary_is_refused() {
+fn invalid_dictionaries_are_rejected() {
     let damaged = [&trained().as_bytes()[..8], &[0xff; 200]].concat();
     for bytes in [&[], damaged.as_slice()] {
         let error = Dictionary::new(bytes).unwrap_err();
@@ -159,7 +159,7 @@ fn what_is_no_dictionary_is_refused() {
 }
 
 #[test]
-fn only_zstd_takes_a_dictionary() {
+fn only_zstd_supports_dictionaries() {
     let dictionary = trained();
     for codec in [Codec::Lz4, Codec::Xz, Codec::Bzip2] {
         let error = CompressionError::DictionaryUnsupported { codec };
@@ -176,7 +176,7 @@ fn only_zstd_takes_a_dictionary() {
 }
 
 #[test]
-fn samples_that_make_no_dictionary_are_refused() {
+fn unsuitable_samples_are_rejected() {
     let error =
         CompressionError::CompressionFailed { codec: Codec::Zstd, why: CodecFailure::SamplesUnsuitable };
     assert_eq!(train_dictionary::<&[u8]>(&[], 16 << 10).unwrap_err(), error);
@@ -188,21 +188,22 @@ fn samples_that_make_no_dictionary_are_refused() {
 }
 
 #[test]
-fn a_training_can_be_given_up() {
+fn training_can_be_cancelled() {
     let dictionary =
         train_dictionary_cancellable(&samples(), 16 << 10, &|| false).expect("the samples suffice");
     assert_eq!(dictionary.as_bytes(), trained().as_bytes());
     let error = train_dictionary_cancellable(&samples(), 255, &|| false).unwrap_err();
     assert_eq!(error.code(), "compression_failed");
 
-    // Each of these calls that finds a place leaves a thread at work for seconds, and the others find no place.
+    // Each of these calls that gets a permit leaves a thread running for seconds; the others wait for a
+    // permit.
     let large: Vec<Vec<u8>> = (0..50_000).map(|n| noise(200, n)).collect();
     let cores = std::thread::available_parallelism().expect("Linux tells it").get();
     for _ in 0..=cores {
         let error = train_dictionary_cancellable(&large, 112_640, &|| true).unwrap_err();
         assert_eq!(error.code(), "cancelled");
     }
-    // Who waits gets one in the end.
+    // A call that waits gets a permit eventually.
     let again = train_dictionary_cancellable(&samples(), 16 << 10, &|| false).expect("as before");
     assert_eq!(again.as_bytes(), dictionary.as_bytes());
 }

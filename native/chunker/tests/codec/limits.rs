@@ -1,16 +1,16 @@
-//! The limits of decoders hold to the byte.
+//! The limits of decoders are exact to the byte.
 
 use chunker::codec::*;
 
 use crate::content::{noise, text};
 use crate::program::run;
 
-/// What each way to decompress makes of an input under a limit; all ways have to agree.
+/// Decompresses an input under a limit in every way, and checks that all results are equal.
 fn read(codec: Codec, input: &[u8], limit: u64) -> Result<Vec<u8>, CompressionError> {
     let options = DecompressOptions::new().codec(codec).limit(limit);
     let whole = decompress(input, &options);
 
-    // A buffer of the caller's that already holds and has room for more than the limit.
+    // A reused buffer of the caller that is longer than the limit.
     let mut out = vec![0xaa; 3_000_000];
     let capacity = out.capacity();
     let reused = decompress_into(input, &options, &mut CompressionScratch::new(), &mut out);
@@ -66,7 +66,7 @@ fn a_content_of_the_limit_passes_and_one_byte_more_does_not() {
             for content in [text(size), vec![0; size]] {
                 let ours = compress(&content, &CompressOptions::new(codec)).expect("memory");
                 exact(codec, &content, &ours);
-                // From a pipe, the program does not know the size either.
+                // Reading from a pipe, the program does not know the size either.
                 exact(codec, &content, &run(codec.name(), &["-c", "-q"], &content));
             }
         }
@@ -74,7 +74,7 @@ fn a_content_of_the_limit_passes_and_one_byte_more_does_not() {
 }
 
 #[test]
-fn the_limit_holds_for_all_streams_together() {
+fn the_limit_applies_to_all_streams_together() {
     for codec in Codec::ALL {
         let parts = [text(1000), vec![], noise(500, 2), vec![0; 100_000]];
         let input: Vec<u8> = parts
@@ -86,14 +86,15 @@ fn the_limit_holds_for_all_streams_together() {
 }
 
 #[test]
-fn the_limit_holds_for_lz4_with_linked_and_large_blocks() {
+fn the_limit_applies_to_lz4_with_linked_and_large_blocks() {
     let content = text(1_000_000);
     for arguments in [["-BD", "-B4"], ["-BD", "-B7"], ["-BX", "-B7"]] {
         exact(Codec::Lz4, &content, &run("lz4", &[&arguments[..], &["-c"]].concat(), &content));
     }
 }
 
-/// An xz stream whose block header asks for another dictionary: `code` of the format's section 5.3.1.
+/// Returns an xz stream whose block header declares another dictionary size: `code` of the format's section
+/// 5.3.1.
 fn xz_with_dictionary(code: u8) -> Vec<u8> {
     fn crc32(bytes: &[u8]) -> u32 {
         !bytes.iter().fold(!0u32, |crc, byte| {
@@ -101,7 +102,8 @@ fn xz_with_dictionary(code: u8) -> Vec<u8> {
         })
     }
     let mut stream = compress_xz(b"content", None).expect("memory");
-    // The block header lies behind the stream header of 12 bytes: size, flags, then filter, length and dictionary.
+    // The block header follows the stream header of 12 bytes: size, flags, then filter, length and
+    // dictionary.
     let size = (usize::from(stream[12]) + 1) * 4;
     assert_eq!(stream[14..16], [0x21, 1], "LZMA2 with one byte of properties");
     stream[16] = code;
@@ -111,7 +113,7 @@ fn xz_with_dictionary(code: u8) -> Vec<u8> {
 }
 
 #[test]
-fn a_window_that_is_too_large_is_refused() {
+fn a_window_that_is_too_large_is_rejected() {
     let refused =
         |codec| Err(CompressionError::DecompressionFailed { codec, why: CodecFailure::MemoryLimit });
 
@@ -119,7 +121,7 @@ fn a_window_that_is_too_large_is_refused() {
     for code in [28, 29, 30] {
         assert_eq!(read(Codec::Xz, &xz_with_dictionary(code), 100).as_deref(), Ok(b"content".as_slice()));
     }
-    // 192 MiB, 256 MiB, 1.5 GiB, and 4 GiB less one byte.
+    // 192 MiB, 256 MiB, 1.5 GiB, and 4 GiB minus one byte.
     for code in [31, 32, 37, 40] {
         assert_eq!(read(Codec::Xz, &xz_with_dictionary(code), 100), refused(Codec::Xz), "{code}");
     }
@@ -134,30 +136,32 @@ fn a_window_that_is_too_large_is_refused() {
         let input = run("zstd", &["-1", &format!("--long={log}"), "-c"], &content);
         assert_eq!(read(Codec::Zstd, &input, 1000), refused(Codec::Zstd), "window of 2^{log}");
     }
-    // Frames of one empty block. 4 GiB, and the most that the header can say, 1 << 41 and seven eighths more.
+    // Frames of one empty block, with windows of 4 GiB and of the most that a header can declare, 2^41 and
+    // seven eighths more.
     for window in [(32 - 10) << 3, 0xff] {
         let input = [0x28, 0xb5, 0x2f, 0xfd, 0, window, 1, 0, 0];
         assert_eq!(read(Codec::Zstd, &input, 1000), refused(Codec::Zstd), "{window}");
-        // The same with the size, 0, in the header: such a frame would need no window, but asks for it.
+        // With the size, 0, in the header: such a frame would need no window, but declares it.
         let input = [0x28, 0xb5, 0x2f, 0xfd, 0b1000_0000, window, 0, 0, 0, 0, 1, 0, 0];
         assert_eq!(read(Codec::Zstd, &input, 1000), refused(Codec::Zstd), "{window} with a size");
     }
-    // 128 MiB is the last to pass, an eighth more the first that does not.
+    // 128 MiB is the largest accepted window, an eighth more the smallest that is rejected.
     let with_window = |window| [0x28, 0xb5, 0x2f, 0xfd, 0, window, 1, 0, 0];
     assert_eq!(read(Codec::Zstd, &with_window((27 - 10) << 3), 0), Ok(vec![]));
     assert_eq!(read(Codec::Zstd, &with_window((27 - 10) << 3 | 1), 0), refused(Codec::Zstd));
 }
 
 #[test]
-fn a_size_in_a_header_is_refused_before_it_is_believed() {
-    // A single segment of 2^62 bytes, and one of 1 TiB in an lz4 frame: over the limit, or nothing of it is there.
+fn a_declared_size_is_checked_before_memory_is_reserved() {
+    // A single segment of 2^62 bytes, and one of 1 TiB in an lz4 frame: over the limit, or without any of the
+    // content.
     let zstd = [&[0x28, 0xb5, 0x2f, 0xfd, 0b1110_0000], &(1u64 << 62).to_le_bytes()[..], &[1, 0, 0]].concat();
     let error = read(Codec::Zstd, &zstd, u64::MAX).unwrap_err();
     assert_eq!(
         error,
         CompressionError::DecompressionFailed { codec: Codec::Zstd, why: CodecFailure::MemoryLimit }
     );
-    // As much as a window may have, claimed by a frame of sixteen bytes.
+    // The largest possible window, declared by a frame of sixteen bytes.
     let zstd = [&[0x28, 0xb5, 0x2f, 0xfd, 0b1110_0000], &(1u64 << 27).to_le_bytes()[..], &[1, 0, 0]].concat();
     let mut out = Vec::new();
     let error = decompress_zstd_into(&zstd, 1 << 30, &mut out).unwrap_err();

@@ -1,4 +1,4 @@
-//! Compression judged from outside: by the official programs, an independent decoder, damage, cuts and limits.
+//! Checks compression against the official programs, an independent decoder, damage, splits and limits.
 
 #![cfg(all(feature = "zstd", feature = "lz4", feature = "xz", feature = "bzip2"))]
 

@@ -1,11 +1,11 @@
-//! Levels, names, codes, buffers, and what crosses threads.
+//! Levels, names, codes, buffers, and `Send` types.
 
 use chunker::codec::*;
 
 use crate::content::{noise, text};
 
 #[test]
-fn levels_are_those_of_the_libraries() {
+fn levels_match_the_libraries() {
     assert_eq!(Codec::Zstd.levels(), zstd_safe::min_c_level()..=zstd_safe::max_c_level());
     assert_eq!(Codec::Zstd.default_level(), 3);
     assert_eq!((Codec::Lz4.levels(), Codec::Lz4.default_level()), (1..=1, 1));
@@ -38,7 +38,7 @@ fn a_level_out_of_range_never_reaches_the_library() {
     }
 }
 
-/// The functions of each codec, which are the general ones with the codec filled in.
+/// Each codec's own functions equal the general ones with that codec.
 #[test]
 fn each_codec_has_functions_of_its_own() {
     type Compress = fn(&[u8], Option<i32>) -> Result<Vec<u8>, CompressionError>;
@@ -86,7 +86,7 @@ fn each_codec_has_functions_of_its_own() {
 }
 
 #[test]
-fn a_scratch_that_saw_an_error_is_as_good_as_new() {
+fn a_scratch_is_usable_after_an_error() {
     let content = text(200_000);
     for codec in Codec::ALL {
         let options = CompressOptions::new(codec);
@@ -149,7 +149,7 @@ fn names_and_codes_are_stable() {
         ),
         (CompressionError::SizeExceeded { limit: 5 }, "size_exceeded"),
         (CompressionError::UnknownFormat { magic: vec![1, 2] }, "unknown_format"),
-        (CompressionError::CodecDisabled { codec }, "codec_disabled"),
+        (CompressionError::CodecDisabled { codec }, "feature_disabled"),
     ];
     for (error, code) in codes {
         assert_eq!(error.code(), code);
@@ -159,7 +159,7 @@ fn names_and_codes_are_stable() {
 }
 
 #[test]
-fn all_that_a_vm_would_hold_may_move_between_threads() {
+fn types_held_by_a_vm_are_send() {
     fn moves<T: Send + 'static>() {}
     moves::<Encoder>();
     moves::<Decoder>();

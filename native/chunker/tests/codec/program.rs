@@ -1,9 +1,10 @@
-//! The official programs. The tests that need one fail without it: a comparison that did not take place is no pass.
+//! Runs the official programs. A test that needs a missing program fails: a skipped comparison must not count
+//! as a pass.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-/// What a program makes of `input`.
+/// Runs a program on `input` and returns its output.
 pub(crate) fn run(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
     let output = try_run(program, arguments, input);
     assert!(
@@ -14,7 +15,7 @@ pub(crate) fn run(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-/// The same, whether the program succeeds or not.
+/// Runs a program like [`run`], and accepts failure.
 pub(crate) fn try_run(program: &str, arguments: &[&str], input: &[u8]) -> Output {
     let mut child = Command::new(program)
         .args(arguments)
@@ -28,7 +29,7 @@ pub(crate) fn try_run(program: &str, arguments: &[&str], input: &[u8]) -> Output
     let mut stdin = child.stdin.take().expect("it is piped");
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            // A program that refuses its input may stop reading it; its status tells.
+            // A program that rejects its input may stop reading it; the exit status reports that.
             let _ = stdin.write_all(input);
         });
         child.wait_with_output().expect("a child can be waited for")

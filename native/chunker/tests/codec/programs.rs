@@ -1,4 +1,4 @@
-//! What we write the official programs read, and what they write we read, at every level.
+//! The official programs read the output of this library, and this library reads theirs, at every level.
 
 use chunker::codec::*;
 
@@ -21,12 +21,12 @@ fn streamed(codec: Codec, level: i32, data: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The contents for a level or an option: all of them for what is used most, a few for the others.
+/// Returns the contents for a level or an option: all of them for the most used ones, a few for the others.
 fn contents(most_used: bool) -> Vec<Vec<u8>> {
     if most_used { all() } else { vec![vec![], b"a".to_vec(), text(200_000), machine_code(150_000)] }
 }
 
-/// The program reads what is compressed at each level, at once and in pieces.
+/// Checks that the program reads the output of each level, compressed at once and in pieces.
 fn program_reads(codec: Codec, levels: impl IntoIterator<Item = i32>) {
     for level in levels {
         for content in &contents(level == codec.default_level()) {
@@ -38,7 +38,8 @@ fn program_reads(codec: Codec, levels: impl IntoIterator<Item = i32>) {
     }
 }
 
-/// We read what the program writes with each of these arguments, told which codec it is and not.
+/// Checks that this library reads the output of the program with each of these arguments, both with the codec
+/// given and detected.
 fn we_read(codec: Codec, arguments: &[&[&str]]) {
     let default = format!("-{}", codec.default_level());
     for arguments in arguments {
@@ -61,17 +62,17 @@ fn we_read(codec: Codec, arguments: &[&[&str]]) {
 }
 
 #[test]
-fn zstd_reads_ours_at_low_levels() {
+fn zstd_reads_our_low_levels() {
     program_reads(Codec::Zstd, [-131_072, -1000, -50, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6]);
 }
 
 #[test]
-fn zstd_reads_ours_at_high_levels() {
+fn zstd_reads_our_high_levels() {
     program_reads(Codec::Zstd, 7..=18);
 }
 
 #[test]
-fn zstd_reads_ours_at_the_highest_levels() {
+fn zstd_reads_our_highest_levels() {
     for level in 19..=22 {
         for content in [vec![], text(300_000), machine_code(200_000)] {
             let compressed = ours(Codec::Zstd, level, &content);
@@ -99,7 +100,8 @@ fn we_read_zstd_at_each_level() {
 #[test]
 fn we_read_zstd_with_its_largest_common_window() {
     let content = text(300_000);
-    // From a pipe the size is not known, so the frame asks for the whole window of 128 MiB.
+    // Reading from a pipe, the program does not know the size, so the frame declares the whole window of
+    // 128 MiB.
     let compressed = run("zstd", &["-22", "--ultra", "--long=27", "-c"], &content);
     assert_eq!(compressed[5] >> 3, 27 - 10, "the header asks for a window of 2^27 bytes");
     assert!(decompress_zstd(&compressed, LIMIT).as_ref() == Ok(&content));
@@ -204,7 +206,7 @@ fn we_read_xz_at_each_level() {
 }
 
 #[test]
-fn xz_is_as_small_as_the_program_makes_it() {
+fn xz_output_is_as_small_as_the_programs() {
     for content in [text(1_500_000), machine_code(2_000_000), noise(100_000, 4), text(5_000)] {
         let theirs = run("xz", &["-6", "-c"], &content).len();
         for compressed in [ours(Codec::Xz, 6, &content), streamed(Codec::Xz, 6, &content)] {
@@ -228,8 +230,8 @@ fn xz_writes_one_block_with_crc64() {
 }
 
 #[test]
-fn the_smallest_strategy_is_the_smallest_on_what_is_stored_most() {
-    // Programs, archives of sources, and both after each other, as in an archive of a package.
+fn the_smallest_strategy_is_the_smallest_on_typical_contents() {
+    // Executables, source archives, and both concatenated, as in the archive of a package.
     let corpus =
         [machine_code(2_000_000), sources(4_000_000), [sources(1_000_000), machine_code(1_500_000)].concat()];
     for content in corpus {
@@ -257,7 +259,7 @@ fn we_read_bzip2_at_each_level() {
 }
 
 #[test]
-fn streams_and_frames_one_after_another_are_one_content() {
+fn consecutive_streams_and_frames_are_one_content() {
     let parts = [text(70_000), vec![], noise(5_000, 5), b"end".to_vec()];
     let content = parts.concat();
     for codec in Codec::ALL {
@@ -281,7 +283,7 @@ fn streams_and_frames_one_after_another_are_one_content() {
 }
 
 #[test]
-fn padding_between_and_behind_xz_streams_is_no_content() {
+fn padding_between_and_after_xz_streams_is_not_content() {
     let stream = ours(Codec::Xz, None, b"content");
     for padding in [4, 8, 64] {
         let padded = [stream.clone(), vec![0; padding], stream.clone(), vec![0; padding]].concat();
@@ -295,14 +297,14 @@ fn padding_between_and_behind_xz_streams_is_no_content() {
     }
 }
 
-/// A skippable frame, `nibble` of sixteen kinds, with so many bytes in it.
+/// Returns a skippable frame with `len` bytes; `nibble` selects one of the sixteen magics.
 fn skippable(nibble: u8, len: usize) -> Vec<u8> {
     let size = u32::try_from(len).expect("the frame is small").to_le_bytes();
     [vec![0x50 | nibble, 0x2a, 0x4d, 0x18], size.to_vec(), noise(len, 6)].concat()
 }
 
 #[test]
-fn skippable_frames_are_no_content() {
+fn skippable_frames_are_not_content() {
     for codec in [Codec::Zstd, Codec::Lz4] {
         let frame = ours(codec, None, b"content");
         for nibble in 0..16 {

@@ -1,4 +1,4 @@
-//! What holds for every content, split, and damage.
+//! Properties of every content, split, and damage.
 
 use chunker::codec::{
     Codec, CompressOptions, CompressionError, Decoder, DecompressOptions, Encoder, compress, decompress,
@@ -11,7 +11,7 @@ fn codec() -> impl Strategy<Value = Codec> {
     select(Codec::ALL.as_slice())
 }
 
-/// Contents of runs, repetitions and noise.
+/// Generates contents of runs, repetitions and noise.
 fn content() -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![
         vec(any::<u8>(), 0..300),
@@ -21,7 +21,7 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
     vec(part, 0..6).prop_map(|parts| parts.concat())
 }
 
-/// What inputs begin with that get past the first look.
+/// Prefixes with which an input passes format detection.
 const MAGICS: [&[u8]; 8] = [
     b"",
     b"\x28\xb5\x2f\xfd",
@@ -33,7 +33,7 @@ const MAGICS: [&[u8]; 8] = [
     b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4\x46",
 ];
 
-/// Boundaries `data` at the given places.
+/// Splits `data` at the given indices.
 fn pieces<'a>(data: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(data.len() + 1)).collect();
     cuts.sort_unstable();
@@ -61,7 +61,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
-    fn what_is_compressed_comes_back(
+    fn compressed_content_round_trips(
         codec in codec(),
         content in content(),
         level in any::<Index>(),
@@ -93,7 +93,7 @@ proptest! {
     }
 
     #[test]
-    fn damage_is_noticed_alike_however_the_input_is_split(
+    fn damage_has_the_same_result_for_any_split(
         codec in codec(),
         content in content(),
         damage in vec((any::<Index>(), any::<u8>()), 1..4),
@@ -117,7 +117,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_refused_or_read_alike_however_they_are_split(
+    fn any_bytes_have_the_same_result_for_any_split(
         magic in select(&MAGICS[..]),
         bytes in vec(any::<u8>(), 0..200),
         cuts in vec(any::<Index>(), 0..4),

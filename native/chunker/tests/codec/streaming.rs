@@ -72,7 +72,7 @@ fn output_is_appended() {
     }
 }
 
-/// What is encoded can be taken away at once, and what is decoded too: neither object looks back at it.
+/// Neither encoder nor decoder reads its earlier output, so the caller may take it away after each call.
 #[test]
 fn output_may_be_taken_after_each_piece() {
     let content = [text(300_000), noise(100_000, 2)].concat();
@@ -96,7 +96,7 @@ fn output_may_be_taken_after_each_piece() {
 }
 
 #[test]
-fn a_small_input_gives_no_more_than_is_asked_for_at_a_time() {
+fn one_call_yields_no_more_than_its_bound() {
     let content = vec![0; 20_000_000];
     for codec in Codec::ALL {
         let compressed = compress(&content, &CompressOptions::new(codec)).expect("memory");
@@ -124,13 +124,13 @@ fn a_small_input_gives_no_more_than_is_asked_for_at_a_time() {
 }
 
 #[test]
-fn what_was_not_taken_comes_at_the_end() {
+fn pending_output_is_written_by_finish() {
     let content = vec![7; 300_000];
     for codec in Codec::ALL {
         let compressed = compress(&content, &CompressOptions::new(codec)).expect("memory");
         let mut decoder = Decoder::new(&DecompressOptions::new()).expect("the options are good");
         let (mut input, mut out) = (compressed.as_slice(), Vec::new());
-        // Little at a time, until the input is taken; what it gives then may still be held.
+        // Take 10 bytes of output at a time until the input is consumed; some output may then be pending.
         while !input.is_empty() {
             input = &input[decoder.update_some(input, 10, &mut out).expect("it is ours").consumed..];
         }

@@ -1,6 +1,6 @@
 //! Bytes for tests.
 
-/// `length` bytes that look random and depend on `seed` only (SplitMix64).
+/// Returns `length` pseudorandom bytes that depend on `seed` only (SplitMix64).
 pub(crate) fn random(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed;
     let mut bytes = Vec::with_capacity(length + 8);

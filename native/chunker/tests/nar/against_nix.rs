@@ -1,4 +1,4 @@
-//! What we make of a tree is what the real Nix makes of it, and the other way round.
+//! Archives and trees are the same as those of the real Nix, in both directions.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -28,7 +28,7 @@ fn nar_hash(digest: chunker::hash::Digest) -> String {
     format!("sha256:{}", nix_base32::encode(&digest.0))
 }
 
-/// What reading gives of a slice, a file, and what comes bit by bit.
+/// Runs a consumer on a slice, a file, and a source of short reads, and checks that the results are equal.
 fn read<R: NarConsumer>(nar: &Path, bytes: &[u8], make: impl Fn() -> R) -> R::Output
 where
     R::Output: PartialEq + std::fmt::Debug,
@@ -41,7 +41,7 @@ where
     from_file
 }
 
-/// What the entry at a path of the file system is to be.
+/// Returns whether a listed entry matches the entry of the file system.
 fn expected(found: &Found, entry: &Entry) -> bool {
     match (found, &entry.kind) {
         (Found::File(mode, contents), Kind::Regular { executable, size, .. }) => {
@@ -53,7 +53,7 @@ fn expected(found: &Found, entry: &Entry) -> bool {
     }
 }
 
-/// All there is to compare about the tree at `path`.
+/// Compares everything that can be compared about the tree at `path`.
 fn compare(path: &Path, folder: &Path) {
     let (nar, by_nix) = (folder.join("ours.nar"), program::dump(path));
     let digest = dump_file(path, &nar, Algorithm::Sha256, Workers::shared(2, 2).unwrap(), NEVER).unwrap();
@@ -94,7 +94,7 @@ fn compare(path: &Path, folder: &Path) {
     assert!(!names.iter().any(|name| name.as_bytes().starts_with(b".chunker")), "{names:?}");
 }
 
-/// Makes a tree and compares.
+/// Creates a tree and compares it.
 fn compare_tree(tree: &Tree) {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("tree");
@@ -104,18 +104,18 @@ fn compare_tree(tree: &Tree) {
 }
 
 #[test]
-fn odd_names_and_all_that_is_unusual() {
+fn odd_names_and_unusual_nodes_match_nix() {
     compare_tree(&folder::odd());
 }
 
 #[test]
-fn a_single_node_as_root() {
+fn a_single_node_as_root_matches_nix() {
     folder::single().iter().for_each(compare_tree);
 }
 
 #[test]
-fn a_crate() {
-    // One that these tests are built with, so that it is there.
+fn the_sources_of_a_crate_match_nix() {
+    // Use a crate that these tests are built with, which is therefore on the machine.
     let home = || PathBuf::from(std::env::var_os("HOME").expect("there is a home")).join(".cargo");
     let registry = std::env::var_os("CARGO_HOME").map_or_else(home, PathBuf::from).join("registry/src");
     let found = fs::read_dir(&registry)
@@ -127,9 +127,10 @@ fn a_crate() {
     compare(&found.expect("a crate that is used has been unpacked"), folder.path());
 }
 
-/// The folders of `/usr/lib` that have at most 25 MiB and come first, up to 60 MiB in all, so that it takes some seconds.
+/// Compares the first folders of `/usr/lib` of at most 25 MiB each, up to 60 MiB in total, which takes some
+/// seconds.
 #[test]
-fn a_part_of_this_machine() {
+fn a_part_of_this_machine_matches_nix() {
     let mut paths: Vec<_> = fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     let mut left = 60 << 20;
@@ -146,7 +147,7 @@ fn a_part_of_this_machine() {
     assert!(compared > 0);
 }
 
-/// How many bytes the files below a path have.
+/// Returns the total size of the files below a path, in bytes.
 fn size(path: &Path) -> u64 {
     let mut sum = 0;
     let mut left = vec![path.to_path_buf()];
@@ -162,7 +163,7 @@ fn size(path: &Path) -> u64 {
 }
 
 #[test]
-fn a_file_of_three_gibibytes() {
+fn a_file_of_three_gibibytes_matches_nix() {
     let folder = TempDir::new().unwrap();
     let [tree, path, nar] = ["tree", "tree/large", "nar"].map(|name| folder.path().join(name));
     fs::create_dir(&tree).unwrap();
@@ -171,7 +172,7 @@ fn a_file_of_three_gibibytes() {
     file.set_len(3 << 30).unwrap();
     fs::write(tree.join("later"), "small").unwrap();
 
-    // Compared as it comes, since so much has no place in memory or on the disk of every machine.
+    // Compare the streams as they arrive: not every machine has that much memory or disk space.
     let mut child =
         Command::new("nix-store").arg("--dump").arg(&tree).stdout(Stdio::piped()).spawn().unwrap();
     let mut by_nix = child.stdout.take().unwrap();
@@ -190,7 +191,7 @@ fn a_file_of_three_gibibytes() {
     assert_eq!(std::io::Read::read(&mut by_nix, &mut theirs).unwrap(), 0);
     assert!(child.wait().unwrap().success());
 
-    // Passed over in a file that has a hole in it: what surrounds the contents, written by hand.
+    // Skip the contents in a sparse file. The bytes around them are written by hand.
     let contents = 3 << 30;
     let small = naive::encode(&Tree::Folder(
         [
@@ -223,7 +224,7 @@ fn a_file_of_three_gibibytes() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(30))]
     #[test]
-    fn any_tree(tree in naive::trees()) {
+    fn any_tree_matches_nix(tree in naive::trees()) {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("tree");
         folder::make(&tree, &path);
@@ -245,9 +246,9 @@ proptest! {
     }
 }
 
-/// `nix nar cat` of the version at hand, where a file has a plain name.
+/// Compares with `nix nar cat` of the installed version, for files with plain names.
 #[test]
-fn one_file_out_of_many() {
+fn one_file_out_of_many_matches_nix() {
     let folder = TempDir::new().unwrap();
     let nar = folder.path().join("nar");
     let tree = folder::odd();

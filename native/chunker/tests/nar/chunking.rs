@@ -1,4 +1,4 @@
-//! Cut points in NARs, against a program that has the whole NAR and the bare crate `fastcdc`.
+//! Checks cut points in NARs against an implementation that has the whole NAR and the bare crate `fastcdc`.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use chunker::engine::workers::Workers;
 use chunker::engine::{Chunk, Chunking};
 use chunker::hash::Algorithm;
 use chunker::nar::scanner::{Config, NarScanner};
-use chunker::nar::{NarError, Rule};
+use chunker::nar::{NarError, NarMethod, Rule};
 use fastcdc::v2020::{FastCDC, Normalization};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -18,12 +18,12 @@ use crate::naive::{self, Tree, encode};
 
 const NEVER: chunker::Cancel<'static> = &|| false;
 
-/// What the NAR of a tree has to go by.
+/// The structure of the NAR of a tree.
 #[derive(Default)]
 struct Grain {
-    /// Where the contents of files are.
+    /// The ranges of the contents of files.
     files: Vec<Range<usize>>,
-    /// Where entries end that are files or directories.
+    /// The ends of the entries that are files or directories.
     ends: Vec<usize>,
 }
 
@@ -34,7 +34,7 @@ impl Grain {
         grain
     }
 
-    /// Notes what is in the node that begins at `at`, and gives where it ends.
+    /// Records the node that begins at `at`, and returns its end.
     fn node(&mut self, tree: &Tree, mut at: usize) -> usize {
         let end = at + encode(tree).len() - string(b"nix-archive-1");
         match tree {
@@ -58,12 +58,12 @@ impl Grain {
     }
 }
 
-/// How many bytes a string takes in a NAR.
+/// Returns the length of a string in a NAR, in bytes.
 pub(crate) fn string(bytes: &[u8]) -> usize {
     8 + bytes.len().next_multiple_of(8)
 }
 
-/// The lengths of the chunks, by the definition.
+/// Returns the lengths of the chunks by the definition.
 fn reference(tree: &Tree, config: &Config) -> (Vec<usize>, usize) {
     let nar = encode(tree);
     let Grain { files, ends } = Grain::of(tree);
@@ -85,7 +85,7 @@ fn reference(tree: &Tree, config: &Config) -> (Vec<usize>, usize) {
             let mut chunks =
                 FastCDC::with_level_and_seed(&nar[start..end], min, avg, max, level, options.seed);
             let mut cut = start + chunks.next().unwrap().length;
-            // A cut that nobody forces goes back to a boundary close by, but only to the nearest.
+            // A cut that is not forced moves back to the nearest boundary within the distance.
             if cut < end && !in_file {
                 let boundary = ends.iter().copied().filter(|&boundary| boundary <= cut).max();
                 if let Some(boundary) = boundary
@@ -120,7 +120,7 @@ fn scan(nar: &[u8], config: &Config, pieces: &[usize]) -> Result<(Vec<usize>, us
     Ok((lengths, scanner.short_chunks() as usize))
 }
 
-/// Files of many sizes, most of them small, some with contents in which FastCDC finds no cut.
+/// Generates files of many sizes, most of them small, some with contents in which FastCDC finds no cut.
 pub(crate) fn tree() -> impl Strategy<Value = Tree> {
     let length = prop_oneof![4 => 0usize..200, 3 => 200usize..1500, 1 => 1500usize..8000];
     let contents = (length, any::<u64>(), 1..5usize).prop_map(|(length, seed, kind)| match kind {
@@ -158,7 +158,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn cuts_are_where_the_definition_says_however_the_nar_is_split(
+    fn cut_points_match_the_definition_for_any_split(
         tree in tree(),
         config in config(),
         pieces in vec(prop_oneof![1usize..20, 1usize..2000], 1..8),
@@ -171,7 +171,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_no_nar_gives_the_parsers_error(
+    fn an_invalid_nar_gives_the_error_of_the_parser(
         tree in tree(),
         config in config(),
         at in any::<prop::sample::Index>(),
@@ -191,7 +191,7 @@ proptest! {
     }
 
     #[test]
-    fn a_large_file_gives_the_same_chunks_wherever_it_is(
+    fn the_chunks_of_a_large_file_do_not_depend_on_its_position(
         tree in tree(),
         others in tree(),
         config in config(),
@@ -216,7 +216,7 @@ proptest! {
     }
 }
 
-/// The chunks of a NAR by each way to chunk: in one slice, read, and pushed in pieces.
+/// Returns the chunks of a NAR by each way to chunk: in one slice, read, and pushed in pieces.
 fn every_way(
     nar: &[u8],
     config: &Config,
@@ -224,8 +224,8 @@ fn every_way(
     pieces: &[usize],
 ) -> [Result<Vec<Chunk>, Error>; 3] {
     let workers = Workers::shared(threads, 3).unwrap();
-    let scanner = NarScanner::new(config).unwrap();
-    let chunking = Chunking::nar(scanner, workers, Chunk::hashed(Algorithm::ALL[0]));
+    let method = NarMethod::new(config).unwrap();
+    let chunking = Chunking::with_method(method, workers, Chunk::hashed(Algorithm::ALL[0]));
     let push = || {
         let (mut pushed, mut chunks, mut rest) = (chunking.clone().pieces(), Vec::new(), nar);
         let mut sizes = pieces.iter().cycle();
@@ -241,7 +241,7 @@ fn every_way(
     [chunking.slice(nar, NEVER), chunking.clone().reader(read).all(NEVER), push()]
 }
 
-/// Some MB of large and small files.
+/// Returns a tree of some MB of large and small files.
 pub(crate) fn large_tree() -> Tree {
     let file = |(seed, length): (usize, usize)| {
         let contents = inputs::random(seed as u64, length);
@@ -277,7 +277,7 @@ fn every_way_to_chunk_a_nar_gives_the_same_chunks_on_any_number_of_threads() {
 }
 
 #[test]
-fn every_way_to_chunk_what_is_no_nar_gives_the_parsers_error() {
+fn every_way_to_chunk_an_invalid_nar_gives_the_error_of_the_parser() {
     let nar = encode(&large_tree());
     let trailing = [&nar[..], b"more"].concat();
     let mut damaged = nar.clone();
@@ -294,7 +294,7 @@ fn every_way_to_chunk_what_is_no_nar_gives_the_parsers_error() {
 }
 
 #[test]
-fn each_preset_is_in_range_and_the_ends_of_each_range_are_accepted() {
+fn presets_are_in_range_and_the_ends_of_each_range_are_accepted() {
     for (name, config) in Config::PRESETS {
         assert!(NarScanner::new(&config).is_ok(), "{name}");
         let min = config.options.min_size;

@@ -1,4 +1,4 @@
-//! NarConsumer and writing the file system, where it does not behave.
+//! Reads and writes the file system when it fails or changes.
 
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
@@ -35,7 +35,7 @@ fn tree<const N: usize>(entries: [(&str, Tree); N]) -> Tree {
     Tree::Folder(entries.into_iter().map(|(name, node)| (name.as_bytes().to_vec(), node)).collect())
 }
 
-/// The kind and the path of what the operating system refused.
+/// Returns the kind and the path of an error of the operating system.
 fn refused<T>(result: Result<T, Error>) -> (&'static str, PathBuf) {
     match result {
         Err(Error::Io(error)) => (error.kind(), error.path.clone().unwrap()),
@@ -66,7 +66,7 @@ fn dumped(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 #[test]
-fn what_no_nar_can_hold_is_refused_with_its_path() {
+fn nodes_that_no_nar_can_hold_are_rejected_with_their_path() {
     let folder = TempDir::new().unwrap();
     let root = folder.path();
     fs::create_dir(root.join("inner")).unwrap();
@@ -95,7 +95,7 @@ fn what_no_nar_can_hold_is_refused_with_its_path() {
 }
 
 #[test]
-fn a_tree_that_is_too_deep_for_a_nar_is_refused() {
+fn a_tree_that_is_too_deep_for_a_nar_is_rejected() {
     let folder = TempDir::new().unwrap();
     let mut path = folder.path().join("root");
     for _ in 0..MAX_DEPTH - 1 {
@@ -107,7 +107,7 @@ fn a_tree_that_is_too_deep_for_a_nar_is_refused() {
     assert_eq!(read_slice(List::new(), &nar, NEVER).unwrap().len(), MAX_DEPTH);
     fs::write(path.join("e"), "").unwrap();
     match dumped(&root) {
-        // Where the entry would have been.
+        // The offset at which the entry would have been written.
         Err(Error::Nar(NarError { offset, rule: Rule::Depth })) => {
             assert_eq!(offset as usize, nar.len() - 16 - 32 * (MAX_DEPTH - 1));
         }
@@ -116,7 +116,7 @@ fn a_tree_that_is_too_deep_for_a_nar_is_refused() {
 }
 
 #[test]
-fn a_file_that_changes_while_it_is_read_is_noticed() {
+fn a_file_that_changes_while_it_is_read_is_detected() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("file");
     type Change = fn(&Path);
@@ -142,14 +142,14 @@ fn a_file_that_changes_while_it_is_read_is_noticed() {
 }
 
 #[test]
-fn a_file_that_says_it_is_empty_is_taken_at_its_word() {
-    // As Nix does: what is in such a file is made when it is read.
+fn a_file_that_reports_a_size_of_zero_is_dumped_as_empty() {
+    // Like Nix. The content of such a file is generated when it is read.
     let nar = dumped(Path::new("/proc/self/status")).unwrap();
     assert_eq!(nar, naive::encode(&file(b"")));
 }
 
 #[test]
-fn a_dump_is_there_as_a_whole_or_not_at_all() {
+fn a_dump_is_complete_or_absent() {
     a_dump_is_whole_or_not_there(Workers::of_this_thread());
     a_dump_is_whole_or_not_there(Workers::shared(2, 2).unwrap());
 }
@@ -207,7 +207,7 @@ fn restore(nar: &[u8], target: &Path) -> Result<(), Error> {
 }
 
 #[test]
-fn only_a_fresh_place_is_unpacked_to() {
+fn only_a_new_path_is_restored_to() {
     let folder = TempDir::new().unwrap();
     let nar = naive::encode(&tree([("a", file(b"new"))]));
     for (name, make) in [
@@ -236,13 +236,13 @@ fn only_a_fresh_place_is_unpacked_to() {
 }
 
 #[test]
-fn a_name_that_somebody_takes_meanwhile_is_left_to_them() {
+fn a_target_that_appears_during_the_restore_is_left_alone() {
     let folder = TempDir::new().unwrap();
     let target = folder.path().join("target");
     let nar = naive::encode(&tree([("a", file(b"new"))]));
     let mut restore = Restore::new(&target).unwrap();
     restore.feed(&nar).unwrap();
-    // An empty folder is what a plain rename would put itself in place of.
+    // A plain rename would replace an empty folder.
     fs::create_dir(&target).unwrap();
     assert_eq!(refused(restore.finish()), ("eexist", target.clone()));
     assert_eq!(names(folder.path()), ["target"]);
@@ -254,7 +254,8 @@ fn nothing_is_written_through_a_symbolic_link() {
     let folder = TempDir::new().unwrap();
     let [outside, target] = ["outside", "target"].map(|name| folder.path().join(name));
     fs::create_dir(&outside).unwrap();
-    // A link, and then a folder of the same name with a file in it: refused as unsorted, before anything is written.
+    // A link, and then a folder of the same name with a file in it: rejected as unsorted before anything is
+    // written.
     let link = Tree::Link(outside.as_os_str().as_bytes().to_vec());
     let good = naive::encode(&tree([("a", link), ("b", tree([("file", file(b"x"))]))]));
     let name = good.windows(16).position(|window| window == b"\x01\0\0\0\0\0\0\0b\0\0\0\0\0\0\0").unwrap();
@@ -270,7 +271,7 @@ fn nothing_is_written_through_a_symbolic_link() {
     assert_eq!(names(&outside), [""; 0]);
 }
 
-/// The folder that is being unpacked to.
+/// Returns the staging folder of the restore.
 fn unpacking(folder: &Path) -> PathBuf {
     let names: Vec<_> = names(folder).into_iter().filter(|name| name.starts_with(".chunker-")).collect();
     assert_eq!(names.len(), 1, "{names:?}");
@@ -278,8 +279,9 @@ fn unpacking(folder: &Path) -> PathBuf {
 }
 
 #[test]
-fn what_others_put_there_meanwhile_is_neither_opened_nor_followed() {
-    // As names that are the same where case is ignored: what is there already is an error.
+fn files_that_appear_in_the_staging_folder_are_neither_opened_nor_followed() {
+    // Imitates a file system that ignores case, where two names are the same file: an existing file is an
+    // error.
     let nar = naive::encode(&tree([
         ("a", file(&[1; 1000])),
         ("b", file(b"x")),
@@ -326,7 +328,7 @@ fn a_folder_that_is_moved_away_takes_its_files_with_it() {
 }
 
 #[test]
-fn who_gives_up_leaves_nothing() {
+fn a_cancelled_call_leaves_nothing_behind() {
     let folder = TempDir::new().unwrap();
     let target = folder.path().join("target");
     let nar = naive::encode(&folder::odd());
@@ -342,12 +344,12 @@ fn who_gives_up_leaves_nothing() {
 
 #[cfg(feature = "sha256")]
 #[test]
-fn who_gives_up_waits_for_no_large_folder() {
+fn cancelling_does_not_wait_for_a_large_folder() {
     let folder = TempDir::new().unwrap();
     for number in 0..5_000 {
         File::create(folder.path().join(number.to_string())).unwrap();
     }
-    // The first question is before the folder is opened, and four are within it.
+    // The first poll comes before the folder is opened, and four come while it is read.
     for questions in 1..=5 {
         let asked = std::cell::Cell::new(0);
         let later = || asked.replace(asked.get() + 1) + 1 == questions;
@@ -358,7 +360,7 @@ fn who_gives_up_waits_for_no_large_folder() {
     assert_eq!(dumped(folder.path()).unwrap(), crate::program::dump(folder.path()));
 }
 
-/// Counts the bytes that are read of a file.
+/// Counts the bytes that are read from a file.
 struct Counting(Input, std::rc::Rc<std::cell::Cell<u64>>);
 
 impl Source for Counting {
@@ -374,7 +376,7 @@ impl Source for Counting {
 }
 
 #[test]
-fn contents_that_nobody_wants_are_not_read_from_a_file() {
+fn skipped_contents_are_not_read_from_a_file() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("nar");
     let large = || file(&vec![1; 30 << 20]);
@@ -392,7 +394,7 @@ fn contents_that_nobody_wants_are_not_read_from_a_file() {
     assert_eq!(read_source(Hash::new(ANY), input(), NEVER).unwrap(), ANY.hash(&nar));
     assert_eq!(count.get(), nar.len() as u64);
 
-    // What stands behind the file that is wanted is not even looked at; padding that is passed is.
+    // Bytes after the requested file are not read at all; padding that is skipped is read.
     let mut file = OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(nar.len() as u64 - 100).unwrap();
     assert_eq!(read_source(ReadFile::new(b"b"), input(), NEVER).unwrap(), b"wanted");
@@ -407,7 +409,7 @@ fn contents_that_nobody_wants_are_not_read_from_a_file() {
 }
 
 #[test]
-fn what_is_no_file_in_the_nar_is_refused_with_its_path() {
+fn a_node_that_is_not_a_file_is_rejected_with_its_path() {
     let nar = naive::encode(&tree([
         ("folder", tree([("file", file(b"x"))])),
         ("link", Tree::Link(b"folder/file".to_vec())),
@@ -427,7 +429,7 @@ fn what_is_no_file_in_the_nar_is_refused_with_its_path() {
 }
 
 #[test]
-fn a_file_that_shrinks_while_it_is_listed_is_noticed() {
+fn a_file_that_shrinks_while_it_is_listed_is_detected() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("nar");
     fs::write(&path, naive::encode(&tree([("a", file(&vec![1; 3 << 20])), ("b", file(b"b"))]))).unwrap();
@@ -442,7 +444,7 @@ fn a_file_that_shrinks_while_it_is_listed_is_noticed() {
 }
 
 #[test]
-fn a_failing_reader_fails_the_reading() {
+fn the_error_of_a_reader_is_returned() {
     struct Failing;
     impl Read for Failing {
         fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
@@ -457,8 +459,8 @@ fn a_failing_reader_fails_the_reading() {
 }
 
 #[test]
-fn a_full_disk_is_told_with_the_path() {
-    // A file system of its own needs more rights than tests have; a limit on the size of files is near enough.
+fn a_full_disk_is_reported_with_the_path() {
+    // A full file system would need privileges to mount; a limit on the size of files is a close substitute.
     let folder = TempDir::new().unwrap();
     let target = folder.path().join("target");
     let script =

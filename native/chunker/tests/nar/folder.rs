@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::naive::Tree;
 
-/// Makes a tree.
+/// Creates a tree.
 pub(crate) fn make(tree: &Tree, path: &Path) {
     match tree {
         Tree::File { executable, contents } => {
@@ -27,7 +27,7 @@ pub(crate) fn make(tree: &Tree, path: &Path) {
     }
 }
 
-/// What is at a path, with all bits of its mode.
+/// A node of the file system, with all bits of its mode.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     File(u32, Vec<u8>),
@@ -35,7 +35,7 @@ pub(crate) enum Found {
     Folder(u32),
 }
 
-/// All that is at a path and below.
+/// Returns the node at a path and all nodes below it.
 pub(crate) fn walk(path: &Path) -> BTreeMap<PathBuf, Found> {
     let mut all = BTreeMap::new();
     let mut left = vec![path.to_path_buf()];
@@ -63,9 +63,9 @@ fn folder(entries: impl IntoIterator<Item = (Vec<u8>, Tree)>) -> Tree {
     Tree::Folder(entries.into_iter().collect())
 }
 
-/// A tree with all that is unusual and allowed.
+/// Returns a tree with every unusual node that is allowed.
 pub(crate) fn odd() -> Tree {
-    // Each byte that a name can have, and pairs that differ in case alone or sort otherwise as text.
+    // Each byte that a name can have, and pairs that differ only in case or sort differently as text.
     let mut names: Vec<Vec<u8>> =
         (1..=255).filter(|byte| *byte != b'/').map(|byte| vec![b'n', byte]).collect();
     let twins = ["twin", "TWIN", "Twin", "a", "a-", "a.b", "a b", "aé", "...", ".a", "-", "\u{65e5}\u{672c}"];
@@ -74,7 +74,7 @@ pub(crate) fn odd() -> Tree {
     let mut entries: BTreeMap<_, _> =
         names.into_iter().enumerate().map(|(i, name)| (name, file(&vec![1; i % 20]))).collect();
     let executable = Tree::File { executable: true, contents: b"#!/bin/sh\n".to_vec() };
-    // A path with as many names as there can be: this one and 62 below.
+    // A path with the maximum number of names: this one and 62 below.
     let deep = (0..62).fold(folder([]), |inner, _| folder([(b"d".to_vec(), inner)]));
     entries.extend([
         (b"empty file".to_vec(), file(b"")),
@@ -93,7 +93,7 @@ pub(crate) fn odd() -> Tree {
     Tree::Folder(entries)
 }
 
-/// Trees that are one node.
+/// Returns trees of a single node.
 #[cfg(feature = "sha256")]
 pub(crate) fn single() -> Vec<Tree> {
     vec![

@@ -1,7 +1,9 @@
-//! Nix archives: against an encoder that is nothing but the grammar, against damage, and against the real Nix.
+//! Checks Nix archives against an encoder written directly from the grammar, against damage, and against the
+//! real Nix.
 
 #[cfg(all(unix, feature = "sha256"))]
 mod against_nix;
+mod annotations;
 mod chunking;
 #[cfg(unix)]
 mod files;
@@ -11,7 +13,6 @@ mod folder;
 mod inputs;
 mod malformed;
 mod naive;
-mod notes;
 mod parsing;
 #[cfg(all(unix, feature = "sha256"))]
 mod program;

@@ -1,4 +1,4 @@
-//! Each way to break a rule, at each place where that can be done.
+//! Every way to break a rule, at every position where that is possible.
 
 use std::fs;
 use std::io::{Seek, Write};
@@ -17,7 +17,7 @@ use crate::naive::{self, Role, Token, Tree};
 
 const NEVER: chunker::Cancel<'static> = &|| false;
 
-/// What is refused, and where and why.
+/// An invalid archive, with its expected error.
 struct Case {
     what: String,
     nar: Vec<u8>,
@@ -33,7 +33,8 @@ fn folder<const N: usize>(entries: [(&str, Tree); N]) -> Tree {
     Tree::Folder(entries.into_iter().map(|(name, node)| (name.as_bytes().to_vec(), node)).collect())
 }
 
-/// Together they have each token in each place: at the root and below, first and last, with padding and without.
+/// Returns trees that together have each token in each position: at the root and below, first and last, with
+/// padding and without.
 fn trees() -> Vec<Tree> {
     let all = || {
         [
@@ -50,7 +51,7 @@ fn trees() -> Vec<Tree> {
     trees
 }
 
-/// The tokens of a tree, each with the bytes that it has in the NAR.
+/// Returns the tokens of a tree, each with its range in the NAR.
 fn placed(tree: &Tree) -> Vec<(Token, Range<usize>)> {
     let mut at = 0;
     naive::tokens(tree)
@@ -63,8 +64,8 @@ fn placed(tree: &Tree) -> Vec<(Token, Range<usize>)> {
         .collect()
 }
 
-/// Where and why the bytes of a NAR, after the first `common`, are no NAR any more, if one of the tokens that are allowed there
-/// had to stand there: the first byte that none of them has.
+/// Returns the offset and rule of the error after the first `start` bytes of `nar` if only the `allowed`
+/// tokens are valid there: the offset of the first byte that matches none of them.
 fn first_difference(nar: &[u8], start: usize, allowed: &[&str]) -> (usize, Rule) {
     let tokens: Vec<Vec<u8>> = allowed
         .iter()
@@ -80,7 +81,8 @@ fn first_difference(nar: &[u8], start: usize, allowed: &[&str]) -> (usize, Rule)
     (at, rule)
 }
 
-/// Which fixed strings the grammar has where the token of that number stands; none where any string may stand.
+/// Returns the fixed strings that the grammar allows at the position of token `number`; none if any string is
+/// allowed.
 fn allowed(tokens: &[(Token, Range<usize>)], number: usize) -> Vec<&'static str> {
     let string = |number: usize| std::str::from_utf8(&tokens[number].0.string).unwrap_or("");
     if number == 0 {
@@ -101,7 +103,7 @@ fn allowed(tokens: &[(Token, Range<usize>)], number: usize) -> Vec<&'static str>
         (Role::Fixed, "symlink") => vec!["target"],
         (Role::Fixed, "name" | "target" | "contents") => vec![],
         (Role::Fixed, "directory") => vec!["entry", ")"],
-        // The end of a node, or of an entry, which is told by what is open.
+        // The end of a node or of an entry, depending on which is open.
         (Role::Fixed, ")") => {
             let mut open = Vec::new();
             for (token, _) in &tokens[..number] {
@@ -118,7 +120,7 @@ fn allowed(tokens: &[(Token, Range<usize>)], number: usize) -> Vec<&'static str>
     }
 }
 
-/// Damages each token of a tree in each way that breaks a rule.
+/// Damages each token of a tree in every way that breaks a rule.
 fn damaged(tree: &Tree) -> Vec<Case> {
     let tokens = placed(tree);
     let nar = naive::encode(tree);
@@ -131,7 +133,7 @@ fn damaged(tree: &Tree) -> Vec<Case> {
             cases.push(Case { what: what(how), nar, offset: offset as u64, rule });
         };
 
-        // The input may end before the token, in its length, in it, and in its padding.
+        // Truncate before the token, in its length, in it, and in its padding.
         let mut ends =
             vec![place.start, place.start + 1, place.start + 7, text.start, text.end, place.end - 1];
         ends.retain(|end| *end < nar.len() && *end < place.end);
@@ -140,7 +142,7 @@ fn damaged(tree: &Tree) -> Vec<Case> {
             add(&format!("cut off at {end}"), nar[..end].to_vec(), (end, Rule::Truncated));
         }
 
-        // Each byte of the padding may have each bit, be it alone or not.
+        // Set each byte of the padding to values with one bit and with all bits.
         for at in text.end..place.end {
             for value in [1, 128, 255] {
                 let mut nar = nar.clone();
@@ -168,10 +170,10 @@ fn damaged(tree: &Tree) -> Vec<Case> {
             for (at, value) in place.clone().flat_map(|at| [1u8, 0x80].map(|bit| (at, nar[at] ^ bit))) {
                 let mut changed = nar.clone();
                 changed[at] = value;
-                // Another token of the same place would have to follow from one bit.
+                // No single bit turns one allowed token into another.
                 replace(&format!("with byte {at} as {value}"), changed);
             }
-            // Left out, the next one stands in its place.
+            // Without the token, the next one takes its position.
             if let Some((next, _)) = tokens.get(number + 1)
                 && !allowed.iter().any(|string| string.as_bytes() == next.string)
             {
@@ -200,7 +202,7 @@ fn damaged(tree: &Tree) -> Vec<Case> {
             add(&format!("with length {huge}"), length(huge), (place.start, long));
         }
         if token.role == Role::Contents {
-            // The largest that a file can have. There are not that many bytes.
+            // The largest length of a file. The input ends before that.
             let largest = i64::MAX as u64 - text.start as u64;
             add("with the largest length", length(largest), (nar.len(), Rule::Truncated));
             add("with more", length(largest + 1), (place.start, Rule::ContentsTooLong));
@@ -245,7 +247,8 @@ fn damaged(tree: &Tree) -> Vec<Case> {
     cases
 }
 
-/// Two entries in a folder in the root, of which the second has no place after the first.
+/// Returns NARs with two entries in a folder below the root, the second of which does not sort after the
+/// first.
 fn unsorted() -> Vec<Case> {
     let pairs: [(&[u8], &[u8]); 9] = [
         (b"a", b"a"),
@@ -263,7 +266,7 @@ fn unsorted() -> Vec<Case> {
         for node in
             [Tree::Link(b"..".to_vec()), file(false, b"x"), folder([("zzz", file(true, b""))]), folder([])]
         {
-            // Names that ascend, as long as those that are to take their places.
+            // Names in ascending order, of the same lengths as the names that replace them.
             let (low, high) = (vec![0x01; first.len()], vec![0xff; second.len() + 1][1..].to_vec());
             let tree = Tree::Folder(
                 [(b"d".to_vec(), Tree::Folder([(low, node.clone()), (high, node)].into()))].into(),
@@ -291,7 +294,7 @@ fn unsorted() -> Vec<Case> {
     cases
 }
 
-/// A folder in a folder, so many times.
+/// Returns nested folders.
 fn nested(levels: usize) -> Tree {
     (0..levels).fold(folder([]), |inner, _| folder([("d", inner)]))
 }
@@ -299,7 +302,7 @@ fn nested(levels: usize) -> Tree {
 fn too_deep() -> Vec<Case> {
     [MAX_DEPTH, MAX_DEPTH + 1, 1000, 10_000]
         .map(|levels| {
-            // Without recursion, which so deep a tree would ask too much of.
+            // Without recursion, which would overflow the stack.
             let string =
                 |string: &str| Token { role: Role::Fixed, string: string.as_bytes().to_vec() }.bytes();
             let join = |strings: &[&str]| strings.iter().flat_map(|s| string(s)).collect::<Vec<u8>>();
@@ -327,7 +330,7 @@ fn cases() -> Vec<Case> {
 }
 
 #[test]
-fn each_rule_is_broken_and_the_break_found_in_each_form_of_input() {
+fn every_broken_rule_is_detected_in_every_form_of_input() {
     let cases = cases();
     for rule in Rule::ALL {
         assert!(cases.iter().any(|case| case.rule == rule), "no case breaks {rule:?}");
@@ -341,7 +344,7 @@ fn each_rule_is_broken_and_the_break_found_in_each_form_of_input() {
         for size in [1, 3, 8, 64] {
             assert_eq!(naive::told(nar.chunks(size)), told, "{what} in pieces of {size}");
         }
-        // To empty the file first would have some file systems write it to the disk each time.
+        // Truncate after writing: some file systems flush a file to disk if it is truncated to 0 first.
         file.rewind().unwrap();
         file.write_all(nar).unwrap();
         file.as_file().set_len(nar.len() as u64).unwrap();
@@ -354,7 +357,7 @@ fn each_rule_is_broken_and_the_break_found_in_each_form_of_input() {
     }
 }
 
-/// The error of a reading.
+/// Returns the NAR error of a result.
 fn error<T>(result: Result<T, Error>) -> Option<NarError> {
     match result {
         Err(Error::Nar(error)) => Some(error),
@@ -364,7 +367,7 @@ fn error<T>(result: Result<T, Error>) -> Option<NarError> {
 }
 
 #[test]
-fn whatever_reads_refuses() {
+fn every_consumer_rejects_an_invalid_nar() {
     let algorithm = Algorithm::ALL[0];
     for Case { what, nar, offset, rule } in cases().iter().step_by(37) {
         let expected = Some(NarError { offset: *offset, rule: *rule });
@@ -377,7 +380,7 @@ fn whatever_reads_refuses() {
 
 #[cfg(unix)]
 #[test]
-fn nothing_is_left_of_what_is_refused() {
+fn a_rejected_nar_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join("target");
     for Case { what, nar, offset, rule } in cases().iter().step_by(11) {
@@ -402,8 +405,8 @@ fn the_deepest_tree_is_read() {
 }
 
 #[test]
-fn a_length_alone_takes_no_memory() {
-    // The contents of a file of 2^62 bytes, of which there are 100.
+fn a_declared_length_reserves_no_memory() {
+    // A file that declares 2^62 bytes of contents and has 100.
     let nar = naive::encode(&file(false, &[7; 100]));
     let at = nar.len() - 16 - 104 - 8;
     let nar = [&nar[..at], &u64::to_le_bytes(1 << 62), &nar[at + 8..at + 108]].concat();
@@ -419,8 +422,8 @@ fn a_length_alone_takes_no_memory() {
 }
 
 #[test]
-fn the_parser_is_small_whatever_it_reads() {
-    // Names and targets that are as long as they can be, as deep as they can be, in pieces of one byte.
+fn the_memory_of_the_parser_is_bounded() {
+    // Names and targets of the maximum length, at the maximum depth, in pieces of one byte.
     let link = || Tree::Link(vec![b't'; 4095]);
     let tree = (0..MAX_DEPTH - 2).fold(Tree::Folder([(vec![b'n'; 255], link())].into()), |inner, _| {
         Tree::Folder([(vec![b'n'; 255], inner), (vec![b'o'; 255], link())].into())

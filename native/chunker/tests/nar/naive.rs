@@ -1,4 +1,4 @@
-//! The format once more, as simply as it can be written: string by string, by recursion, all in memory.
+//! A naive implementation of the format: string by string, recursive, and in memory.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub(crate) enum Tree {
     Folder(BTreeMap<Vec<u8>, Tree>),
 }
 
-/// What a string in a NAR is there for.
+/// The role of a string in a NAR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Fixed,
@@ -22,7 +22,7 @@ pub(crate) enum Role {
     Contents,
 }
 
-/// A string, with the bytes that stand for it.
+/// A string of a NAR.
 #[derive(Debug, Clone)]
 pub(crate) struct Token {
     pub(crate) role: Role,
@@ -30,7 +30,7 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    /// Its length, itself, and zeros up to a multiple of 8.
+    /// Encodes the token: its length, the string, and zeros up to a multiple of 8.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = (self.string.len() as u64).to_le_bytes().to_vec();
         bytes.extend(&self.string);
@@ -41,7 +41,7 @@ impl Token {
     }
 }
 
-/// The strings of which the NAR of `tree` is made.
+/// Returns the strings of the NAR of `tree`.
 pub(crate) fn tokens(tree: &Tree) -> Vec<Token> {
     let mut tokens = Vec::new();
     push(&mut tokens, Role::Fixed, b"nix-archive-1");
@@ -93,7 +93,7 @@ pub(crate) fn encode(tree: &Tree) -> Vec<u8> {
     bytes(&tokens(tree))
 }
 
-/// A node as the parser tells it, with its contents.
+/// A node as reported by the parser, with its contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Told {
     Directory { path: Vec<u8>, depth: usize },
@@ -102,7 +102,7 @@ pub(crate) enum Told {
     End,
 }
 
-/// What the parser tells of an input in pieces, up to its end or its error.
+/// Returns the events of the parser for an input in pieces, up to its end or its error.
 pub(crate) fn told<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Told>, Result<(), NarError>) {
     let mut parser = Parser::new();
     let mut told = Vec::new();
@@ -112,7 +112,7 @@ pub(crate) fn told<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Told>
             Ok::<_, NarError>(())
         });
         if let Err(error) = fed {
-            // An error lasts.
+            // The error is sticky.
             assert_eq!(parser.feed(b"", |_| Ok(())), Err(error));
             assert_eq!(parser.finish(), Err(error));
             assert_eq!(parser.skippable(), 0);
@@ -148,7 +148,7 @@ pub(crate) fn note(all: &mut Vec<Told>, event: Event<'_>) {
     });
 }
 
-/// What the parser should tell of `tree`, with the offsets read off the NAR.
+/// Returns the expected events for `tree`, with offsets computed from the NAR.
 pub(crate) fn expected(tree: &Tree) -> Vec<Told> {
     let mut starts = Vec::new();
     let mut at = 0;
@@ -182,7 +182,7 @@ fn expect_node(told: &mut Vec<Told>, tree: &Tree, names: &[&[u8]], starts: &mut 
     }
 }
 
-/// The tree that the parser told of.
+/// Rebuilds the tree from the events of the parser.
 pub(crate) fn tree(told: &[Told]) -> Tree {
     let mut told = told.iter();
     let tree = tree_of(told.next().unwrap(), &mut told);
@@ -213,7 +213,7 @@ fn tree_of<'a>(first: &Told, rest: &mut impl Iterator<Item = &'a Told>) -> Tree 
     }
 }
 
-/// Names, of which many resemble each other.
+/// Generates names, many of which are similar.
 fn name() -> impl Strategy<Value = Vec<u8>> {
     let alike = proptest::collection::vec(proptest::sample::select(&b"aA.~\xff"[..]), 1..4);
     let any_bytes = proptest::collection::vec(1u8.., 1..=255);
@@ -232,7 +232,7 @@ fn leaf() -> impl Strategy<Value = Tree> {
     prop_oneof![6 => file, 2 => target, 1 => long_target]
 }
 
-/// Any tree, neither deep nor large.
+/// Generates trees that are neither deep nor large.
 pub(crate) fn trees() -> impl Strategy<Value = Tree> {
     leaf().prop_recursive(5, 40, 6, |inner| {
         proptest::collection::btree_map(name(), inner, 0..6).prop_map(Tree::Folder)

@@ -1,4 +1,4 @@
-//! What the parser tells of archives that are none and of those that are.
+//! The events of the parser for valid and invalid archives.
 
 use chunker::nar::{NarError, Parser, START};
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use proptest::sample::Index;
 
 use crate::naive::{self, Tree};
 
-/// Boundaries `bytes` where the indices say.
+/// Splits `bytes` at the given indices.
 fn cut<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
     ends.extend([0, bytes.len()]);
@@ -16,7 +16,7 @@ fn cut<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
 
 proptest! {
     #[test]
-    fn a_tree_comes_out_as_it_went_in(tree in naive::trees(), cuts in proptest::collection::vec(any::<Index>(), 0..20)) {
+    fn a_tree_round_trips(tree in naive::trees(), cuts in proptest::collection::vec(any::<Index>(), 0..20)) {
         let nar = naive::encode(&tree);
         let expected = naive::expected(&tree);
         for pieces in [vec![&nar[..]], nar.chunks(1).collect(), cut(&nar, &cuts)] {
@@ -28,7 +28,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_accepted_is_the_one_archive_of_its_tree(
+    fn an_accepted_archive_is_the_only_archive_of_its_tree(
         tree in naive::trees(),
         changes in proptest::collection::vec((any::<Index>(), any::<u8>()), 1..4),
         cuts in proptest::collection::vec(any::<Index>(), 0..20),
@@ -47,7 +47,7 @@ proptest! {
     }
 
     #[test]
-    fn strings_in_any_order_make_no_other_archive(
+    fn strings_in_any_order_form_no_other_archive(
         trees in proptest::collection::vec(naive::trees(), 1..3),
         order in proptest::collection::vec(any::<Index>(), 0..40),
     ) {
@@ -64,14 +64,17 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300), whole in any::<bool>()) {
+    fn any_input_is_read_or_rejected(
+        bytes in proptest::collection::vec(any::<u8>(), 0..300),
+        whole in any::<bool>(),
+    ) {
         let input = if whole { [&START[..], &bytes].concat() } else { bytes };
         let (told, end) = naive::told([&input[..]]);
         prop_assert_eq!(naive::told(input.chunks(1)), (told, end));
     }
 
     #[test]
-    fn who_skips_contents_sees_all_else(tree in naive::trees(), at_once in 1u64..20) {
+    fn skipping_contents_changes_no_other_event(tree in naive::trees(), at_once in 1u64..20) {
         let nar = naive::encode(&tree);
         let mut expected = naive::expected(&tree);
         for told in &mut expected {
@@ -101,14 +104,14 @@ proptest! {
 }
 
 #[test]
-fn the_first_56_bytes_are_those_of_every_archive() {
+fn every_archive_begins_with_the_same_56_bytes() {
     for tree in [Tree::Link(b"x".to_vec()), Tree::Folder([].into())] {
         assert!(naive::encode(&tree).starts_with(&START));
     }
 }
 
 #[test]
-fn a_failure_of_the_listener_ends_the_feeding() {
+fn an_error_of_the_callback_stops_the_parser() {
     #[derive(Debug, PartialEq)]
     enum Stop {
         Here,
@@ -126,6 +129,6 @@ fn a_failure_of_the_listener_ends_the_feeding() {
 
 #[test]
 #[should_panic(expected = "only contents can be skipped")]
-fn nothing_but_contents_can_be_skipped() {
+fn only_contents_can_be_skipped() {
     Parser::new().skip(1);
 }

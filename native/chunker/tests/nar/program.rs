@@ -1,10 +1,11 @@
-//! The programs of Nix. The tests that need one fail without it: a comparison that did not take place is no pass.
+//! Runs the programs of Nix. A test that needs a missing program fails: a skipped comparison must not count
+//! as a pass.
 
 use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What `program` prints, which is given `input` to read.
+/// Runs `program` with `input` as its standard input, and returns its output.
 pub(crate) fn run(program: &str, arguments: &[&Path], input: Option<&Path>) -> Vec<u8> {
     let input = input.map_or(Stdio::null(), |path| File::open(path).unwrap().into());
     let output = Command::new(program).args(arguments).stdin(input).output().unwrap_or_else(|error| {
@@ -18,31 +19,31 @@ pub(crate) fn run(program: &str, arguments: &[&Path], input: Option<&Path>) -> V
     output.stdout
 }
 
-/// `nix-store --dump`
+/// Runs `nix-store --dump`.
 pub(crate) fn dump(path: &Path) -> Vec<u8> {
     run("nix-store", &["--dump".as_ref(), path], None)
 }
 
-/// `nix-store --restore`
+/// Runs `nix-store --restore`.
 pub(crate) fn restore(nar: &Path, target: &Path) {
     run("nix-store", &["--restore".as_ref(), target], Some(nar));
 }
 
-/// `nix-hash`, as Nix writes a NAR hash.
+/// Runs `nix-hash`, and returns the hash in the notation of a NAR hash.
 pub(crate) fn hash(path: &Path) -> String {
     let arguments = ["--type", "sha256", "--base32"].map(Path::new);
     let printed = run("nix-hash", &[&arguments[..], &[path]].concat(), None);
     format!("sha256:{}", String::from_utf8(printed).unwrap().trim_end())
 }
 
-/// `nix nar ls`
+/// Runs `nix nar ls`.
 pub(crate) fn listing(nar: &Path) -> Vec<u8> {
     let arguments =
         ["--extra-experimental-features", "nix-command", "nar", "ls", "--json", "-R"].map(Path::new);
     run("nix", &[&arguments[..], &[nar, "/".as_ref()]].concat(), None)
 }
 
-/// `nix nar cat`
+/// Runs `nix nar cat`.
 pub(crate) fn cat(nar: &Path, path: &Path) -> Vec<u8> {
     let arguments = ["--extra-experimental-features", "nix-command", "nar", "cat"].map(Path::new);
     run("nix", &[&arguments[..], &[nar, path]].concat(), None)

@@ -1,4 +1,5 @@
-//! Taking store hashes out and putting them back, against a search that looks at every position of the whole.
+//! Checks the normalization and restoration of store hashes against a search at every position of the whole
+//! input.
 
 use chunker::nar::references::{Normalizer, PLACEHOLDER, Reference, ReferencesError, Restorer};
 use proptest::collection::vec;
@@ -6,7 +7,7 @@ use proptest::prelude::*;
 
 const PREFIX: &[u8] = b"/nix/store/";
 
-/// Each hash, by the definition.
+/// Returns each reference by the definition.
 pub(crate) fn references(content: &[u8]) -> Vec<Reference> {
     let is_digit = |byte: &u8| b"0123456789abcdfghijklmnpqrsvwxyz".contains(byte);
     let windows = content.windows(PREFIX.len() + 32).enumerate();
@@ -48,7 +49,7 @@ fn restore(normalized: &[u8], sizes: &[usize], table: &[Reference]) -> Result<Ve
     Ok(restored)
 }
 
-/// Bytes that are full of hashes, of what is nearly one, and of what hides one.
+/// Generates bytes that are full of hashes, near misses, and bytes that hide a hash.
 pub(crate) fn content() -> impl Strategy<Value = Vec<u8>> {
     let hash = vec(prop::sample::select(&b"0123456789abcdfghijklmnpqrsvwxyz"[..]), 0..40);
     let digits = "[0-9a-df-np-z]{31,33}".prop_map(String::into_bytes);
@@ -70,7 +71,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_hash_is_taken_out_and_comes_back(
+    fn every_hash_is_normalized_and_restored(
         content in content(),
         sizes in vec(1usize..80, 1..6),
         other_sizes in vec(1usize..80, 1..6),
@@ -92,14 +93,14 @@ proptest! {
     }
 
     #[test]
-    fn a_table_of_something_else_is_refused(
+    fn a_table_of_other_content_is_rejected(
         content in content(),
         sizes in vec(1usize..80, 1..6),
         at in any::<prop::sample::Index>(),
         distance in prop_oneof![Just(u64::MAX), Just(u64::MAX - 32), 0u64..100],
     ) {
         let (normalized, table) = normalize(&content, &sizes);
-        // A reference too many, wherever no placeholder stands by itself.
+        // A surplus reference at any position without a placeholder of its own.
         let position = distance.max(at.index(content.len() + 1) as u64);
         let mut more = table.clone();
         let place = more.partition_point(|reference| reference.position < position);
@@ -113,7 +114,7 @@ proptest! {
 }
 
 #[test]
-fn each_reason_to_refuse_a_table_names_its_reference() {
+fn a_rejected_table_reports_the_position_of_its_reference() {
     let hash = *b"0123456789abcdfghijklmnpqrsvwxyz";
     let at = |position| Reference { position, hash };
     let content = [PREFIX, &hash, PREFIX, &hash].concat();
@@ -121,18 +122,18 @@ fn each_reason_to_refuse_a_table_names_its_reference() {
     assert_eq!(table, [at(11), at(54)]);
     for sizes in [[1], [5], [usize::MAX]] {
         let refused = |table: &[Reference]| restore(&normalized, &sizes, table).unwrap_err().position;
-        // No placeholder there, or none that is whole.
+        // There is no placeholder, or only a part of one.
         assert_eq!(refused(&[at(0), at(11), at(54)]), 0);
         assert_eq!(refused(&[at(11), at(55)]), 55);
-        // Behind the end.
+        // The position is after the end.
         assert_eq!(refused(&[at(11), at(54), at(86)]), 86);
         assert_eq!(refused(&[at(11), at(54), at(u64::MAX)]), u64::MAX);
-        // Out of order, or one over the other.
+        // The references are out of order, or overlap.
         assert_eq!(refused(&[at(54), at(11)]), 11);
         assert_eq!(refused(&[at(11), at(11), at(54)]), 11);
         assert_eq!(refused(&[at(11), at(42), at(54)]), 42);
     }
-    // An error stays one.
+    // The error is sticky.
     let mut restorer = Restorer::new([at(0)]);
     for _ in 0..2 {
         let error = restorer.feed(&normalized, |_| {}).unwrap_err();

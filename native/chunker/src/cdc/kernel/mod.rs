@@ -1,6 +1,6 @@
-//! Which scan kernel is used: the one place that chooses.
+//! Selects the scan kernel.
 //!
-//! All of them do the same, see [`scalar::find`].
+//! All kernels return the same results as [`scalar::find`].
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -13,13 +13,14 @@ use crate::error::OptionsError;
 #[cfg(target_arch = "x86_64")]
 use avx512::Avx512;
 
-/// Forces a kernel by its name, for tests and benchmarks.
+/// The environment variable that selects a kernel by name, for tests and benchmarks.
 const VARIABLE: &str = "CHUNKER_KERNEL";
 
-/// How many bytes determine the bits of a hash that the masks of FastCDC have: there is none above the 48th.
+/// The number of bytes that determine the hash bits tested by the masks of FastCDC: no mask has a bit above
+/// the 48th.
 pub(super) const GEAR_WINDOW: usize = 48;
 
-/// A scan kernel that this CPU can run.
+/// A scan kernel that this CPU supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kernel {
     Scalar,
@@ -28,7 +29,7 @@ pub(super) enum Kernel {
 }
 
 impl Kernel {
-    /// All that this CPU can run, the fastest first.
+    /// Returns all kernels that this CPU supports, the fastest first.
     pub(super) fn available() -> Vec<Self> {
         #[cfg(target_arch = "x86_64")]
         let vectors = Avx512::new().map(Self::Avx512);
@@ -37,7 +38,7 @@ impl Kernel {
         vectors.into_iter().chain([Self::Scalar]).collect()
     }
 
-    /// The fastest one, or the one that the environment asks for; looked up once.
+    /// Returns the kernel that the environment selects, or else the fastest one. Looked up once.
     pub(super) fn selected() -> Result<Self, OptionsError> {
         static SELECTED: OnceLock<Result<Kernel, OptionsError>> = OnceLock::new();
         SELECTED.get_or_init(|| Self::select(std::env::var_os(VARIABLE).as_deref())).clone()
@@ -61,9 +62,11 @@ impl Kernel {
         }
     }
 
-    /// Rolls `hash` over `bytes` and gives the position of the first byte after which no bit of `mask` is set in it.
+    /// Rolls `hash` over `bytes` and returns the position of the first byte after which all bits of `mask`
+    /// are 0 in it.
     ///
-    /// If there is none, `hash` is what the next call goes on with; otherwise it is of no use any more.
+    /// Returns `None` if there is no such byte; `hash` is then the state to continue with. Otherwise `hash`
+    /// is unspecified.
     pub(super) fn find(self, gear: &[u64; 256], mask: u64, hash: &mut u64, bytes: &[u8]) -> Option<usize> {
         match self {
             Self::Scalar => scalar::find(gear, mask, hash, bytes),
@@ -80,7 +83,8 @@ mod tests {
 
     use super::*;
 
-    /// The definition: where the hash passes first, and the hash at the end.
+    /// Implements the definition: returns the first position at which the hash passes, and the hash at the
+    /// end.
     fn naive(gear: &[u64; 256], mask: u64, mut hash: u64, bytes: &[u8]) -> (Option<usize>, u64) {
         for (i, &byte) in bytes.iter().enumerate() {
             hash = hash.wrapping_mul(2).wrapping_add(gear[usize::from(byte)]);
@@ -91,8 +95,8 @@ mod tests {
         (None, hash)
     }
 
-    /// Lets each kernel find all positions that pass in `bytes`, which come in pieces.
-    fn judge(seed: u64, mask: u64, bytes: &[u8], pieces: &[usize]) {
+    /// Checks every position that each kernel finds in `bytes`, split into pieces, against the definition.
+    fn check_kernels(seed: u64, mask: u64, bytes: &[u8], pieces: &[usize]) {
         let gear = get_gear_with_seed(seed).0;
         let gear: &[u64; 256] = gear.as_ref().try_into().unwrap();
         for kernel in Kernel::available() {
@@ -113,7 +117,7 @@ mod tests {
                         assert_eq!(hash, after, "{} goes on with another hash", kernel.name());
                         rest = &rest[size..];
                     }
-                    // A chunk ends: the next one begins with nothing.
+                    // A chunk ends; the next one starts with a hash of 0.
                     Some(at) => {
                         hash = 0;
                         rest = &rest[at + 1..];
@@ -123,7 +127,7 @@ mod tests {
         }
     }
 
-    /// Bytes that look random, or words of a text, or a short period, with a stretch of zeros in some.
+    /// Generates random bytes, words of text, or a short period; some inputs contain a run of zeros.
     fn inputs() -> impl Strategy<Value = Vec<u8>> {
         let random = prop::collection::vec(any::<u8>(), 0..40_000);
         let text =
@@ -144,38 +148,38 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(400))]
 
         #[test]
-        fn every_kernel_finds_what_the_definition_says(
+        fn every_kernel_matches_the_definition(
             bytes in inputs(),
             seed in prop_oneof![Just(0), any::<u64>()],
             mask in prop_oneof![
                 8 => prop::sample::select(MASKS[5..].to_vec()),
                 1 => any::<u64>(),
-                // Few bits in all, and many candidates that are none.
+                // Few mask bits in total, and many false candidates.
                 2 => (any::<u32>(), any::<u32>()).prop_map(|(a, b)| u64::from(a & b) | 0xffff << 32),
             ],
             skip in 0..64usize,
             pieces in prop::collection::vec(prop_oneof![1..200usize, 1_000..70_000usize], 0..5),
         ) {
-            judge(seed, mask, &bytes[skip.min(bytes.len())..], &pieces);
+            check_kernels(seed, mask, &bytes[skip.min(bytes.len())..], &pieces);
         }
     }
 
     #[test]
-    fn every_kernel_handles_every_short_period() {
+    fn every_kernel_matches_the_definition_on_short_periods() {
         for period in 1..=64u8 {
             let bytes: Vec<_> =
                 (0..period).map(|i| i.wrapping_mul(37) ^ period).cycle().take(70_000).collect();
             for mask in &MASKS[15..] {
-                judge(0, *mask, &bytes, &[]);
-                judge(0, *mask, &bytes, &[1, 32 << 10]);
+                check_kernels(0, *mask, &bytes, &[]);
+                check_kernels(0, *mask, &bytes, &[1, 32 << 10]);
             }
         }
     }
 
-    /// A byte whose entry is 0 makes all hashes 0 after 64 of them; entries of 1 << 32 pass a filter of the low half at
-    /// every position, and nothing else.
+    /// Tests two gear tables: an entry of 0 makes every hash 0 after 64 bytes, and an entry of 1 << 32 passes
+    /// a filter on the low half at every position but no whole hash.
     #[test]
-    fn hits_and_false_hits_at_every_position_are_handled() {
+    fn every_kernel_handles_candidates_at_every_position() {
         let mut gear = [0u64; 256];
         gear[1] = 1 << 32;
         for byte in [0, 1] {
@@ -191,10 +195,10 @@ mod tests {
         }
     }
 
-    /// The earlier of two positions wins, wherever they are: a hit is planted at each of them.
+    /// Plants a hit at each of two positions; the earlier one must win.
     #[test]
-    fn the_first_hit_in_the_order_of_the_input_wins() {
-        // The byte 0 leaves the hash alone but for doubling, all else is far from passing.
+    fn the_first_hit_in_input_order_wins() {
+        // The byte 0 only doubles the hash; after any other byte the hash is far from passing.
         let mut gear = [u64::MAX >> 3; 256];
         gear[0] = 0;
         let mask = 0x0000_d917_4753_7000;
@@ -217,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_is_selected_by_its_name_and_by_no_other() {
+    fn a_kernel_is_selected_by_its_exact_name() {
         for kernel in Kernel::available() {
             assert_eq!(Kernel::select(Some(kernel.name().as_ref())), Ok(kernel));
         }

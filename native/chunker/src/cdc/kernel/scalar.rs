@@ -1,29 +1,30 @@
 //! The portable scan kernel, for every CPU.
 //!
-//! The speed of a scan byte after byte is that of the chain of its steps, of which each needs the one before. So two strips
-//! of the input are scanned at once where that pays, the second one warmed up with the bytes before it: their chains do not
-//! wait for each other.
+//! A byte-by-byte scan is limited by the latency of its dependency chain. Long inputs are therefore scanned
+//! as two strips at once, whose chains are independent. The second strip is warmed up with the bytes before
+//! it.
 
 use super::prefetch;
 
-/// How many bytes determine a hash: each step doubles it, so that after so many nothing is left of what was before.
+/// The number of bytes that determine a hash: each step doubles it, so older bytes have been shifted out of
+/// 64 bits.
 const WARM_UP: usize = 64;
 
-/// How much is scanned at once, at most and at least: with more, too much is scanned in vain behind a cut point, and with
-/// less, warming up takes too large a part.
+/// The most and the fewest bytes scanned at once. A longer block wastes more scanning after a cut point; in a
+/// shorter block, the warm-up takes too large a share.
 const LONGEST_BLOCK: usize = 16 << 10;
 const SHORTEST_BLOCK: usize = 4 << 10;
 
-/// How many bytes of a strip are taken at once, without counting.
+/// The number of bytes of a strip processed without a bounds check.
 const GROUP: usize = 8;
 
-/// Rolls `hash` over `bytes` and stops at the first byte after which no bit of `mask` is set in it.
+/// Rolls `hash` over `bytes` and stops at the first byte after which all bits of `mask` are 0 in it.
 ///
-/// Returns the position of that byte, or `None` when `bytes` end before. `hash` is then what the next call goes on
-/// with. This is the gear hash of FastCDC: `hash = (hash << 1) + gear[byte]`, in wrapping arithmetic.
+/// Returns the position of that byte, or `None` if there is none; `hash` is then the state for the next call.
+/// This is the gear hash of FastCDC: `hash = (hash << 1) + gear[byte]`, in wrapping arithmetic.
 #[inline(never)]
 pub(super) fn find(gear: &[u64; 256], mask: u64, hash: &mut u64, bytes: &[u8]) -> Option<usize> {
-    // The distance of cut points, if that is not too little.
+    // The expected distance of cut points, capped.
     let longest = (1usize << mask.count_ones().min(20)).min(LONGEST_BLOCK);
     let mut done = 0;
     while longest >= SHORTEST_BLOCK && bytes.len() - done >= SHORTEST_BLOCK {
@@ -61,7 +62,8 @@ fn one_strip(gear: &[u64; 256], mask: u64, hash: &mut u64, bytes: &[u8]) -> Opti
     None
 }
 
-/// The same for a number of bytes that two groups divide, and at least twice [`WARM_UP`].
+/// Scans two strips at once. The length of `bytes` must be a multiple of two groups and at least twice
+/// [`WARM_UP`].
 fn two_strips(gear: &[u64; 256], mask: u64, hash: &mut u64, bytes: &[u8]) -> Option<usize> {
     let (left, right) = bytes.split_at(bytes.len() / 2);
     let mut left_hash = *hash;
@@ -79,7 +81,7 @@ fn two_strips(gear: &[u64; 256], mask: u64, hash: &mut u64, bytes: &[u8]) -> Opt
                 return Some(position + i);
             }
             if right_hash & mask == 0 {
-                // What is left of the first strip comes before.
+                // The rest of the first strip comes earlier in the input.
                 let rest = position + i + 1;
                 let earlier = one_strip(gear, mask, &mut left_hash, &left[rest..]);
                 return Some(earlier.map_or(left.len() + position + i, |at| rest + at));
@@ -91,10 +93,10 @@ fn two_strips(gear: &[u64; 256], mask: u64, hash: &mut u64, bytes: &[u8]) -> Opt
     None
 }
 
-/// One step of the gear hash.
+/// Computes one step of the gear hash.
 ///
-/// The speed of the scan is that of the chain of these steps. The compiler makes two instructions of each, an addition
-/// to double and one to add, where x86-64 has one that does both.
+/// The latency of this step limits the scan. The compiler emits two additions, one to double and one to add;
+/// x86-64 has one instruction that does both.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 #[expect(
@@ -103,8 +105,8 @@ fn two_strips(gear: &[u64; 256], mask: u64, hash: &mut u64, bytes: &[u8]) -> Opt
 )]
 fn step(hash: u64, gear: u64) -> u64 {
     let next;
-    // SAFETY: `lea` computes `gear + 2 * hash` from two registers into a third, in wrapping arithmetic. It touches
-    // neither memory nor flags nor the stack, as the options say.
+    // SAFETY: `lea` computes `gear + 2 * hash` from two registers into a third, in wrapping arithmetic. It
+    // touches neither memory nor flags nor the stack, as the options declare.
     unsafe {
         std::arch::asm!(
             "lea {next}, [{gear} + 2 * {hash}]",
@@ -117,7 +119,8 @@ fn step(hash: u64, gear: u64) -> u64 {
     next
 }
 
-/// One step of the gear hash. AArch64, for one, has an addition that shifts, and the compiler finds it.
+/// Computes one step of the gear hash. On AArch64, for example, the compiler emits one addition with a
+/// shifted operand.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
 fn step(hash: u64, gear: u64) -> u64 {

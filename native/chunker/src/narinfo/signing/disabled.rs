@@ -1,4 +1,4 @@
-//! What stands for signing in a build that leaves it out.
+//! Replaces signing in a build without it.
 
 use crate::Cancel;
 use crate::error::Error;
@@ -6,7 +6,7 @@ use crate::narinfo::NarInfo;
 
 const DISABLED: Error = Error::Disabled { name: "signing" };
 
-/// [`Error::Disabled`]
+/// Returns [`Error::Disabled`].
 ///
 /// # Errors
 ///
@@ -15,7 +15,7 @@ pub fn generate_key(_name: &[u8]) -> Result<(String, String), Error> {
     Err(DISABLED)
 }
 
-/// [`Error::Disabled`]
+/// Returns [`Error::Disabled`].
 ///
 /// # Errors
 ///
@@ -24,7 +24,7 @@ pub fn public_key(_secret_key: &[u8]) -> Result<String, Error> {
     Err(DISABLED)
 }
 
-/// [`Error::Disabled`]
+/// Returns [`Error::Disabled`].
 ///
 /// # Errors
 ///
@@ -33,11 +33,11 @@ pub fn sign(_narinfo: NarInfo, _secret_key: &[u8]) -> Result<NarInfo, Error> {
     Err(DISABLED)
 }
 
-/// [`Error::Disabled`]
+/// Returns [`Error::Disabled`].
 ///
 /// # Errors
 ///
 /// Always.
-pub fn verify(_narinfo: &NarInfo, _keys: &[&[u8]], _give_up: Cancel<'_>) -> Result<Vec<u8>, Error> {
+pub fn verify(_narinfo: &NarInfo, _keys: &[&[u8]], _is_cancelled: Cancel<'_>) -> Result<Vec<u8>, Error> {
     Err(DISABLED)
 }

@@ -1,4 +1,4 @@
-//! Signing and verifying whole narinfos.
+//! Signs and verifies whole narinfos.
 
 use zeroize::{Zeroize, Zeroizing};
 
@@ -7,11 +7,13 @@ use crate::Cancel;
 use crate::error::Error;
 use crate::narinfo::{KeyError, KeyFault, NarInfo, SignatureError, SignatureFault};
 
-/// A new key pair of that name: the secret key, wiped when it is dropped, and the public one.
+/// Generates a key pair with a name. Returns the secret key, which is wiped when it is dropped, and the
+/// public key.
 ///
 /// # Errors
 ///
-/// [`KeyError`] for a name that no key can have; [`Error::Io`] if the operating system has no randomness to give.
+/// Returns [`KeyError`] for an invalid name, and [`Error::Io`] if the operating system provides no random
+/// bytes.
 pub fn generate_key(name: &[u8]) -> Result<(Zeroizing<String>, String), Error> {
     with_wiped_stack(|| {
         let key = SecretKey::generate(name)?;
@@ -19,20 +21,20 @@ pub fn generate_key(name: &[u8]) -> Result<(Zeroizing<String>, String), Error> {
     })
 }
 
-/// The public key of a secret one.
+/// Returns the public key of a secret key.
 ///
 /// # Errors
 ///
-/// [`KeyError`] if it is none.
+/// Returns [`KeyError`] if `secret_key` is invalid.
 pub fn public_key(secret_key: &[u8]) -> Result<String, Error> {
     with_wiped_stack(|| Ok(SecretKey::parse(secret_key)?.public().to_text()))
 }
 
-/// The same narinfo with the signature of that key, at the place where Nix puts it.
+/// Adds a signature by `secret_key`, at the position where Nix puts it.
 ///
 /// # Errors
 ///
-/// [`KeyError`] if it is no secret key.
+/// Returns [`KeyError`] if `secret_key` is invalid.
 pub fn sign(mut narinfo: NarInfo, secret_key: &[u8]) -> Result<NarInfo, Error> {
     let fingerprint = narinfo.fingerprint();
     let signature =
@@ -45,12 +47,13 @@ pub fn sign(mut narinfo: NarInfo, secret_key: &[u8]) -> Result<NarInfo, Error> {
     Ok(narinfo)
 }
 
-/// The name of the first signature that one of these public keys verifies.
+/// Returns the name of the first signature that one of the public keys verifies.
 ///
 /// # Errors
 ///
-/// [`KeyError`] for a key that is none, and if no signature has the name of any; [`SignatureError`] if there is no signature,
-/// or none of a known name is good; [`Error::Cancelled`] when `is_cancelled` says so.
+/// Returns [`KeyError`] for an invalid key, and if no signature has the name of any key; returns
+/// [`SignatureError`] if there is no signature, or none of a known name is valid; returns
+/// [`Error::Cancelled`] if `is_cancelled` returns `true`.
 pub fn verify(narinfo: &NarInfo, public_keys: &[&[u8]], is_cancelled: Cancel<'_>) -> Result<Vec<u8>, Error> {
     let keys = public_keys.iter().map(|text| PublicKey::parse(text)).collect::<Result<Vec<_>, _>>()?;
     if narinfo.fields.sigs.is_empty() {
@@ -67,7 +70,7 @@ pub fn verify(narinfo: &NarInfo, public_keys: &[&[u8]], is_cancelled: Cancel<'_>
             }
             match key.verify(&fingerprint, signature) {
                 Ok(()) => return Ok(name.to_vec()),
-                // A forged signature says more than one that somebody garbled.
+                // Report a mismatch in preference to a garbled signature.
                 Err(why) if failure != Some(SignatureFault::Mismatch) => failure = Some(why),
                 Err(_) => {}
             }
@@ -79,21 +82,21 @@ pub fn verify(narinfo: &NarInfo, public_keys: &[&[u8]], is_cancelled: Cancel<'_>
     })
 }
 
-/// Runs `work`, which has a secret, and writes over the stack that it used: what is moved leaves a copy where it was, which
-/// nothing wipes when it is dropped.
+/// Runs `work`, which handles a secret, and then overwrites the stack that it used: moving a value leaves a
+/// copy at its old address, which `Drop` does not wipe.
 fn with_wiped_stack<T>(work: impl FnOnce() -> T) -> T {
     let result = with_frame(work);
     wipe_stack();
     result
 }
 
-/// What is not inlined has its frame, and those of all that it calls, where [`wipe_stack`] has its own then.
+/// Not inlined, so that the frames of `work` lie where [`wipe_stack`] has its own frame afterwards.
 #[inline(never)]
 fn with_frame<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// Sixteen KiB are more than all of that takes: `tests/narinfo_wiped.rs` looks for what is left.
+/// Overwrites 16 KiB of stack, more than all calls above use. `tests/narinfo_wiped.rs` searches for remains.
 #[inline(never)]
 fn wipe_stack() {
     [0u64; 2048].zeroize();

@@ -7,21 +7,22 @@ use zeroize::Zeroizing;
 use crate::error::{Error, IoError};
 use crate::narinfo::{KeyError, KeyFault, SignatureFault, base64};
 
-/// The bytes of a secret key and of a signature.
-const LONG: usize = 64;
+/// The length of a secret key and of a signature, in bytes.
+const LONG_LENGTH: usize = 64;
 
-/// A key to sign with. Its bytes are wiped when it is dropped, and never printed.
+/// A key for signing. Its bytes are wiped when it is dropped, and are never printed.
 pub struct SecretKey {
     name: String,
     key: SigningKey,
 }
 
 impl SecretKey {
-    /// A new key, of the operating system's randomness.
+    /// Generates a key from the randomness of the operating system.
     ///
     /// # Errors
     ///
-    /// [`KeyError`] for a name that no key can have; [`Error::Io`] if there is no randomness to be had.
+    /// Returns [`KeyError`] for an invalid name, and [`Error::Io`] if the operating system provides no random
+    /// bytes.
     pub fn generate(name: &[u8]) -> Result<Self, Error> {
         let name = checked_name(name)?;
         let mut seed = Zeroizing::new([0; 32]);
@@ -29,24 +30,24 @@ impl SecretKey {
         Ok(Self { name, key: SigningKey::from_bytes(&seed) })
     }
 
-    /// Reads `name:base64`, as `nix-store --generate-binary-cache-key` writes it into a file.
+    /// Parses `name:base64`, the file format of `nix-store --generate-binary-cache-key`.
     ///
     /// # Errors
     ///
-    /// [`KeyError`]
+    /// Returns [`KeyError`] if the text is not a valid key.
     pub fn parse(text: &[u8]) -> Result<Self, KeyError> {
-        let (name, bytes) = parse::<LONG>(text)?;
+        let (name, bytes) = parse::<LONG_LENGTH>(text)?;
         let key =
             SigningKey::from_keypair_bytes(&bytes).map_err(|_| KeyError { why: KeyFault::HalvesDiffer })?;
         Ok(Self { name, key })
     }
 
-    /// The key as [`parse`](Self::parse) reads it.
+    /// Returns the key in the notation that [`parse`](Self::parse) reads.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {
         let bytes = Zeroizing::new(self.key.to_keypair_bytes());
         let base64 = Zeroizing::new(Base64::encode_string(&*bytes));
-        // In one go: a text that grows leaves copies of itself behind.
+        // Reserve the whole length: a string that grows leaves copies behind.
         let mut text = Zeroizing::new(String::with_capacity(self.name.len() + 1 + base64.len()));
         text.push_str(&self.name);
         text.push(':');
@@ -54,13 +55,13 @@ impl SecretKey {
         text
     }
 
-    /// The key to verify with.
+    /// Returns the public key.
     #[must_use]
     pub fn public(&self) -> PublicKey {
         PublicKey { name: self.name.clone(), key: self.key.verifying_key() }
     }
 
-    /// The signature of `message`, as `name:base64`.
+    /// Returns the signature of `message`, as `name:base64`.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> String {
         format!("{}:{}", self.name, Base64::encode_string(&self.key.sign(message).to_bytes()))
@@ -73,7 +74,7 @@ impl std::fmt::Debug for SecretKey {
     }
 }
 
-/// A key to verify with.
+/// A key for verifying.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKey {
     name: String,
@@ -81,43 +82,45 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// Reads `name:base64`, as `trusted-public-keys` in `nix.conf` has it.
+    /// Parses `name:base64`, the format of `trusted-public-keys` in `nix.conf`.
     ///
     /// # Errors
     ///
-    /// [`KeyError`]; also for keys for which libsodium finds no signature good.
+    /// Returns [`KeyError`] if the text is not a valid key, also for keys under which libsodium accepts no
+    /// signature.
     pub fn parse(text: &[u8]) -> Result<Self, KeyError> {
         let (name, bytes) = parse::<32>(text)?;
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError { why: KeyFault::NotAPoint })?;
         if key.is_weak() {
             return Err(KeyError { why: KeyFault::SmallOrder });
         }
-        // The crate takes a coordinate that is not below the field's prime for what remains of it.
+        // The crate reduces a coordinate that is not below the field's prime, so check that the encoding is
+        // canonical.
         if key.to_edwards().compress().to_bytes() != *bytes {
             return Err(KeyError { why: KeyFault::NotAPoint });
         }
         Ok(Self { name, key })
     }
 
-    /// The key as [`parse`](Self::parse) reads it.
+    /// Returns the key in the notation that [`parse`](Self::parse) reads.
     #[must_use]
     pub fn to_text(&self) -> String {
         format!("{}:{}", self.name, Base64::encode_string(self.key.as_bytes()))
     }
 
-    /// Its name.
+    /// Returns the name of the key.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether `signature`, in base 64, is one of `message` by this key.
+    /// Verifies that `signature`, in base 64, is a signature of `message` by this key.
     ///
     /// # Errors
     ///
-    /// Why it is not.
+    /// Returns the reason if it is not.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), SignatureFault> {
-        let mut bytes = [0; LONG];
+        let mut bytes = [0; LONG_LENGTH];
         let signature = match base64::decode(signature, &mut bytes) {
             Ok(bytes) => Signature::from_slice(bytes).map_err(|_| SignatureFault::WrongLength)?,
             Err(base64ct::Error::InvalidLength) => return Err(SignatureFault::WrongLength),
@@ -127,8 +130,8 @@ impl PublicKey {
     }
 }
 
-/// The name and the bytes of a key, which are wiped when they are dropped. As in Nix, line breaks do not count: a file ends
-/// with one when an editor was at it.
+/// Parses the name and the bytes of a key, which are wiped when they are dropped. As in Nix, line breaks are
+/// ignored: editors end a file with one.
 fn parse<const N: usize>(text: &[u8]) -> Result<(String, Zeroizing<[u8; N]>), KeyError> {
     let colon = text.iter().position(|&byte| byte == b':').ok_or(KeyError { why: KeyFault::MissingColon })?;
     let name = checked_name(&text[..colon])?;
@@ -142,7 +145,8 @@ fn parse<const N: usize>(text: &[u8]) -> Result<(String, Zeroizing<[u8; N]>), Ke
     }
 }
 
-/// Names end at a colon, and keys stand in `nix.conf` and in narinfos with spaces and line breaks between them.
+/// Validates the name of a key. A name ends at a colon, and keys are separated by spaces and line breaks in
+/// `nix.conf` and in narinfos.
 fn checked_name(name: &[u8]) -> Result<String, KeyError> {
     let bad = KeyError { why: KeyFault::BadName };
     let name = str::from_utf8(name).map_err(|_| bad)?;

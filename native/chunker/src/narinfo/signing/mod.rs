@@ -1,14 +1,14 @@
 //! Ed25519 signatures of narinfos, with keys and signatures in Nix's notation: `name:base64`.
 //!
-//! A secret key is 64 bytes, as libsodium has them: the seed, and the public key. Whatever holds secrets here is wiped when it
-//! is dropped.
+//! A secret key has 64 bytes, as in libsodium: the seed and the public key. All secrets are wiped when they
+//! are dropped.
 //!
-//! Verifying is as strict as libsodium, which Nix calls, so that the two never differ: no key and no signature whose point is of
-//! small order, no key and no signature in another than its one form, and the equation without the cofactor (`verify_strict`
-//! of crate `ed25519-dalek`). What is laxer lets somebody else than the signer change a signature, or make one that is
-//! good for any text.
+//! Verification is as strict as in libsodium, which Nix calls, so that both accept the same signatures: it
+//! rejects keys and signatures whose point is of small order and non-canonical encodings, and uses the
+//! equation without the cofactor (`verify_strict` of crate `ed25519-dalek`). Weaker checks let a third party
+//! alter a signature, or make one that is valid for any text.
 //!
-//! Without the feature `signing` each function gives the error `Disabled`.
+//! Without the feature `signing`, every function returns [`Error::Disabled`](crate::Error::Disabled).
 
 #[cfg(not(feature = "signing"))]
 mod disabled;

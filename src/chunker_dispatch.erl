@@ -1,9 +1,8 @@
 %% @private
-%% What both faces call: chooses the scheduler on which the engine runs, and nothing else.
+%% Dispatches calls to the NIF: chooses the scheduler on which each runs, and repeats those that wait for a FIFO or a device.
 %%
-%% It is written in Erlang so that Erlang programs need no Elixir at run time. Options are those that
-%% `chunker_options' gives.
--module(chunker_engine).
+%% Options are the tuples that `chunker_options' returns.
+-module(chunker_dispatch).
 
 -export([chunk_data/2, chunk_file/2, read_chunk/4, restore_references/2, hash/2, hash_file/2]).
 -export([to_nix_base32/1, from_nix_base32/1]).
@@ -60,8 +59,8 @@ chunk_data(Data, {_, Nar, _, _} = Options) ->
     Entries = Nar =/= nil andalso element(4, Nar),
     Result =
         if
-            byte_size(Data) =< ?SMALL, not Entries -> ?NIF:chunk_small_data(Data, Options);
-            true -> ?NIF:chunk_data(Data, Options)
+            byte_size(Data) =< ?SMALL, not Entries -> ?NIF:chunk_data(Data, Options);
+            true -> ?NIF:chunk_data_dirty(Data, Options)
         end,
     case Result of
         {ok, Chunks} -> {ok, Chunks, Data};
@@ -94,8 +93,8 @@ restore_references(Data, []) ->
 restore_references(Data, References) ->
     case there(References) of
         {error, _} = Failure -> Failure;
-        ok when byte_size(Data) =< ?SMALL, length(References) =< ?FEW -> ?NIF:restore_few_references(Data, References);
-        ok -> ?NIF:restore_references(Data, References)
+        ok when byte_size(Data) =< ?SMALL, length(References) =< ?FEW -> ?NIF:restore_references(Data, References);
+        ok -> ?NIF:restore_references_dirty(Data, References)
     end.
 
 %% Whether all positions are numbers that the NIF can take, which is to say whether a chunk can have them.
@@ -176,12 +175,12 @@ open_cache(Options) -> ?NIF:cache_new(Options).
 is_cache(Term) -> ?NIF:is_cache(Term).
 
 -spec cache_get(cache(), binary(), chunker:algorithm()) -> {ok, <<_:256>> | nil} | failure().
-cache_get(Cache, Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:cache_get_small(Cache, Data, Algorithm);
-cache_get(Cache, Data, Algorithm) -> ?NIF:cache_get(Cache, Data, Algorithm).
+cache_get(Cache, Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:cache_get(Cache, Data, Algorithm);
+cache_get(Cache, Data, Algorithm) -> ?NIF:cache_get_dirty(Cache, Data, Algorithm).
 
 -spec cache_put(cache(), binary(), chunker:algorithm()) -> {ok, <<_:256>>} | failure().
-cache_put(Cache, Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:cache_put_small(Cache, Data, Algorithm);
-cache_put(Cache, Data, Algorithm) -> ?NIF:cache_put(Cache, Data, Algorithm).
+cache_put(Cache, Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:cache_put(Cache, Data, Algorithm);
+cache_put(Cache, Data, Algorithm) -> ?NIF:cache_put_dirty(Cache, Data, Algorithm).
 
 -spec cache_stats(cache()) -> map().
 cache_stats(Cache) -> ?NIF:cache_stats(Cache).
@@ -189,21 +188,18 @@ cache_stats(Cache) -> ?NIF:cache_stats(Cache).
 -spec cache_clear(cache()) -> ok.
 cache_clear(Cache) -> ?NIF:cache_clear(Cache).
 
-%% With a fallback, the codec that was used comes with the result.
--spec compress(binary(), chunker_options:compression(), Fallback :: boolean()) ->
-    {ok, binary()} | {ok, {chunker:codec(), binary()}} | failure().
+-spec compress(binary(), chunker_options:compression(), Fallback :: boolean()) -> {ok, binary()} | failure().
 compress(Data, Options, false) ->
     ?NIF:compress(Data, Options);
-compress(Data, {Codec, _, _} = Options, true) ->
+compress(Data, Options, true) ->
     case ?NIF:compress(Data, Options) of
-        {ok, Compressed} -> {ok, {Codec, Compressed}};
-        {error, {Reason, _}} = Failure when Reason =:= compression_failed; Reason =:= codec_disabled ->
+        {error, {Reason, _}} = Failure when Reason =:= compression_failed; Reason =:= feature_disabled ->
             case ?NIF:compress(Data, {lz4, nil, nil}) of
-                {ok, Compressed} -> {ok, {lz4, Compressed}};
+                {ok, Compressed} -> {ok, Compressed};
                 {error, _} -> Failure
             end;
-        Failure ->
-            Failure
+        Result ->
+            Result
     end.
 
 -spec decompress(binary(), chunker_options:decompression()) -> {ok, binary()} | failure().
@@ -220,8 +216,8 @@ decompress_batch(Items, Options, Batch) ->
     batch(Batch, fun(Native) -> ?NIF:decompress_batch(Items, Options, Native) end).
 
 -spec detect_format(binary()) -> {ok, chunker:codec()} | failure().
-detect_format(Data) when byte_size(Data) =< ?SMALL -> ?NIF:detect_codec_small(Data);
-detect_format(Data) -> ?NIF:detect_codec(Data).
+detect_format(Data) when byte_size(Data) =< ?SMALL -> ?NIF:detect_codec(Data);
+detect_format(Data) -> ?NIF:detect_codec_dirty(Data).
 
 -spec train_dictionary([binary()], MaxSize :: integer()) -> {ok, binary()} | failure().
 train_dictionary(Samples, MaxSize) -> ?NIF:train_dictionary(Samples, MaxSize).
@@ -283,8 +279,8 @@ decompress_finish(Decompressor) -> ?NIF:decompressor_finish(Decompressor).
 close_decompressor(Decompressor) -> ?NIF:decompressor_close(Decompressor).
 
 -spec hash(binary(), chunker:algorithm()) -> <<_:256>> | failure().
-hash(Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:hash_small(Data, Algorithm);
-hash(Data, Algorithm) -> ?NIF:hash(Data, Algorithm).
+hash(Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:hash(Data, Algorithm);
+hash(Data, Algorithm) -> ?NIF:hash_dirty(Data, Algorithm).
 
 -spec hash_file(binary(), chunker:algorithm()) -> {ok, <<_:256>>} | failure().
 hash_file(Path, Algorithm) ->
@@ -314,12 +310,12 @@ again_and_again(Call, Pause) ->
 -define(SMALL_TEXT, 4096).
 
 -spec to_nix_base32(binary()) -> binary().
-to_nix_base32(Bytes) when byte_size(Bytes) =< ?SMALL_TEXT -> ?NIF:nix_base32_encode_small(Bytes);
-to_nix_base32(Bytes) -> ?NIF:nix_base32_encode(Bytes).
+to_nix_base32(Bytes) when byte_size(Bytes) =< ?SMALL_TEXT -> ?NIF:nix_base32_encode(Bytes);
+to_nix_base32(Bytes) -> ?NIF:nix_base32_encode_dirty(Bytes).
 
 -spec from_nix_base32(binary()) -> {ok, binary()} | failure().
-from_nix_base32(Text) when byte_size(Text) =< ?SMALL_TEXT -> ?NIF:nix_base32_decode_small(Text);
-from_nix_base32(Text) -> ?NIF:nix_base32_decode(Text).
+from_nix_base32(Text) when byte_size(Text) =< ?SMALL_TEXT -> ?NIF:nix_base32_decode(Text);
+from_nix_base32(Text) -> ?NIF:nix_base32_decode_dirty(Text).
 
 %% A stream of a file. To be pulled with `next/1'.
 -spec open_file(binary(), {chunker_options:chunking(), nil | chunker_options:compression()}) ->
@@ -360,8 +356,8 @@ finish({pieces, Stream}) -> ?NIF:stream_finish(Stream).
 close({_, Stream}) -> ?NIF:stream_close(Stream).
 
 -spec parse_narinfo(binary()) -> {ok, chunker_narinfo_form:form()} | failure().
-parse_narinfo(Text) when byte_size(Text) =< ?SMALL_TEXT -> ?NIF:narinfo_parse_small(Text);
-parse_narinfo(Text) -> ?NIF:narinfo_parse(Text).
+parse_narinfo(Text) when byte_size(Text) =< ?SMALL_TEXT -> ?NIF:narinfo_parse(Text);
+parse_narinfo(Text) -> ?NIF:narinfo_parse_dirty(Text).
 
 -spec narinfo_text(chunker_narinfo_form:form()) -> {ok, binary()} | failure().
 narinfo_text(Narinfo) -> ?NIF:narinfo_to_text(Narinfo).

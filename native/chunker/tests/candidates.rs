@@ -1,5 +1,5 @@
-//! Cut points where threads have so little to do that they mark ahead of the one that scans: those of crate `fastcdc`, and
-//! those of one thread.
+//! Cut points if threads have so little to do that they find candidates ahead of the one that scans: those of crate
+//! `fastcdc`, and those of one thread.
 
 mod inputs;
 
@@ -11,13 +11,14 @@ use chunker::cdc::{CdcParams, Options};
 use chunker::engine::workers::Workers;
 use chunker::engine::{ChunkBytes, Chunking};
 use chunker::io::file::Input;
+use chunker::nar::NarMethod;
 use chunker::nar::scanner::{Config, NarScanner};
 use fastcdc::v2020::{FastCDC, Normalization};
 use proptest::prelude::*;
 
 const NEVER: chunker::Cancel<'static> = &|| false;
 
-/// Threads of the pool.
+/// The number of threads in the pool.
 const POOL: usize = 8;
 
 fn reference(data: &[u8], options: &Options) -> Vec<(u64, usize)> {
@@ -29,11 +30,11 @@ fn reference(data: &[u8], options: &Options) -> Vec<(u64, usize)> {
         .collect()
 }
 
-fn place(chunk: &ChunkBytes<'_>) -> (u64, usize) {
+fn place<A>(chunk: &ChunkBytes<'_, A>) -> (u64, usize) {
     (chunk.offset, chunk.length)
 }
 
-/// Random bytes, with few values, with a period, or zeros, in stretches of any length.
+/// Returns random bytes, bytes of few values, periodic bytes, or zeros, in stretches of any length.
 fn patchwork(seed: u64, length: usize) -> Vec<u8> {
     let noise = inputs::random(seed, length);
     let mut data = noise.clone();
@@ -57,7 +58,7 @@ fn patchwork(seed: u64, length: usize) -> Vec<u8> {
 }
 
 fn options() -> impl Strategy<Value = Options> {
-    // Sizes around which marking is worth it and is not, and at which masks do not nest.
+    // Sizes below and above the bound for collecting candidates, and sizes whose masks are not nested.
     let sizes =
         (8..=22u32, 0..2u64, 2..=8u64, 1..=8u64, 0..2u64).prop_map(|(log, odd, under, over, more)| {
             let avg = ((1u64 << log) + odd * (1 << (log - 2)) + odd).min(4_194_304);
@@ -75,10 +76,10 @@ fn options() -> impl Strategy<Value = Options> {
     )
 }
 
-/// Gives as little as it likes.
-struct Stingy(Cursor<Arc<Vec<u8>>>, Vec<usize>, usize);
+/// A reader that returns short reads.
+struct ShortReads(Cursor<Arc<Vec<u8>>>, Vec<usize>, usize);
 
-impl Read for Stingy {
+impl Read for ShortReads {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         self.2 += 1;
         let count = buffer.len().min(self.1[self.2 % self.1.len()]);
@@ -94,12 +95,12 @@ impl Read for Stingy {
 fn check(data: &Arc<Vec<u8>>, path: &Path, options: &Options, threads: usize, pieces: &[usize]) {
     let expected = reference(data, options);
     let workers = Workers::shared(threads, POOL).unwrap();
-    let chunking = || Chunking::new(CdcParams::new(options).unwrap(), workers, place);
+    let chunking = || Chunking::new(CdcParams::new(options).unwrap(), workers, position);
     assert!(chunking().slice(data, NEVER).unwrap() == expected, "slice, {threads}, {options:?}");
     let input = Input::open(path).unwrap();
     assert!(chunking().source(input).all(NEVER).unwrap() == expected, "file, {threads}, {options:?}");
-    let stingy = Stingy(Cursor::new(Arc::clone(data)), pieces.to_vec(), 0);
-    assert!(chunking().reader(stingy).all(NEVER).unwrap() == expected, "reader, {threads}, {options:?}");
+    let short_reads = ShortReads(Cursor::new(Arc::clone(data)), pieces.to_vec(), 0);
+    assert!(chunking().reader(short_reads).all(NEVER).unwrap() == expected, "reader, {threads}, {options:?}");
     let mut pushed = chunking().pieces();
     let mut got = pushed.push(&data[..data.len() / 3], NEVER).unwrap();
     got.extend(pushed.push(&data[data.len() / 3..], NEVER).unwrap());
@@ -115,7 +116,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 50, ..ProptestConfig::default() })]
 
     #[test]
-    fn hungry_threads_cut_where_the_crate_cuts(
+    fn idle_threads_do_not_change_cut_points(
         seed in any::<u64>(),
         length in 1_000_000..24_000_000usize,
         options in options(),
@@ -139,7 +140,7 @@ fn string(nar: &mut Vec<u8>, bytes: &[u8]) {
     nar.resize(nar.len().next_multiple_of(8), 0);
 }
 
-/// A NAR of a directory with files of these contents.
+/// Returns the NAR of a directory with files of these contents.
 fn nar(files: &[&[u8]]) -> Vec<u8> {
     let mut nar = Vec::new();
     for word in ["nix-archive-1", "(", "type", "directory"] {
@@ -161,7 +162,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 50, ..ProptestConfig::default() })]
 
     #[test]
-    fn hungry_threads_cut_nars_as_one_thread_does(
+    fn idle_threads_do_not_change_cut_points_in_nars(
         seed in any::<u64>(),
         sizes in prop::collection::vec(prop_oneof![10 => 0..3_000usize, 3 => 0..60_000usize, 1 => 0..3_000_000usize], 50..600),
         log in 12..20u32,
@@ -178,7 +179,7 @@ proptest! {
         let path = folder.path().join("data");
         std::fs::write(&path, &nar).unwrap();
 
-        // One thread, and the whole in one piece.
+        // One thread, and the whole NAR in one piece.
         let mut scanner = NarScanner::new(&config).unwrap();
         let mut lengths = Vec::new();
         let mut rest = &nar[..];
@@ -199,7 +200,7 @@ proptest! {
         });
         let expected = expected.map_err(|error| format!("{error:?}"));
         let workers = Workers::shared(threads, POOL).unwrap();
-        let chunking = || Chunking::nar(NarScanner::new(&config).unwrap(), workers, place);
+        let chunking = || Chunking::with_method(NarMethod::new(&config).unwrap(), workers, place);
         let told = |result: Result<Vec<(u64, usize)>, chunker::Error>| result.map_err(|error| match error {
             chunker::Error::Nar(error) => format!("{error:?}"),
             other => panic!("{other}"),

@@ -1,0 +1,57 @@
+//! The state of a resource between two calls.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chunker::Error;
+use rustler::Env;
+
+use crate::call::caller_died;
+
+/// Holds a state that one call at a time takes out and puts back. It is empty while a call has the state, and for good
+/// after an error, a panic or a close.
+pub(crate) struct Slot<T> {
+    state: Mutex<Option<T>>,
+    /// Set for good by a close, which may come from another process while a call has the state.
+    closed: AtomicBool,
+}
+
+impl<T> Slot<T> {
+    pub(crate) fn new(state: T) -> Self {
+        Self { state: Mutex::new(Some(state)), closed: AtomicBool::new(false) }
+    }
+
+    /// Takes the state out for a call. Fails if the slot is empty, or if another process is inside a call.
+    pub(crate) fn take(&self) -> Result<T, Error> {
+        self.state.try_lock().ok().and_then(|mut state| state.take()).ok_or(Error::Cancelled)
+    }
+
+    /// Puts the state back, unless the slot was closed meanwhile.
+    pub(crate) fn put(&self, state: T) {
+        if let Ok(mut slot) = self.state.lock() {
+            // Read under the lock: a close either sets the flag before, or takes this state out afterwards.
+            if !self.closed.load(Ordering::Acquire) {
+                *slot = Some(state);
+            }
+        }
+    }
+
+    /// Frees the state. If a call has it, that call is cancelled and frees it.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        // No call holds the lock while it works.
+        let state = self.state.lock().map(|mut state| state.take());
+        drop(state);
+    }
+
+    /// Returns the state of a resource that no process holds any more.
+    pub(crate) fn into_state(&mut self) -> Option<T> {
+        self.state.get_mut().ok().and_then(Option::take)
+    }
+
+    /// Returns whether the caller has died or the slot was closed, which cancels a call.
+    pub(crate) fn is_cancelled(&self, env: Env<'_>) -> impl Fn() -> bool {
+        let died = caller_died(env);
+        move || self.closed.load(Ordering::Acquire) || died()
+    }
+}
