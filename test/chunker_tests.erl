@@ -5,7 +5,7 @@
 
 -define(SMALL, #{min_size => 64, avg_size => 256, max_size => 1024}).
 
-%% A literal that is updated in place is a warning of newer compilers.
+%% OTP 27 and newer warn if a literal is updated.
 small(More) -> maps:merge(?SMALL, More).
 
 data(Size) ->

@@ -75,7 +75,9 @@ defmodule Chunker.ReadChunkTest do
       assert {:error, %Error{reason: :bounds_check_failed, details: ^details} = error} =
                Chunker.read_chunk(path, chunk)
 
-      assert Exception.message(error) == "cannot read #{length} bytes at offset #{offset}: the data has 7 bytes"
+      assert Exception.message(error) ==
+               "cannot read #{length} bytes at offset #{offset}: the data has 7 bytes"
+
       assert :chunker.read_chunk(path, Map.from_struct(chunk)) == {:error, {:bounds_check_failed, details}}
     end
   end

@@ -59,7 +59,7 @@ defmodule Chunker.ScriptsTest do
     assert {"Prints the content-defined chunks" <> _, _, 0} = chunk(script, folder, ["--help"])
   end
 
-  # `command` runs with the script as `$script`, and `count` bytes of `data` are to be chunked.
+  # Runs `command`, in which `$script` is the script, and checks that it chunks `count` bytes. Returns what it prints.
   defp assert_chunks(script, folder, command, count) do
     command = "exec 2>errors; script='#{script}'; " <> command
     environment = [{"CHUNKER_NIF_PATH", @library}, {"MIX_ENV", nil}]
