@@ -8,26 +8,6 @@ use crate::io::file::{Input, Kind};
 use crate::io::source::Source;
 
 /// How to chunk, if that may depend on the input.
-///
-/// ```
-/// use chunker::cdc::CdcParams;
-/// use chunker::engine::{Chunk, Chunking, ChunkerKind};
-/// use chunker::hash::Algorithm;
-/// use chunker::nar::{NarMethod, RECOGNIZER};
-/// use chunker::nar::scanner::Config;
-/// use chunker::engine::workers::Workers;
-///
-/// let Config { options, .. } = Config::DEFAULT;
-/// let (workers, work) = (Workers::of_this_thread(), Chunk::hashed(Algorithm::ALL[0]));
-/// let kind = ChunkerKind::ByContent {
-///     recognizer: RECOGNIZER,
-///     matching: Chunking::with_method(NarMethod::new(&Config::DEFAULT)?, workers, work.clone()),
-///     other: Chunking::with_method(CdcParams::new(&options)?, workers, work),
-/// };
-/// let chunks = kind.for_slice(b"something", &|| false)?.slice(b"something", &|| false)?;
-/// assert_eq!(chunks.len(), 1);
-/// # Ok::<(), chunker::Error>(())
-/// ```
 #[derive(Debug)]
 pub enum ChunkerKind<W, A = ()> {
     /// Chunks all inputs alike.

@@ -13,6 +13,26 @@ use crate::engine::{Boundaries, ChunkingMethod, Filter, FoundChunk, Recognizer};
 use crate::error::{Error, OptionsError};
 
 /// Decides whether an input is a NAR.
+///
+/// ```
+/// use chunker::cdc::CdcParams;
+/// use chunker::engine::workers::Workers;
+/// use chunker::engine::{Chunk, ChunkerKind, Chunking};
+/// use chunker::hash::Algorithm;
+/// use chunker::nar::scanner::Config;
+/// use chunker::nar::{NarMethod, RECOGNIZER};
+///
+/// let Config { options, .. } = Config::DEFAULT;
+/// let (workers, work) = (Workers::of_this_thread(), Chunk::hashed(Algorithm::ALL[0]));
+/// let kind = ChunkerKind::ByContent {
+///     recognizer: RECOGNIZER,
+///     matching: Chunking::with_method(NarMethod::new(&Config::DEFAULT)?, workers, work.clone()),
+///     other: Chunking::with_method(CdcParams::new(&options)?, workers, work),
+/// };
+/// let chunks = kind.for_slice(b"not a NAR", &|| false)?.slice(b"not a NAR", &|| false)?;
+/// assert_eq!(chunks.len(), 1);
+/// # Ok::<(), chunker::Error>(())
+/// ```
 pub const RECOGNIZER: Recognizer =
     Recognizer { slice: is_nar, source: |source, is_cancelled| is_nar_source(source, is_cancelled) };
 
