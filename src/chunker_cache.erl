@@ -24,7 +24,8 @@
 
 -define(CACHE, <<"a cache of this node">>).
 
--opaque cache() :: chunker_dispatch:cache().
+%% Opaque where it is made; a second time would make it another type to Dialyzer.
+-type cache() :: chunker_dispatch:cache().
 
 -type stats() :: #{
     hits := non_neg_integer(),

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use chunker::codec::{CompressionScratch, compress_cancellable, decompress_cancellable};
-use chunker::engine::FileChunks;
 use chunker::engine::batch::Batch;
+use chunker::engine::{FileChunks, chunk_files as chunk_each};
 use chunker::{Cancel, Error};
 use rustler::{Binary, Encoder, Env, LocalPid, NifResult, Reference, Term};
 
@@ -127,8 +127,9 @@ fn chunk_files<'a>(
     guard(env, || {
         let paths: Vec<PathBuf> = paths.iter().map(|path| to_path(path)).collect();
         let chunking = chunking.hashing(Scheduler::Dirty)?;
-        let files =
-            with_batch(env, &options, |batch, is_cancelled| chunking.files(&paths, batch, is_cancelled))?;
+        let files = with_batch(env, &options, |batch, is_cancelled| {
+            chunk_each(&chunking, &paths, batch, is_cancelled)
+        })?;
         let terms: Vec<Term<'a>> = files
             .into_iter()
             .map(|file| match file {

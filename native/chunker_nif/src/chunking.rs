@@ -7,7 +7,7 @@ use chunker::engine::{Chunk, ChunkBytes};
 use chunker::hash::HashingReader;
 use chunker::io::file::{self, Input, Kind};
 use chunker::nar::EntryPath;
-use chunker::nar::annotations::{Note, Part};
+use chunker::nar::annotations::{Annotation, ChunkAnnotation, EntryPart};
 use chunker::nar::references::{self, PLACEHOLDER, Replaced};
 use rustler::{Binary, Encoder, Env, NewBinary, NifResult, Term};
 
@@ -18,38 +18,44 @@ use crate::error::NifError;
 use crate::nar::{nar_hash, sha256};
 use crate::options::{ChunkingOptions, Hash};
 
-/// A chunk, and what there is to be told about it.
-pub(crate) struct Noted {
+/// The bytes of a chunk with its annotation, which only chunks of NARs have.
+pub(crate) type AnnotatedBytes<'a> = ChunkBytes<'a, ChunkAnnotation>;
+
+/// A chunk and its annotation.
+pub(crate) struct AnnotatedChunk {
     pub(crate) chunk: Chunk,
-    /// Apart, since most chunks have none.
-    pub(crate) note: Option<Box<Note>>,
+    pub(crate) annotation: ChunkAnnotation,
 }
 
-impl Noted {
-    /// The work that makes one.
+impl AnnotatedChunk {
+    /// Returns the work that makes one.
     pub(crate) fn hashed(
         digester: Digester,
-    ) -> impl Fn(&ChunkBytes<'_>) -> Self + Clone + Send + Sync + 'static {
+    ) -> impl Fn(&AnnotatedBytes<'_>) -> Self + Clone + Send + Sync + 'static {
         let hashed = Chunk::hashed(digester);
-        move |bytes| Self { chunk: hashed(bytes), note: bytes.note.cloned().map(Box::new) }
+        move |bytes| Self { chunk: hashed(bytes), annotation: bytes.annotation.clone() }
     }
 }
 
-/// `{Offset, Length, Hash}`, with notes if there are any.
-fn encode<'a>(env: Env<'a>, Noted { chunk, note }: &Noted, paths: &mut Paths<'a>) -> Term<'a> {
+/// `{Offset, Length, Hash}`, with its annotation if there is one.
+fn encode<'a>(
+    env: Env<'a>,
+    AnnotatedChunk { chunk, annotation }: &AnnotatedChunk,
+    paths: &mut Paths<'a>,
+) -> Term<'a> {
     let chunk = (chunk.offset, chunk.length, text(env, &chunk.hash.0)).encode(env);
-    with_note(env, chunk, note.as_deref(), paths)
+    with_annotation(env, chunk, annotation.as_deref(), paths)
 }
 
 /// The chunk by itself, or `{Chunk, nil | [{Names, Offset, Length, Position}], nil | [{Position, Characters}]}`.
-pub(crate) fn with_note<'a>(
+pub(crate) fn with_annotation<'a>(
     env: Env<'a>,
     chunk: Term<'a>,
-    note: Option<&Note>,
+    annotation: Option<&Annotation>,
     paths: &mut Paths<'a>,
 ) -> Term<'a> {
-    let Some(Note { entries, references }) = note else { return chunk };
-    let part = |part: &Part| (paths.names(env, &part.path), part.offset, part.length, part.position);
+    let Some(Annotation { entries, references }) = annotation else { return chunk };
+    let part = |part: &EntryPart| (paths.names(env, &part.path), part.offset, part.length, part.position);
     let entries = entries.as_ref().map(|entries| entries.iter().map(part).collect::<Vec<_>>());
     let replaced = |replaced: &Replaced| (replaced.position, text(env, &replaced.characters));
     let references =
@@ -86,19 +92,19 @@ impl<'a> Paths<'a> {
     }
 }
 
-/// How many chunks and notes are made terms between two questions whether the caller has died: some milliseconds.
+/// How many chunks and parts of annotations are made terms between two questions whether the caller has died: some milliseconds.
 const AT_ONCE: usize = 4096;
 
-fn each<'a>(env: Env<'a>, chunks: &[Noted]) -> Result<Vec<Term<'a>>, NifError<'a>> {
+fn each<'a>(env: Env<'a>, chunks: &[AnnotatedChunk]) -> Result<Vec<Term<'a>>, NifError<'a>> {
     let died = caller_died(env);
     let mut paths = Paths::default();
     let mut terms = Vec::with_capacity(chunks.len());
     let mut unasked = 0;
     for chunk in chunks {
-        let notes = chunk.note.as_deref().map_or(0, |Note { entries, references }| {
+        let parts = chunk.annotation.as_deref().map_or(0, |Annotation { entries, references }| {
             entries.as_ref().map_or(0, Vec::len) + references.as_ref().map_or(0, Vec::len)
         });
-        unasked += 1 + notes;
+        unasked += 1 + parts;
         if unasked >= AT_ONCE {
             unasked = 0;
             if died() {
@@ -111,14 +117,14 @@ fn each<'a>(env: Env<'a>, chunks: &[Noted]) -> Result<Vec<Term<'a>>, NifError<'a
 }
 
 /// `{ok, Chunks}`
-pub(crate) fn list<'a>(env: Env<'a>, chunks: &[Noted]) -> Result<Term<'a>, NifError<'a>> {
+pub(crate) fn list<'a>(env: Env<'a>, chunks: &[AnnotatedChunk]) -> Result<Term<'a>, NifError<'a>> {
     ok(env, each(env, chunks)?)
 }
 
 /// `{ok, Chunks}`, or `{ok, Chunks, Data}` if their bytes are others than those of `data`.
 fn list_of_data<'a>(
     env: Env<'a>,
-    chunks: &[Noted],
+    chunks: &[AnnotatedChunk],
     data: &[u8],
     options: &ChunkingOptions<'a>,
 ) -> Result<Term<'a>, NifError<'a>> {
@@ -128,8 +134,8 @@ fn list_of_data<'a>(
     let mut normalized = NewBinary::new(env, data.len());
     let bytes = normalized.as_mut_slice();
     bytes.copy_from_slice(data);
-    for Noted { chunk, note } in chunks {
-        for replaced in note.iter().filter_map(|note| note.references.as_ref()).flatten() {
+    for AnnotatedChunk { chunk, annotation } in chunks {
+        for replaced in annotation.iter().filter_map(|annotation| annotation.references.as_ref()).flatten() {
             let at = chunk.offset as usize + replaced.position;
             let count = replaced.characters.len();
             bytes[at..at + count].copy_from_slice(&PLACEHOLDER[..count]);

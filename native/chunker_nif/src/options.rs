@@ -5,17 +5,18 @@ use chunker::cache::Digester;
 use chunker::cdc::{CdcParams, Options};
 use chunker::codec::{Codec, CompressOptions, CompressionError, DecompressOptions, Dictionary};
 use chunker::engine::workers::Workers;
-use chunker::engine::{ChunkBytes, ChunkerKind, Chunking};
+use chunker::engine::{ChunkerKind, Chunking};
 use chunker::hash::Algorithm;
-use chunker::nar::annotations::Notes;
-use chunker::nar::scanner::{Config, NarScanner};
+use chunker::nar::annotations::{AnnotationOptions, ChunkAnnotation};
+use chunker::nar::scanner::Config;
+use chunker::nar::{NarMethod, RECOGNIZER};
 use rustler::types::atom::Atom;
 use rustler::{Binary, Decoder, Encoder, Env, LocalPid, NifResult, NifTuple, Reference, ResourceArc, Term};
 
 use crate::atoms;
 use crate::cache::SharedCache;
 use crate::call::Scheduler;
-use crate::chunking::Noted;
+use crate::chunking::{AnnotatedBytes, AnnotatedChunk};
 use crate::error::NifError;
 
 /// `{{Preset | nil, Min | nil, Avg | nil, Max | nil, Normalization, Seed}, nil | Nar, {Hash, nil | Cache},
@@ -299,15 +300,20 @@ impl<'a> ChunkingOptions<'a> {
         &self,
         workers: Workers,
         work: W,
-    ) -> Result<ChunkerKind<W>, NifError<'a>> {
+    ) -> Result<ChunkerKind<W, ChunkAnnotation>, NifError<'a>> {
         let options = self.options()?;
-        let cutter = CdcParams::new(&options).map_err(|error| self.out_of_range(error))?;
-        let plain = Chunking::new(cutter, workers, work.clone());
+        let params = CdcParams::new(&options).map_err(|error| self.out_of_range(error))?;
+        let plain = Chunking::with_method(params, workers, work.clone());
         let Some(nar) = &self.nar else { return Ok(plain.into()) };
-        let scanner = NarScanner::new(&nar.config(options)?).map_err(|error| self.out_of_range(error))?;
+        let method = NarMethod::new(&nar.config(options)?).map_err(|error| self.out_of_range(error))?;
         let Nar { entries, references, .. } = *nar;
-        let nar_aware = Chunking::nar(scanner, workers, work).with_notes(Notes { entries, references });
-        Ok(if nar.by_content { ChunkerKind::ByContent { nar: nar_aware, plain } } else { nar_aware.into() })
+        let method = method.with_annotations(AnnotationOptions { entries, references });
+        let nar_aware = Chunking::with_method(method, workers, work);
+        Ok(if nar.by_content {
+            ChunkerKind::ByContent { recognizer: RECOGNIZER, matching: nar_aware, other: plain }
+        } else {
+            nar_aware.into()
+        })
     }
 
     /// Why an input that can be read only once cannot be chunked.
@@ -321,13 +327,18 @@ impl<'a> ChunkingOptions<'a> {
     pub(crate) fn hashing(
         &self,
         scheduler: Scheduler,
-    ) -> Result<ChunkerKind<impl Fn(&ChunkBytes<'_>) -> Noted + Clone + Send + Sync + 'static>, NifError<'a>>
-    {
+    ) -> Result<
+        ChunkerKind<
+            impl Fn(&AnnotatedBytes<'_>) -> AnnotatedChunk + Clone + Send + Sync + 'static,
+            ChunkAnnotation,
+        >,
+        NifError<'a>,
+    > {
         let workers = match scheduler {
             Scheduler::Plain => self.threads.wanted().map(|_| Workers::of_this_thread())?,
             Scheduler::Dirty => self.workers()?,
         };
-        self.chunking(workers, Noted::hashed(self.digester()?))
+        self.chunking(workers, AnnotatedChunk::hashed(self.digester()?))
     }
 
     /// Whether store hashes are to be taken out, so that chunks have other bytes than the input.

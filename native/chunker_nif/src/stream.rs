@@ -5,16 +5,16 @@
 use std::sync::{Arc, OnceLock};
 
 use chunker::codec::{ScratchPool, compress_cancellable};
-use chunker::engine::{Chunk, ChunkBytes, Pieces, Reader, Step};
+use chunker::engine::{Chunk, Pieces, Reader, Step};
 use chunker::hash::{Digest, Hasher, HashingReader};
 use chunker::io::file::{Input, Kind};
-use chunker::nar::annotations::Note;
+use chunker::nar::annotations::ChunkAnnotation;
 use rustler::{Binary, Encoder, Env, NifResult, OwnedBinary, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::binary::{self, text};
 use crate::call::{caller_died, guard, ok};
-use crate::chunking::{Paths, to_path, with_note};
+use crate::chunking::{AnnotatedBytes, Paths, to_path, with_annotation};
 use crate::error::NifError;
 use crate::nar::{nar_hash, sha256};
 use crate::options::{ChunkingOptions, Compression};
@@ -28,8 +28,8 @@ struct Stream {
 
 enum State {
     /// A file, and what returns the digest of the whole.
-    File(Reader<Load>, Option<WholeDigest>),
-    Pieces(Pieces<Load>, Option<Hasher>),
+    File(Reader<Load, ChunkAnnotation>, Option<WholeDigest>),
+    Pieces(Pieces<Load, ChunkAnnotation>, Option<Hasher>),
 }
 
 type WholeDigest = Box<dyn Fn() -> Option<Digest> + Send>;
@@ -39,7 +39,7 @@ struct Loaded {
     chunk: Chunk,
     data: OwnedBinary,
     compressed: Option<OwnedBinary>,
-    note: Option<Box<Note>>,
+    annotation: ChunkAnnotation,
 }
 
 type Load = Result<Loaded, chunker::Error>;
@@ -65,13 +65,13 @@ impl Stream {
 fn loading<'a>(
     options: &ChunkingOptions<'a>,
     compression: Option<Compression<'a>>,
-) -> Result<impl Fn(&ChunkBytes<'_>) -> Load + Clone + Send + Sync + 'static, NifError<'a>> {
+) -> Result<impl Fn(&AnnotatedBytes<'_>) -> Load + Clone + Send + Sync + 'static, NifError<'a>> {
     let hashed = Chunk::hashed(options.digester()?);
     let compressor = match compression {
         None => None,
         Some(compression) => Some(Arc::new((compression.checked()?, ScratchPool::new()))),
     };
-    Ok(move |bytes: &ChunkBytes<'_>| {
+    Ok(move |bytes: &AnnotatedBytes<'_>| {
         let data = binary::concat(bytes.slices)?;
         let compressed = match compressor.as_deref() {
             None => None,
@@ -81,19 +81,19 @@ fn loading<'a>(
             })?),
         };
         let chunk = hashed(bytes);
-        Ok(Loaded { chunk, data, compressed, note: bytes.note.cloned().map(Box::new) })
+        Ok(Loaded { chunk, data, compressed, annotation: bytes.annotation.clone() })
     })
 }
 
-/// `{Offset, Length, Hash, Data, Compressed | nil}`, with notes if there are any.
+/// `{Offset, Length, Hash, Data, Compressed | nil}`, with its annotation if there is one.
 fn encode<'a>(
     env: Env<'a>,
-    Loaded { chunk, data, compressed, note }: Loaded,
+    Loaded { chunk, data, compressed, annotation }: Loaded,
     paths: &mut Paths<'a>,
 ) -> Term<'a> {
     let compressed = compressed.map(|bytes| bytes.release(env));
     let chunk = (chunk.offset, chunk.length, text(env, &chunk.hash.0), data.release(env), compressed);
-    with_note(env, chunk.encode(env), note.as_deref(), paths)
+    with_annotation(env, chunk.encode(env), annotation.as_deref(), paths)
 }
 
 fn list<'a>(env: Env<'a>, chunks: Vec<Load>) -> Result<Term<'a>, NifError<'a>> {

@@ -86,7 +86,7 @@ const GHOSTS: f64 = 0.125;
 
 /// The share of a part that entries are kept in which were used; the rest is for new ones. With less of it, chunks of one
 /// version of something do not last until the next version; with more, those of an old version stay too long.
-/// `docs/cache.md` has the hit rates.
+/// `docs/measurements/cache.md` has the hit rates.
 const HOT: f64 = 0.7;
 
 /// A part of a table is for no fewer entries than this, since parts fill up unevenly: of so many, by 1.6 % (a standard

@@ -13,7 +13,7 @@ use super::*;
 use crate::cdc::CdcParams;
 use crate::engine::batch::Batch;
 use crate::engine::workers::Workers;
-use crate::engine::{Chunk, ChunkerKind, Chunking, FileChunks};
+use crate::engine::{Chunk, ChunkerKind, Chunking, FileChunks, chunk_files};
 use crate::io::file::Input;
 use crate::io::source::FromRead;
 
@@ -173,7 +173,8 @@ fn what_is_found_is_not_computed_on_any_path() {
             for parallel_threshold in [0, 10] {
                 let batch = Batch { workers, parallel_threshold, progress: None };
                 for file in
-                    ChunkerKind::from(chunking()).files(&vec![path.clone(); 4], &batch, &never).unwrap()
+                    chunk_files(&ChunkerKind::from(chunking()), &vec![path.clone(); 4], &batch, &never)
+                        .unwrap()
                 {
                     let Ok(FileChunks::Chunks(chunks)) = file else { panic!("a plain file has chunks") };
                     found.push(chunks);

@@ -1,112 +1,115 @@
-//! Scanning ahead: where a stretch of input could be cut, whatever chunks come before it.
+//! Candidates: where a stretch of input could be cut, whatever chunks come before it.
 //!
 //! Cut points must be found one after the other: where a chunk ends decides where the scan of the next one begins. But
-//! whether the hash passes at a position is decided by the [`GEAR_WINDOW`] bytes before it, wherever the scan began, as long as it
-//! began before them. So threads that would have nothing to do mark the positions that pass, each in a stretch of the input,
+//! whether the hash passes at a position is decided by the [`GEAR_WINDOW`] bytes before it, wherever the scan began, as long as
+//! it began before them. So threads that would have nothing to do find the positions that pass, each in a stretch of the input,
 //! and the one that selects the cut points among them has almost nothing left to do.
 
 use super::kernel::GEAR_WINDOW;
 use super::params::CdcParams;
 
-/// With fewer bits in a mask there are more marks than looking them up is worth.
+/// With fewer bits in a mask there are more candidates than looking them up is worth.
 const FEWEST_BITS: u32 = 9;
 
-/// Where fewer bytes are asked about, they are scanned.
+/// Fewer bytes than these are scanned and not looked up.
 const WORTH_LOOKING_UP: usize = 4 * GEAR_WINDOW;
 
 /// The positions of a stretch of input at which a mask passes.
 #[derive(Debug, Clone)]
-pub(crate) struct Candidates(Vec<Mark>);
+pub(crate) struct Candidates(Vec<Candidate>);
 
 #[derive(Debug, Clone, Copy)]
-struct Mark {
+struct Candidate {
     position: usize,
     /// The bits of it that masks have, if [`GEAR_WINDOW`] bytes of the stretch come before; else, of no use.
     hash: u64,
 }
 
-/// The marks behind a position of a stretch.
+/// The candidates behind a position of a stretch of input.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Window<'a> {
-    marks: &'a [Mark],
+pub struct Window<'a> {
+    candidates: &'a [Candidate],
     from: usize,
 }
 
 impl Candidates {
-    pub(crate) fn ahead(&self) -> Window<'_> {
-        Window { marks: &self.0, from: 0 }
-    }
-}
-
-impl Window<'_> {
-    /// Those behind the next `count` bytes.
-    pub(crate) fn behind(self, count: usize) -> Self {
-        Self { from: self.from + count, ..self }
-    }
-
-    /// The first position of at least `least` and below `end` at which the mask passes, counted from where these marks are
-    /// behind.
-    fn first(&self, mask: u64, least: usize, end: usize) -> Option<usize> {
-        let [least, end] = [least, end].map(|position| self.from + position);
-        let next = self.marks.partition_point(|mark| mark.position < least);
-        let in_reach = self.marks[next..].iter().take_while(|mark| mark.position < end);
-        in_reach.into_iter().find(|mark| mark.hash & mask == 0).map(|mark| mark.position - self.from)
-    }
-}
-
-impl CdcParams {
-    /// Candidates a stretch of input. `None` if there would be so many marks that to scan the stretch when its turn comes is
-    /// better: the worst input is to cost little more than any other.
+    /// Finds the candidates in a stretch of input. `None` if there would be so many that to scan the stretch when its turn
+    /// comes is better: the worst input is to cost little more than any other.
     ///
     /// Time is linear in `bytes`.
-    pub(crate) fn mark(&self, bytes: &[u8]) -> Option<Candidates> {
-        // All that passes either mask passes the bits that they share. Little else does: these are all bits of the looser mask, or
-        // all but one.
-        let both = self.strict & self.loose;
+    pub(crate) fn find(params: &CdcParams, bytes: &[u8]) -> Option<Self> {
+        // All that passes either mask passes the bits that they share. Little else does: these are all bits of the looser
+        // mask, or all but one.
+        let both = params.strict & params.loose;
         if both.count_ones() < FEWEST_BITS {
             return None;
         }
         let mut left = 16 + 2 * (bytes.len() >> both.count_ones());
-        let mut marks = Vec::new();
+        let mut candidates = Vec::new();
         let (mut hash, mut done) = (0, 0);
-        while let Some(at) = self.kernel.find(self.gear(), both, &mut hash, &bytes[done..]) {
+        while let Some(at) = params.kernel.find(params.gear(), both, &mut hash, &bytes[done..]) {
             left = left.checked_sub(1)?;
             let position = done + at;
             done = position + 1;
-            hash = self.hash_after(&bytes[..done]);
-            if hash & self.strict == 0 || hash & self.loose == 0 {
-                marks.push(Mark { position, hash });
+            hash = hash_after(params, &bytes[..done]);
+            if hash & params.strict == 0 || hash & params.loose == 0 {
+                candidates.push(Candidate { position, hash });
             }
         }
-        Some(Candidates(marks))
+        Some(Self(candidates))
     }
 
-    /// What the kernel's `find` does, without a look at most of the bytes if these are their marks.
-    pub(crate) fn find(
-        &self,
-        mask: u64,
-        hash: &mut u64,
-        bytes: &[u8],
-        ahead: Option<Window<'_>>,
-    ) -> Option<usize> {
-        let Some(ahead) = ahead.filter(|_| bytes.len() >= WORTH_LOOKING_UP) else {
-            return self.kernel.find(self.gear(), mask, hash, bytes);
-        };
-        // Up to here the scan may have begun too late, or the stretch.
-        let exact = GEAR_WINDOW - 1;
-        let found = self.kernel.find(self.gear(), mask, hash, &bytes[..exact]);
-        let found = found.or_else(|| ahead.first(mask, exact, bytes.len()));
-        if found.is_none() {
-            *hash = self.hash_after(bytes);
-        }
-        found
+    /// Returns all of them.
+    pub(crate) fn window(&self) -> Window<'_> {
+        Window { candidates: &self.0, from: 0 }
+    }
+}
+
+impl Window<'_> {
+    /// Returns those behind the next `count` bytes.
+    #[must_use]
+    pub fn behind(self, count: usize) -> Self {
+        Self { from: self.from + count, ..self }
     }
 
-    /// The bits of the hash that masks have after these bytes.
-    fn hash_after(&self, bytes: &[u8]) -> u64 {
-        let last = &bytes[bytes.len().saturating_sub(GEAR_WINDOW)..];
-        last.iter().fold(0, |hash, &byte| (hash << 1).wrapping_add(self.gear()[usize::from(byte)]))
+    /// Returns the first position of at least `least` and below `end` at which the mask passes, counted from where this window
+    /// begins.
+    fn first(&self, mask: u64, least: usize, end: usize) -> Option<usize> {
+        let [least, end] = [least, end].map(|position| self.from + position);
+        let next = self.candidates.partition_point(|candidate| candidate.position < least);
+        let in_reach = self.candidates[next..].iter().take_while(|candidate| candidate.position < end);
+        in_reach
+            .into_iter()
+            .find(|candidate| candidate.hash & mask == 0)
+            .map(|candidate| candidate.position - self.from)
     }
+}
+
+/// Does what the kernel's `find` does, without a look at most of the bytes if the window has their candidates.
+pub(super) fn find(
+    params: &CdcParams,
+    mask: u64,
+    hash: &mut u64,
+    bytes: &[u8],
+    window: Option<Window<'_>>,
+) -> Option<usize> {
+    let Some(window) = window.filter(|_| bytes.len() >= WORTH_LOOKING_UP) else {
+        return params.kernel.find(params.gear(), mask, hash, bytes);
+    };
+    // Up to here the scan may have begun too late, or the stretch.
+    let exact = GEAR_WINDOW - 1;
+    let found = params.kernel.find(params.gear(), mask, hash, &bytes[..exact]);
+    let found = found.or_else(|| window.first(mask, exact, bytes.len()));
+    if found.is_none() {
+        *hash = hash_after(params, bytes);
+    }
+    found
+}
+
+/// Returns the bits of the hash that masks have after these bytes.
+fn hash_after(params: &CdcParams, bytes: &[u8]) -> u64 {
+    let last = &bytes[bytes.len().saturating_sub(GEAR_WINDOW)..];
+    last.iter().fold(0, |hash, &byte| (hash << 1).wrapping_add(params.gear()[usize::from(byte)]))
 }
 
 #[cfg(test)]
@@ -116,27 +119,29 @@ mod tests {
     use super::*;
     use crate::cdc::{Options, Scanner};
 
-    /// Chunk lengths where each stretch is marked before it is fed, piece by piece.
-    fn marked(cutter: &CdcParams, data: &[u8], stretch: usize, pieces: &[usize]) -> Vec<usize> {
+    /// Chunk lengths where the candidates of each stretch are found before it is fed, piece by piece.
+    fn looked_up(params: &CdcParams, data: &[u8], stretch: usize, pieces: &[usize]) -> Vec<usize> {
         let mut sizes = pieces.iter().copied().cycle();
-        lengths(cutter, data.chunks(stretch).map(|stretch| (stretch, cutter.mark(stretch))), || {
-            sizes.next().unwrap_or(usize::MAX)
-        })
+        lengths(
+            params,
+            data.chunks(stretch).map(|stretch| (stretch, Candidates::find(params, stretch))),
+            || sizes.next().unwrap_or(usize::MAX),
+        )
     }
 
     fn lengths<'a>(
-        cutter: &CdcParams,
+        params: &CdcParams,
         stretches: impl Iterator<Item = (&'a [u8], Option<Candidates>)>,
         mut size: impl FnMut() -> usize,
     ) -> Vec<usize> {
-        let mut scanner = Scanner::new(cutter.clone());
+        let mut scanner = Scanner::new(params.clone());
         let mut lengths = Vec::new();
-        for (stretch, marks) in stretches {
+        for (stretch, candidates) in stretches {
             let mut done = 0;
             while done < stretch.len() {
                 let end = stretch.len().min(done.saturating_add(size()));
-                let ahead = |done| marks.as_ref().map(|marks| marks.ahead().behind(done));
-                while let Some(cut) = scanner.feed_in_window(&stretch[done..end], ahead(done)) {
+                let window = |done| candidates.as_ref().map(|candidates| candidates.window().behind(done));
+                while let Some(cut) = scanner.feed_in_window(&stretch[done..end], window(done)) {
                     done += cut.consumed;
                     lengths.push(cut.length);
                 }
@@ -147,8 +152,8 @@ mod tests {
         lengths
     }
 
-    fn scanned(cutter: &CdcParams, data: &[u8]) -> Vec<usize> {
-        lengths(cutter, std::iter::once((data, None)), || usize::MAX)
+    fn scanned(params: &CdcParams, data: &[u8]) -> Vec<usize> {
+        lengths(params, std::iter::once((data, None)), || usize::MAX)
     }
 
     fn random(length: usize, seed: u64) -> Vec<u8> {
@@ -164,7 +169,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(400))]
 
         #[test]
-        fn what_is_marked_is_cut_where_what_is_scanned_is(
+        fn candidates_give_the_cut_points_of_a_scan(
             (min_size, avg_size, factor) in (64..4_000u64, 256..9_000u64, 1..8u64),
             normalization in 0..4u64,
             seed in prop_oneof![Just(0), any::<u64>()],
@@ -176,30 +181,30 @@ mod tests {
             let avg_size = avg_size.max(min_size);
             let max_size = (avg_size * factor).max(1024);
             let options = Options { min_size, avg_size, max_size, normalization, seed };
-            let cutter = CdcParams::new(&options).unwrap();
+            let params = CdcParams::new(&options).unwrap();
             let noise = random(length.min(period), noise);
             let data: Vec<u8> = noise.iter().copied().cycle().take(length).collect();
-            prop_assert_eq!(marked(&cutter, &data, stretch, &pieces), scanned(&cutter, &data));
+            prop_assert_eq!(looked_up(&params, &data, stretch, &pieces), scanned(&params, &data));
         }
     }
 
     #[test]
-    fn marks_are_believed() {
+    fn candidates_are_believed() {
         for avg_size in [16 << 10, 64 << 10, 256 << 10] {
             let options =
                 Options { min_size: avg_size / 4, avg_size, max_size: 4 * avg_size, ..Options::default() };
-            let cutter = CdcParams::new(&options).unwrap();
+            let params = CdcParams::new(&options).unwrap();
             let data = random(8 << 20, 7);
-            let marks = cutter.mark(&data).expect("random bytes have few marks");
-            let whole = scanned(&cutter, &data);
+            let candidates = Candidates::find(&params, &data).expect("random bytes have few candidates");
+            let whole = scanned(&params, &data);
             assert_eq!(
-                lengths(&cutter, std::iter::once((&data[..], Some(marks))), || usize::MAX),
+                lengths(&params, std::iter::once((&data[..], Some(candidates))), || usize::MAX),
                 whole,
                 "{avg_size}"
             );
-            // Without a mark there is no cut point but where a chunk may not be longer.
+            // Without a candidate there is no cut point except where a chunk may not be longer.
             let none = Some(Candidates(Vec::new()));
-            let uncut = lengths(&cutter, std::iter::once((&data[..], none)), || usize::MAX);
+            let uncut = lengths(&params, std::iter::once((&data[..], none)), || usize::MAX);
             let longest = uncut.iter().filter(|&&length| length as u64 == options.max_size).count();
             assert!(longest + 2 >= uncut.len() && uncut.len() < whole.len(), "{avg_size}: {uncut:?}");
         }
@@ -207,11 +212,17 @@ mod tests {
 
     /// All bytes the same: the hash passes at each position or at none.
     #[test]
-    fn where_every_position_passes_marking_is_given_up() {
-        let mut cutter = CdcParams::new(&Options::default()).unwrap();
-        cutter.gear = vec![0; 256].into();
-        assert!(cutter.mark(&[0; 100_000]).is_none());
-        cutter.gear = vec![1; 256].into();
-        assert!(cutter.mark(&[0; 100_000]).unwrap().0.iter().all(|mark| mark.position < GEAR_WINDOW));
+    fn where_every_position_passes_no_candidates_are_kept() {
+        let mut params = CdcParams::new(&Options::default()).unwrap();
+        params.gear = vec![0; 256].into();
+        assert!(Candidates::find(&params, &[0; 100_000]).is_none());
+        params.gear = vec![1; 256].into();
+        assert!(
+            Candidates::find(&params, &[0; 100_000])
+                .unwrap()
+                .0
+                .iter()
+                .all(|candidate| candidate.position < GEAR_WINDOW)
+        );
     }
 }

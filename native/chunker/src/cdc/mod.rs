@@ -8,7 +8,7 @@ mod kernel;
 mod params;
 mod scanner;
 
-pub(crate) use candidates::Window;
+pub use candidates::Window;
 pub use params::{CdcParams, Options};
 pub use scanner::{Cut, Scanner};
 

@@ -226,11 +226,11 @@ mod tests {
 
     #[test]
     fn a_kernel_is_taken_by_its_name_and_by_no_other() {
-        let cutter = CdcParams::new(&Options::default()).unwrap();
+        let params = CdcParams::new(&Options::default()).unwrap();
         for name in super::super::kernels() {
-            assert_eq!(cutter.clone().with_kernel(name).unwrap().kernel.name(), name);
+            assert_eq!(params.clone().with_kernel(name).unwrap().kernel.name(), name);
         }
-        assert!(cutter.with_kernel("abacus").is_none());
+        assert!(params.with_kernel("abacus").is_none());
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! even position counts only once the byte after it is known to exist; that is the one thing for which the scanner
 //! has to look ahead.
 
-use super::candidates::Window;
+use super::candidates::{Window, find};
 use super::params::CdcParams;
 
 /// A cut point in the piece given to [`Scanner::feed`].
@@ -43,7 +43,7 @@ pub struct Cut {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Scanner {
-    cutter: CdcParams,
+    params: CdcParams,
     /// The bytes of the current chunk that have been fed.
     length: usize,
     hash: u64,
@@ -54,8 +54,8 @@ pub struct Scanner {
 impl Scanner {
     /// A scanner at the start of an input.
     #[must_use]
-    pub fn new(cutter: CdcParams) -> Self {
-        Self { cutter, length: 0, hash: 0, pending: false }
+    pub fn new(params: CdcParams) -> Self {
+        Self { params, length: 0, hash: 0, pending: false }
     }
 
     /// Scans `piece`, up to the first cut point in it. `None` means that all of it was scanned and belongs to a chunk
@@ -67,8 +67,8 @@ impl Scanner {
         self.feed_in_window(piece, None)
     }
 
-    /// [`feed`](Self::feed), which need not look at all of the piece if the marks in it are known already.
-    pub(crate) fn feed_in_window(&mut self, piece: &[u8], ahead: Option<Window<'_>>) -> Option<Cut> {
+    /// [`feed`](Self::feed), which need not look at all of the piece if the candidates in it are known already.
+    pub(crate) fn feed_in_window(&mut self, piece: &[u8], window: Option<Window<'_>>) -> Option<Cut> {
         if piece.is_empty() {
             return None;
         }
@@ -79,17 +79,17 @@ impl Scanner {
             return Some(Cut { consumed: 0, length });
         }
         let before = self.length;
-        self.length += piece.len().min(self.cutter.scan_start.saturating_sub(before));
+        self.length += piece.len().min(self.params.scan_start.saturating_sub(before));
         for (end, mask) in
-            [(self.cutter.center, self.cutter.strict), (self.cutter.scan_end, self.cutter.loose)]
+            [(self.params.center, self.params.strict), (self.params.scan_end, self.params.loose)]
         {
             let from = self.length - before;
             let to = piece.len().min(end.saturating_sub(before));
             if from >= to {
                 continue;
             }
-            let ahead = ahead.map(|ahead| ahead.behind(from));
-            match self.cutter.find(mask, &mut self.hash, &piece[from..to], ahead) {
+            let window = window.map(|window| window.behind(from));
+            match find(&self.params, mask, &mut self.hash, &piece[from..to], window) {
                 None => self.length = before + to,
                 Some(at) => {
                     let length = self.length + at;
@@ -104,14 +104,14 @@ impl Scanner {
                 }
             }
         }
-        if self.length >= self.cutter.scan_end {
-            self.length += (piece.len() - (self.length - before)).min(self.cutter.max_size - self.length);
+        if self.length >= self.params.scan_end {
+            self.length += (piece.len() - (self.length - before)).min(self.params.max_size - self.length);
         }
-        if self.length < self.cutter.max_size {
+        if self.length < self.params.max_size {
             return None;
         }
         self.begin(0);
-        Some(Cut { consumed: self.cutter.max_size - before, length: self.cutter.max_size })
+        Some(Cut { consumed: self.params.max_size - before, length: self.params.max_size })
     }
 
     /// Ends the input and gives the length of the last chunk, `None` if the input ended with the chunk before it. The
@@ -122,12 +122,8 @@ impl Scanner {
         (length > 0).then_some(length)
     }
 
-    pub(crate) fn max_size(&self) -> usize {
-        self.cutter.max_size
-    }
-
-    pub(crate) fn cutter(&self) -> &CdcParams {
-        &self.cutter
+    pub(crate) fn params(&self) -> &CdcParams {
+        &self.params
     }
 
     /// Begins a chunk of which `length` bytes, at most `scan_start`, have been fed.

@@ -6,15 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::workers::{CANCEL_POLL, Helper, Workers, yield_to_other_threads};
 use crate::Cancel;
-use crate::engine::workers::{Helper, Workers, yield_to_other_threads};
 use crate::error::Error;
 
 /// Progress is told no more often than this, but for the first and the last time.
 const OFTEN: Duration = Duration::from_millis(100);
-
-/// How long the caller sleeps before it asks again whether to give up.
-const CANCEL_POLL: Duration = Duration::from_millis(10);
 
 /// How to go about many items.
 #[derive(Clone, Copy)]
@@ -85,7 +82,7 @@ impl Batch<'_> {
         match self.workers.pool().filter(|_| items.len() >= self.parallel_threshold.max(2)) {
             None => shared.take_part(&prepare, &work, &is_cancelled, &mut || true),
             Some(pool) => pool.in_place_scope(|scope| {
-                let _present = self.workers.enter();
+                let _permit = self.workers.enter();
                 shared.or_stop(|| {
                     shared.take_part(&prepare, &work, &is_cancelled, &mut || {
                         while let Some(helper) = shared.request_helper(self.workers) {

@@ -1,14 +1,13 @@
-//! NarConsumer an input into blocks.
+//! Reads an input into blocks.
 
-use super::reader::SOURCE_WAIT;
+use super::workers::yield_to_other_threads;
 use crate::Cancel;
 use crate::cdc::candidates::Candidates;
-use crate::engine::workers::yield_to_other_threads;
 use crate::error::Error;
 use crate::io::buffer_pool::Block;
-use crate::io::source::Source;
+use crate::io::source::{SOURCE_WAIT, Source};
 
-/// What is read at once, in bytes. Linux copies pieces that fit into the core's first caches half as fast again as longer
+/// What is read at once, in bytes. Linux copies pieces that fit into the first caches of a core 1.5 times as fast as longer
 /// ones, and other threads may have the core in between.
 const READ_SIZE: usize = 64 << 10;
 
@@ -19,15 +18,15 @@ pub(super) struct ReadBlock {
     pub(super) count: usize,
     /// What comes after it.
     pub(super) after: Tail,
-    pub(super) marking: Marking,
+    pub(super) lookahead: Lookahead,
 }
 
-/// What is known of the marks in a block.
-pub(super) enum Marking {
-    Undone,
-    /// Nobody need try again.
-    InVain,
-    Done(Candidates),
+/// What is known of the candidates in a block before it is scanned.
+pub(super) enum Lookahead {
+    Unknown,
+    /// They are too many to be worth it.
+    Refused,
+    Known(Candidates),
 }
 
 /// What comes after a block.
@@ -41,7 +40,7 @@ pub(super) enum Tail {
 pub(super) fn fill(source: &mut dyn Source, mut block: Block, is_cancelled: Cancel<'_>) -> ReadBlock {
     let mut count = 0;
     let after = read_whole(source, &mut block, &mut count, is_cancelled);
-    ReadBlock { block, count, after, marking: Marking::Undone }
+    ReadBlock { block, count, after, lookahead: Lookahead::Unknown }
 }
 
 fn read_whole(

@@ -5,7 +5,6 @@ use std::fmt;
 use crate::Cancel;
 use crate::cache::Digester;
 use crate::hash::{Algorithm, Digest};
-use crate::nar::annotations::Note;
 
 /// A chunk of an input and its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,32 +21,31 @@ impl Chunk {
     /// The length of the longest chunk that any options give, in bytes.
     pub const LONGEST: u64 = fastcdc::v2020::MAXIMUM_MAX as u64;
 
-    /// The usual work on a chunk: to hash it, with an [`Algorithm`] or with a [`Digester`], which
+    /// Returns the usual work on a chunk: to hash it, with an [`Algorithm`] or with a [`Digester`], which
     /// may look the digest up.
-    pub fn hashed(
+    pub fn hashed<A>(
         digester: impl Into<Digester>,
-    ) -> impl Fn(&ChunkBytes<'_>) -> Self + Clone + Send + Sync + 'static {
+    ) -> impl Fn(&ChunkBytes<'_, A>) -> Self + Clone + Send + Sync + 'static {
         let digester = digester.into();
         move |chunk| Self { offset: chunk.offset, length: chunk.length, hash: digester.digest(chunk.slices) }
     }
 }
 
 /// The bytes of a chunk, as the engine holds them: in one slice or in several that follow each other.
-#[derive(Clone, Copy)]
-pub struct ChunkBytes<'a> {
+pub struct ChunkBytes<'a, A = ()> {
     /// Where the chunk begins, in bytes from the start of the input.
     pub offset: u64,
     /// How long it is, in bytes.
     pub length: usize,
     /// Its bytes. The slices have `length` bytes in sum.
     pub slices: &'a [&'a [u8]],
-    /// For work that may take long: whether to give up. The result does not matter then.
+    /// For work that may take long: whether it is cancelled. The result does not matter then.
     pub is_cancelled: Cancel<'a>,
-    /// What is told about the chunk, if [`Chunking::with_notes`](super::Chunking::with_notes) asked for it.
-    pub note: Option<&'a Note>,
+    /// What the [`ChunkingMethod`](super::ChunkingMethod) says about the chunk.
+    pub annotation: &'a A,
 }
 
-impl fmt::Debug for ChunkBytes<'_> {
+impl<A> fmt::Debug for ChunkBytes<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChunkBytes")
             .field("offset", &self.offset)
@@ -56,8 +54,8 @@ impl fmt::Debug for ChunkBytes<'_> {
     }
 }
 
-impl ChunkBytes<'_> {
-    /// The digest of the bytes.
+impl<A> ChunkBytes<'_, A> {
+    /// Returns the digest of the bytes.
     #[must_use]
     pub fn hash(&self, algorithm: Algorithm) -> Digest {
         algorithm.hash_slices(self.slices)

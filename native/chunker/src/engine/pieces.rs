@@ -1,105 +1,73 @@
 //! Chunking input that arrives in pieces.
 
-use super::chunk::ChunkBytes;
+use std::fmt;
+
+use super::boundaries::Boundaries;
+use super::filter::{FILTER_SIZE, Filter};
 use super::pipeline::{Next, Pipeline, Work};
-use super::{Chunking, WORK_ITEM_BYTES};
+use super::workers::Workers;
 use crate::Cancel;
 use crate::error::Error;
-use crate::nar::annotations::{Scribe, with_notes};
 
-impl<W> Chunking<W> {
-    /// Begins an input that arrives in pieces.
-    pub fn pieces<T>(self) -> Pieces<T>
-    where
-        T: Send + 'static,
-        W: Fn(&ChunkBytes<'_>) -> T + Send + Sync + 'static,
-    {
-        let scribe = (!self.notes.is_empty()).then(|| Box::new(Scribe::new(self.notes)));
-        let work: Work<T> = match &scribe {
-            None => Box::new(self.work),
-            Some(scribe) => Box::new(with_notes(scribe.notebook(), self.work)),
-        };
-        Pieces { pipeline: Some(Pipeline::new(self.cuts, self.workers, work, None)), scribe }
-    }
-}
-
-/// An input that arrives in pieces of any size. Made by [`Chunking::pieces`].
+/// An input that arrives in pieces of any size. Made by [`Chunking::pieces`](super::Chunking::pieces).
 ///
 /// Memory stays below four times `max_size` and a few MiB for each thread. Dropping it stops the work.
-#[derive(Debug)]
-pub struct Pieces<T> {
+pub struct Pieces<T, A = ()> {
     /// `None` after the end and after an error.
-    pipeline: Option<Pipeline<T>>,
-    scribe: Option<Box<Scribe>>,
+    pipeline: Option<Pipeline<T, A>>,
+    filter: Option<Box<dyn Filter>>,
 }
 
-impl<T: Send + 'static> Pieces<T> {
-    /// Takes in the next bytes and gives the results that have become known, those of earlier pieces first. Works on
+impl<T: Send + 'static, A: Send + 'static> Pieces<T, A> {
+    pub(super) fn new(
+        boundaries: Box<dyn Boundaries<A>>,
+        filter: Option<Box<dyn Filter>>,
+        workers: Workers,
+        work: Work<T, A>,
+    ) -> Self {
+        Self { pipeline: Some(Pipeline::new(boundaries, workers, work, None)), filter }
+    }
+
+    /// Takes in the next bytes and returns the results that have become known, those of earlier pieces first. Works on
     /// in the background when it returns.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `is_cancelled` says so, and [`Error::Nar`] when this is to be a NAR and is none; after that, and
-    /// after the end, nothing comes out any more.
+    /// [`Error::Cancelled`] if `is_cancelled` says so, and what the method of chunking refuses; after an error and
+    /// after the end all calls fail.
     ///
     /// # Panics
     ///
-    /// When the work on a chunk panics, with its message.
+    /// If the work on a chunk panics, with its message.
     pub fn push(&mut self, piece: &[u8], is_cancelled: Cancel<'_>) -> Result<Vec<T>, Error> {
-        if self.scribe.is_none() {
-            return self.take_in(piece, is_cancelled);
-        }
+        let Some(filter) = &mut self.filter else { return push(&mut self.pipeline, piece, is_cancelled) };
         let mut results = Vec::new();
-        for piece in piece.chunks(WORK_ITEM_BYTES) {
-            if self.pipeline.is_none() {
-                return Err(Error::Cancelled);
-            }
-            let piece = match &mut self.scribe {
-                Some(scribe) => scribe.feed(piece),
-                None => piece.into(),
-            };
-            results.extend(self.take_in(&piece, is_cancelled)?);
+        let mut filtered = Vec::new();
+        for piece in piece.chunks(FILTER_SIZE) {
+            filtered.clear();
+            filter.feed(piece, &mut filtered);
+            results.extend(push(&mut self.pipeline, &filtered, is_cancelled)?);
         }
         Ok(results)
     }
 
-    fn take_in(&mut self, mut piece: &[u8], is_cancelled: Cancel<'_>) -> Result<Vec<T>, Error> {
-        let pipeline = self.pipeline.take().ok_or(Error::Cancelled)?;
-        let mut results = Vec::new();
-        loop {
-            match pipeline.next(true, false, is_cancelled)? {
-                Next::Results(more) => results.extend(more),
-                Next::Feed if piece.is_empty() => break,
-                Next::Feed => {
-                    let taken = pipeline.feed(true, |room| {
-                        let count = room.len().min(piece.len());
-                        room[..count].copy_from_slice(&piece[..count]);
-                        Ok::<_, Error>(count)
-                    })?;
-                    piece = &piece[taken..];
-                }
-                Next::End => unreachable!("the input has not been ended"),
-            }
-        }
-        self.pipeline = Some(pipeline);
-        Ok(results)
-    }
-
-    /// Ends the input and gives the results that are left.
+    /// Ends the input and returns the results that are left.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `is_cancelled` says so, or when the input was ended or given up before; [`Error::Nar`] when this
-    /// is to be a NAR and is not a whole one.
+    /// [`Error::Cancelled`] if `is_cancelled` says so, or if the input was ended or failed before; what the method of
+    /// chunking refuses.
     ///
     /// # Panics
     ///
-    /// When the work on a chunk panics, with its message.
+    /// If the work on a chunk panics, with its message.
     pub fn finish(&mut self, is_cancelled: Cancel<'_>) -> Result<Vec<T>, Error> {
-        let mut results = match self.scribe.as_mut().map(|scribe| scribe.finish()) {
-            Some(rest) if !rest.is_empty() => self.take_in(&rest, is_cancelled)?,
-            _ => Vec::new(),
-        };
+        let mut results = Vec::new();
+        if let Some(filter) = &mut self.filter {
+            let mut rest = Vec::new();
+            filter.finish(&mut rest);
+            results = push(&mut self.pipeline, &rest, is_cancelled)?;
+        }
         let pipeline = self.pipeline.take().ok_or(Error::Cancelled)?;
         pipeline.end()?;
         loop {
@@ -110,4 +78,37 @@ impl<T: Send + 'static> Pieces<T> {
             }
         }
     }
+}
+
+impl<T, A> fmt::Debug for Pieces<T, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pieces").field("running", &self.pipeline.is_some()).finish()
+    }
+}
+
+/// Puts bytes into the pipeline and returns the results that have become known. After an error the pipeline is gone.
+fn push<T: Send + 'static, A: Send + 'static>(
+    running: &mut Option<Pipeline<T, A>>,
+    mut piece: &[u8],
+    is_cancelled: Cancel<'_>,
+) -> Result<Vec<T>, Error> {
+    let pipeline = running.take().ok_or(Error::Cancelled)?;
+    let mut results = Vec::new();
+    loop {
+        match pipeline.next(true, false, is_cancelled)? {
+            Next::Results(more) => results.extend(more),
+            Next::Feed if piece.is_empty() => break,
+            Next::Feed => {
+                let taken = pipeline.feed(true, |room| {
+                    let count = room.len().min(piece.len());
+                    room[..count].copy_from_slice(&piece[..count]);
+                    Ok::<_, Error>(count)
+                })?;
+                piece = &piece[taken..];
+            }
+            Next::End => unreachable!("the input has not been ended"),
+        }
+    }
+    *running = Some(pipeline);
+    Ok(results)
 }

@@ -1,66 +1,25 @@
 //! Chunking a file, or whatever else bytes can be read from.
 
 use std::fmt;
-use std::io::Read;
 use std::time::Duration;
 
-use super::chunk::ChunkBytes;
+use super::boundaries::Boundaries;
 use super::pipeline::{Next, Pipeline, Work};
-use super::{Chunking, WORK_ITEM_BYTES};
+use super::work_item::WORK_ITEM_BYTES;
+use super::workers::Workers;
 use crate::Cancel;
-use crate::engine::workers::Workers;
 use crate::error::Error;
-use crate::io::source::{FromRead, Source};
-use crate::nar::annotations::{Noted, Scribe, with_notes};
+use crate::io::source::{SOURCE_WAIT, Source};
 
-impl<W> Chunking<W> {
-    /// Begins to chunk what `source` gives.
-    pub fn source<T, S>(self, source: S) -> Reader<T>
-    where
-        T: Send + 'static,
-        W: Fn(&ChunkBytes<'_>) -> T + Send + Sync + 'static,
-        S: Source + Send + 'static,
-    {
-        // To wake a thread takes longer than to do so little work.
-        let short = source.length().is_some_and(|length| length <= WORK_ITEM_BYTES as u64);
-        let workers = if short { Workers::of_this_thread() } else { self.workers };
-        let (source, work): (Box<dyn Source + Send>, Work<T>) = if self.notes.is_empty() {
-            (Box::new(source), Box::new(self.work))
-        } else {
-            let scribe = Scribe::new(self.notes);
-            let work = with_notes(scribe.notebook(), self.work);
-            (Box::new(Noted::new(source, scribe)), Box::new(work))
-        };
-        let running = if source.is_live() {
-            (Pipeline::new(self.cuts, workers, work, None), Some(source))
-        } else {
-            (Pipeline::new(self.cuts, workers, work, Some(source)), None)
-        };
-        Reader { running: Some(running) }
-    }
-
-    /// Begins to chunk what `reader` gives. Interrupted reads are tried again.
-    pub fn reader<T, R>(self, reader: R) -> Reader<T>
-    where
-        T: Send + 'static,
-        W: Fn(&ChunkBytes<'_>) -> T + Send + Sync + 'static,
-        R: Read + Send + 'static,
-    {
-        self.source(FromRead(reader))
-    }
-}
-
-/// How long a call that was given up may go on waiting for input: well below the 100 ms that the design allows.
-pub(crate) const SOURCE_WAIT: Duration = Duration::from_millis(20);
-
-/// An input that is read as it is chunked. Made by [`Chunking::reader`] and [`Chunking::source`].
+/// An input that is read as it is chunked. Made by [`Chunking::reader`](super::Chunking::reader) and
+/// [`Chunking::source`](super::Chunking::source).
 ///
 /// While one part of the input is read and scanned, the chunks of those before are worked on. Memory stays below four
-/// times `max_size` and a few MiB for each thread, and of notes below as much again. Dropping it stops the work.
-pub struct Reader<T> {
+/// times `max_size` and a few MiB for each thread, and that of annotations below as much again. Dropping it stops the work.
+pub struct Reader<T, A = ()> {
     /// With the source, if somebody else sends what it gives: that is read when it is needed and passed on at once. `None`
     /// after the end and after an error: what was read before an error must not look like a last chunk.
-    running: Option<(Pipeline<T>, Option<Live>)>,
+    running: Option<(Pipeline<T, A>, Option<Live>)>,
 }
 
 /// A source that somebody feeds while it is read.
@@ -77,13 +36,30 @@ pub enum Step<T> {
     End,
 }
 
-impl<T: Send + 'static> Reader<T> {
+impl<T: Send + 'static, A: Send + 'static> Reader<T, A> {
+    pub(super) fn new(
+        source: Box<dyn Source + Send>,
+        boundaries: Box<dyn Boundaries<A>>,
+        workers: Workers,
+        work: Work<T, A>,
+    ) -> Self {
+        // To wake a thread takes longer than to do so little work.
+        let short = source.length().is_some_and(|length| length <= WORK_ITEM_BYTES as u64);
+        let workers = if short { Workers::of_this_thread() } else { workers };
+        let running = if source.is_live() {
+            (Pipeline::new(boundaries, workers, work, None), Some(source))
+        } else {
+            (Pipeline::new(boundaries, workers, work, Some(source)), None)
+        };
+        Self { running: Some(running) }
+    }
+
     /// The next results, if they can be had without waiting for whoever sends the input.
     ///
     /// # Errors
     ///
-    /// What the source fails with, [`Error::Nar`] when this is to be a NAR and is none, and [`Error::Cancelled`] when
-    /// `is_cancelled` says so. After an error comes [`Step::End`].
+    /// What the source fails with, what the method of chunking refuses, and [`Error::Cancelled`] if `is_cancelled` says
+    /// so. After an error comes [`Step::End`].
     ///
     /// # Panics
     ///
@@ -144,8 +120,8 @@ impl<T: Send + 'static> Reader<T> {
     }
 }
 
-fn step_live<T: Send + 'static>(
-    pipeline: &Pipeline<T>,
+fn step_live<T: Send + 'static, A: Send + 'static>(
+    pipeline: &Pipeline<T, A>,
     source: &mut dyn Source,
     is_cancelled: Cancel<'_>,
 ) -> Result<Step<T>, Error> {
@@ -169,7 +145,7 @@ fn step_live<T: Send + 'static>(
     }
 }
 
-impl<T> fmt::Debug for Reader<T> {
+impl<T, A> fmt::Debug for Reader<T, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader").field("running", &self.running.is_some()).finish()
     }

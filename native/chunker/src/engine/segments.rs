@@ -1,4 +1,4 @@
-//! The marks of an input that is in memory, made by threads that would otherwise wait for the one that scans.
+//! The candidates of an input that is in memory, found by threads that would otherwise wait for the one that scans.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,54 +6,54 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::cdc::CdcParams;
 use crate::cdc::candidates::Candidates;
 
-/// What is marked at once, in bytes.
+/// How much is looked through at once, in bytes.
 const SEGMENT: usize = 256 << 10;
 
-/// How many segments may be marked before the scanner comes to them, so that their bytes are still in a cache then.
+/// How many segments ahead of the scan are looked through, so that their bytes are still in a cache when it comes to them.
 const MOST_AHEAD: usize = (8 << 20) / SEGMENT;
 
 /// The segments of an input.
 pub(super) struct Segments<'a> {
     data: &'a [u8],
-    cutter: &'a CdcParams,
+    params: &'a CdcParams,
     state: Mutex<State>,
 }
 
 struct State {
-    /// The segment that the scanner is in.
+    /// The segment that the scan is in.
     at: usize,
-    /// All before this one are scanned or marked, or somebody is at it.
+    /// All before this one are scanned or looked through, or a thread is about to.
     next: usize,
-    marked: BTreeMap<usize, Candidates>,
+    known: BTreeMap<usize, Candidates>,
 }
 
 impl<'a> Segments<'a> {
-    pub(super) const fn new(data: &'a [u8], cutter: &'a CdcParams) -> Self {
-        Self { data, cutter, state: Mutex::new(State { at: 0, next: 1, marked: BTreeMap::new() }) }
+    pub(super) const fn new(data: &'a [u8], params: &'a CdcParams) -> Self {
+        Self { data, params, state: Mutex::new(State { at: 0, next: 1, known: BTreeMap::new() }) }
     }
 
-    /// The segment that has the byte at `position`.
+    /// Returns the segment that has the byte at `position`.
     pub(super) const fn of(position: usize) -> usize {
         position / SEGMENT
     }
 
-    /// Where a segment begins.
+    /// Returns where a segment begins.
     pub(super) const fn start(segment: usize) -> usize {
         segment * SEGMENT
     }
 
-    /// Tells that the scanner has come to a segment, and gives its marks if they are there.
+    /// Notes that the scan has come to a segment, and returns the candidates in it if they are known.
     pub(super) fn enter(&self, segment: usize) -> Option<Candidates> {
         let mut state = self.lock();
         state.at = segment;
-        state.marked = state.marked.split_off(&segment);
-        state.marked.remove(&segment)
+        state.known = state.known.split_off(&segment);
+        state.known.remove(&segment)
     }
 
-    /// Candidates a segment that the scanner will come to soon; false if there is none.
-    pub(super) fn mark(&self) -> bool {
+    /// Looks for the candidates in a segment that the scan will come to soon; returns false if there is none to look through.
+    pub(super) fn look_ahead(&self) -> bool {
         let mut state = self.lock();
-        // The one behind the scanner's it reaches before it could be marked.
+        // The scan reaches the segment behind its own before that could be looked through.
         let segment = state.next.max(state.at + 2);
         let bytes = self.data.get(Self::start(segment)..).unwrap_or_default();
         if bytes.is_empty() || segment > state.at + MOST_AHEAD {
@@ -61,12 +61,12 @@ impl<'a> Segments<'a> {
         }
         state.next = segment + 1;
         drop(state);
-        let marks = self.cutter.mark(&bytes[..bytes.len().min(SEGMENT)]);
+        let candidates = Candidates::find(self.params, &bytes[..bytes.len().min(SEGMENT)]);
         let mut state = self.lock();
         if segment > state.at
-            && let Some(marks) = marks
+            && let Some(candidates) = candidates
         {
-            state.marked.insert(segment, marks);
+            state.known.insert(segment, candidates);
         }
         true
     }

@@ -1,173 +1,175 @@
 //! Chunking bytes that are in memory: nothing is copied.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rayon::ThreadPool;
 
-use super::boundaries::Boundaries;
+use super::boundaries::{Boundaries, FoundChunk, SCAN_STRETCH};
 use super::chunk::ChunkBytes;
 use super::segments::Segments;
-use super::{CANCEL_POLL, Chunking, SCAN_STRETCH, WORK_ITEM_BYTES};
+use super::work_item::WORK_ITEM_BYTES;
+use super::workers::{CANCEL_POLL, Helper, Workers, yield_to_other_threads};
 use crate::Cancel;
 use crate::cdc::candidates::Candidates;
-use crate::engine::workers::{Helper, yield_to_other_threads};
 use crate::error::Error;
-use crate::nar::NarError;
-use crate::nar::annotations::{Notes, Scribe, with_notes};
 
-impl<T: Send, W: Fn(&ChunkBytes<'_>) -> T + Sync> Chunking<W> {
-    /// Chunks `data` and gives the results in order. Time and memory are linear in `data` and in the number of chunks;
-    /// `data` itself is not copied, unless store hashes are taken out of it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Cancelled`] when `is_cancelled` says so, and [`Error::Nar`] when this is to be a NAR and is none.
-    ///
-    /// # Panics
-    ///
-    /// When the work on a chunk panics, with its message.
-    pub fn slice(&self, data: &[u8], is_cancelled: Cancel<'_>) -> Result<Vec<T>, Error> {
-        if self.notes.is_empty() {
-            return self.bare_slice(data, is_cancelled);
+/// Chunks `data` and returns the results in order.
+pub(super) fn chunk<T: Send, A: Send>(
+    data: &[u8],
+    boundaries: Box<dyn Boundaries<A>>,
+    workers: Workers,
+    work: &(impl Fn(&ChunkBytes<'_, A>) -> T + Sync),
+    is_cancelled: Cancel<'_>,
+) -> Result<Vec<T>, Error> {
+    match workers.pool() {
+        Some(pool) if data.len() > 2 * WORK_ITEM_BYTES => {
+            on_threads(pool, workers, data, boundaries, work, is_cancelled)
         }
-        let mut scribe = Scribe::new(self.notes);
-        let data = scribe.whole(data, is_cancelled)?;
-        let work = with_notes(scribe.notebook(), &self.work);
-        let chunking =
-            Chunking { cuts: self.cuts.clone(), workers: self.workers, work, notes: Notes::default() };
-        chunking.bare_slice(&data, is_cancelled)
-    }
-
-    fn bare_slice(&self, data: &[u8], is_cancelled: Cancel<'_>) -> Result<Vec<T>, Error> {
-        match self.workers.pool() {
-            Some(pool) if data.len() > 2 * WORK_ITEM_BYTES => self.shared(pool, data, is_cancelled),
-            _ => {
-                let mut results = Vec::new();
-                for range in Ranges::new(self.cuts.clone(), data, None) {
-                    let range = range?;
-                    // Asking costs little beside a chunk of usual size, but not beside one of 64 bytes.
-                    if range.start / WORK_ITEM_BYTES != range.end / WORK_ITEM_BYTES && is_cancelled() {
-                        return Err(Error::Cancelled);
-                    }
-                    results.push(self.run(data, range, is_cancelled));
-                }
-                Ok(results)
-            }
-        }
-    }
-
-    fn run(&self, data: &[u8], range: Range<usize>, is_cancelled: Cancel<'_>) -> T {
-        (self.work)(&ChunkBytes {
-            offset: range.start as u64,
-            length: range.len(),
-            slices: &[&data[range]],
-            is_cancelled,
-            note: None,
-        })
-    }
-
-    /// All threads do the same: whoever finds the scanner free, and few groups of chunks waiting to be worked on, scans
-    /// the next group; everybody else works on one, or, if there is none, marks what will be scanned next.
-    fn shared(&self, pool: &ThreadPool, data: &[u8], is_cancelled: Cancel<'_>) -> Result<Vec<T>, Error> {
-        let segments = Segments::new(data, self.cuts.cutter());
-        let ranges = Ranges::new(self.cuts.clone(), data, Some(&segments));
-        let board = Board {
-            state: Mutex::new(State {
-                ranges: Some(ranges),
-                queue: VecDeque::new(),
-                helpers: 0,
-                scanning: false,
-                failure: None,
-                results: Vec::new(),
-            }),
-            scanned: Condvar::new(),
-            stopped: AtomicBool::new(false),
-        };
-        let run = |(place, group): Group, is_cancelled: Cancel<'_>| {
-            let results = group.into_iter().map(|range| self.run(data, range, is_cancelled)).collect();
-            board.lock().results[place] = results;
-        };
-        let help = |helper: &Helper| {
-            let _stop = StopIfPanicking(&board.stopped);
-            // The caller's own question is not for other threads.
-            let stopped = || board.stopped.load(Ordering::Relaxed);
-            loop {
-                yield_to_other_threads();
-                let mut state = board.lock();
-                let rests = helper.over_budget() || stopped();
-                match if rests { Turn::Rest } else { state.turn() } {
-                    Turn::Scan(ranges) => board.scan(state, ranges),
-                    Turn::Run(group) => {
-                        drop(state);
-                        run(group, &stopped);
-                    }
-                    Turn::Wait => board.mark_or_wait(state, &segments),
-                    Turn::Rest => {
-                        state.helpers -= 1;
-                        return;
-                    }
-                }
-            }
-        };
-        pool.in_place_scope(|scope| {
-            let _present = self.workers.enter();
-            let _stop = StopIfPanicking(&board.stopped);
-            loop {
-                // After a helper's panic, which the scope passes on when all have left, the result does not matter.
-                if is_cancelled() || board.stopped.load(Ordering::Relaxed) {
-                    board.stopped.store(true, Ordering::Relaxed);
+        _ => {
+            let mut results = Vec::new();
+            let mut scan = Scan::new(boundaries, data, None);
+            while let Some((offset, chunk)) = scan.next()? {
+                let end = offset + chunk.length;
+                // Asking costs little beside a chunk of usual size, but not beside one of 64 bytes.
+                if offset / WORK_ITEM_BYTES != end / WORK_ITEM_BYTES && is_cancelled() {
                     return Err(Error::Cancelled);
                 }
-                let mut state = board.lock();
-                if let Some(error) = state.failure.take() {
-                    board.stopped.store(true, Ordering::Relaxed);
-                    return Err(error.into());
-                }
-                if state.helpers < self.workers.most_helpers()
-                    && state.ranges.is_some()
-                    && let Some(helper) = self.workers.request_helper()
-                {
-                    state.helpers += 1;
-                    let help = &help;
-                    scope.spawn(move |_| help(&helper));
-                }
-                match state.turn() {
-                    Turn::Scan(ranges) => board.scan(state, ranges),
-                    Turn::Run(group) => {
-                        drop(state);
-                        run(group, is_cancelled);
-                    }
-                    Turn::Wait => board.mark_or_wait(state, &segments),
-                    Turn::Rest => return Ok(()),
-                }
+                results.push(run(data, offset, &chunk, work, is_cancelled));
             }
-        })?;
-        let state = board.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(state.results.into_iter().flatten().collect())
+            Ok(results)
+        }
     }
 }
 
-/// Chunks that are worked on together, and the place of their results.
-type Group = (usize, Vec<Range<usize>>);
+fn run<T, A>(
+    data: &[u8],
+    offset: usize,
+    FoundChunk { length, annotation }: &FoundChunk<A>,
+    work: &impl Fn(&ChunkBytes<'_, A>) -> T,
+    is_cancelled: Cancel<'_>,
+) -> T {
+    let slices = &[&data[offset..offset + length]];
+    work(&ChunkBytes { offset: offset as u64, length: *length, slices, is_cancelled, annotation })
+}
 
-struct Board<'a, T> {
-    state: Mutex<State<'a, T>>,
-    /// Notified when the scanner is free again.
+/// All threads do the same: a thread that finds the scan free, and few groups of chunks waiting to be worked on, scans
+/// the next group; the others work on one, or, if there is none, look for the candidates in what will be scanned next.
+fn on_threads<T: Send, A: Send>(
+    pool: &ThreadPool,
+    workers: Workers,
+    data: &[u8],
+    boundaries: Box<dyn Boundaries<A>>,
+    work: &(impl Fn(&ChunkBytes<'_, A>) -> T + Sync),
+    is_cancelled: Cancel<'_>,
+) -> Result<Vec<T>, Error> {
+    let params = boundaries.params().clone();
+    let segments = Segments::new(data, &params);
+    let board = Board {
+        state: Mutex::new(BoardState {
+            scan: Some(Scan::new(boundaries, data, Some(&segments))),
+            queue: VecDeque::new(),
+            helpers: 0,
+            scanning: false,
+            failure: None,
+            results: Vec::new(),
+        }),
+        scanned: Condvar::new(),
+        stopped: AtomicBool::new(false),
+    };
+    let run = |Group { number, mut offset, chunks }: Group<A>, is_cancelled: Cancel<'_>| {
+        let mut results = Vec::with_capacity(chunks.len());
+        for chunk in &chunks {
+            results.push(run(data, offset, chunk, work, is_cancelled));
+            offset += chunk.length;
+        }
+        board.lock().results[number] = results;
+    };
+    let help = |helper: &Helper| {
+        let _stop = StopIfPanicking(&board.stopped);
+        // `is_cancelled` is not for other threads.
+        let stopped = || board.stopped.load(Ordering::Relaxed);
+        loop {
+            yield_to_other_threads();
+            let mut state = board.lock();
+            let rests = helper.over_budget() || stopped();
+            match if rests { Turn::Rest } else { state.turn() } {
+                Turn::Scan(scan) => board.scan(state, scan),
+                Turn::Run(group) => {
+                    drop(state);
+                    run(group, &stopped);
+                }
+                Turn::Wait => board.look_ahead_or_wait(state, &segments),
+                Turn::Rest => {
+                    state.helpers -= 1;
+                    return;
+                }
+            }
+        }
+    };
+    pool.in_place_scope(|scope| {
+        let _permit = workers.enter();
+        let _stop = StopIfPanicking(&board.stopped);
+        loop {
+            // After a helper's panic, which the scope passes on when all have left, the result does not matter.
+            if is_cancelled() || board.stopped.load(Ordering::Relaxed) {
+                board.stopped.store(true, Ordering::Relaxed);
+                return Err(Error::Cancelled);
+            }
+            let mut state = board.lock();
+            if let Some(error) = state.failure.take() {
+                board.stopped.store(true, Ordering::Relaxed);
+                return Err(error);
+            }
+            if state.helpers < workers.most_helpers()
+                && state.scan.is_some()
+                && let Some(helper) = workers.request_helper()
+            {
+                state.helpers += 1;
+                let help = &help;
+                scope.spawn(move |_| help(&helper));
+            }
+            match state.turn() {
+                Turn::Scan(scan) => board.scan(state, scan),
+                Turn::Run(group) => {
+                    drop(state);
+                    run(group, is_cancelled);
+                }
+                Turn::Wait => board.look_ahead_or_wait(state, &segments),
+                Turn::Rest => return Ok(()),
+            }
+        }
+    })?;
+    let state = board.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(state.results.into_iter().flatten().collect())
+}
+
+/// Consecutive chunks that are worked on together.
+struct Group<A> {
+    /// Where the results belong.
+    number: usize,
+    /// Where the first chunk begins.
+    offset: usize,
+    chunks: Vec<FoundChunk<A>>,
+}
+
+struct Board<'a, T, A> {
+    state: Mutex<BoardState<'a, T, A>>,
+    /// Notified when the scan is free again.
     scanned: Condvar,
     stopped: AtomicBool,
 }
 
-struct State<'a, T> {
+struct BoardState<'a, T, A> {
     /// `None` while a thread scans, and after the end.
-    ranges: Option<Ranges<'a>>,
-    queue: VecDeque<Group>,
+    scan: Option<Scan<'a, A>>,
+    queue: VecDeque<Group<A>>,
     /// The helpers that are at work or about to be.
     helpers: usize,
     scanning: bool,
-    failure: Option<NarError>,
+    failure: Option<Error>,
+    /// Those of each group.
     results: Vec<Vec<T>>,
 }
 
@@ -183,56 +185,55 @@ impl Drop for StopIfPanicking<'_> {
 }
 
 /// What a thread does next.
-enum Turn<'a> {
-    Scan(Ranges<'a>),
-    Run(Group),
+enum Turn<'a, A> {
+    Scan(Scan<'a, A>),
+    Run(Group<A>),
     /// Another thread scans what is to be worked on next.
     Wait,
     Rest,
 }
 
-impl<'a, T> Board<'a, T> {
-    fn lock(&self) -> MutexGuard<'_, State<'a, T>> {
+impl<'a, T, A> Board<'a, T, A> {
+    fn lock(&self) -> MutexGuard<'_, BoardState<'a, T, A>> {
         // The lock is never held while foreign code runs, so that a panic leaves the board as it should be.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Scans the next group and queues it.
-    fn scan(&self, state: MutexGuard<'_, State<'a, T>>, mut ranges: Ranges<'a>) {
+    fn scan(&self, state: MutexGuard<'_, BoardState<'a, T, A>>, mut scan: Scan<'a, A>) {
         drop(state);
-        let mut group = Vec::new();
-        let mut bytes = 0;
+        let offset = scan.offset;
+        let mut chunks = Vec::new();
         let more = loop {
-            let range = match ranges.next().transpose() {
-                Ok(Some(range)) => range,
+            match scan.next() {
+                Ok(Some((_, chunk))) => chunks.push(chunk),
                 Ok(None) => break Ok(false),
                 Err(error) => break Err(error),
-            };
-            bytes += range.len();
-            group.push(range);
-            if bytes >= WORK_ITEM_BYTES {
+            }
+            if scan.offset - offset >= WORK_ITEM_BYTES {
                 break Ok(true);
             }
         };
         let mut state = self.lock();
         state.scanning = false;
         match more {
-            Ok(more) => state.ranges = more.then_some(ranges),
+            Ok(more) => state.scan = more.then_some(scan),
             Err(error) => state.failure = Some(error),
         }
-        if !group.is_empty() {
-            let place = state.results.len();
+        if !chunks.is_empty() {
+            let number = state.results.len();
             state.results.push(Vec::new());
-            state.queue.push_back((place, group));
+            state.queue.push_back(Group { number, offset, chunks });
         }
         drop(state);
         self.scanned.notify_all();
     }
 
-    /// Candidates what the thread that scans will come to; if all is marked, waits for it, but no longer than a nap.
-    fn mark_or_wait(&self, state: MutexGuard<'_, State<'a, T>>, segments: &Segments<'_>) {
+    /// Looks for candidates in what the scan will come to. If all are known, waits until the scan is free, but no longer
+    /// than [`CANCEL_POLL`].
+    fn look_ahead_or_wait(&self, state: MutexGuard<'_, BoardState<'a, T, A>>, segments: &Segments<'_>) {
         drop(state);
-        if !segments.mark() {
+        if !segments.look_ahead() {
             let state = self.lock();
             if state.scanning && state.queue.is_empty() {
                 drop(self.scanned.wait_timeout(state, CANCEL_POLL));
@@ -241,14 +242,14 @@ impl<'a, T> Board<'a, T> {
     }
 }
 
-impl<'a, T> State<'a, T> {
-    fn turn(&mut self) -> Turn<'a> {
+impl<'a, T, A> BoardState<'a, T, A> {
+    fn turn(&mut self) -> Turn<'a, A> {
         // Without helpers, a group is worked on while its bytes are in the cache; else some are kept at hand.
         if self.queue.len() < (2 * self.helpers).max(1)
-            && let Some(ranges) = self.ranges.take()
+            && let Some(scan) = self.scan.take()
         {
             self.scanning = true;
-            return Turn::Scan(ranges);
+            return Turn::Scan(scan);
         }
         match self.queue.pop_front() {
             Some(group) => Turn::Run(group),
@@ -259,66 +260,75 @@ impl<'a, T> State<'a, T> {
 }
 
 /// The chunks of `data`, one after the other.
-struct Ranges<'a> {
-    cuts: Boundaries,
+struct Scan<'a, A> {
+    boundaries: Box<dyn Boundaries<A>>,
     data: &'a [u8],
-    /// How far the scanner is, which may be further than the last cut.
+    /// How far the scan is.
     scanned: usize,
+    ended: bool,
+    /// The chunks of the stretch that was scanned last, the next one last.
+    found: Vec<FoundChunk<A>>,
     /// Where the next chunk begins.
     offset: usize,
     segments: Option<&'a Segments<'a>>,
-    /// The segment that was entered last, and its marks if they are known.
-    marks: Option<(usize, Option<Candidates>)>,
+    /// The segment that was entered last, and its candidates if they are known.
+    entered: Option<(usize, Option<Candidates>)>,
 }
 
-impl Iterator for Ranges<'_> {
-    type Item = Result<Range<usize>, NarError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let start = self.offset;
-        let length = self.scan().transpose()?;
-        Some(length.map(|length| {
-            self.offset += length;
-            start..self.offset
-        }))
-    }
-}
-
-impl<'a> Ranges<'a> {
-    const fn new(cuts: Boundaries, data: &'a [u8], segments: Option<&'a Segments<'a>>) -> Self {
-        Self { cuts, data, scanned: 0, offset: 0, segments, marks: None }
+impl<'a, A> Scan<'a, A> {
+    fn new(boundaries: Box<dyn Boundaries<A>>, data: &'a [u8], segments: Option<&'a Segments<'a>>) -> Self {
+        Self {
+            boundaries,
+            data,
+            scanned: 0,
+            ended: false,
+            found: Vec::new(),
+            offset: 0,
+            segments,
+            entered: None,
+        }
     }
 
-    /// The length of the next chunk.
-    fn scan(&mut self) -> Result<Option<usize>, NarError> {
+    /// Returns where the next chunk begins, and the chunk; `None` after the last.
+    fn next(&mut self) -> Result<Option<(usize, FoundChunk<A>)>, Error> {
         loop {
-            let (end, start) = self.stretch();
-            let ahead = self.marks.as_ref().and_then(|(_, marks)| marks.as_ref()).map(Candidates::ahead);
-            let ahead = ahead.map(|ahead| ahead.behind(self.scanned - start));
-            if let Some(cut) = self.cuts.feed(&self.data[self.scanned..end], ahead)? {
-                self.scanned += cut.consumed;
-                return Ok(Some(cut.length));
+            if let Some(chunk) = self.found.pop() {
+                let start = self.offset;
+                self.offset += chunk.length;
+                return Ok(Some((start, chunk)));
             }
-            self.scanned = end;
-            if end == self.data.len() {
-                return self.cuts.finish();
+            if self.ended {
+                return Ok(None);
             }
+            if self.scanned < self.data.len() {
+                self.scan_stretch()?;
+            } else {
+                self.ended = true;
+                self.boundaries.finish(&mut self.found)?;
+            }
+            self.found.reverse();
+        }
+    }
+
+    fn scan_stretch(&mut self) -> Result<(), Error> {
+        if self.scanned > 0 {
             yield_to_other_threads();
         }
-    }
-
-    /// Where the stretch ends that is scanned next, and where its segment begins.
-    fn stretch(&mut self) -> (usize, usize) {
         let segment = Segments::of(self.scanned);
         if let Some(segments) = self.segments
-            && self.marks.as_ref().is_none_or(|&(entered, _)| entered != segment)
+            && self.entered.as_ref().is_none_or(|&(entered, _)| entered != segment)
         {
-            self.marks = Some((segment, segments.enter(segment)));
+            self.entered = Some((segment, segments.enter(segment)));
         }
-        let marked = self.marks.as_ref().is_some_and(|(_, marks)| marks.is_some());
-        let end = Segments::start(segment + 1);
-        // With marks, a whole segment costs less than a stretch.
-        let end = if marked { end } else { end.min(self.scanned + SCAN_STRETCH) };
-        (end.min(self.data.len()), Segments::start(segment))
+        let candidates = self.entered.as_ref().and_then(|(_, candidates)| candidates.as_ref());
+        let segment_end = Segments::start(segment + 1).min(self.data.len());
+        // With candidates, a whole segment costs less than a stretch.
+        let end =
+            if candidates.is_some() { segment_end } else { segment_end.min(self.scanned + SCAN_STRETCH) };
+        let position = self.scanned - Segments::start(segment);
+        let window = candidates.map(|candidates| candidates.window().behind(position));
+        self.boundaries.feed(&self.data[self.scanned..end], window, &mut self.found)?;
+        self.scanned = end;
+        Ok(())
     }
 }

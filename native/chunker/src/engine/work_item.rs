@@ -1,61 +1,66 @@
-//! What threads hand to each other: chunks that follow each other, with the blocks that hold their bytes.
+//! What threads hand to each other: consecutive chunks, with the blocks that hold their bytes.
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::boundaries::FoundChunk;
 use super::chunk::ChunkBytes;
 use crate::Cancel;
 use crate::io::buffer_pool::Block;
 
-/// A part of a block that jobs share. When the last of them is done, the block is filled anew.
+/// The least that is handed to a thread at once, in bytes: handing over costs about a microsecond, and so many bytes are
+/// hashed in a hundred.
+pub(super) const WORK_ITEM_BYTES: usize = 256 << 10;
+
+/// A part of a block that work items share. When the last of them is done, the block is filled again.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct BlockPart {
     pub(super) block: Arc<Block>,
     pub(super) range: Range<usize>,
 }
 
-/// Chunks that follow each other.
+/// Consecutive chunks.
 #[derive(Debug)]
-pub(super) struct WorkItem {
+pub(super) struct WorkItem<A> {
     /// Where the first one begins, in bytes from the start of the input.
     pub(super) offset: u64,
-    pub(super) lengths: Vec<usize>,
+    pub(super) chunks: Vec<FoundChunk<A>>,
     /// Their bytes: as many as the lengths in sum.
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<BlockPart>,
 }
 
-impl WorkItem {
-    /// The bytes of all its chunks.
+impl<A> WorkItem<A> {
+    /// Returns how many bytes all its chunks have.
     pub(super) fn bytes(&self) -> usize {
-        self.lengths.iter().sum()
+        self.chunks.iter().map(|chunk| chunk.length).sum()
     }
 
     /// Calls `work` for each chunk.
-    pub(super) fn run<T>(&self, work: &dyn Fn(&ChunkBytes<'_>) -> T, is_cancelled: Cancel<'_>) -> Vec<T> {
+    pub(super) fn run<T>(&self, work: &dyn Fn(&ChunkBytes<'_, A>) -> T, is_cancelled: Cancel<'_>) -> Vec<T> {
         let mut bytes = self.parts.iter().map(|part| &part.block[part.range.clone()]);
         let mut current: &[u8] = &[];
         let mut slices = Vec::new();
         let mut offset = self.offset;
-        let mut results = Vec::with_capacity(self.lengths.len());
-        for &length in &self.lengths {
+        let mut results = Vec::with_capacity(self.chunks.len());
+        for &FoundChunk { length, ref annotation } in &self.chunks {
             slices.clear();
             let mut missing = length;
             while missing > 0 {
                 if current.is_empty() {
-                    current = bytes.next().expect("a job has the bytes of its chunks");
+                    current = bytes.next().expect("a work item has the bytes of its chunks");
                 }
                 let (slice, rest) = current.split_at(current.len().min(missing));
                 slices.push(slice);
                 current = rest;
                 missing -= slice.len();
             }
-            results.push(work(&ChunkBytes { offset, length, slices: &slices, is_cancelled, note: None }));
+            results.push(work(&ChunkBytes { offset, length, slices: &slices, is_cancelled, annotation }));
             offset += length as u64;
         }
         results
     }
 
-    /// Gives its share of the blocks up: those come out of which nobody else has one.
+    /// Releases this item's references and returns the blocks that it held last.
     pub(super) fn into_blocks(self) -> impl Iterator<Item = Block> {
         self.parts.into_iter().filter_map(|part| Arc::into_inner(part.block))
     }

@@ -21,6 +21,9 @@ use crate::error::{Error, IoError, OptionsError};
 /// More threads than any machine of today has cores for; a larger number is a mistake.
 const MOST_THREADS: usize = 1024;
 
+/// How long a thread waits for another before it asks again whether it is cancelled.
+pub(super) const CANCEL_POLL: Duration = Duration::from_millis(10);
+
 static POOL: OnceCell<Pool> = OnceCell::new();
 
 #[derive(Debug)]
@@ -182,7 +185,7 @@ pub fn yield_to_other_threads() {
         // Somebody else works too. This thread keeps its share, and if the other is one of ours, the system sees that one
         // of the two waits.
         away.max(4 * HOT)
-    } else if in_vain > ENOUGH {
+    } else if away >= SWITCH || in_vain > ENOUGH {
         SELDOM
     } else {
         return;

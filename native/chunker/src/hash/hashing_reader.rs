@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use super::{Algorithm, Digest, Hasher};
 use crate::Cancel;
-use crate::engine::SOURCE_WAIT;
 use crate::engine::workers::Workers;
 use crate::error::Error;
-use crate::io::source::Source;
+use crate::io::source::{SOURCE_WAIT, Source};
 
 /// A source whose bytes are hashed as they are read: by the thread that reads, while others do what else is to be done with
 /// them.

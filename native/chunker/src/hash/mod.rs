@@ -12,11 +12,10 @@ use sha2::Digest as _;
 
 use crate::Cancel;
 use crate::cpu;
-use crate::engine::SOURCE_WAIT;
 use crate::engine::workers::yield_to_other_threads;
 use crate::error::Error;
 use crate::io::aligned_buffer::Buffer;
-use crate::io::source::Source;
+use crate::io::source::{SOURCE_WAIT, Source};
 
 #[cfg(not(any(feature = "blake3", feature = "sha256")))]
 compile_error!("a hash function is needed: turn on the feature blake3 or sha256");

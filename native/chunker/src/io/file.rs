@@ -1,8 +1,8 @@
 //! Files of any kind as a source of bytes.
 //!
 //! A regular file is read to its end, and it is an error if it shrinks or grows meanwhile. Anything else (a FIFO, a
-//! terminal, a device) is read until whoever feeds it closes it, and never waited for without being asked to. No file is
-//! ever mapped into memory: a mapped file that another program truncates ends the whole process.
+//! terminal, a device) is read until its writer closes it, and waited for no longer than [`MOMENT`] unless the caller asks for
+//! it. No file is ever mapped into memory: a mapped file that another program truncates ends the whole process.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
@@ -14,6 +14,10 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, IoError};
 use crate::io::source::Source;
+
+/// How long a read waits for more of a special file if the read before gave bytes. A pipe holds 64 KiB, which are read before
+/// its writer runs again, and a caller that gets `None` sleeps for up to 20 ms: 64 KiB in 20 ms are 3 MB/s.
+const MOMENT: Duration = Duration::from_millis(5);
 
 /// What a path leads to, as far as reading it is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +55,8 @@ pub struct Input {
     opened: State,
     /// The bytes read so far.
     read: u64,
+    /// Whether the last attempt to read gave bytes.
+    flows: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -76,7 +82,7 @@ impl Input {
         let file = Arc::new(open_without_waiting(path).map_err(refused)?);
         let metadata = file.metadata().map_err(refused)?;
         let kind = kind_of(&metadata).map_err(refused)?;
-        Ok(Self { file, path: path.into(), kind, opened: State::of(&metadata), read: 0 })
+        Ok(Self { file, path: path.into(), kind, opened: State::of(&metadata), read: 0, flows: false })
     }
 
     /// What kind of file this is.
@@ -155,8 +161,12 @@ pub fn read_range(path: &Path, offset: u64, target: &mut [u8]) -> Result<(), Err
 impl Source for Input {
     fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error> {
         // The end of a FIFO that nobody has opened to write is none.
-        if self.kind == Kind::Special && !self.wait(Duration::ZERO) {
-            return Ok(None);
+        if self.kind == Kind::Special {
+            let moment = if self.flows { MOMENT } else { Duration::ZERO };
+            self.flows = self.wait(moment);
+            if !self.flows {
+                return Ok(None);
+            }
         }
         loop {
             match (&*self.file).read(buffer) {
@@ -288,8 +298,14 @@ mod tests {
         fcntl_setfl(&reader, OFlags::NONBLOCK).unwrap();
         let opened = State { size: 0, modified: None };
         let file = File::from(OwnedFd::from(reader));
-        let mut input =
-            Input { file: file.into(), path: Path::new("log").into(), kind: Kind::Regular, opened, read: 0 };
+        let mut input = Input {
+            file: file.into(),
+            path: Path::new("log").into(),
+            kind: Kind::Regular,
+            opened,
+            read: 0,
+            flows: false,
+        };
         let mut buffer = [0; 10];
         assert_eq!(input.read(&mut buffer).unwrap(), None);
         let (before, patience) = (Instant::now(), Duration::from_millis(20));
@@ -298,5 +314,37 @@ mod tests {
         writer.write_all(b"message").unwrap();
         assert!(input.wait(Duration::from_secs(60)));
         assert_eq!(input.read(&mut buffer).unwrap(), Some(7));
+    }
+
+    #[test]
+    fn more_of_a_pipe_that_flows_is_waited_for_a_moment() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        fcntl_setfl(&reader, OFlags::NONBLOCK).unwrap();
+        let opened = State { size: 0, modified: None };
+        let file = File::from(OwnedFd::from(reader));
+        let mut input = Input {
+            file: file.into(),
+            path: Path::new("pipe").into(),
+            kind: Kind::Special,
+            opened,
+            read: 0,
+            flows: false,
+        };
+        let mut buffer = [0; 10];
+        let before = Instant::now();
+        assert_eq!(input.read(&mut buffer).unwrap(), None);
+        let mut shortest = before.elapsed();
+        writer.write_all(b"bytes").unwrap();
+        assert_eq!(input.read(&mut buffer).unwrap(), Some(5));
+        let before = Instant::now();
+        assert_eq!(input.read(&mut buffer).unwrap(), None);
+        assert!(before.elapsed() >= MOMENT);
+        // It flows no more: none of these waits, though other programs may take the processor in between.
+        for _ in 0..100 {
+            let before = Instant::now();
+            assert_eq!(input.read(&mut buffer).unwrap(), None);
+            shortest = shortest.min(before.elapsed());
+        }
+        assert!(shortest < MOMENT);
     }
 }

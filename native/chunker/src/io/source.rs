@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use crate::error::{Error, IoError};
 
+/// How long a call that was cancelled may go on waiting for a source: well below the 100 ms that the design allows.
+pub(crate) const SOURCE_WAIT: Duration = Duration::from_millis(20);
+
 /// Something to read bytes from.
 pub trait Source {
     /// Reads bytes to the front of `buffer` and gives their number, 0 at the end of the input only; `None` if there are
-    /// none yet. Does not wait for whoever sends them.
+    /// none yet. Waits for their sender for a few milliseconds at most.
     ///
     /// # Errors
     ///

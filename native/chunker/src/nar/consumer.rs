@@ -1,10 +1,9 @@
 //! Finding something out about a NAR, wherever it comes from.
 
 use crate::Cancel;
-use crate::engine::SOURCE_WAIT;
 use crate::error::Error;
 use crate::io::aligned_buffer::Buffer;
-use crate::io::source::Source;
+use crate::io::source::{SOURCE_WAIT, Source};
 
 /// How much is read between two questions whether to give up: a fifth of a millisecond of hashing.
 const BLOCK: usize = 256 << 10;
@@ -110,9 +109,9 @@ pub enum Step {
 /// # Errors
 ///
 /// Those of the reading and of the source, and [`Error::Cancelled`] when `is_cancelled` says so.
-pub fn step(
+pub fn step<S: Source + ?Sized>(
     reading: &mut impl NarConsumer,
-    source: &mut impl Source,
+    source: &mut S,
     is_cancelled: Cancel<'_>,
 ) -> Result<Step, Error> {
     let mut buffer = Buffer::new(BLOCK);

@@ -5,8 +5,8 @@
 //!   [`read_slice`] and [`read_source`] carry them out.
 //! * [`is_nar`] and [`is_nar_source`] tell whether something is one.
 //! * [`Dump`] writes one, as a source of bytes; [`dump_file`] writes it to a file.
-//! * [`chunking`] finds cut points along the files in one.
-//! * [`notes`] tell which entries each chunk touches, and which hashes of dependencies were taken out of it.
+//! * [`scanner`] finds cut points along the files in one, and [`NarMethod`] makes the engine chunk with them.
+//! * [`annotations`] say which entries each chunk touches, and which hashes of dependencies were taken out of it.
 //! * [`references`] takes the hashes of dependencies out of content, so that packages built anew share their chunks.
 //!
 //! Whatever makes files or reads them by their names in a tree is there on Unix alone.
@@ -52,6 +52,7 @@ mod error;
 mod hash;
 mod list;
 mod listing;
+mod method;
 mod parser;
 mod path;
 mod read_file;
@@ -71,6 +72,7 @@ pub use error::{NarError, Rule};
 pub use hash::Hash;
 pub use list::{Entry, List};
 pub use listing::Listing;
+pub use method::{NarMethod, RECOGNIZER};
 pub use parser::{Event, Kind, Node, Parser};
 pub use path::EntryPath;
 pub use read_file::ReadFile;

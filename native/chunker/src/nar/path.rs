@@ -65,7 +65,7 @@ impl EntryPath {
 }
 
 /// Makes the paths of the nodes of a NAR, one after the other.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Paths {
     /// Those of the directories that are open, the root first.
     directories: Vec<EntryPath>,

@@ -131,7 +131,7 @@ impl NarScanner {
     ///
     /// The first option that is outside its range.
     pub fn new(config: &Config) -> Result<Self, OptionsError> {
-        let cutter = CdcParams::new(&config.options)?;
+        let params = CdcParams::new(&config.options)?;
         let Options { min_size, avg_size, .. } = config.options;
         let min_entry_size = config.min_entry_size.unwrap_or(2 * avg_size);
         if min_entry_size < min_size {
@@ -151,8 +151,8 @@ impl NarScanner {
             parser: Parser::new(),
             min_size: min_size as usize,
             min_entry_size,
-            boundary_preference_distance: (distance as usize).min(cutter.scan_start()),
-            scanner: Scanner::new(cutter),
+            boundary_preference_distance: (distance as usize).min(params.scan_start()),
+            scanner: Scanner::new(params),
             start: 0,
             length: 0,
             boundaries: VecDeque::new(),
@@ -172,14 +172,16 @@ impl NarScanner {
     /// [`NarError`] where the input breaks a rule, perhaps before the last cuts in front of that place have been given. All
     /// later calls give that error too.
     pub fn feed(&mut self, piece: &[u8]) -> Result<Option<Cut>, NarError> {
-        self.feed_in_window(piece, None)
+        self.feed_in_window(piece, None, |_, _| {})
     }
 
-    /// [`feed`](Self::feed), which need not scan all of the piece if the marks in it are known already.
-    pub(crate) fn feed_in_window(
+    /// Does what [`feed`](Self::feed) does, without scanning all of the piece if the candidates in it are known already, and
+    /// calls `found` for each entry, with where its head ends: before the chunk ends that has the last byte of the head.
+    pub(super) fn feed_in_window(
         &mut self,
         piece: &[u8],
-        ahead: Option<Window<'_>>,
+        window: Option<Window<'_>>,
+        mut found: impl FnMut(&Node<'_>, u64),
     ) -> Result<Option<Cut>, NarError> {
         let mut consumed = 0;
         loop {
@@ -193,11 +195,11 @@ impl NarScanner {
                 return Ok(None);
             }
             if self.ahead == 0 {
-                self.look_ahead(&rest[..rest.len().min(AHEAD)])?;
+                self.look_ahead(&rest[..rest.len().min(AHEAD)], &mut found)?;
             }
             let count = usize::try_from(self.ahead).map_or(rest.len(), |ahead| ahead.min(rest.len()));
-            let ahead = ahead.map(|ahead| ahead.behind(consumed));
-            let cut = self.scanner.feed_in_window(&rest[..count], ahead);
+            let window = window.map(|window| window.behind(consumed));
+            let cut = self.scanner.feed_in_window(&rest[..count], window);
             let scanned = cut.map_or(count, |cut| cut.consumed);
             self.ahead -= scanned as u64;
             self.length += scanned;
@@ -236,12 +238,8 @@ impl NarScanner {
         self.short_chunks
     }
 
-    pub(crate) fn max_size(&self) -> usize {
-        self.scanner.max_size()
-    }
-
-    pub(crate) fn cutter(&self) -> &CdcParams {
-        self.scanner.cutter()
+    pub(super) fn params(&self) -> &CdcParams {
+        self.scanner.params()
     }
 
     /// Goes on with what is behind the bytes that the parser has read. Gives the length of the chunk that ends there, if that
@@ -263,14 +261,20 @@ impl NarScanner {
     }
 
     /// Lets the parser go on in `piece`, up to the contents of a large file.
-    fn look_ahead(&mut self, piece: &[u8]) -> Result<(), NarError> {
+    fn look_ahead(&mut self, piece: &[u8], found: &mut impl FnMut(&Node<'_>, u64)) -> Result<(), NarError> {
         let mut rest = piece;
+        let start = self.parser.offset();
         while let Some(event) = self.parser.next(&mut rest)? {
             match event {
-                Event::Node(Node { kind: Kind::Regular { size, .. }, .. }) if size >= self.min_entry_size => {
-                    self.parser.skip(size);
-                    self.next = Next::File(size);
-                    break;
+                Event::Node(node) => {
+                    found(&node, start + (piece.len() - rest.len()) as u64);
+                    if let Kind::Regular { size, .. } = node.kind
+                        && size >= self.min_entry_size
+                    {
+                        self.parser.skip(size);
+                        self.next = Next::File(size);
+                        break;
+                    }
                 }
                 Event::End => self.boundaries.push_back(self.parser.offset()),
                 _ => {}

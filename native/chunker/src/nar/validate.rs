@@ -3,9 +3,8 @@
 use super::consumer::{NarConsumer, Step, read_slice, step};
 use super::parser::Parser;
 use crate::Cancel;
-use crate::engine::SOURCE_WAIT;
 use crate::error::Error;
-use crate::io::source::Source;
+use crate::io::source::{SOURCE_WAIT, Source};
 
 /// Whether `data` is a NAR, from its first byte to its last. No contents are looked at.
 ///
@@ -21,12 +20,16 @@ pub fn is_nar(data: &[u8], is_cancelled: Cancel<'_>) -> Result<bool, Error> {
 /// # Errors
 ///
 /// Those of the source, and [`Error::Cancelled`] when `is_cancelled` says so.
-pub fn is_nar_source(source: &mut impl Source, is_cancelled: Cancel<'_>) -> Result<bool, Error> {
+pub fn is_nar_source<S: Source + ?Sized>(source: &mut S, is_cancelled: Cancel<'_>) -> Result<bool, Error> {
     let mut check = Check(Parser::new());
     verdict(read(&mut check, source, is_cancelled).and_then(|()| check.finish()))
 }
 
-fn read(check: &mut Check, source: &mut impl Source, is_cancelled: Cancel<'_>) -> Result<(), Error> {
+fn read<S: Source + ?Sized>(
+    check: &mut Check,
+    source: &mut S,
+    is_cancelled: Cancel<'_>,
+) -> Result<(), Error> {
     while step(check, source, is_cancelled)? == Step::Waiting {
         source.wait(SOURCE_WAIT);
     }

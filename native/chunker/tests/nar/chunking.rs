@@ -8,7 +8,7 @@ use chunker::engine::workers::Workers;
 use chunker::engine::{Chunk, Chunking};
 use chunker::hash::Algorithm;
 use chunker::nar::scanner::{Config, NarScanner};
-use chunker::nar::{NarError, Rule};
+use chunker::nar::{NarError, NarMethod, Rule};
 use fastcdc::v2020::{FastCDC, Normalization};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -224,8 +224,8 @@ fn every_way(
     pieces: &[usize],
 ) -> [Result<Vec<Chunk>, Error>; 3] {
     let workers = Workers::shared(threads, 3).unwrap();
-    let scanner = NarScanner::new(config).unwrap();
-    let chunking = Chunking::nar(scanner, workers, Chunk::hashed(Algorithm::ALL[0]));
+    let method = NarMethod::new(config).unwrap();
+    let chunking = Chunking::with_method(method, workers, Chunk::hashed(Algorithm::ALL[0]));
     let push = || {
         let (mut pushed, mut chunks, mut rest) = (chunking.clone().pieces(), Vec::new(), nar);
         let mut sizes = pieces.iter().cycle();

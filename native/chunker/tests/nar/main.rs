@@ -2,6 +2,7 @@
 
 #[cfg(all(unix, feature = "sha256"))]
 mod against_nix;
+mod annotations;
 mod chunking;
 #[cfg(unix)]
 mod files;
@@ -11,7 +12,6 @@ mod folder;
 mod inputs;
 mod malformed;
 mod naive;
-mod notes;
 mod parsing;
 #[cfg(all(unix, feature = "sha256"))]
 mod program;

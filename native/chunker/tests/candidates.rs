@@ -1,5 +1,5 @@
-//! Cut points where threads have so little to do that they mark ahead of the one that scans: those of crate `fastcdc`, and
-//! those of one thread.
+//! Cut points if threads have so little to do that they find candidates ahead of the one that scans: those of crate
+//! `fastcdc`, and those of one thread.
 
 mod inputs;
 
@@ -11,6 +11,7 @@ use chunker::cdc::{CdcParams, Options};
 use chunker::engine::workers::Workers;
 use chunker::engine::{ChunkBytes, Chunking};
 use chunker::io::file::Input;
+use chunker::nar::NarMethod;
 use chunker::nar::scanner::{Config, NarScanner};
 use fastcdc::v2020::{FastCDC, Normalization};
 use proptest::prelude::*;
@@ -29,7 +30,7 @@ fn reference(data: &[u8], options: &Options) -> Vec<(u64, usize)> {
         .collect()
 }
 
-fn place(chunk: &ChunkBytes<'_>) -> (u64, usize) {
+fn place<A>(chunk: &ChunkBytes<'_, A>) -> (u64, usize) {
     (chunk.offset, chunk.length)
 }
 
@@ -199,7 +200,7 @@ proptest! {
         });
         let expected = expected.map_err(|error| format!("{error:?}"));
         let workers = Workers::shared(threads, POOL).unwrap();
-        let chunking = || Chunking::nar(NarScanner::new(&config).unwrap(), workers, place);
+        let chunking = || Chunking::with_method(NarMethod::new(&config).unwrap(), workers, place);
         let told = |result: Result<Vec<(u64, usize)>, chunker::Error>| result.map_err(|error| match error {
             chunker::Error::Nar(error) => format!("{error:?}"),
             other => panic!("{other}"),

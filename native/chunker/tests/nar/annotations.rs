@@ -1,12 +1,13 @@
-//! What is told about the chunks of a NAR, against a program that has the whole tree.
+//! The annotations of the chunks of a NAR, against a program that has the whole tree.
 
 use chunker::Error;
 use chunker::engine::workers::Workers;
 use chunker::engine::{Chunk, ChunkBytes, Chunking};
 use chunker::hash::Algorithm;
-use chunker::nar::annotations::{Note, Notes, Part};
+use chunker::nar::NarMethod;
+use chunker::nar::annotations::{AnnotationOptions, ChunkAnnotation, EntryPart};
 use chunker::nar::references::{PLACEHOLDER, Replaced, replace, restore};
-use chunker::nar::scanner::{Config, NarScanner};
+use chunker::nar::scanner::Config;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -51,14 +52,14 @@ fn add(entries: &mut Vec<Entry>, tree: &Tree, path: &[u8], mut at: usize) -> usi
 }
 
 /// A part: its path, its offset in the contents, its length, and its position in the chunk.
-type Told = (Vec<u8>, u64, usize, usize);
+type PlainPart = (Vec<u8>, u64, usize, usize);
 
-fn told(parts: &[Part]) -> Vec<Told> {
+fn plain(parts: &[EntryPart]) -> Vec<PlainPart> {
     parts.iter().map(|part| (part.path.to_vec(), part.offset, part.length, part.position)).collect()
 }
 
 /// The parts of entries in a chunk, by the definition.
-fn parts(entries: &[Entry], chunk: Chunk) -> Vec<Told> {
+fn parts(entries: &[Entry], chunk: Chunk) -> Vec<PlainPart> {
     let (start, end) = (chunk.offset as usize, chunk.offset as usize + chunk.length);
     let mut parts = Vec::new();
     for (path, head, size) in entries {
@@ -71,14 +72,21 @@ fn parts(entries: &[Entry], chunk: Chunk) -> Vec<Told> {
     parts
 }
 
-type Noted = (Chunk, Option<Note>);
+type Annotated = (Chunk, ChunkAnnotation);
 
-/// The chunks of a NAR by each way to chunk, with their notes.
-fn every_way(nar: &[u8], config: &Config, notes: Notes, threads: usize, pieces: &[usize]) -> [Vec<Noted>; 3] {
+/// The chunks of a NAR by each way to chunk, with their annotations.
+fn every_way(
+    nar: &[u8],
+    config: &Config,
+    options: AnnotationOptions,
+    threads: usize,
+    pieces: &[usize],
+) -> [Vec<Annotated>; 3] {
     let workers = Workers::shared(threads, 3).unwrap();
     let hashed = Chunk::hashed(Algorithm::ALL[0]);
-    let work = move |bytes: &ChunkBytes<'_>| (hashed(bytes), bytes.note.cloned());
-    let chunking = Chunking::nar(NarScanner::new(config).unwrap(), workers, work).with_notes(notes);
+    let work = move |bytes: &ChunkBytes<'_, ChunkAnnotation>| (hashed(bytes), bytes.annotation.clone());
+    let method = NarMethod::new(config).unwrap().with_annotations(options);
+    let chunking = Chunking::with_method(method, workers, work);
     let (mut pushed, mut chunks, mut rest) = (chunking.clone().pieces(), Vec::new(), nar);
     let mut sizes = pieces.iter().cycle();
     while !rest.is_empty() {
@@ -91,24 +99,24 @@ fn every_way(nar: &[u8], config: &Config, notes: Notes, threads: usize, pieces: 
     [chunking.slice(nar, NEVER).unwrap(), chunking.clone().reader(read).all(NEVER).unwrap(), chunks]
 }
 
-fn bare(noted: &[Noted]) -> Vec<Chunk> {
-    noted.iter().map(|(chunk, _)| *chunk).collect()
+fn bare(annotated: &[Annotated]) -> Vec<Chunk> {
+    annotated.iter().map(|(chunk, _)| *chunk).collect()
 }
 
-const ENTRIES: Notes = Notes { entries: true, references: false };
-const REFERENCES: Notes = Notes { entries: false, references: true };
-const BOTH: Notes = Notes { entries: true, references: true };
+const ENTRIES: AnnotationOptions = AnnotationOptions { entries: true, references: false };
+const REFERENCES: AnnotationOptions = AnnotationOptions { entries: false, references: true };
+const BOTH: AnnotationOptions = AnnotationOptions { entries: true, references: true };
 
 fn assert_entries(tree: &Tree, config: &Config, threads: usize, pieces: &[usize]) {
     let nar = encode(tree);
     let entries = entries(tree);
-    let expected = bare(&every_way(&nar, config, Notes::default(), 1, pieces)[0]);
-    for noted in every_way(&nar, config, ENTRIES, threads, pieces) {
-        assert_eq!(bare(&noted), expected);
-        for (chunk, note) in noted {
-            let note = note.unwrap();
+    let expected = bare(&every_way(&nar, config, AnnotationOptions::default(), 1, pieces)[0]);
+    for annotated in every_way(&nar, config, ENTRIES, threads, pieces) {
+        assert_eq!(bare(&annotated), expected);
+        for (chunk, annotation) in annotated {
+            let annotation = annotation.unwrap();
             assert_eq!(
-                (note.entries.as_deref().map(told), note.references),
+                (annotation.entries.as_deref().map(plain), annotation.references.clone()),
                 (Some(parts(&entries, chunk)), None)
             );
         }
@@ -152,15 +160,15 @@ proptest! {
             normalized[reference.position as usize..][..32].copy_from_slice(&PLACEHOLDER);
         }
         let entries = entries(&tree);
-        let expected = bare(&every_way(&normalized, &config, Notes::default(), 1, &pieces)[0]);
-        for notes in [REFERENCES, BOTH] {
-            for noted in every_way(&nar, &config, notes, threads, &pieces) {
-                prop_assert_eq!(&bare(&noted), &expected);
-                for (chunk, note) in noted {
-                    let note = note.unwrap();
-                    prop_assert_eq!(note.entries.as_deref().map(told), notes.entries.then(|| parts(&entries, chunk)));
+        let expected = bare(&every_way(&normalized, &config, AnnotationOptions::default(), 1, &pieces)[0]);
+        for options in [REFERENCES, BOTH] {
+            for annotated in every_way(&nar, &config, options, threads, &pieces) {
+                prop_assert_eq!(&bare(&annotated), &expected);
+                for (chunk, annotation) in annotated {
+                    let annotation = annotation.unwrap();
+                    prop_assert_eq!(annotation.entries.as_deref().map(plain), options.entries.then(|| parts(&entries, chunk)));
                     let range = chunk.offset as usize..chunk.offset as usize + chunk.length;
-                    let replaced = note.references.unwrap();
+                    let replaced = annotation.references.clone().unwrap();
                     let mut bytes = normalized[range.clone()].to_vec();
                     restore(&mut bytes, &replaced).unwrap();
                     prop_assert_eq!(&bytes, &nar[range.clone()]);
@@ -173,7 +181,7 @@ proptest! {
 }
 
 #[test]
-fn notes_are_complete_on_any_number_of_threads() {
+fn annotations_are_complete_on_any_number_of_threads() {
     let tree = large_tree();
     for config in [Config::DEFAULT, Config::with_average(4096)] {
         for (threads, pieces) in [(1, [100_000, 1]), (2, [1 << 20, 1 << 20]), (4, [3_000_001, 777])] {
@@ -183,15 +191,15 @@ fn notes_are_complete_on_any_number_of_threads() {
 }
 
 #[test]
-fn a_nar_that_is_broken_gives_the_same_error_with_notes_as_without() {
+fn a_nar_that_is_broken_gives_the_same_error_with_annotations_as_without() {
     let nar = encode(&large_tree());
     let mut damaged = nar.clone();
     damaged[nar.len() - 9] ^= 1;
     for bad in [&b""[..], b"something else", &nar[..3_000_000], &damaged] {
-        let error = |notes| {
+        let error = |options| {
             let work = Chunk::hashed(Algorithm::ALL[0]);
-            let scanner = NarScanner::new(&Config::DEFAULT).unwrap();
-            let chunking = Chunking::nar(scanner, Workers::of_this_thread(), work).with_notes(notes);
+            let method = NarMethod::new(&Config::DEFAULT).unwrap().with_annotations(options);
+            let chunking = Chunking::with_method(method, Workers::of_this_thread(), work);
             let read = chunking.clone().reader(std::io::Cursor::new(bad.to_vec())).all(NEVER).unwrap_err();
             let mut pushed = chunking.clone().pieces();
             let pushed = pushed.push(bad, NEVER).and_then(|_| pushed.finish(NEVER)).unwrap_err();
@@ -200,9 +208,9 @@ fn a_nar_that_is_broken_gives_the_same_error_with_notes_as_without() {
                 error => panic!("{error}"),
             })
         };
-        let expected = error(Notes::default());
-        for notes in [ENTRIES, REFERENCES, BOTH] {
-            assert_eq!(error(notes), expected);
+        let expected = error(AnnotationOptions::default());
+        for options in [ENTRIES, REFERENCES, BOTH] {
+            assert_eq!(error(options), expected);
         }
     }
 }

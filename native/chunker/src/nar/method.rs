@@ -1,0 +1,138 @@
+//! Chunking NARs on the threads of the engine.
+
+use std::sync::Arc;
+
+use super::annotations::{
+    Annotation, AnnotationOptions, ChunkAnnotation, Entries, ReferenceTable, reference_filter,
+};
+use super::parser::Node;
+use super::scanner::{Config, NarScanner};
+use super::validate::{is_nar, is_nar_source};
+use crate::cdc::{CdcParams, Window};
+use crate::engine::{Boundaries, ChunkingMethod, Filter, FoundChunk, Recognizer};
+use crate::error::{Error, OptionsError};
+
+/// Decides whether an input is a NAR.
+pub const RECOGNIZER: Recognizer =
+    Recognizer { slice: is_nar, source: |source, is_cancelled| is_nar_source(source, is_cancelled) };
+
+/// Chunks NARs along their files, as [`NarScanner`] does, and annotates the chunks. An input that is not a NAR gives
+/// [`Error::Nar`].
+///
+/// ```
+/// use chunker::engine::workers::Workers;
+/// use chunker::engine::{Chunk, Chunking};
+/// use chunker::hash::Algorithm;
+/// use chunker::nar::NarMethod;
+/// use chunker::nar::scanner::Config;
+///
+/// let method = NarMethod::new(&Config::DEFAULT)?;
+/// let work = Chunk::hashed(Algorithm::ALL[0]);
+/// let chunking = Chunking::with_method(method, Workers::of_this_thread(), work);
+/// let error = chunking.slice(b"something else", &|| false).unwrap_err();
+/// assert_eq!(error.code(), "invalid_nar");
+/// # Ok::<(), chunker::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct NarMethod {
+    /// At the start of a NAR.
+    scanner: NarScanner,
+    annotations: AnnotationOptions,
+}
+
+impl NarMethod {
+    /// Makes a method that annotates nothing.
+    ///
+    /// # Errors
+    ///
+    /// The first option that is outside its range.
+    pub fn new(config: &Config) -> Result<Self, OptionsError> {
+        Ok(Self { scanner: NarScanner::new(config)?, annotations: AnnotationOptions::default() })
+    }
+
+    /// Returns the same with these annotations.
+    #[must_use]
+    pub fn with_annotations(mut self, annotations: AnnotationOptions) -> Self {
+        self.annotations = annotations;
+        self
+    }
+}
+
+impl ChunkingMethod<ChunkAnnotation> for NarMethod {
+    fn begin(&self) -> (Box<dyn Boundaries<ChunkAnnotation>>, Option<Box<dyn Filter>>) {
+        let AnnotationOptions { entries, references } = self.annotations;
+        let entries = entries.then(Entries::default);
+        let (filter, references) = if references {
+            let (filter, table) = reference_filter();
+            (Some(filter), Some(table))
+        } else {
+            (None, None)
+        };
+        (Box::new(NarBoundaries { scanner: self.scanner.clone(), entries, references, offset: 0 }), filter)
+    }
+}
+
+/// Finds the boundaries of one NAR.
+struct NarBoundaries {
+    scanner: NarScanner,
+    /// `None` if they are not wanted.
+    entries: Option<Entries>,
+    references: Option<ReferenceTable>,
+    /// Where the current chunk begins, in bytes from the start of the NAR.
+    offset: u64,
+}
+
+impl NarBoundaries {
+    fn annotated(&mut self, length: usize) -> FoundChunk<ChunkAnnotation> {
+        let (start, end) = (self.offset, self.offset + length as u64);
+        self.offset = end;
+        let entries = self.entries.as_mut().map(|entries| entries.take(start, end));
+        let references = self.references.as_mut().map(|table| table.take(start, end));
+        let annotation = if entries.is_some() || references.is_some() {
+            Some(Arc::new(Annotation { entries, references }))
+        } else {
+            None
+        };
+        FoundChunk { length, annotation }
+    }
+}
+
+impl Boundaries<ChunkAnnotation> for NarBoundaries {
+    fn feed(
+        &mut self,
+        piece: &[u8],
+        window: Option<Window<'_>>,
+        chunks: &mut Vec<FoundChunk<ChunkAnnotation>>,
+    ) -> Result<(), Error> {
+        let mut done = 0;
+        loop {
+            let Self { scanner, entries, .. } = self;
+            let window = window.map(|window| window.behind(done));
+            let found = |node: &Node<'_>, offset| {
+                if let Some(entries) = entries {
+                    entries.add(node, offset);
+                }
+            };
+            let Some(cut) = scanner.feed_in_window(&piece[done..], window, found)? else { return Ok(()) };
+            done += cut.consumed;
+            let chunk = self.annotated(cut.length);
+            chunks.push(chunk);
+        }
+    }
+
+    fn finish(&mut self, chunks: &mut Vec<FoundChunk<ChunkAnnotation>>) -> Result<(), Error> {
+        if let Some(length) = self.scanner.finish()? {
+            let chunk = self.annotated(length);
+            chunks.push(chunk);
+        }
+        Ok(())
+    }
+
+    fn params(&self) -> &CdcParams {
+        self.scanner.params()
+    }
+
+    fn max_size(&self) -> usize {
+        self.scanner.params().max_size()
+    }
+}
