@@ -206,7 +206,6 @@ defmodule Chunker do
   # Pieces of a stream are gathered up to this size, in bytes: a call of the engine costs some microseconds.
   @gather 65_536
 
-  @doc group: "Chunking"
   @doc """
   Returns the chunks of a file, in order, without their bytes.
 
@@ -240,14 +239,12 @@ defmodule Chunker do
   @spec chunk_file(Path.t(), options()) :: {:ok, [Chunk.t()]} | {:error, Error.t()}
   def chunk_file(path, options \\ []), do: result(:chunker.chunk_file(path!(path), options, :struct))
 
-  @doc group: "Chunking"
   @doc """
   The same as `chunk_file/2`, but returns the chunks and raises `Chunker.Error`.
   """
   @spec chunk_file!(Path.t(), options()) :: [Chunk.t()]
   def chunk_file!(path, options \\ []), do: bang!(chunk_file(path, options))
 
-  @doc group: "Chunking"
   @doc """
   Reads the bytes of a chunk that `chunk_file/2` returned, and checks them against the chunk's digest.
 
@@ -282,14 +279,12 @@ defmodule Chunker do
   def read_chunk(path, %Chunk{} = chunk, options \\ []),
     do: result(:chunker.read_chunk(path!(path), chunk, options))
 
-  @doc group: "Chunking"
   @doc """
   The same as `read_chunk/3`, but returns the bytes and raises `Chunker.Error`.
   """
   @spec read_chunk!(Path.t(), Chunk.t(), [{:hash, algorithm()}] | map()) :: binary()
   def read_chunk!(path, chunk, options \\ []), do: bang!(read_chunk(path, chunk, options))
 
-  @doc group: "Batches"
   @doc """
   Returns the chunks of many files: a result for each path, in the order of the paths, as `chunk_file/2`
   returns it.
@@ -316,14 +311,12 @@ defmodule Chunker do
   def chunk_files(paths, options \\ []) when is_list(paths),
     do: items(result(:chunker.chunk_files(Enum.map(paths, &path!/1), options, :struct)))
 
-  @doc group: "Batches"
   @doc """
   The same as `chunk_files/2`, but returns the chunks of each file and raises the first `Chunker.Error`.
   """
   @spec chunk_files!([Path.t()], [option() | batch_option()] | map()) :: [[Chunk.t()]]
   def chunk_files!(paths, options \\ []), do: all!(chunk_files(paths, options))
 
-  @doc group: "Chunking"
   @doc """
   Returns the chunks of a binary or an iolist, with their bytes.
 
@@ -349,14 +342,12 @@ defmodule Chunker do
   @spec chunk_data(iodata(), options()) :: {:ok, [Chunk.t()]} | {:error, Error.t()}
   def chunk_data(data, options \\ []), do: result(:chunker.chunk_data(data, options, :struct))
 
-  @doc group: "Chunking"
   @doc """
   The same as `chunk_data/2`, but returns the chunks and raises `Chunker.Error`.
   """
   @spec chunk_data!(iodata(), options()) :: [Chunk.t()]
   def chunk_data!(data, options \\ []), do: bang!(chunk_data(data, options))
 
-  @doc group: "Streams"
   @doc """
   Returns the chunks of a file or of any enumerable of iodata, with their bytes, lazily.
 
@@ -441,7 +432,6 @@ defmodule Chunker do
     |> Stream.map(&:chunker_chunk.one(:struct, &1))
   end
 
-  @doc group: "Digests"
   @doc """
   Returns the digest of a binary or an iolist: 32 bytes.
 
@@ -459,7 +449,6 @@ defmodule Chunker do
   @spec hash(iodata(), algorithm()) :: digest()
   def hash(data, algorithm), do: call(:chunker.hash(data, algorithm))
 
-  @doc group: "Digests"
   @doc """
   Returns the digest of a file, in 1 MiB of memory. Fails as `chunk_file/2` does.
 
@@ -475,14 +464,12 @@ defmodule Chunker do
   @spec hash_file(Path.t(), algorithm()) :: {:ok, digest()} | {:error, Error.t()}
   def hash_file(path, algorithm), do: result(:chunker.hash_file(path!(path), algorithm))
 
-  @doc group: "Digests"
   @doc """
   The same as `hash_file/2`, but returns the digest and raises `Chunker.Error`.
   """
   @spec hash_file!(Path.t(), algorithm()) :: digest()
   def hash_file!(path, algorithm), do: bang!(hash_file(path, algorithm))
 
-  @doc group: "Batches"
   @doc """
   Returns the digests of many items, in order, computed on several threads.
 
@@ -503,7 +490,6 @@ defmodule Chunker do
           {:ok, [digest()]} | {:error, Error.t()}
   def hash_batch(items, options \\ []) when is_list(items), do: result(:chunker.hash_batch(items, options))
 
-  @doc group: "Batches"
   @doc """
   The same as `hash_batch/2`, but returns the digests and raises `Chunker.Error`.
   """
@@ -513,7 +499,6 @@ defmodule Chunker do
         ) :: [digest()]
   def hash_batch!(items, options \\ []), do: bang!(hash_batch(items, options))
 
-  @doc group: "Compression"
   @doc """
   Compresses data into the format of its codec's official program.
 
@@ -556,14 +541,12 @@ defmodule Chunker do
           {:ok, binary()} | {:error, Error.t()}
   def compress(data, options \\ []), do: result(:chunker.compress(data, options))
 
-  @doc group: "Compression"
   @doc """
   The same as `compress/2`, but returns what was compressed and raises `Chunker.Error`.
   """
   @spec compress!(iodata(), [compression_option() | {:fallback, boolean()}] | map()) :: binary()
   def compress!(data, options \\ []), do: bang!(compress(data, options))
 
-  @doc group: "Compression"
   @doc """
   Decompresses all of the data: several streams or frames, one after the other, are one content.
 
@@ -598,14 +581,12 @@ defmodule Chunker do
   @spec decompress(iodata(), [decompression_option()] | map()) :: {:ok, binary()} | {:error, Error.t()}
   def decompress(data, options \\ []), do: result(:chunker.decompress(data, options))
 
-  @doc group: "Compression"
   @doc """
   The same as `decompress/2`, but returns the content and raises `Chunker.Error`.
   """
   @spec decompress!(iodata(), [decompression_option()] | map()) :: binary()
   def decompress!(data, options \\ []), do: bang!(decompress(data, options))
 
-  @doc group: "Batches"
   @doc """
   Compresses many items in one call, on several threads, and returns a result for each, in order.
 
@@ -624,14 +605,12 @@ defmodule Chunker do
   def compress_batch(items, options \\ []) when is_list(items),
     do: items(result(:chunker.compress_batch(items, options)))
 
-  @doc group: "Batches"
   @doc """
   The same as `compress_batch/2`, but returns what was compressed and raises the first `Chunker.Error`.
   """
   @spec compress_batch!([iodata()], [compression_option() | batch_option()] | map()) :: [binary()]
   def compress_batch!(items, options \\ []), do: all!(compress_batch(items, options))
 
-  @doc group: "Batches"
   @doc """
   Decompresses many items in one call, on several threads, and returns a result for each, in order.
 
@@ -653,14 +632,12 @@ defmodule Chunker do
   def decompress_batch(items, options \\ []) when is_list(items),
     do: items(result(:chunker.decompress_batch(items, options)))
 
-  @doc group: "Batches"
   @doc """
   The same as `decompress_batch/2`, but returns the contents and raises the first `Chunker.Error`.
   """
   @spec decompress_batch!([iodata()], [decompression_option() | batch_option()] | map()) :: [binary()]
   def decompress_batch!(items, options \\ []), do: all!(decompress_batch(items, options))
 
-  @doc group: "Streams"
   @doc """
   Compresses an enumerable of iodata, lazily and in bounded memory, into a stream of nonempty binaries.
 
@@ -704,7 +681,6 @@ defmodule Chunker do
     )
   end
 
-  @doc group: "Streams"
   @doc """
   Decompresses an enumerable of iodata, lazily and in bounded memory, into a stream of nonempty binaries of at
   most 1 MiB.
@@ -757,7 +733,6 @@ defmodule Chunker do
 
   defp filled(outputs), do: Enum.reject(outputs, &(&1 == ""))
 
-  @doc group: "Compression"
   @doc """
   Returns the codec whose format the data begins with.
 
@@ -773,14 +748,12 @@ defmodule Chunker do
   @spec detect_format(iodata()) :: {:ok, codec()} | {:error, Error.t()}
   def detect_format(data), do: result(:chunker.detect_format(data))
 
-  @doc group: "Compression"
   @doc """
   The same as `detect_format/1`, but returns the codec and raises `Chunker.Error`.
   """
   @spec detect_format!(iodata()) :: codec()
   def detect_format!(data), do: bang!(detect_format(data))
 
-  @doc group: "Compression"
   @doc """
   Trains a zstd dictionary on samples of the data that will be compressed with it.
 
@@ -813,14 +786,12 @@ defmodule Chunker do
   def train_dictionary(samples, options \\ []) when is_list(samples),
     do: result(:chunker.train_dictionary(samples, options))
 
-  @doc group: "Compression"
   @doc """
   The same as `train_dictionary/2`, but returns the dictionary and raises `Chunker.Error`.
   """
   @spec train_dictionary!([iodata()], [{:max_size, pos_integer()}] | map()) :: binary()
   def train_dictionary!(samples, options \\ []), do: bang!(train_dictionary(samples, options))
 
-  @doc group: "About this build"
   @doc """
   Describes this build of Chunker and its use of this machine.
 
@@ -845,7 +816,6 @@ defmodule Chunker do
         }
   def info, do: call(:chunker.info())
 
-  @doc group: "Digests"
   @doc """
   Returns a digest, or any other binary, as lower-case hexadecimal digits.
 
@@ -855,7 +825,6 @@ defmodule Chunker do
   @spec to_hex(binary()) :: String.t()
   def to_hex(bytes) when is_binary(bytes), do: :chunker.to_hex(bytes)
 
-  @doc group: "Digests"
   @doc """
   Returns a digest, or any other binary, in the base-32 notation of Nix: 52 characters for 32 bytes.
 
@@ -867,7 +836,6 @@ defmodule Chunker do
   @spec to_nix_base32(binary()) :: String.t()
   def to_nix_base32(bytes) when is_binary(bytes), do: :chunker.to_nix_base32(bytes)
 
-  @doc group: "Digests"
   @doc """
   Returns the bytes of a text in Nix's base-32 notation.
 
@@ -880,7 +848,6 @@ defmodule Chunker do
   @spec from_nix_base32(String.t()) :: {:ok, binary()} | {:error, Error.t()}
   def from_nix_base32(text) when is_binary(text), do: result(:chunker.from_nix_base32(text))
 
-  @doc group: "Digests"
   @doc """
   The same as `from_nix_base32/1`, but returns the bytes and raises `Chunker.Error`.
   """

@@ -1,8 +1,8 @@
 %% @doc Content-defined chunking for Erlang.
 %%
-%% Chunker splits files, binaries and streams into content-defined chunks (FastCDC) and names each chunk by its digest,
-%% so that a program can store what it has not stored yet. These are the functions of the Elixir module `Chunker',
-%% under the same names and with the same options and defaults.
+%% Chunker splits files, binaries and streams into content-defined chunks (FastCDC) and identifies each chunk by its
+%% digest, so that a program can store only new chunks. These are the functions of the Elixir module `Chunker', with the
+%% same names, options and defaults.
 %%
 %% ```
 %% {ok, Chunks} = chunker:chunk_file("/var/backups/db.tar", [{hash, sha256}]),
@@ -13,33 +13,33 @@
 %% {@link chunker_nar} has those of `Chunker.Nar', and {@link chunker_narinfo} has those of `Chunker.NarInfo'.
 %%
 %% Options are a map or a list of pairs. An unknown option and a value of the wrong type raise `badarg'; a value that
-%% is out of range gives `{error, {invalid_options, Details}}'.
+%% is out of range returns `{error, {invalid_options, Details}}'.
 %%
 %% <ul>
 %% <li>`avg_size': bytes, 256 to 4,194,304; sizes gather around it. By default that of the preset, else 1,048,576.</li>
-%% <li>`min_size': bytes, 64 to 1,048,576; no chunk but the last is shorter. By default a quarter of `avg_size', which is
+%% <li>`min_size': bytes, 64 to 1,048,576; no chunk except the last is shorter. By default a quarter of `avg_size', which is
 %%     262,144.</li>
 %% <li>`max_size': bytes, 1,024 to 16,777,216; no chunk is longer. By default four times `avg_size', which is 4,194,304.</li>
 %% <li>`normalization': 0 to 3; how strongly sizes gather around the average. 1 by default.</li>
-%% <li>`seed': 64 bits; keys the cut points. 0 by default.</li>
-%% <li>`preset': the three sizes by a name: `default' (128 KiB, 512 KiB, 2 MiB), `large_packages' (256 KiB, 1 MiB, 4 MiB) or
-%%     `small_packages' (32 KiB, 128 KiB, 512 KiB). A size that is given wins over that of the preset, and minimum and maximum
+%% <li>`seed': 64 bits; changes the cut points. It hides nothing from an attacker. 0 by default.</li>
+%% <li>`preset': the three sizes by name: `default' (128 KiB, 512 KiB, 2 MiB), `large_packages' (256 KiB, 1 MiB, 4 MiB) or
+%%     `small_packages' (32 KiB, 128 KiB, 512 KiB). A size that is given overrides that of the preset, and minimum and maximum
 %%     follow an `avg_size' that is given. None by default, but `default' with `nar'.</li>
-%% <li>`nar': `true' to chunk Nix archives along the files in them, and to refuse all else with `invalid_nar'; `auto' to
-%%     chunk in that way what is a NAR as a whole, and anything else as it is, with the same sizes. `auto' reads its input
-%%     twice, so that FIFOs, devices and pieces are refused with `invalid_options'. `false' by default.</li>
+%% <li>`nar': `true' to chunk Nix archives along the files in them, and to refuse other inputs with `invalid_nar'; `auto'
+%%     to do so if the whole input is a NAR, and to chunk other inputs as they are, with the same sizes. `auto' reads its
+%%     input twice, so FIFOs, devices and pieces are refused with `invalid_options'. `false' by default.</li>
 %% <li>`min_entry_size', with `nar': bytes, at least `min_size'; files in the archive of at least this size have chunks of
 %%     their own. Twice `avg_size' by default.</li>
-%% <li>`boundary_preference_distance', with `nar': bytes, 0 to `min_size'; any other cut moves back to where a file ended if
+%% <li>`boundary_preference_distance', with `nar': bytes, 0 to `min_size'; another cut moves back to the end of a file
 %%     that is less than this before it. A quarter of `avg_size' by default, at most `min_size'.</li>
-%% <li>`entries', with `nar': `true' to have each chunk tell the entries of the archive that it touches. Their paths can have 16 KiB each,
-%%     and a stream makes those of one chunk at a time. `false' by default.</li>
+%% <li>`entries', with `nar': `true' to list in each chunk the entries of the archive that it touches. A path can have 16 KiB, and a
+%%     stream makes the paths of one chunk at a time. `false' by default.</li>
 %% <li>`references', with `nar': `true' to take store hashes out of the archive before it is chunked; each chunk has those that
 %%     were in it, and {@link chunker_nar:restore_references/2} puts them back. `false' by default.</li>
 %% <li>`hash': `blake3' (the default) or `sha256'.</li>
 %% <li>`cache': a cache of {@link chunker_cache:new/1}, in which digests are looked up before they are computed, and which
-%%     takes in those that were computed. None by default.</li>
-%% <li>`threads': 1 to 1,024; at most so many threads work on the call. By default as many as the application's
+%%     keeps those that are computed. None by default.</li>
+%% <li>`threads': 1 to 1,024; the maximum number of threads for the call. By default as many as the application's
 %%     environment says under `threads', else (`nil' or `undefined') as many as there are dirty CPU schedulers online. The
 %%     environment counts whether or not the application is loaded; any other value in it raises `badarg'.</li>
 %% </ul>
@@ -49,8 +49,8 @@
 %%
 %% Functions for many items also take `parallel_threshold', the number of items from which on several threads work (4 by
 %% default), and `progress': a pid, or a pid and a reference of yours, that is sent
-%% `{chunker_progress, Ref, Done, Total}', or a fun of `Done' and `Total' that is called in a process of its own. It is
-%% told 0 first, the total last, and at most ten times a second in between. They return `{ok, List}' or one error, as
+%% `{chunker_progress, Ref, Done, Total}', or a fun of `Done' and `Total' that is called in a process of its own. The first
+%% report is 0, the last one the total, with at most ten a second in between. They return `{ok, List}' or one error, as
 %% all other functions do.
 -module(chunker).
 
@@ -96,8 +96,8 @@
 -type options() :: chunker_options:options().
 -type error() :: {Reason :: atom(), Details :: map()}.
 
-%% What {@link stream/2} takes: a file by its name, or pieces of the input, as a list or one after the other from a
-%% fun that gives `{Piece, NextFun}' or `done'.
+%% The input of {@link stream/2}: the name of a file, or pieces of the input, as a list or from a fun that returns
+%% `{Piece, NextFun}' or `done'.
 -type source() :: {file, file:name_all()} | [iodata()] | pieces().
 -type pieces() :: fun(() -> {iodata(), pieces()} | done).
 
@@ -110,10 +110,10 @@
 -spec chunk_file(file:name_all()) -> {ok, [chunk()]} | {error, error()}.
 chunk_file(Path) -> chunk_file(Path, []).
 
-%% @doc The chunks of a file, without their bytes. Time is linear in the file; memory does not grow with it, but for
-%% the list of chunks.
+%% @doc Returns the chunks of a file, without their bytes. Time is linear in the file; memory does not grow with it, except
+%% for the list of chunks.
 %%
-%% A FIFO or a device is read until whoever feeds it closes it.
+%% A FIFO or a device is read until its writer closes it.
 %%
 %% Errors: `io_error' with `kind' (`enoent', `eacces', `eisdir' and so on) and `path'; `file_changed' with `path' when a
 %% regular file shrinks or grows while it is read; `invalid_nar' with `offset' and `why'; `invalid_options'.
@@ -133,11 +133,11 @@ chunk_file(Path, Options, Form) ->
 -spec read_chunk(file:name_all(), chunk()) -> {ok, binary()} | {error, error()}.
 read_chunk(Path, Chunk) -> read_chunk(Path, Chunk, []).
 
-%% @doc The bytes of a chunk that {@link chunk_file/2} has told of, read from the file and checked against the chunk's
-%% digest, with `hash' as the algorithm. What was taken out of it, by its `references', is taken out again.
+%% @doc Reads the bytes of a chunk that {@link chunk_file/2} returned, and checks them against the chunk's digest, with
+%% `hash' as the algorithm. References that were taken out of the chunk are taken out again.
 %%
 %% Errors: those of {@link chunk_file/2}; `bounds_check_failed' when the file ends before the chunk does;
-%% `buffer_limit_exceeded' when the length is none that a chunk has; `file_changed' when the bytes are others now.
+%% `buffer_limit_exceeded' when the length exceeds that of any chunk; `file_changed' when the bytes differ now.
 -spec read_chunk(file:name_all(), chunk(), options()) -> {ok, binary()} | {error, error()}.
 read_chunk(Path, Chunk, Options) ->
     Arguments = [Path, Chunk, Options],
@@ -158,8 +158,8 @@ read_chunk(Path, Chunk, Options) ->
 -spec chunk_data(iodata()) -> {ok, [chunk()]} | {error, error()}.
 chunk_data(Data) -> chunk_data(Data, []).
 
-%% @doc The chunks of a binary or an iolist, with their bytes: parts of the binary, which is not copied. (An iolist is
-%% made one binary first.)
+%% @doc Returns the chunks of a binary or an iolist, with their bytes: parts of the binary, which is not copied. An iolist
+%% is first joined to one binary.
 -spec chunk_data(iodata(), options()) -> {ok, [chunk()]} | {error, error()}.
 chunk_data(Data, Options) -> chunk_data(Data, Options, map).
 
@@ -181,9 +181,9 @@ chunk_data(Data, Options, Form) ->
 -spec stream(source()) -> {ok, iterator()} | {error, error()}.
 stream(Source) -> stream(Source, []).
 
-%% @doc The chunks of a file or of pieces that come one after the other, each with its bytes, in bounded memory: less
-%% than four times `max_size' and a few MiB for each thread, whatever the input is, plus what the caller keeps. The bytes
-%% are the VM's: they are charged to the process that holds them, and `erlang:memory(binary)' counts them.
+%% @doc Opens a stream of the chunks of a file, or of pieces that arrive one after the other, each with its bytes, in
+%% bounded memory: less than four times `max_size' and a few MiB for each thread, plus what the caller keeps. The bytes are
+%% in memory of the VM: they are charged to the process that holds them, and `erlang:memory(binary)' counts them.
 %%
 %% ```
 %% {ok, Chunks} = chunker:stream({file, "big.iso"}),
@@ -196,9 +196,9 @@ stream(Source) -> stream(Source, []).
 %% Store(Chunks).
 %% '''
 %%
-%% Pieces are gathered up to 64 KiB, or `avg_size' if that is less, before the engine sees them.
+%% Input is buffered up to 64 KiB, or up to `avg_size' if that is less.
 %%
-%% An iterator is good for one {@link next/1}, which gives the one after it. What it holds is freed at the end, by
+%% An iterator can be used for one {@link next/1}, which returns the next iterator. The stream is closed at its end, by
 %% {@link close/1}, or when no process holds it any more.
 -spec stream(source(), options()) -> {ok, iterator()} | {error, error()}.
 stream(Source, Options) ->
@@ -231,7 +231,7 @@ open(Pieces, Options) when is_list(Pieces); is_function(Pieces, 0) ->
 open(_, _) ->
     {badarg, [<<"must be {file, Path}, a list of iodata, or a fun that gives {Piece, NextFun} or done">>]}.
 
-%% @doc The next chunk of a stream, and the iterator after it; `done' after the last chunk.
+%% @doc Returns the next chunk of a stream, and the iterator after it; `done' after the last chunk.
 %%
 %% Errors are those of {@link chunk_file/2}. After an error the stream is closed.
 -spec next(iterator()) -> {ok, chunk(), iterator()} | done | {error, error()}.
@@ -269,13 +269,13 @@ next(Iterator) ->
             ?BADARG([Iterator], 1, {expected, <<"an iterator">>, Iterator})
     end.
 
-%% @doc Frees what a stream holds, before its end.
+%% @doc Closes a stream before its end.
 -spec close(iterator()) -> ok.
 close({_, done}) -> ok;
 close({_, _, Stream}) -> chunker_dispatch:close(Stream);
 close(Other) -> ?BADARG([Other], 1, {expected, <<"an iterator">>, Other}).
 
-%% @doc The digest of a binary or an iolist: 32 bytes. Raises `{feature_disabled, Details}' if the algorithm is not built
+%% @doc Returns the digest of a binary or an iolist: 32 bytes. Raises `{feature_disabled, Details}' if the algorithm is not built
 %% in.
 -spec hash(iodata(), algorithm()) -> digest().
 hash(Data, Algorithm) ->
@@ -285,7 +285,7 @@ hash(Data, Algorithm) ->
         {error, Reason} -> error(Reason)
     end.
 
-%% @doc The digest of a file, in 1 MiB of memory. Errors are those of {@link chunk_file/2}. Raises
+%% @doc Returns the digest of a file, in 1 MiB of memory. Errors are those of {@link chunk_file/2}. Raises
 %% `{feature_disabled, Details}' if the algorithm is not built in, as {@link hash/2} does.
 -spec hash_file(file:name_all(), algorithm()) -> {ok, digest()} | {error, error()}.
 hash_file(Path, Algorithm) ->
@@ -299,7 +299,7 @@ hash_file(Path, Algorithm) ->
 -spec chunk_files([file:name_all()]) -> {ok, [{ok, [chunk()]} | {error, error()}]} | {error, error()}.
 chunk_files(Paths) -> chunk_files(Paths, []).
 
-%% @doc The chunks of many files: a result for each path, in their order, as {@link chunk_file/2} returns it. A file that
+%% @doc Returns the chunks of many files: a result for each path, in their order, as {@link chunk_file/2} returns it. A file that
 %% fails does not affect the others; an option that is out of range is an error of the call.
 -spec chunk_files([file:name_all()], options()) -> {ok, [{ok, [chunk()]} | {error, error()}]} | {error, error()}.
 chunk_files(Paths, Options) -> chunk_files(Paths, Options, map).
@@ -324,7 +324,7 @@ chunk_files(Paths, Options, Form) ->
 -spec hash_batch([iodata()]) -> {ok, [digest()]} | {error, error()}.
 hash_batch(Items) -> hash_batch(Items, []).
 
-%% @doc The digests of many items, in their order, with `hash' as the algorithm and perhaps a `cache'.
+%% @doc Returns the digests of many items, in order, with `hash' as the algorithm and optionally a `cache'.
 -spec hash_batch([iodata()], options()) -> {ok, [digest()]} | {error, error()}.
 hash_batch(Items, Options) ->
     Arguments = [Items, Options],
@@ -360,12 +360,12 @@ compress(Data, Options) ->
 -spec decompress(iodata()) -> {ok, binary()} | {error, error()}.
 decompress(Data) -> decompress(Data, []).
 
-%% @doc Decompresses all of the data: several streams or frames are one content. Data that is cut short, damaged or
-%% followed by anything else is an error.
+%% @doc Decompresses all of the data: several streams or frames are one content. Truncated and damaged data and trailing
+%% bytes are errors.
 %%
 %% <ul>
-%% <li>`codec': `auto' (the default: told by the first bytes), `zstd', `lz4', `xz' or `bzip2'.</li>
-%% <li>`max_output_size': bytes; exactly so many pass, one more is `size_exceeded'. 1 GiB by default.</li>
+%% <li>`codec': `auto' (the default: by the first bytes), `zstd', `lz4', `xz' or `bzip2'.</li>
+%% <li>`max_output_size': bytes; one more is `size_exceeded'. 1 GiB by default.</li>
 %% <li>`dictionary': the one that the data was compressed with; zstd only.</li>
 %% </ul>
 -spec decompress(iodata(), options()) -> {ok, binary()} | {error, error()}.
@@ -376,7 +376,7 @@ decompress(Data, Options) ->
         Error -> Error
     end.
 
-%% @doc The codec whose format the data begins with. `unknown_format' comes with the first bytes there are.
+%% @doc Returns the codec whose format the data begins with. `unknown_format' has the first bytes of the data.
 -spec detect_format(iodata()) -> {ok, codec()} | {error, error()}.
 detect_format(Data) -> chunker_dispatch:detect_format(valid(chunker_input:binary(Data), [Data], 1)).
 
@@ -384,7 +384,7 @@ detect_format(Data) -> chunker_dispatch:detect_format(valid(chunker_input:binary
 -spec compress_batch([iodata()]) -> {ok, [{ok, binary()} | {error, error()}]} | {error, error()}.
 compress_batch(Items) -> compress_batch(Items, []).
 
-%% @doc Compresses many items; a result for each, in their order. Options are those of {@link compress/2}, without
+%% @doc Compresses many items, with a result for each, in order. Options are those of {@link compress/2}, without
 %% `fallback', and those for many items.
 -spec compress_batch([iodata()], options()) -> {ok, [{ok, binary()} | {error, error()}]} | {error, error()}.
 compress_batch(Items, Options) ->
@@ -399,8 +399,8 @@ compress_batch(Items, Options) ->
 -spec decompress_batch([iodata()]) -> {ok, [{ok, binary()} | {error, error()}]} | {error, error()}.
 decompress_batch(Items) -> decompress_batch(Items, []).
 
-%% @doc Decompresses many items; a result for each, in their order. Options are those of {@link decompress/2} and those
-%% for many items; `max_output_size' holds for each item.
+%% @doc Decompresses many items, with a result for each, in order. Options are those of {@link decompress/2} and those for
+%% many items; `max_output_size' applies to each item.
 -spec decompress_batch([iodata()], options()) -> {ok, [{ok, binary()} | {error, error()}]} | {error, error()}.
 decompress_batch(Items, Options) ->
     Arguments = [Items, Options],
@@ -414,8 +414,8 @@ decompress_batch(Items, Options) ->
 -spec train_dictionary([iodata()]) -> {ok, binary()} | {error, error()}.
 train_dictionary(Samples) -> train_dictionary(Samples, []).
 
-%% @doc Makes a zstd dictionary of samples of what will be compressed with it: many small ones, a hundred times the
-%% dictionary in sum. `max_size' is in bytes, 112,640 by default.
+%% @doc Trains a zstd dictionary on samples of the data that will be compressed with it: many small ones, in total a
+%% hundred times the dictionary. `max_size' is in bytes, 112,640 by default.
 -spec train_dictionary([iodata()], options()) -> {ok, binary()} | {error, error()}.
 train_dictionary(Samples, Options) ->
     Arguments = [Samples, Options],
@@ -429,7 +429,7 @@ train_dictionary(Samples, Options) ->
 -spec compressor() -> {ok, compressor()} | {error, error()}.
 compressor() -> compressor([]).
 
-%% @doc Begins to compress what comes in pieces. Options are those of {@link compress/2} without `fallback'.
+%% @doc Returns a compressor of data that arrives in pieces. Options are those of {@link compress/2} without `fallback'.
 %%
 %% ```
 %% {ok, C} = chunker:compressor([{codec, xz}]),
@@ -445,19 +445,19 @@ compressor(Options) ->
         Error -> Error
     end.
 
-%% @doc Takes the next bytes and gives what they lead to, which may be nothing.
+%% @doc Compresses the next bytes and returns the output that is ready, which may be empty.
 -spec compressor_update(compressor(), iodata()) -> {ok, iodata()} | {error, error()}.
 compressor_update(Compressor, Data) ->
     Arguments = [Compressor, Data],
     Binary = valid(chunker_input:binary(Data), Arguments, 2),
     handle(fun(Handle) -> chunker_dispatch:compress_update(Handle, Binary) end, Arguments, <<"a compressor">>).
 
-%% @doc Ends the content and gives what is left. The compressor is then closed.
+%% @doc Ends the content, returns the rest of the output and closes the compressor.
 -spec compressor_finish(compressor()) -> {ok, iodata()} | {error, error()}.
 compressor_finish(Compressor) ->
     handle(fun chunker_dispatch:compress_finish/1, [Compressor], <<"a compressor">>).
 
-%% @doc Frees what a compressor holds, before its end.
+%% @doc Frees the memory of a compressor before its end.
 -spec compressor_close(compressor()) -> ok.
 compressor_close(Compressor) ->
     handle(fun chunker_dispatch:close_compressor/1, [Compressor], <<"a compressor">>).
@@ -466,7 +466,7 @@ compressor_close(Compressor) ->
 -spec decompressor() -> {ok, decompressor()} | {error, error()}.
 decompressor() -> decompressor([]).
 
-%% @doc Begins to decompress what comes in pieces. Options are those of {@link decompress/2}.
+%% @doc Returns a decompressor of data that arrives in pieces. Options are those of {@link decompress/2}.
 -spec decompressor(options()) -> {ok, decompressor()} | {error, error()}.
 decompressor(Options) ->
     case checked(chunker_options:decompression(Options), [Options], 1) of
@@ -474,7 +474,7 @@ decompressor(Options) ->
         Error -> Error
     end.
 
-%% @doc Takes the next bytes and gives all that they lead to, which may be nothing. It can be a thousand times as much.
+%% @doc Decompresses the next bytes and returns the output, which may be empty, or a thousand times the size of the input.
 -spec decompressor_update(decompressor(), iodata()) -> {ok, iodata()} | {error, error()}.
 decompressor_update(Decompressor, Data) ->
     Arguments = [Decompressor, Data],
@@ -488,17 +488,17 @@ decompress_all(Decompressor, Input, Outputs) ->
         Error -> Error
     end.
 
-%% @doc Ends the input, which must have been whole. The decompressor is then closed.
+%% @doc Ends the input, which must be complete, and closes the decompressor.
 -spec decompressor_finish(decompressor()) -> {ok, iodata()} | {error, error()}.
 decompressor_finish(Decompressor) ->
     handle(fun chunker_dispatch:decompress_finish/1, [Decompressor], <<"a decompressor">>).
 
-%% @doc Frees what a decompressor holds, before its end.
+%% @doc Frees the memory of a decompressor before its end.
 -spec decompressor_close(decompressor()) -> ok.
 decompressor_close(Decompressor) ->
     handle(fun chunker_dispatch:close_decompressor/1, [Decompressor], <<"a decompressor">>).
 
-%% @doc What this build of Chunker is, and what it uses of this machine. Raises `{invalid_options, Details}' if the
+%% @doc Describes this build of Chunker and its use of this machine. Raises `{invalid_options, Details}' if the
 %% environment variable `CHUNKER_KERNEL' asks for a scan kernel that this CPU cannot run.
 -spec info() ->
     #{
@@ -527,19 +527,19 @@ info() ->
         threads => Threads
     }.
 
-%% @doc A digest, or any other binary, in lower-case hexadecimal digits.
+%% @doc Returns a digest, or any other binary, as lower-case hexadecimal digits.
 -spec to_hex(binary()) -> binary().
 to_hex(Bytes) when is_binary(Bytes) -> <<<<(digit(D))>> || <<D:4>> <= Bytes>>.
 
 digit(D) when D < 10 -> $0 + D;
 digit(D) -> $a + D - 10.
 
-%% @doc A digest, or any other binary, in the base-32 notation of Nix.
+%% @doc Returns a digest, or any other binary, in the base-32 notation of Nix.
 -spec to_nix_base32(binary()) -> binary().
 to_nix_base32(Bytes) when is_binary(Bytes) -> chunker_dispatch:to_nix_base32(Bytes).
 
-%% @doc The bytes that a text in Nix's base-32 notation stands for. `invalid_base32' comes with the `position' of the
-%% first character that cannot stand there.
+%% @doc Returns the bytes of a text in Nix's base-32 notation. `invalid_base32' has the `position' of the first invalid
+%% character.
 -spec from_nix_base32(binary()) -> {ok, binary()} | {error, error()}.
 from_nix_base32(Text) when is_binary(Text) -> chunker_dispatch:from_nix_base32(Text).
 

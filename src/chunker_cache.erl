@@ -1,4 +1,4 @@
-%% @doc A cache of digests: those of contents that come again are looked up instead of computed.
+%% @doc A cache of digests, so that the digest of content that repeats is looked up instead of computed.
 %%
 %% ```
 %% Cache = chunker_cache:new(),
@@ -7,10 +7,10 @@
 %% #{hit_rate := Rate} = chunker_cache:stats(Cache).
 %% '''
 %%
-%% A content is known again by a 128-bit fingerprint of all of its bytes, made with a secret that is drawn for each cache.
-%% Nobody who does not know it can choose two contents that are taken for the same: for contents of up to 16 MiB, which
-%% all chunks are, the probability is at most 2^-83 for each pair. With `{verify, content}' the cache keeps the contents and
-%% compares them. The document `docs/cache.md' says what follows from that, and what a cache saves and costs.
+%% A content is identified by a 128-bit fingerprint of all of its bytes, under a secret that is drawn for each cache. Without
+%% the secret, two contents of up to 16 MiB, which all chunks are, have the same fingerprint with a probability of at most
+%% 2^-83, even if an attacker chooses them. With `{verify, content}' the cache keeps the contents and
+%% compares them. The document `docs/cache.md' derives these numbers, and has measurements.
 %%
 %% Any number of processes can use a cache at once. It is freed when no process holds it any more. It lives in its node: for
 %% one that came from another node, or out of `binary_to_term/1' when it was freed already, functions raise `badarg'.
@@ -42,7 +42,7 @@
 -spec new() -> cache().
 new() -> new([]).
 
-%% @doc An empty cache. Options that are wrong or out of range raise `badarg'.
+%% @doc Returns an empty cache. Options that are wrong or out of range raise `badarg'.
 %%
 %% <ul>
 %% <li>`max_entries': how many digests are kept at most, 1 to 1,000,000,000; 100,000 by default.</li>
@@ -66,7 +66,8 @@ new(Options) ->
             ?BADARG([Options], 1, Message)
     end.
 
-%% @doc The digest of a content, if the cache has it, else `nil'. Counts as a lookup, and as use of what it finds.
+%% @doc Returns the digest of a content, or `nil' if the cache does not have it. Counts as a lookup, and as use of the
+%% digest.
 -spec get(cache(), iodata(), chunker:algorithm()) -> chunker:digest() | nil.
 get(Cache, Data, Algorithm) ->
     Arguments = [Cache, Data, Algorithm],
@@ -74,7 +75,7 @@ get(Cache, Data, Algorithm) ->
     Binary = valid(chunker_input:binary(Data), Arguments, 2),
     handle(fun(Handle) -> unwrap(chunker_dispatch:cache_get(Handle, Binary, Algorithm)) end, Arguments, ?CACHE).
 
-%% @doc Computes the digest of a content and puts it into the cache. A content of more than 1 GiB is not put in.
+%% @doc Computes the digest of a content, stores it in the cache and returns it. A content of more than 1 GiB is not stored.
 -spec put(cache(), iodata(), chunker:algorithm()) -> chunker:digest().
 put(Cache, Data, Algorithm) ->
     Arguments = [Cache, Data, Algorithm],
@@ -82,14 +83,14 @@ put(Cache, Data, Algorithm) ->
     Binary = valid(chunker_input:binary(Data), Arguments, 2),
     handle(fun(Handle) -> unwrap(chunker_dispatch:cache_put(Handle, Binary, Algorithm)) end, Arguments, ?CACHE).
 
-%% @doc What the cache has done and what it holds. `hits' and `misses' are all lookups; `insertions' less `evictions' is
+%% @doc Returns counters of the cache and its present size. `hits' and `misses' are all lookups; `insertions' less `evictions' is
 %% `entries', which take `bytes'.
 -spec stats(cache()) -> stats().
 stats(Cache) ->
     handle(fun chunker_dispatch:cache_stats/1, [Cache], ?CACHE).
 
-%% @doc Forgets all digests. The statistics go on; what is forgotten counts as evicted. Contents that were kept are freed; the
-%% memory for digests stays with the cache, for those that come next.
+%% @doc Removes all digests. The counters continue, and removed digests count as evicted. Contents that were kept are freed;
+%% the memory for digests stays with the cache for later use.
 -spec clear(cache()) -> ok.
 clear(Cache) ->
     handle(fun chunker_dispatch:cache_clear/1, [Cache], ?CACHE).

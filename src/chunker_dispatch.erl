@@ -24,7 +24,7 @@
 -type loaded() ::
     {Offset :: non_neg_integer(), Length :: pos_integer(), Hash :: <<_:256>>, Data :: binary(),
         Compressed :: nil | binary()}.
-%% A chunk by itself, or with what was asked for about it.
+%% A chunk by itself, or with the annotations that were requested.
 -type noted(Chunk) :: Chunk | {Chunk, nil | entries(), nil | references()}.
 -type entries() :: [
     {Names :: chunker_paths:names(), Offset :: non_neg_integer(), Length :: non_neg_integer(),
@@ -32,7 +32,7 @@
 ].
 -type references() :: [{Position :: non_neg_integer(), Characters :: binary()}].
 -type failure() :: {error, {Reason :: atom(), Details :: map()}}.
-%% What is to come of an archive, and what does.
+%% The result that a caller asks for of an archive, and that result.
 -type nar_wanted() :: list | listing | hash | {read_file, binary()} | {restore, binary()}.
 -type nar_entry() ::
     {Path :: binary(), Type :: regular | directory | symlink, Size :: nil | non_neg_integer(),
@@ -47,15 +47,15 @@
 
 -define(NIF, chunker_nif).
 
-%% Up to here a call stays on the scheduler that it is made on, which saves the ten microseconds or so that the way to
-%% a dirty one and back takes. The slowest work on so many bytes (chunking with SHA-256 and no instructions for it)
-%% takes a third of the millisecond that a NIF may take.
+%% Up to this size, in bytes, a call runs on the scheduler of its caller, which saves the 10 microseconds of a switch to a
+%% dirty one and back. The slowest work on so many bytes (chunking with SHA-256 in software) takes a third of the
+%% millisecond that a NIF may take.
 -define(SMALL, 65_536).
 
-%% With the data that the chunks are parts of: what was given, unless something was taken out of it.
+%% Returns the data that the chunks are parts of as well: the input, unless references were taken out of it.
 -spec chunk_data(binary(), chunker_options:chunking()) -> {ok, [noted(chunk())], binary()} | failure().
 chunk_data(Data, {_, Nar, _, _} = Options) ->
-    %% So many bytes can hold some hundred entries, which take longer.
+    %% Some hundred entries fit in that size, and take longer.
     Entries = Nar =/= nil andalso element(4, Nar),
     Result =
         if
@@ -74,7 +74,7 @@ chunk_file(Path, Options) ->
         Result -> Result
     end.
 
-%% The NIF takes numbers of 64 bits, beyond which no file goes.
+%% The NIF takes numbers of 64 bits. No file is larger.
 -spec read_chunk(binary(), chunk(), references(), chunker:algorithm()) -> {ok, binary()} | failure().
 read_chunk(Path, {Offset, Length, Hash}, References, Algorithm) when Offset < 1 bsl 63, Length < 1 bsl 63 ->
     case there(References) of
@@ -84,7 +84,7 @@ read_chunk(Path, {Offset, Length, Hash}, References, Algorithm) when Offset < 1 
 read_chunk(_, {_, Length, _}, _, _) ->
     {error, {buffer_limit_exceeded, #{attempted => Length, limit => 16_777_216}}}.
 
-%% So many references are decoded in a tenth of a millisecond.
+%% Decoding this many references takes a tenth of a millisecond.
 -define(FEW, 1000).
 
 -spec restore_references(binary(), references()) -> {ok, binary()} | failure().
@@ -97,14 +97,14 @@ restore_references(Data, References) ->
         ok -> ?NIF:restore_references_dirty(Data, References)
     end.
 
-%% Whether all positions are numbers that the NIF can take, which is to say whether a chunk can have them.
+%% Checks that all positions are numbers that the NIF can take, which the positions in a chunk are.
 there(References) ->
     case [Position || {Position, _} <- References, Position >= 1 bsl 63] of
         [] -> ok;
         [Position | _] -> {error, {invalid_references, #{position => Position}}}
     end.
 
-%% A FIFO, a terminal or a device: what it gives bit by bit, and between the bits no scheduler waits for it.
+%% Chunks a FIFO, a terminal or a device as a stream, since no scheduler may wait for its input.
 chunk_special_file(Path, Options) ->
     case open_file(Path, {Options, nil}) of
         {ok, Stream} -> chunks_of(Stream, []);
@@ -125,7 +125,7 @@ unloaded(Failure) -> Failure.
 unloaded_chunk({{Offset, Length, Hash, _, _}, Entries, References}) -> {{Offset, Length, Hash}, Entries, References};
 unloaded_chunk({Offset, Length, Hash, _, _}) -> {Offset, Length, Hash}.
 
-%% A result for each path. Those that may keep their reader waiting come after the others, each on its own.
+%% Returns a result for each path. Non-seekable files come after the others, one after the other.
 -spec chunk_files([binary()], chunker_options:chunking(), chunker_options:batch()) ->
     {ok, [{ok, [noted(chunk())]} | failure()]} | failure().
 chunk_files(Paths, Chunking, Batch) ->
@@ -133,34 +133,34 @@ chunk_files(Paths, Chunking, Batch) ->
         case ?NIF:chunk_files(Paths, Chunking, Native) of
             {ok, Results} ->
                 Left = length([special || special <- Results]),
-                {ok, special_files(Paths, Results, Chunking, {Progress, Left, length(Results), now_and_then()})};
+                {ok, special_files(Paths, Results, Chunking, {Progress, Left, length(Results), next_report()})};
             Failure ->
                 Failure
         end
     end).
 
-special_files([Path | Paths], [special | Results], Chunking, Telling) ->
+special_files([Path | Paths], [special | Results], Chunking, Reporting) ->
     Result = chunk_special_file(Path, Chunking),
-    [Result | special_files(Paths, Results, Chunking, tell(Telling))];
-special_files([_ | Paths], [Result | Results], Chunking, Telling) ->
-    [Result | special_files(Paths, Results, Chunking, Telling)];
+    [Result | special_files(Paths, Results, Chunking, report(Reporting))];
+special_files([_ | Paths], [Result | Results], Chunking, Reporting) ->
+    [Result | special_files(Paths, Results, Chunking, Reporting)];
 special_files([], [], _, _) ->
     [].
 
-%% As the engine does: now and then, and at the end.
-tell({Progress, Left, Total, Due}) ->
+%% Reports progress as the engine does: at most ten times a second, and at the end.
+report({Progress, Left, Total, Due}) ->
     Now = erlang:monotonic_time(millisecond),
     case Progress of
         {Pid, Ref} when Left =:= 1; Now >= Due ->
             Pid ! {chunker_progress, Ref, Total - Left + 1, Total},
-            {Progress, Left - 1, Total, now_and_then()};
+            {Progress, Left - 1, Total, next_report()};
         _ ->
             {Progress, Left - 1, Total, Due}
     end.
 
-now_and_then() -> erlang:monotonic_time(millisecond) + 100.
+next_report() -> erlang:monotonic_time(millisecond) + 100.
 
-%% Runs a call with the batch's options in the NIF's form.
+%% Runs a call with the options of a batch as the NIF takes them.
 batch({Threads, Threshold, Progress}, Run) ->
     chunker_progress:with(Progress, fun(To) -> Run({Threads, Threshold, To}) end).
 
@@ -225,8 +225,8 @@ train_dictionary(Samples, MaxSize) -> ?NIF:train_dictionary(Samples, MaxSize).
 -spec open_compressor(chunker_options:compression()) -> {ok, compressor()} | failure().
 open_compressor(Options) -> ?NIF:compressor_new(Options).
 
-%% So much goes to a coder at a time: the slowest of them takes a tenth of a second for it, within which a caller that
-%% died is noticed.
+%% The bytes that a coder takes at a time. The slowest coder takes 100 ms for them, within which the death of the caller
+%% is noticed.
 -define(CODER_PIECE, 131_072).
 
 -spec compress_update(compressor(), binary()) -> {ok, [binary()]} | failure().
@@ -249,14 +249,14 @@ compress_update(Compressor, Piece) ->
 -spec compress_finish(compressor()) -> {ok, binary()} | failure().
 compress_finish(Compressor) -> ?NIF:compressor_finish(Compressor).
 
-%% Frees what a compressor holds. It is also freed when no process holds it any more.
+%% Frees the memory of a compressor, which is also freed when no process holds it any more.
 -spec close_compressor(compressor()) -> ok.
 close_compressor(Compressor) -> ?NIF:compressor_close(Compressor).
 
 -spec open_decompressor(chunker_options:decompression()) -> {ok, decompressor()} | failure().
 open_decompressor(Options) -> ?NIF:decompressor_new(Options).
 
-%% At most 1 MiB of output, and what is to be given next: `done' if all was taken.
+%% Returns at most 1 MiB of output, and the input for the next call, or `done' if all of it was taken.
 -spec decompress_update(decompressor(), binary()) -> {ok, binary(), {more, binary()} | done} | failure().
 decompress_update(Decompressor, Input) ->
     Piece = binary:part(Input, 0, min(byte_size(Input), ?CODER_PIECE)),
@@ -291,22 +291,22 @@ hash_file(Path, Algorithm) ->
 
 hash_special_file(Path, Algorithm) ->
     case ?NIF:hash_special_open(Path, Algorithm) of
-        {ok, Stream} -> again_and_again(fun() -> ?NIF:hash_special_next(Stream) end, 1);
+        {ok, Stream} -> repeat(fun() -> ?NIF:hash_special_next(Stream) end, 1);
         Failure -> Failure
     end.
 
-%% Calls until there is something else to do than to wait. The pauses, in milliseconds, grow up to 20.
-again_and_again(Call, Pause) ->
+%% Repeats a call until it returns something else than `wait'. The pauses, in milliseconds, grow up to 20.
+repeat(Call, Pause) ->
     case Call() of
         wait ->
             receive
-            after Pause -> again_and_again(Call, min(2 * Pause, 20))
+            after Pause -> repeat(Call, min(2 * Pause, 20))
             end;
         Result ->
             Result
     end.
 
-%% Text takes the engine longer than a hash does: up to here it is a tenth of a millisecond.
+%% Up to this size, in bytes, the engine takes a tenth of a millisecond for a text.
 -define(SMALL_TEXT, 4096).
 
 -spec to_nix_base32(binary()) -> binary().
@@ -317,7 +317,7 @@ to_nix_base32(Bytes) -> ?NIF:nix_base32_encode_dirty(Bytes).
 from_nix_base32(Text) when byte_size(Text) =< ?SMALL_TEXT -> ?NIF:nix_base32_decode(Text);
 from_nix_base32(Text) -> ?NIF:nix_base32_decode_dirty(Text).
 
-%% A stream of a file. To be pulled with `next/1'.
+%% Opens a stream of a file, for `next/1'.
 -spec open_file(binary(), {chunker_options:chunking(), nil | chunker_options:compression()}) ->
     {ok, stream()} | failure().
 open_file(Path, Options) -> open_file(Path, Options, false).
@@ -328,7 +328,7 @@ open_file(Path, {Chunking, Compression}, Whole) ->
         Failure -> Failure
     end.
 
-%% A stream of what is pushed with `push/2', until `finish/1'.
+%% Opens a stream for `push/2' and `finish/1'.
 -spec open_pieces({chunker_options:chunking(), nil | chunker_options:compression()}) -> {ok, stream()} | failure().
 open_pieces(Options) -> open_pieces(Options, false).
 
@@ -338,20 +338,20 @@ open_pieces({Chunking, Compression}, Whole) ->
         Failure -> Failure
     end.
 
-%% The next chunks; none at the end.
+%% Returns the next chunks, and none at the end.
 -spec next(stream()) -> {ok, [noted(loaded())]} | failure().
 next({regular, Stream}) -> ?NIF:stream_next(Stream);
-next({special, Stream}) -> again_and_again(fun() -> ?NIF:stream_next_special(Stream) end, 1).
+next({special, Stream}) -> repeat(fun() -> ?NIF:stream_next_special(Stream) end, 1).
 
-%% The chunks that have become known, be it none.
+%% Returns the chunks that are complete, which may be none.
 -spec push(stream(), binary()) -> {ok, [noted(loaded())]} | failure().
 push({pieces, Stream}, Piece) -> ?NIF:stream_push(Stream, Piece).
 
-%% The chunks that are left.
+%% Returns the rest of the chunks.
 -spec finish(stream()) -> {ok, [noted(loaded())]} | failure().
 finish({pieces, Stream}) -> ?NIF:stream_finish(Stream).
 
-%% Frees what the stream holds. It is also freed when no process holds the stream any more.
+%% Closes a stream, which is also closed when no process holds it any more.
 -spec close(stream()) -> ok.
 close({_, Stream}) -> ?NIF:stream_close(Stream).
 
@@ -396,11 +396,11 @@ nar_file(Path, Wanted) ->
 
 nar_special_file(Path, Wanted) ->
     case ?NIF:nar_open_special(Path, Wanted) of
-        {ok, Reader} -> again_and_again(fun() -> ?NIF:nar_next_special(Reader) end, 1);
+        {ok, Reader} -> repeat(fun() -> ?NIF:nar_next_special(Reader) end, 1);
         Failure -> Failure
     end.
 
-%% A reader of an archive that is pushed.
+%% Opens a reader of an archive that is pushed.
 -spec nar_open(nar_wanted()) -> {ok, nar_reader()} | failure().
 nar_open(Wanted) ->
     case ?NIF:nar_open(Wanted) of
@@ -416,11 +416,11 @@ nar_push({_, Reader}, Piece) -> ?NIF:nar_push(Reader, Piece).
 -spec nar_finish(nar_reader()) -> nar_answer().
 nar_finish({_, Reader}) -> ?NIF:nar_finish(Reader).
 
-%% Frees what the reader holds, and removes what it has unpacked without coming to an end.
+%% Closes a reader, and removes a tree that is half unpacked.
 -spec nar_close(nar_reader()) -> ok.
 nar_close({_, Reader}) -> ?NIF:nar_close(Reader).
 
-%% The chunks of an archive, and its hash, of one read.
+%% Returns the chunks of an archive, and its hash, from one read.
 -spec nar_chunk_data(binary(), chunker_options:chunking()) -> {ok, [noted(chunk())], NarHash :: binary()} | failure().
 nar_chunk_data(Data, Options) -> ?NIF:nar_chunk_data(Data, Options).
 
@@ -436,7 +436,7 @@ nar_chunk_file(Path, Options) ->
             Result
     end.
 
-%% A stream of chunks without their bytes, which gives the hash besides at its end. To be closed with `close/1'.
+%% Opens a stream of chunks without their bytes, which returns the hash of the archive at its end. `close/1' closes it.
 -spec nar_chunk_open(chunker_options:chunking()) -> {ok, stream()} | failure().
 nar_chunk_open(Options) -> open_pieces({Options, nil}, true).
 
@@ -461,7 +461,7 @@ nar_dump_file(Path, Into, Threads) ->
 -spec nar_dump_open(binary()) -> {ok, nar_dump()} | failure().
 nar_dump_open(Path) -> ?NIF:nar_dump_open(Path).
 
-%% The next bytes; none at the end.
+%% Returns the next bytes, and none at the end.
 -spec nar_dump_next(nar_dump()) -> {ok, binary()} | failure().
 nar_dump_next(Dump) -> ?NIF:nar_dump_next(Dump).
 

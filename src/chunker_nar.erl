@@ -8,8 +8,8 @@
 %% ok = chunker_nar:restore({file, "git-core.nar"}, "unpacked").
 %% '''
 %%
-%% An archive is read from a file, from iodata, or from a fun that gives it piece by piece, as {@link chunker:stream/2} takes
-%% one. It is read strictly: an archive that Nix would not have written, byte for byte, gives
+%% An archive is read from a file, from iodata, or from a fun that returns it piece by piece, as {@link chunker:stream/2}
+%% takes one. It is read strictly: an archive that Nix would not have written, byte for byte, is refused with
 %% `{error, {invalid_nar, #{offset => Offset, why => Why}}}'. The documentation of `Chunker.Nar' lists the reasons.
 -module(chunker_nar).
 
@@ -30,7 +30,7 @@
 -type pieces() :: fun(() -> {iodata(), pieces() | [iodata()]} | done).
 
 %% A file, directory or symbolic link. `size' and `offset' are those of a file's contents, in bytes, the latter from the
-%% start of the archive; what an entry does not have is not in its map.
+%% start of the archive. A field without a value is not in the map.
 -type entry() :: #{
     path := binary(),
     type := regular | directory | symlink,
@@ -39,17 +39,17 @@
     offset => non_neg_integer(),
     target => binary()
 }.
-%% What was taken out of a chunk: where it was in the chunk, in bytes from its start, and the characters, at most 32.
+%% The references that were taken out of a chunk: the position in the chunk, in bytes, and the characters, at most 32.
 -type references() :: [{Position :: non_neg_integer(), Characters :: binary()}].
 -opaque iterator() :: chunker_dispatch:nar_dump().
 
-%% @doc Whether a binary begins as every NAR does, by its first 56 bytes.
+%% @doc Returns whether a binary begins as every NAR does, by its first 56 bytes.
 -spec 'nar?'(binary()) -> boolean().
 'nar?'(<<13:64/little, "nix-archive-1", 0:24, 1:64/little, "(", 0:56, 4:64/little, "type", 0:32, _/binary>>) -> true;
 'nar?'(Binary) when is_binary(Binary) -> false.
 
-%% @doc All entries, the root first, whose path is empty, in the order of the archive. Contents are passed over; those in a file
-%% are not read.
+%% @doc Returns all entries in the order of the archive: the root first, whose path is empty. Contents are skipped; those in
+%% a file are not read.
 -spec list(source()) -> {ok, [entry()]} | {error, chunker:error()}.
 list(Source) ->
     case checked(read(Source, list), [Source], 1) of
@@ -64,15 +64,16 @@ entry({Path, regular, Size, Offset, Executable, nil}) ->
 entry({Path, symlink, nil, nil, Executable, Target}) ->
     #{path => Path, type => symlink, executable => Executable, target => Target}.
 
-%% @doc The JSON that `nix nar ls --json --recursive' prints.
+%% @doc Returns the JSON that `nix nar ls --json --recursive' prints.
 -spec listing(source()) -> {ok, binary()} | {error, chunker:error()}.
 listing(Source) -> checked(read(Source, listing), [Source], 1).
 
-%% @doc The hash of an archive as Nix prints it: `sha256:' and 52 characters. The archive is checked in the same pass.
+%% @doc Returns the hash of an archive as Nix prints it: `sha256:' and 52 characters. The archive is validated in the same
+%% pass.
 -spec hash(source()) -> {ok, binary()} | {error, chunker:error()}.
 hash(Source) -> checked(read(Source, hash), [Source], 1).
 
-%% @doc The contents of a regular file in an archive. What stands after it is not read.
+%% @doc Returns the contents of a regular file in an archive, which is not read beyond that file.
 %%
 %% Errors: `invalid_nar'; `io_error' with the path in the archive and the kind `enoent', `eisdir' or, for a symbolic
 %% link, `eloop'.
@@ -86,8 +87,8 @@ read_file(Source, Path) ->
     {ok, #{chunks := [chunker:chunk()], hash := binary(), size := non_neg_integer()}} | {error, chunker:error()}.
 chunk(Source) -> chunk(Source, []).
 
-%% @doc The chunks of an archive, as {@link chunker:chunk_file/2} with `nar' gives them, and in the same pass its hash, as
-%% {@link hash/1} gives it, and its size in bytes. Options are those of {@link chunker:chunk_file/2}, without `nar'.
+%% @doc Returns the chunks of an archive, as {@link chunker:chunk_file/2} with `nar' does, together with its hash, as
+%% {@link hash/1} returns it, and its size in bytes. Options are those of {@link chunker:chunk_file/2}, without `nar'.
 -spec chunk(source(), chunker_options:options()) ->
     {ok, #{chunks := [chunker:chunk()], hash := binary(), size := non_neg_integer()}} | {error, chunker:error()}.
 chunk(Source, Options) -> chunk(Source, Options, map).
@@ -130,16 +131,16 @@ chunks(Source, Chunking) ->
         close => fun chunker_dispatch:close/1
     }).
 
-%% @doc Puts back into the bytes of a chunk what was taken out of it when it was chunked with `references'.
+%% @doc Restores the references that were taken out of a chunk with `references', and returns its original bytes.
 %%
-%% Errors: `invalid_references' with the `position' at which nothing can have been taken out.
+%% Errors: `invalid_references' with the `position' at which no reference was taken out.
 -spec restore_references(iodata(), nil | references()) -> {ok, binary()} | {error, chunker:error()}.
 restore_references(Data, References) ->
     Arguments = [Data, References],
     Binary = valid(chunker_input:binary(Data), Arguments, 1),
     chunker_dispatch:restore_references(Binary, valid(chunker_input:references(References), Arguments, 2)).
 
-%% @doc Unpacks an archive to a place that must not exist. All of it is there at the end, or nothing.
+%% @doc Unpacks an archive to a path that must not exist. The tree appears there as a whole, or not at all.
 -spec restore(source(), file:name_all()) -> ok | {error, chunker:error()}.
 restore(Source, Target) ->
     Arguments = [Source, Target],
@@ -148,7 +149,7 @@ restore(Source, Target) ->
         Error -> Error
     end.
 
-%% @doc Writes the archive of what is at `Path' to a file, which is there when it is complete, and gives its hash.
+%% @doc Writes the archive of the tree at `Path' to a file, atomically, and returns its hash.
 %%
 %% Errors: `io_error', with the kind `enotsup' for a socket, a FIFO or a device; `file_changed'; `invalid_nar' with
 %% `too_deep' for a tree that no archive can hold.
@@ -162,11 +163,11 @@ dump(Path, {file, Into} = File) ->
 dump(Path, Into) ->
     ?BADARG([Path, Into], 2, {expected, <<"{file, Path}">>, Into}).
 
-%% @doc The archive of what is at `Path', as binaries that come one after the other by {@link next/1}.
+%% @doc Opens a stream of the archive of the tree at `Path', for {@link next/1}.
 -spec stream(file:name_all()) -> {ok, iterator()} | {error, chunker:error()}.
 stream(Path) -> chunker_dispatch:nar_dump_open(valid(chunker_input:path(Path), [Path], 1)).
 
-%% @doc The next bytes of an archive, and the iterator after them; `done' after the last.
+%% @doc Returns the next bytes of an archive and the next iterator; `done' at the end.
 -spec next(iterator()) -> {ok, binary(), iterator()} | done | {error, chunker:error()}.
 next(Iterator) ->
     case handle(fun chunker_dispatch:nar_dump_next/1, [Iterator], <<"an iterator">>) of
@@ -175,7 +176,7 @@ next(Iterator) ->
         Error -> Error
     end.
 
-%% @doc Closes the files that are open, before the end.
+%% @doc Closes a stream before its end.
 -spec close(iterator()) -> ok.
 close(Iterator) ->
     handle(fun chunker_dispatch:nar_dump_close/1, [Iterator], <<"an iterator">>).

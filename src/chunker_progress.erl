@@ -1,7 +1,7 @@
 %% @private
-%% Tells whoever wants to know how far a call is.
+%% Reports the progress of a call.
 %%
-%% The engine sends messages. A function is called by a process of its own, since the caller is busy.
+%% The engine sends messages. A process of its own calls a function, since the caller is busy.
 -module(chunker_progress).
 
 -export([with/2]).
@@ -11,42 +11,42 @@ with(nil, Run) ->
     Run(nil);
 with({Pid, Ref}, Run) when node(Pid) =:= node() ->
     Run({Pid, Ref});
-%% The engine reaches the processes of its own node only.
+%% The engine sends messages to processes of its own node only.
 with({Pid, Ref}, Run) ->
     with(fun(Done, Total) -> Pid ! {chunker_progress, Ref, Done, Total} end, Run);
 with(Pid, Run) when is_pid(Pid) ->
     with({Pid, make_ref()}, Run);
-with(Tell, Run) ->
+with(Report, Run) ->
     Ref = make_ref(),
     Caller = self(),
-    {Teller, Monitor} = spawn_monitor(fun() -> tell(Tell, Ref, monitor(process, Caller)) end),
-    try Run({Teller, Ref}) of
-        Result -> stop(Teller, Monitor, Ref, Result)
+    {Reporter, Monitor} = spawn_monitor(fun() -> report(Report, Ref, monitor(process, Caller)) end),
+    try Run({Reporter, Ref}) of
+        Result -> stop(Reporter, Monitor, Ref, Result)
     catch
         Class:Reason:Stack ->
             demonitor(Monitor, [flush]),
-            Teller ! {Ref, stop},
+            Reporter ! {Ref, stop},
             erlang:raise(Class, Reason, Stack)
     end.
 
-stop(Teller, Monitor, Ref, Result) ->
-    Teller ! {Ref, stop},
+stop(Reporter, Monitor, Ref, Result) ->
+    Reporter ! {Ref, stop},
     receive
-        {'DOWN', Monitor, process, Teller, normal} -> Result;
-        %% The function's own failure is the caller's.
-        {'DOWN', Monitor, process, Teller, {Ref, Class, Reason, Stack}} -> erlang:raise(Class, Reason, Stack);
-        {'DOWN', Monitor, process, Teller, Reason} -> exit(Reason)
+        {'DOWN', Monitor, process, Reporter, normal} -> Result;
+        %% An exception of the function is raised in the caller.
+        {'DOWN', Monitor, process, Reporter, {Ref, Class, Reason, Stack}} -> erlang:raise(Class, Reason, Stack);
+        {'DOWN', Monitor, process, Reporter, Reason} -> exit(Reason)
     end.
 
-tell(Tell, Ref, Monitor) ->
+report(Report, Ref, Monitor) ->
     receive
         {chunker_progress, Ref, Done, Total} ->
             try
-                Tell(Done, Total)
+                Report(Done, Total)
             catch
                 Class:Reason:Stack -> exit({Ref, Class, Reason, Stack})
             end,
-            tell(Tell, Ref, Monitor);
+            report(Report, Ref, Monitor);
         {Ref, stop} ->
             ok;
         {'DOWN', Monitor, process, _, _} ->

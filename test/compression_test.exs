@@ -66,7 +66,7 @@ defmodule Chunker.CompressionTest do
     send(caller, :go)
     assert_receive {:result, result}, 60_000
     reference = :erlang.trace_delivered(caller)
-    assert_receive {:trace_delivered, ^caller, ^reference}
+    assert_receive {:trace_delivered, ^caller, ^reference}, 60_000
     for mfa <- mfas, do: :erlang.trace_pattern(mfa, false, [])
     {count_closes(), result}
   end

@@ -5,7 +5,7 @@ defmodule Chunker.ErlangDocsTest do
   @ebin Path.join(Mix.Project.app_path(), "ebin")
   @modules [:chunker, :chunker_cache, :chunker_nar, :chunker_narinfo]
   # Exported for other modules of Chunker, and for the VM.
-  @internal [module_info: 0, module_info: 1, format_error: 2, to_chunks: 1]
+  @internal [module_info: 0, module_info: 1, chunk: 3, chunk_file: 3, chunk_data: 3, chunk_files: 3]
 
   for module <- @modules do
     test "#{module} has documentation, and so has each of its functions" do
@@ -37,9 +37,9 @@ defmodule Chunker.ErlangDocsTest do
           ~S|{ok, Chunks} = chunker:chunk_file("/var/backups/db.tar", [{hash, sha256}]),|,
           "avg_size: bytes, 256 to 4,194,304; sizes gather around it.",
           "chunk_file(Path :: file:name_all(), Options :: options())",
-          "The chunks of a file, without their bytes.",
+          "Returns the chunks of a file, without their bytes.",
           "Errors: io_error with kind (enoent, eacces, eisdir and so on) and path;",
-          "Writes the archive of what is at Path to a file,"
+          "Writes the archive of the tree at Path to a file,"
         ] do
       assert shown =~ part
     end
@@ -54,9 +54,9 @@ defmodule Chunker.ErlangDocsTest do
           "Content-defined chunking for Erlang.",
           ~S|{ok, Chunks} = chunker:chunk_file("/var/backups/db.tar", [{hash, sha256}]),|,
           "avg_size: bytes, 256 to 4,194,304; sizes gather around it.",
-          "The chunks of a file, without their bytes.",
+          "Returns the chunks of a file, without their bytes.",
           "Errors: io_error with kind (enoent, eacces, eisdir and so on) and path;",
-          "Writes the archive of what is at Path to a file,"
+          "Writes the archive of the tree at Path to a file,"
         ] do
       assert shown =~ part
     end

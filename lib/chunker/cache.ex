@@ -1,41 +1,43 @@
 defmodule Chunker.Cache do
   @moduledoc """
-  A cache of digests: those of contents that come again are looked up instead of computed.
+  A cache of digests, so that the digest of content that repeats is looked up instead of computed.
 
-  When another version of a file is chunked, most of its chunks were there before. With a cache their digests are not
-  computed a second time:
+  When another version of a file is chunked, most of its chunks have been seen before. With a cache their
+  digests are not computed again:
 
       cache = Chunker.Cache.new()
       {:ok, monday} = Chunker.chunk_file("monday.tar", hash: :sha256, cache: cache)
       {:ok, tuesday} = Chunker.chunk_file("tuesday.tar", hash: :sha256, cache: cache)
       Chunker.Cache.stats(cache).hit_rate
 
-  `Chunker.chunk_file/2`, `Chunker.chunk_data/2`, `Chunker.chunk_files/2`, `Chunker.stream/2` and `Chunker.hash_batch/2`
-  take the option `:cache`; `get/3` and `put/3` are for other uses. Any number of processes can use a cache at once. It is
-  freed when no process holds it any more. It lives in its node: for one that came from another node, or out of
-  `:erlang.binary_to_term/1` when it was freed already, functions raise `ArgumentError`.
+  `Chunker.chunk_file/2`, `Chunker.chunk_data/2`, `Chunker.chunk_files/2`, `Chunker.stream/2` and
+  `Chunker.hash_batch/2` take the option `:cache`; `get/3` and `put/3` are for other uses. Any number of
+  processes can use a cache at once. It is freed when no process holds it any more. It lives in its node: for
+  one that came from another node, or out of `:erlang.binary_to_term/1` when it was freed already, functions
+  raise `ArgumentError`.
 
   ## Whether an answer can be wrong
 
-  A content is known again by algorithm, length, and a 128-bit fingerprint of all of its bytes, made with a secret that is
-  drawn at random for each cache and never leaves it. That two different contents have the same fingerprint has a
-  probability that is proven to be at most 2^-83 for contents of up to 16 MiB, which all chunks are, and at most 2^-75
-  up to 1 GiB; longer ones go past the cache. The bound holds for contents that somebody chose with malice, since it is about
-  the secret, which they do not know. For a full cache of default size and 10^12 lookups that is one wrong digest
-  with a probability below 1 in 90 million.
+  A content is known again by algorithm, length, and a 128-bit fingerprint of all of its bytes, made with a
+  secret that is drawn at random for each cache and never leaves it. That two different contents have the same
+  fingerprint has a probability that is proven to be at most 2^-83 for contents of up to 16 MiB, which all
+  chunks are, and at most 2^-75 up to 1 GiB; longer ones go past the cache. The bound holds for contents that
+  somebody chose with malice, since it is about the secret, which they do not know. For a full cache of
+  default size and 10^12 lookups that is one wrong digest with a probability below 1 in 90 million.
 
-  With `verify: :content` the cache keeps the contents, within its memory, and compares them byte by byte: then no answer
-  can be wrong. It holds few chunks then, and taking one in costs a copy.
+  With `verify: :content` the cache keeps the contents, within its memory, and compares them byte by byte:
+  then no answer can be wrong. It holds few chunks then, and taking one in costs a copy.
 
   `docs/cache.md` derives these numbers, and says what a cache saves and costs.
 
   ## When it pays
 
-  A lookup reads every byte of the content once, and costs about a fifth of BLAKE3 and a twelfth of SHA-256, on CPUs
-  that can multiply polynomials (`PCLMULQDQ` on x86-64, `PMULL` on ARM), which all but the oldest and smallest can;
-  `Chunker.info/0` says under `:kernels` whether this one has the fast `:fingerprint`, `"umash"`. On others it is
-  `"poly1305"`, a tenth as fast, which pays for SHA-256 alone. Functions that take `:cache` hash contents of less than 2 KiB at once,
-  since looking them up would cost as much: they are neither counted nor kept.
+  A lookup reads every byte of the content once, and costs about a fifth of BLAKE3 and a twelfth of SHA-256,
+  on CPUs that can multiply polynomials (`PCLMULQDQ` on x86-64, `PMULL` on ARM), which all but the oldest and
+  smallest can; `Chunker.info/0` says under `:kernels` whether this one has the fast `:fingerprint`,
+  `"umash"`. On others it is `"poly1305"`, a tenth as fast, which pays for SHA-256 alone. Functions that take
+  `:cache` hash contents of less than 2 KiB at once, since looking them up would cost as much: they are
+  neither counted nor kept.
   """
 
   import Chunker.Result, only: [call: 1]
@@ -51,7 +53,7 @@ defmodule Chunker.Cache do
           | {:max_memory, pos_integer()}
           | {:verify, :fingerprint | :content}
 
-  @typedoc "What a cache has done and what it holds; see `stats/1`."
+  @typedoc "Counters of a cache and its present size; see `stats/1`."
   @type stats :: %{
           hits: non_neg_integer(),
           misses: non_neg_integer(),
@@ -64,20 +66,20 @@ defmodule Chunker.Cache do
         }
 
   @doc """
-  An empty cache.
+  Returns an empty cache.
 
   ## Options
 
     * `:max_entries` - how many digests are kept at most, 1 to 1,000,000,000. Default: 100,000.
-    * `:max_memory` - how much memory they take at most, in bytes, 1 to 2^60. Default: 268,435,456 (256 MiB). A
-      digest takes 128 bytes, so that with the defaults the number is what counts; with `verify: :content` it takes what
-      its content does besides.
-    * `:verify` - `:fingerprint`, or `:content` to keep the contents and compare them. Default: `:fingerprint`. A
-      content of more than 70 % of `:max_memory` (or of a part of a large cache, which has at least 64 MiB), and one of
-      more than 128 MiB, is not kept.
+    * `:max_memory` - how much memory they take at most, in bytes, 1 to 2^60. Default: 268,435,456 (256 MiB).
+      A digest takes 128 bytes, so that with the defaults the number is what counts; with `verify: :content`
+      it takes what its content does besides.
+    * `:verify` - `:fingerprint`, or `:content` to keep the contents and compare them. Default:
+      `:fingerprint`. A content of more than 70 % of `:max_memory` (or of a part of a large cache, which has
+      at least 64 MiB), and one of more than 128 MiB, is not kept.
 
-  When a limit is reached, digests that were not used for long make room. A large cache does that in several parts, which
-  do not fill up at quite the same time.
+  When a limit is reached, the digests that were least recently used are evicted. A large cache consists of
+  several parts, which do not fill up at exactly the same time.
 
   Raises `ArgumentError` if an option is wrong or out of range.
 
@@ -94,10 +96,10 @@ defmodule Chunker.Cache do
   def new(options \\ []), do: %__MODULE__{cache: call(:chunker_cache.new(options))}
 
   @doc """
-  The digest of a content, or `nil` if the cache does not have it.
+  Returns the digest of a content, or `nil` if the cache does not have it.
 
-  It counts as a hit or a miss, and as use of what it finds. Raises `Chunker.Error` if the algorithm is not
-  built in.
+  The call counts as a hit or a miss, and as use of the digest that it finds. Raises `Chunker.Error` if the
+  algorithm is not built in.
 
   ## Examples
 
@@ -115,9 +117,9 @@ defmodule Chunker.Cache do
   def get(%__MODULE__{cache: cache}, data, algorithm), do: call(:chunker_cache.get(cache, data, algorithm))
 
   @doc """
-  Computes the digest of a content, and puts it into the cache.
+  Computes the digest of a content, stores it in the cache and returns it.
 
-  No digest can be put in that is not the content's own. A content of more than 1 GiB is not put in.
+  A caller cannot store another digest than that of the content. A content of more than 1 GiB is not stored.
 
   ## Examples
 
@@ -130,10 +132,10 @@ defmodule Chunker.Cache do
   def put(%__MODULE__{cache: cache}, data, algorithm), do: call(:chunker_cache.put(cache, data, algorithm))
 
   @doc """
-  What the cache has done and what it holds.
+  Returns counters of the cache and its present size.
 
-    * `:hits`, `:misses` - lookups that found a digest and those that did not, by `get/3` and by functions with the option
-      `:cache`; contents that went past the cache are in neither
+    * `:hits`, `:misses` - lookups that found a digest and those that did not, by `get/3` and by functions
+      with the option `:cache`; contents that went past the cache are in neither
     * `:insertions` - digests that were taken in
     * `:evictions` - digests that went, to make room or by `clear/1`
     * `:collisions` - contents that had the fingerprint of another one, as far as it was noticed: always with
@@ -159,9 +161,9 @@ defmodule Chunker.Cache do
   def stats(%__MODULE__{cache: cache}), do: call(:chunker_cache.stats(cache))
 
   @doc """
-  Forgets all digests. The statistics go on.
+  Removes all digests. The counters continue.
 
-  Contents that were kept are freed. The memory for digests stays with the cache, for those that come next.
+  Contents that were kept are freed. The memory for digests stays with the cache for later use.
 
   ## Examples
 
@@ -177,7 +179,7 @@ defmodule Chunker.Cache do
   def clear(%__MODULE__{cache: cache}), do: call(:chunker_cache.clear(cache))
 
   defimpl Inspect do
-    # What it holds and whether it is of use, in place of a reference.
+    # Shows counters in place of a reference.
     def inspect(%{cache: handle}, _options) do
       if :chunker_dispatch.is_cache(handle) do
         %{entries: entries, bytes: bytes, hits: hits, misses: misses} = :chunker_cache.stats(handle)

@@ -1,19 +1,21 @@
 defmodule Chunker.Chunk do
   @moduledoc """
-  A chunk of an input: where it is, its digest, and its bytes where they were asked for.
+  A chunk of an input: its place, its digest, and its bytes if they were requested.
 
     * `:offset` - where the chunk begins, in bytes from the start of the input
     * `:length` - its length in bytes, at least 1
-    * `:hash` - the digest of its bytes, a binary of 32 bytes; `Chunker.to_hex/1` and `Chunker.to_nix_base32/1` show it
+    * `:hash` - the digest of its bytes, a binary of 32 bytes; `Chunker.to_hex/1` and
+      `Chunker.to_nix_base32/1` show it
     * `:data` - its bytes; `nil` from functions that keep none, such as `Chunker.chunk_file/2`
-    * `:compressed` - its bytes in compressed form, if that was asked for, else `nil`
-    * `:entries` - of a chunk of a NAR the entries that it touches, as `Chunker.Nar.Part`, in the order of the NAR, if
-      `entries: true` asked for them, else `nil`
-    * `:references` - of a chunk of a NAR the store hashes that were taken out of it, as `{position, characters}`, if
-      `references: true` asked for that, else `nil`. `:hash`, `:data` and `:compressed` are then those of what is left;
-      `Chunker.Nar.restore_references/2` puts them back
+    * `:compressed` - its bytes in compressed form, if that was requested, else `nil`
+    * `:entries` - of a chunk of a NAR the entries that it touches, as `Chunker.Nar.Part`, in the order of the
+      NAR, if `entries: true` asked for them, else `nil`
+    * `:references` - of a chunk of a NAR the store hashes that were taken out of it, as `{position,
+      characters}`, if `references: true` asked for that, else `nil`. `:hash`, `:data` and `:compressed` are
+      then those of what is left; `Chunker.Nar.restore_references/2` puts them back
 
-  The chunks of an input follow each other without gaps, so that their bytes, one after the other, are the input.
+  The chunks of an input follow each other without gaps, so that their bytes, one after the other, are the
+  input.
 
       iex> {:ok, [chunk]} = Chunker.chunk_data("hello")
       iex> chunk
@@ -36,7 +38,7 @@ defmodule Chunker.Chunk do
         }
 
   defimpl Inspect do
-    # A digest as text, and of a megabyte of bytes and a thousand entries only how many they are.
+    # Shows the digest as text, and of bytes and entries only their number.
     def inspect(chunk, _options) do
       payloads =
         for key <- [:data, :compressed], bytes = Map.fetch!(chunk, key) do

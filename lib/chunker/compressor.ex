@@ -1,6 +1,7 @@
 defmodule Chunker.Compressor do
   @moduledoc """
-  Compression of what comes in pieces, step by step, for those whom `Chunker.compress_stream/2` does not fit.
+  Compresses data that arrives in pieces, step by step. `Chunker.compress_stream/2` is simpler if the pieces
+  are an enumerable.
 
       iex> {:ok, compressor} = Chunker.Compressor.new(codec: :xz)
       iex> {:ok, one} = Chunker.Compressor.update(compressor, "some ")
@@ -9,8 +10,8 @@ defmodule Chunker.Compressor do
       iex> Chunker.decompress([one, two, three])
       {:ok, "some content"}
 
-  A compressor is changed by each call and belongs to one process at a time. What it holds is freed by `finish/1`, by an
-  error, by `close/1`, or when no process holds it any more. A call after that gives `:cancelled`.
+  Each call changes the compressor, which belongs to one process at a time. Its memory is freed by `finish/1`,
+  an error or `close/1`, or when no process holds it any more. A later call returns `:cancelled`.
   """
 
   import Chunker.Result
@@ -23,7 +24,7 @@ defmodule Chunker.Compressor do
   @opaque t :: %__MODULE__{coder: :chunker.compressor()}
 
   @doc """
-  Begins a content. Takes the options of `Chunker.compress/2`, except `:fallback`, and fails as that does.
+  Returns a compressor. Takes the options of `Chunker.compress/2`, except `:fallback`, and fails as it does.
   """
   @spec new([Chunker.compression_option()] | map()) :: {:ok, t()} | {:error, Error.t()}
   def new(options \\ []) do
@@ -31,19 +32,19 @@ defmodule Chunker.Compressor do
   end
 
   @doc """
-  Takes the next bytes and gives all that they lead to, which may be nothing.
+  Compresses the next bytes and returns the output that is ready, which may be empty.
   """
   @spec update(t(), iodata()) :: {:ok, iodata()} | {:error, Error.t()}
   def update(%__MODULE__{coder: coder}, data), do: result(:chunker.compressor_update(coder, data))
 
   @doc """
-  Ends the content and gives what is left. The compressor is then closed.
+  Ends the content, returns the rest of the output and closes the compressor.
   """
   @spec finish(t()) :: {:ok, iodata()} | {:error, Error.t()}
   def finish(%__MODULE__{coder: coder}), do: result(:chunker.compressor_finish(coder))
 
   @doc """
-  Frees what the compressor holds, before its end.
+  Frees the memory of the compressor before its end.
   """
   @spec close(t()) :: :ok
   def close(%__MODULE__{coder: coder}), do: call(:chunker.compressor_close(coder))

@@ -1,6 +1,7 @@
 defmodule Chunker.Decompressor do
   @moduledoc """
-  Decompression of what comes in pieces, step by step, for those whom `Chunker.decompress_stream/2` does not fit.
+  Decompresses data that arrives in pieces, step by step. `Chunker.decompress_stream/2` is simpler if the
+  pieces are an enumerable.
 
       iex> {one, two} = "content" |> Chunker.compress!() |> :erlang.split_binary(5)
       iex> {:ok, decompressor} = Chunker.Decompressor.new()
@@ -10,8 +11,8 @@ defmodule Chunker.Decompressor do
       iex> IO.iodata_to_binary([a, b, c])
       "content"
 
-  A decompressor is changed by each call and belongs to one process at a time. What it holds is freed by `finish/1`, by an
-  error, by `close/1`, or when no process holds it any more. A call after that gives `:cancelled`.
+  Each call changes the decompressor, which belongs to one process at a time. Its memory is freed by
+  `finish/1`, an error or `close/1`, or when no process holds it any more. A later call returns `:cancelled`.
   """
 
   import Chunker.Result
@@ -24,7 +25,7 @@ defmodule Chunker.Decompressor do
   @opaque t :: %__MODULE__{coder: :chunker.decompressor()}
 
   @doc """
-  Begins a content. Takes the options of `Chunker.decompress/2`, and fails as that does.
+  Returns a decompressor. Takes the options of `Chunker.decompress/2`, and fails as it does.
   """
   @spec new([Chunker.decompression_option()] | map()) :: {:ok, t()} | {:error, Error.t()}
   def new(options \\ []) do
@@ -32,20 +33,20 @@ defmodule Chunker.Decompressor do
   end
 
   @doc """
-  Takes the next bytes and gives all that they lead to, which may be nothing: it can be a
-  thousand times as much, up to `:max_output_size`.
+  Decompresses the next bytes and returns the output, which may be empty, or a thousand times the size of the
+  input, up to `:max_output_size`.
   """
   @spec update(t(), iodata()) :: {:ok, iodata()} | {:error, Error.t()}
   def update(%__MODULE__{coder: coder}, data), do: result(:chunker.decompressor_update(coder, data))
 
   @doc """
-  Ends the input, which must have been whole, else the error is `:decompression_failed`. The decompressor is then closed.
+  Ends the input and closes the decompressor. An input that is not complete is `:decompression_failed`.
   """
   @spec finish(t()) :: {:ok, iodata()} | {:error, Error.t()}
   def finish(%__MODULE__{coder: coder}), do: result(:chunker.decompressor_finish(coder))
 
   @doc """
-  Frees what the decompressor holds, before its end.
+  Frees the memory of the decompressor before its end.
   """
   @spec close(t()) :: :ok
   def close(%__MODULE__{coder: coder}), do: call(:chunker.decompressor_close(coder))

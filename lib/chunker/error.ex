@@ -1,6 +1,6 @@
 defmodule Chunker.Error do
   @moduledoc """
-  What went wrong: a stable `:reason` to match on, `:details` to work with, and a `:message` for people.
+  An error: a stable `:reason` to match on, `:details` for programs, and a `:message` for people.
 
       iex> {:error, error} = Chunker.chunk_file("/no/such/file")
       iex> error.reason
@@ -20,10 +20,10 @@ defmodule Chunker.Error do
   | `:compression_failed` | `:codec`, `:why` (an atom such as `:out_of_memory`) |
   | `:decompression_failed` | `:codec`, `:why` (an atom such as `:truncated` or `:corrupt`) |
   | `:size_exceeded` | `:limit`, in bytes |
-  | `:unknown_format` | `:magic`: the first bytes there are, at most 4 |
+  | `:unknown_format` | `:magic`: the first bytes of the input, at most 4 |
   | `:feature_disabled` | `:feature`: a codec, a hash function or `:signing` that is not built in |
   | `:invalid_nar` | `:offset`, in bytes, and `:why` (an atom such as `:names_unsorted`; see `Chunker.Nar`) |
-  | `:invalid_references` | `:position`: where in the chunk nothing was taken out, in bytes |
+  | `:invalid_references` | `:position`: the place in the chunk where no reference was taken out, in bytes |
   | `:invalid_base32` | `:position`, counted from 0 |
   | `:invalid_narinfo` | `:why` (an atom such as `:missing`), and `:field` or `:line`; see `Chunker.NarInfo` |
   | `:invalid_key` | `:why` (an atom such as `:bad_base64`) |
@@ -55,7 +55,7 @@ defmodule Chunker.Error do
   @type t :: %__MODULE__{reason: reason(), details: map(), message: String.t()}
 
   @doc """
-  Makes an error of a reason and its details; the message follows from them.
+  Returns an error with this reason and these details, and the message that follows from them.
   """
   @spec new(reason(), map()) :: t()
   def new(reason, details \\ %{}) do

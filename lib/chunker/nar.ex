@@ -14,21 +14,23 @@ defmodule Chunker.Nar do
 
   Functions that read a NAR take a `t:source/0`:
 
-    * `{:file, path}`. Contents that are not asked for are not read: a list of a NAR of gigabytes takes milliseconds. A FIFO or
-      a device is read until whoever feeds it closes it.
+    * `{:file, path}`. Contents that are not needed are not read: listing a NAR of gigabytes takes
+      milliseconds. A FIFO or a device is read until its writer closes it.
     * iodata: a binary or a list
-    * any other enumerable of iodata, pieces of any size, such as `IO.binstream/2` or `Chunker.decompress_stream/2`:
+    * any other enumerable of iodata, pieces of any size, such as `IO.binstream/2` or
+      `Chunker.decompress_stream/2`:
 
           File.open!("git-core.nar.xz", fn file ->
             file |> IO.binstream(65_536) |> Chunker.decompress_stream() |> Chunker.Nar.restore("unpacked")
           end)
 
-  Memory does not grow with the NAR, whatever its headers promise, but for what is returned. Killing the calling process ends
-  the work within 100 ms.
+  Memory does not grow with the NAR, whatever its headers promise, except for the result. Killing the calling
+  process cancels the work within 100 ms.
 
   ## One archive for a tree
 
-  A tree has one NAR, so that its hash can name it. What Nix itself would not have written is refused, with
+  A tree has exactly one NAR, so that its hash identifies it. A NAR that Nix itself would not have written is
+  refused with
 
       {:error, %Chunker.Error{reason: :invalid_nar, details: %{offset: offset, why: why}}}
 
@@ -47,8 +49,8 @@ defmodule Chunker.Nar do
     * `:trailing_data` - nothing follows the end
     * `:truncated` - the input ends too early; `offset` is its length
 
-  Neither depends on how the input is split. A length that is out of range is where `offset` is the start of its 8 bytes, and a
-  name that has no place there is where it is the start of the name.
+  Neither depends on how the input is split. A length that is out of range is where `offset` is the start of
+  its 8 bytes, and a name that has no place there is where it is the start of the name.
 
   ## From Erlang
 
@@ -65,14 +67,15 @@ defmodule Chunker.Nar do
   @type source :: {:file, Path.t()} | iodata() | Enumerable.t()
 
   @typedoc """
-  What was taken out of a chunk: where it was in the chunk, in bytes from its start, and the characters, at most 32.
+  The references that were taken out of a chunk: the position in the chunk, in bytes, and the characters, at
+  most 32.
 
-  A hash that two chunks share is in the table of either with its part.
+  A hash that crosses the boundary of two chunks is in the table of each with its part.
   """
   @type references :: [{position :: non_neg_integer(), characters :: binary()}]
 
   @doc """
-  Whether a binary begins as every NAR does, by its first 56 bytes.
+  Returns whether a binary begins as every NAR does, by its first 56 bytes.
 
   ## Examples
 
@@ -89,10 +92,10 @@ defmodule Chunker.Nar do
   defdelegate nar?(binary), to: :chunker_nar
 
   @doc """
-  All entries, in the order of the NAR: the root first, whose path is `""`.
+  Returns all entries, in the order of the NAR: the root first, whose path is `""`.
 
-  Time is linear in the size of the NAR, or in the number of its entries if it is a file. The list takes some 200 bytes for each
-  entry and its path.
+  Time is linear in the size of the NAR, or in the number of its entries if it is a file. The list takes some
+  200 bytes for each entry and its path.
 
   ## Errors
 
@@ -129,10 +132,11 @@ defmodule Chunker.Nar do
   def list!(source), do: bang!(list(source))
 
   @doc """
-  What is in a NAR as the JSON that `nix nar ls --json --recursive` prints, which is that of the `.ls` files in binary caches.
+  What is in a NAR as the JSON that `nix nar ls --json --recursive` prints, which is that of the `.ls` files
+  in binary caches.
 
-  It is byte for byte what Nix 2.8 prints. So names and targets that are not UTF-8 stand in it as they are, although JSON
-  is UTF-8 by definition: it has no way to write them. `list/1` gives them without that doubt.
+  It is byte for byte what Nix 2.8 prints. So names and targets that are not UTF-8 stand in it as they are,
+  although JSON is UTF-8 by definition: it has no way to write them. `list/1` gives them without that doubt.
 
   Fails as `list/1` does.
 
@@ -158,7 +162,8 @@ defmodule Chunker.Nar do
   def listing!(source), do: bang!(listing(source))
 
   @doc """
-  The hash of a NAR as Nix prints it: `sha256:` and 52 characters. The NAR is checked in the same pass.
+  Returns the hash of a NAR as Nix prints it: `sha256:` and 52 characters. The NAR is validated in the same
+  pass.
 
   Fails as `list/1` does, and with `:feature_disabled` if SHA-256 is not built in.
 
@@ -182,17 +187,17 @@ defmodule Chunker.Nar do
   def hash!(source), do: bang!(hash(source))
 
   @doc """
-  The contents of a regular file in a NAR.
+  Returns the contents of a regular file in a NAR.
 
-  `path` is that of an entry; a `/` may stand before it. What stands before the file is checked, with the contents of other files
-  passed over, which are not read if the NAR is a file; what stands after it is not looked at. An enumerable is not
-  enumerated any further.
+  `path` is that of an entry, with or without a leading `/`. The NAR is validated up to the end of the file,
+  and not read further; an enumerable is not enumerated further. The contents of other files are skipped, and
+  not read if the NAR is a file.
 
   ## Errors
 
     * `:invalid_nar` - as with `list/1`
-    * `:io_error` - `:path` is the path in the NAR and `:kind` is `:enoent` if nothing is there, `:eisdir` if a directory is, and
-      `:eloop` if a symbolic link is, which is not followed; else as with `list/1`
+    * `:io_error` - `:path` is the path in the NAR and `:kind` is `:enoent` if it does not exist, `:eisdir`
+      for a directory, and `:eloop` for a symbolic link, which is not followed; else as with `list/1`
 
   ## Examples
 
@@ -220,14 +225,14 @@ defmodule Chunker.Nar do
   def read_file!(source, path), do: bang!(read_file(source, path))
 
   @doc """
-  The chunks of a NAR, as `Chunker.chunk_file/2` with `nar: true` gives them, and in the same pass its hash, as `hash/1` gives it,
-  and its size in bytes: what a binary cache has to know of a package.
+  Returns the chunks of a NAR, as `Chunker.chunk_file/2` with `nar: true` does, together with its hash, as
+  `hash/1` returns it, and its size in bytes: the data that a binary cache needs for a package.
 
-  The file is read once. The hash, which has to be computed from the first byte to the last, is computed on one thread while others
-  find and hash the chunks. From a stream, chunks come without their bytes too.
+  The source is read once. One thread computes the hash of the whole while others find and hash the chunks.
+  Chunks have no bytes, whatever the source.
 
-  Takes the options of `Chunker.chunk_file/2`, without `:nar`. With `references: true` the hash is still that of the NAR as
-  it is.
+  Takes the options of `Chunker.chunk_file/2`, without `:nar`. With `references: true` the hash is still that
+  of the NAR as it is.
 
   ## Errors
 
@@ -265,13 +270,15 @@ defmodule Chunker.Nar do
   def chunk!(source, options \\ []), do: bang!(chunk(source, options))
 
   @doc """
-  Puts back into the bytes of a chunk what was taken out of it when it was chunked with `references: true`.
+  Restores the references that were taken out of a chunk with `references: true`, and returns its original
+  bytes.
 
   `references` is the chunk's field of that name; `nil` changes nothing.
 
   ## Errors
 
-    * `:invalid_references` - the table is none of this chunk's: there is nothing at `:position` that could have been taken out
+    * `:invalid_references` - the table does not belong to this chunk: no reference was taken out at
+      `:position`
 
   ## Examples
 
@@ -295,18 +302,18 @@ defmodule Chunker.Nar do
   @doc """
   Unpacks a NAR, as `nix-store --restore` does: the same files, executable bits and symbolic links.
 
-  Nothing may be at `dest`, and the directory that it is in must exist. All is made beside it, under a name that begins with
-  `.chunker-`, and takes its own in one step at the end. So `dest` is there as a whole or not at all; after an error, or when
-  the calling process is killed, what was made is removed. Only the end of the whole VM leaves it behind.
+  `dest` must not exist, and its parent directory must. The tree is written to a temporary sibling whose name
+  begins with `.chunker-`, which is atomically renamed onto `dest` on success. After an error, or when the
+  calling process is killed, the temporary tree is removed; only the end of the whole VM leaves it behind.
 
-  Nothing is written anywhere else, whatever the NAR says and whatever others do there meanwhile. Names that are the same
-  on a file system that ignores case are an error, not one file.
+  Nothing is written anywhere else, whatever the NAR contains and whatever other programs do there meanwhile.
+  Names that differ only in case are an error on a file system that ignores case.
 
   ## Errors
 
     * `:invalid_nar` - as with `list/1`
-    * `:io_error` - `:kind` and `:path`, as it would be below `dest`: `:eexist` if something is at `dest`, `:enoent` if its
-      directory is missing, `:enospc`, `:eacces`, ...; else as with `list/1`
+    * `:io_error` - `:kind` and `:path`, as it would be below `dest`: `:eexist` if something is at `dest`,
+      `:enoent` if its directory is missing, `:enospc`, `:eacces`, ...; else as with `list/1`
 
   ## Examples
 
@@ -339,19 +346,21 @@ defmodule Chunker.Nar do
   end
 
   @doc """
-  Writes the tree at `path` as a NAR to a file, byte for byte as `nix-store --dump` does, and gives its hash as `hash/1` does, which
-  is computed while the file is written.
+  Writes the tree at `path` as a NAR to a file, byte for byte as `nix-store --dump` does, and returns its hash
+  as `hash/1` does, computed in the same pass.
 
-  Symbolic links are not followed, `path` itself included. The file is written under another name beside it and takes its own at
-  the end, in place of a file that has it; until then, and after an error, that one is as it was. If `into` lies in the tree, the NAR
-  has the tree as it was before.
+  Symbolic links are not followed, including `path` itself. The NAR is written to a temporary sibling that is
+  atomically renamed onto `into` on success; until then, and after an error, an existing file is unchanged. If
+  `into` is inside the tree, the NAR holds the tree as it was before.
 
   ## Errors
 
-    * `:io_error` - `:kind` and `:path`: `:enotsup` for a socket, a FIFO or a device in the tree, which no NAR can hold;
-      `:eexist` if `into` leads to something else than a regular file; whatever else reading and writing fail with
+    * `:io_error` - `:kind` and `:path`: `:enotsup` for a socket, a FIFO or a device in the tree, which no NAR
+      can hold; `:eexist` if `into` leads to something else than a regular file; whatever else reading and
+      writing fail with
     * `:file_changed` - a file shrank or grew while it was read; `:path`
-    * `:invalid_nar` - the tree is deeper than a NAR may be: `:why` is `:too_deep`, and `:offset` where the entry would have been
+    * `:invalid_nar` - the tree is deeper than a NAR may be: `:why` is `:too_deep`, and `:offset` where the
+      entry would have been
     * `:feature_disabled` - as with `hash/1`
 
   ## Examples
@@ -376,10 +385,10 @@ defmodule Chunker.Nar do
   def dump!(path, into), do: bang!(dump(path, into))
 
   @doc """
-  The NAR of the tree at `path`, lazily, as binaries of up to 256 KiB.
+  Returns the NAR of the tree at `path`, lazily, as binaries of up to 256 KiB.
 
-  Nothing is opened before the stream is enumerated, and all is closed when the consumer stops. Raises `Chunker.Error` while it is
-  enumerated, for the reasons of `dump/2`.
+  Nothing is opened before the stream is enumerated, and all files are closed when the consumer stops. Raises
+  `Chunker.Error` while it is enumerated, for the reasons of `dump/2`.
 
   ## Examples
 
