@@ -4,6 +4,9 @@ defmodule Chunker.MixProject do
   # The same as in Cargo.toml; a test compares them.
   @version "0.1.0"
 
+  # The address of the repository. docs/RELEASING.md: to be set before the first release.
+  @source_url "https://example.org/chunker"
+
   def project do
     [
       app: :chunker,
@@ -11,6 +14,7 @@ defmodule Chunker.MixProject do
       elixir: "~> 1.14",
       name: "Chunker",
       description: description(),
+      source_url: @source_url,
       package: package(),
       docs: docs(),
       deps: deps(Mix.env()),
@@ -26,16 +30,19 @@ defmodule Chunker.MixProject do
     ]
   end
 
-  # Erlang programs need no Elixir at run time, and their releases should not have to hold it. Older versions of Mix look
-  # for that in the one place, newer ones in the other.
+  # Erlang programs need no Elixir at run time, and their releases should not have to contain it. Older versions of Mix read
+  # the first of these options, newer ones the second.
   def application, do: [extra_applications: [elixir: :optional], optional_applications: [:elixir]]
+
+  # `mix docs` runs in the environment that has ExDoc, once `MIX_ENV=docs mix deps.get` has fetched it.
+  def cli, do: [preferred_envs: [docs: :docs]]
 
   defp description do
     "Content-defined chunking, hashing, compression and Nix archives for Elixir and Erlang, with a core in Rust."
   end
 
-  # Compiling and testing need no Hex package. Mix asks for Hex as soon as it sees a package in the list, whatever
-  # its `:only` says, so those for documentation and benchmarks are listed in their own environments alone.
+  # Compiling and testing need no Hex package. Mix requires Hex as soon as the list has a package, whatever its `:only`,
+  # so the packages for documentation and benchmarks are listed only in environments of their own.
   defp deps(:docs), do: [{:ex_doc, "~> 0.34", only: :docs, runtime: false}]
   defp deps(:bench), do: [{:benchee, "~> 1.3", only: :bench, runtime: false}]
   defp deps(_env), do: []
@@ -48,6 +55,7 @@ defmodule Chunker.MixProject do
   defp package do
     [
       licenses: ["Apache-2.0"],
+      links: %{"Source" => @source_url, "Changelog" => "#{@source_url}/blob/v#{@version}/CHANGELOG.md"},
       files: [
         "lib",
         "src",
@@ -62,7 +70,8 @@ defmodule Chunker.MixProject do
         "native/*/{Cargo.toml,build.rs,src}",
         # Cargo refuses a manifest whose benchmarks and examples are missing.
         "native/*/{benches,examples}",
-        "docs/{benchmarks,building,cache,features,nar-chunking}.md",
+        "docs/{building,cache,features,nar-chunking}.md",
+        "docs/measurements/{benchmarks,build-variants,cache,memory,nar-chunking,vm}.md",
         "README.md",
         "CHANGELOG.md",
         "LICENSE"
@@ -72,20 +81,55 @@ defmodule Chunker.MixProject do
 
   defp docs do
     [
-      main: "Chunker",
+      main: "readme",
+      source_url_pattern: "#{@source_url}/blob/v#{@version}/%{path}#L%{line}",
       extras: [
         "README.md",
         "docs/building.md",
-        "docs/benchmarks.md",
         "docs/features.md",
-        "docs/nar-chunking.md",
         "docs/cache.md",
+        "docs/nar-chunking.md",
+        "docs/measurements/benchmarks.md",
+        {"docs/measurements/vm.md", filename: "measurements-vm"},
+        {"docs/measurements/memory.md", filename: "measurements-memory"},
+        {"docs/measurements/cache.md", filename: "measurements-cache"},
+        {"docs/measurements/nar-chunking.md", filename: "measurements-nar-chunking"},
+        {"docs/measurements/build-variants.md", filename: "measurements-build-variants"},
         "CHANGELOG.md",
         "LICENSE"
       ],
-      # Their documentation is in `doc/chunks` if EDoc was at hand when they were compiled.
-      groups_for_modules: [Erlang: [:chunker, :chunker_cache, :chunker_nar, :chunker_narinfo]],
-      assets: %{"docs/plots" => "plots"}
+      groups_for_extras: [
+        Guides: ~r"^docs/[a-z-]+\.md$",
+        Measurements: ~r"^docs/measurements/"
+      ],
+      # EDoc has written the documentation of the Erlang modules to `doc/chunks` if it was there when they were compiled.
+      groups_for_modules: [
+        Chunking: [Chunker, Chunker.Chunk, Chunker.Cache],
+        Compression: [Chunker.Compressor, Chunker.Decompressor],
+        Nix: [Chunker.Nar, Chunker.Nar.Entry, Chunker.Nar.Part, Chunker.NarInfo],
+        Errors: [Chunker.Error, Chunker.PanicError],
+        Erlang: [:chunker, :chunker_cache, :chunker_nar, :chunker_narinfo]
+      ],
+      groups_for_docs:
+        for {group, names} <- function_groups() do
+          {group,
+           &(&1[:module] in [Chunker, :chunker] and &1[:kind] == :function and base_name(&1[:name]) in names)}
+        end,
+      assets: %{"docs/measurements/plots" => "plots"}
     ]
   end
+
+  defp function_groups do
+    [
+      Chunking: ~w(chunk_file chunk_data read_chunk),
+      Streams: ~w(stream compress_stream decompress_stream next close),
+      Batches: ~w(chunk_files hash_batch compress_batch decompress_batch),
+      Digests: ~w(hash hash_file to_hex to_nix_base32 from_nix_base32),
+      Compression:
+        ~w(compress decompress detect_format train_dictionary compressor compressor_update compressor_finish
+           compressor_close decompressor decompressor_update decompressor_finish decompressor_close)
+    ]
+  end
+
+  defp base_name(name), do: name |> to_string() |> String.trim_trailing("!")
 end

@@ -11,6 +11,8 @@ rounds =
     [] -> 9
   end
 
+IO.puts("Takes 1,000 items of 64 KiB, words in random order, which it makes now ...")
+
 words =
   List.to_tuple(
     for _ <- 1..2000, do: Base.encode32(:crypto.strong_rand_bytes(:rand.uniform(6)), padding: false) <> " "

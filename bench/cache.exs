@@ -6,24 +6,14 @@
 # rounds alternate. Without FILE it makes one of 1 GB of random bytes in the system's folder for temporary files. Before
 # that the memory of full caches, after it `get` and `put` from 1,000 processes. Needs no Hex package.
 
+Code.require_file("input.exs", __DIR__)
 alias Chunker.Cache
 
 {path, made, rounds} =
   case System.argv() do
-    [path, rounds] ->
-      {path, false, String.to_integer(rounds)}
-
-    [path] ->
-      {path, false, 7}
-
-    [] ->
-      path = Path.join(System.tmp_dir!(), "chunker-cache-bench-#{System.pid()}")
-
-      File.open!(path, [:write, :raw], fn file ->
-        for _ <- 1..100, do: :ok = :file.write(file, :crypto.strong_rand_bytes(10_000_000))
-      end)
-
-      {path, true, 7}
+    [path, rounds] -> {Bench.Input.given(path), false, String.to_integer(rounds)}
+    [path] -> {Bench.Input.given(path), false, 7}
+    [] -> {Bench.Input.random_file("cache-bench"), true, 7}
   end
 
 seconds = fn run -> (run |> :timer.tc() |> elem(0)) / 1.0e6 end

@@ -12,6 +12,9 @@
 #   --save FILE      keep the results
 #   --load FILE      compare with results kept before; may be given several times
 
+Code.require_file("input.exs", __DIR__)
+Bench.Input.needs_benchee!()
+
 {switches, [], []} =
   OptionParser.parse(System.argv(), strict: [largest: :integer, time: :integer, save: :string, load: :keep])
 
@@ -37,7 +40,7 @@ defmodule Inputs do
   def compressible(bytes), do: IO.iodata_to_binary(for _ <- 1..div(bytes, @piece), do: compressible(@piece))
 end
 
-folder = Path.join(System.tmp_dir!(), "chunker-bench-#{System.pid()}")
+folder = Bench.Input.temporary("bench")
 File.mkdir_p!(folder)
 
 sizes =
@@ -49,6 +52,7 @@ inputs =
   for {size, bytes} <- sizes,
       {kind, make} <- [random: &Inputs.random/1, compressible: &Inputs.compressible/1] do
     path = Path.join(folder, "#{kind}-#{bytes}")
+    IO.puts("Takes #{size} of #{kind} bytes, which it makes now and writes to #{path} ...")
     data = make.(bytes)
     File.write!(path, data)
     {"#{size} #{kind}", %{data: data, path: path, bytes: bytes}}

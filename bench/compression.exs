@@ -3,8 +3,11 @@
 #     ERL_LIBS=/path/to/libs MIX_ENV=prod mix run bench/compression.exs [FILE] [SECONDS]
 #
 # Needs Benchee (see bench/chunking.exs) and the programs zstd, lz4, xz and bzip2. FILE is read as a whole; without it,
-# 32 MiB of this machine's libraries are taken. Programs read and write through pipes to nothing, one thread each; their
+# 32 MiB of the libraries below /usr/lib are taken. Programs read and write through pipes to nothing, one thread each; their
 # figures include the start of a process, about a millisecond.
+
+Code.require_file("input.exs", __DIR__)
+Bench.Input.needs_benchee!()
 
 {file, seconds} =
   case System.argv() do
@@ -13,20 +16,16 @@
     [] -> {nil, 5}
   end
 
-folder = Path.join(System.tmp_dir!(), "chunker-compression-#{System.pid()}")
+folder = Bench.Input.temporary("compression")
 File.mkdir_p!(folder)
 
 data =
   if file do
-    File.read!(file)
+    file |> Bench.Input.given() |> File.read!()
   else
-    "/usr/lib/**/*.so*"
-    |> Path.wildcard()
-    |> Stream.filter(&File.regular?/1)
-    |> Enum.reduce_while(<<>>, fn path, data ->
-      data = data <> File.read!(path)
-      if byte_size(data) < 33_554_432, do: {:cont, data}, else: {:halt, binary_part(data, 0, 33_554_432)}
-    end)
+    files = Bench.Input.files("/usr/lib", 33_554_432, &(&1 =~ ~r/\.so[.\d]*$/))
+    libraries = IO.iodata_to_binary(for {path, _} <- files, do: File.read!(path))
+    binary_part(libraries, 0, min(byte_size(libraries), 33_554_432))
   end
 
 plain = Path.join(folder, "data")

@@ -5,6 +5,8 @@
 # A process sleeps for a millisecond, again and again, and notes how late each wake is: first in an idle VM, then while
 # four processes chunk a file of 1 GB in the page cache, over and over. Needs no Hex package.
 
+Code.require_file("input.exs", __DIR__)
+
 seconds =
   case System.argv() do
     [seconds] -> String.to_integer(seconds)
@@ -34,12 +36,7 @@ defmodule Sleeper do
   end
 end
 
-path = Path.join(System.tmp_dir!(), "chunker-latency-#{System.pid()}")
-
-File.open!(path, [:write, :raw], fn file ->
-  for _ <- 1..100, do: :ok = :file.write(file, :crypto.strong_rand_bytes(10_000_000))
-end)
-
+path = Bench.Input.random_file("latency")
 until = fn -> System.monotonic_time(:microsecond) + seconds * 1_000_000 end
 Sleeper.report("idle", Sleeper.run(until.()))
 

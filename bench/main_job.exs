@@ -6,6 +6,8 @@
 # Without FILE it makes one of 1 GB of random bytes in the system's folder for temporary files. Rounds alternate between
 # the two, so that both see the same weather. Needs Cargo, and no Hex package.
 
+Code.require_file("input.exs", __DIR__)
+
 rounds = 7
 
 defmodule Rival do
@@ -21,17 +23,8 @@ end
 
 {path, made} =
   case System.argv() do
-    [path] ->
-      {path, false}
-
-    [] ->
-      path = Path.join(System.tmp_dir!(), "chunker-main-job-#{System.pid()}")
-
-      File.open!(path, [:write, :raw], fn file ->
-        for _ <- 1..100, do: :ok = :file.write(file, :crypto.strong_rand_bytes(10_000_000))
-      end)
-
-      {path, true}
+    [path] -> {Bench.Input.given(path), false}
+    [] -> {Bench.Input.random_file("main-job"), true}
   end
 
 size = File.stat!(path).size

@@ -3,9 +3,10 @@
 #     MIX_ENV=prod mix run bench/nar.exs [FILE.nar]
 #
 # `Chunker.chunk_file` of a NAR in the page cache, plain and with `nar: true`, with the same sizes; rounds alternate between
-# all, so that they see the same weather. Without FILE it dumps /usr/lib into the system's folder for temporary files. Needs no
-# Hex package.
+# all, so that they see the same weather. Without FILE it dumps 500 MB of the files below /usr/lib, in the order of their names, into
+# the system's folder for temporary files. Needs no Hex package.
 
+Code.require_file("input.exs", __DIR__)
 alias Chunker.Nar
 
 rounds = 7
@@ -13,11 +14,20 @@ rounds = 7
 {path, made} =
   case System.argv() do
     [path] ->
-      {path, false}
+      {Bench.Input.given(path), false}
 
     [] ->
-      path = Path.join(System.tmp_dir!(), "chunker-nar-bench-#{System.pid()}")
-      Nar.dump!("/usr/lib", {:file, path})
+      path = Bench.Input.temporary("nar-bench")
+      tree = path <> "-tree"
+
+      for {file, _} <- Bench.Input.files("/usr/lib", 500_000_000) do
+        copy = Path.join(tree, Path.relative_to(file, "/usr/lib"))
+        File.mkdir_p!(Path.dirname(copy))
+        File.cp!(file, copy)
+      end
+
+      Nar.dump!(tree, {:file, path})
+      File.rm_rf!(tree)
       {path, true}
   end
 

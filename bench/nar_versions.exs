@@ -8,7 +8,13 @@
 
 alias Chunker.Cache
 
-[folder] = System.argv()
+folder =
+  case System.argv() do
+    [folder] -> folder
+    _ -> raise "usage: mix run bench/nar_versions.exs FOLDER"
+  end
+
+IO.puts("Takes the versions of #{folder |> File.ls!() |> Enum.sort() |> Enum.join(", ")} in #{folder}.\n")
 rounds = 5
 seconds = fn run -> (run |> :timer.tc() |> elem(0)) / 1.0e6 end
 median = fn times -> times |> Enum.sort() |> Enum.at(div(rounds, 2)) end

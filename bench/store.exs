@@ -7,6 +7,8 @@
 # weather. FILE should be a tar of some hundred MB; it is read once before, so that it is in the page cache. Needs the
 # programs zstd and lz4, and no Hex package.
 
+Code.require_file("input.exs", __DIR__)
+
 {path, rounds} =
   case System.argv() do
     [path] -> {path, 5}
@@ -14,6 +16,7 @@
     _ -> raise "usage: mix run bench/store.exs FILE [ROUNDS]"
   end
 
+Bench.Input.given(path)
 size = File.stat!(path).size
 Chunker.hash_file!(path, :blake3)
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# scripts/build-pgo.sh [--bolt] [--rounds N]: builds the native library with a profile of what it does at work, checks that the
-# profile was used, and compares the result with the plain build, in the same run. Leaves target/pgo/chunker_nif.so, which
-# CHUNKER_NIF_PATH takes.
+# scripts/build-pgo.sh [--bolt] [--native] [--rounds N]: builds the native library with profile-guided optimization, checks that
+# the profile was used, and compares the result with the plain build in the same run. Leaves target/pgo/chunker_nif.so for
+# CHUNKER_NIF_PATH.
 #
-#   --bolt      lays the library out anew with BOLT too, by a second profile: target/pgo/chunker_nif-bolt.so
-#   --native    also compares with a plain build for this machine's processor alone (-C target-cpu=native)
-#   --rounds N  of the comparison; 5 by default, 0 for none
+#   --bolt      also reorders the machine code with BOLT, by a second profile: target/pgo/chunker_nif-bolt.so
+#   --native    also compares with a plain build for this processor (-C target-cpu=native)
+#   --rounds N  rounds of the comparison. Default: 5; 0 for none
 #
-# Needs llvm-profdata of rustc's own version of LLVM or a newer one, which `scripts/setup --pgo` installs.
+# Needs llvm-profdata of rustc's LLVM version or newer, which `scripts/setup --pgo` installs.
 set -euo pipefail
 unset CDPATH
 
@@ -96,7 +96,7 @@ compgen -G "$profiles/*.profraw" >/dev/null || die "the workload has written no 
 counted=$("$profdata" show --all-functions --counts "$work/pgo.profdata" |
   awk '/^  [^ ].*:$/ {name = $1} /Block counts|Function count/ && /[1-9]/ {print name}')
 # Names are mangled: a length before each part.
-for module in 8chunking 7hashing 3nar6parser 3nar4dump 3nar7restore 5batch 4zstd 3lz4 2xz 5bzip2 7narinfo 5cache; do
+for module in 3cdc 6engine 4hash 3nar6parser 3nar4dump 3nar7restore 5batch 4zstd 3lz4 2xz 5bzip2 7narinfo 5cache; do
   grep -q "7chunker.*$module" <<<"$counted" ||
     die "the profile has no counts of module ${module//[0-9]/ }: the workload did not reach it"
 done

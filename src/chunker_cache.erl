@@ -22,7 +22,8 @@
 -include("chunker_mistakes.hrl").
 -compile({inline, [valid_cache/2, out_of_range/2]}).
 
--opaque cache() :: chunker_engine:cache().
+%% Opaque where it is made; a second time would make it another type to Dialyzer.
+-type cache() :: chunker_engine:cache().
 
 -type stats() :: #{
     hits := non_neg_integer(),

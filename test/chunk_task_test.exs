@@ -519,6 +519,16 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
         {printed, 0} = real_task("mix chunker.chunk #{json} #{sizes} #{path} | head -c 20")
         assert byte_size(printed) == 20
       end
+
+      assert {"", 0} = real_task("mix chunker.chunk #{sizes} #{path} | true")
+    end
+
+    test "it does not pass over a full disk", %{tmp_dir: folder} do
+      path = file(folder, "data", :crypto.strong_rand_bytes(3_000_000))
+      sizes = "--min-size 64 --avg-size 256 --max-size 1024"
+      assert {errors, 1} = real_task("mix chunker.chunk #{sizes} #{path} >/dev/full")
+      # Older versions of the VM keep the reason for themselves.
+      if System.otp_release() >= "26", do: assert(errors =~ "enospc")
     end
   end
 end

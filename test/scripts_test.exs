@@ -1,6 +1,10 @@
+Code.require_file("support/attempts.exs", __DIR__)
+
 defmodule Chunker.ScriptsTest do
   # scripts/chunk in a copy of the project, which takes the library that is already there.
   use ExUnit.Case, async: true
+
+  alias Chunker.Attempts
 
   @moduletag :tmp_dir
 
@@ -53,7 +57,109 @@ defmodule Chunker.ScriptsTest do
     assert {"", errors, 1} = chunk(script, folder, [])
     assert errors =~ "which file?"
     assert {"Prints the content-defined chunks" <> _, _, 0} = chunk(script, folder, ["--help"])
-    assert {printed, _, 0} = chunk(script, folder, ["--summary", "-", "<", "größe"])
-    assert printed =~ "1 bytes in 1 chunk"
+  end
+
+  # `command` runs with the script as `$script`, and `count` bytes of `data` are to be chunked.
+  defp assert_chunks(script, folder, command, count) do
+    command = "exec 2>errors; script='#{script}'; " <> command
+    environment = [{"CHUNKER_NIF_PATH", @library}, {"MIX_ENV", nil}]
+    {printed, status} = System.cmd("bash", ["-c", command], cd: folder, env: environment)
+    assert {command, status} == {command, 0}
+    [_, bytes] = Regex.run(~r/^(\d+) bytes in/m, printed)
+    assert {command, bytes} == {command, "#{count}"}
+    printed
+  end
+
+  describe "standard input of scripts/chunk" do
+    setup %{tmp_dir: folder} do
+      File.write!(Path.join(folder, "data"), :rand.bytes(1_000_000))
+      {_, 0} = System.cmd("mkfifo", [Path.join(folder, "fifo")])
+      :ok
+    end
+
+    test "may be a file, from where it stands", %{script: script, tmp_dir: folder} do
+      assert_chunks(script, folder, ~S("$script" --summary - <data), 1_000_000)
+      assert_chunks(script, folder, ~S({ head -c 7 >/dev/null; "$script" --summary - ; } <data), 999_993)
+      assert_chunks(script, folder, ~S("$script" --summary /dev/stdin </dev/null), 0)
+    end
+
+    test "may be a pipe, a FIFO or a socket, also after its writer has ended", %{
+      script: script,
+      tmp_dir: folder
+    } do
+      assert_chunks(script, folder, ~S(cat data | "$script" --summary -), 1_000_000)
+      assert_chunks(script, folder, ~S(printf 12345 | { sleep 0.1; "$script" --summary - ; }), 5)
+      assert_chunks(script, folder, ~S(cat data >fifo & "$script" --summary - <fifo), 1_000_000)
+      # Opened for both, a FIFO waits for nothing; then it has a reader and no writer.
+      ended = ~S(exec 5<>fifo 6<fifo; printf 12345 >&5; exec 5>&-; "$script" --summary - <&6)
+      assert_chunks(script, folder, ended, 5)
+
+      socket = """
+      import socket, subprocess, sys
+      here, there = socket.socketpair()
+      child = subprocess.Popen(sys.argv[1:], stdin=there)
+      there.close()
+      here.sendall(open("data", "rb").read())
+      here.close()
+      sys.exit(child.wait())
+      """
+
+      File.write!(Path.join(folder, "feed.py"), socket)
+      assert_chunks(script, folder, ~S(python3 feed.py "$script" --summary -), 1_000_000)
+    end
+
+    test "may be a terminal", %{script: script, tmp_dir: folder} do
+      # script(1) is in every Debian; it makes a terminal and types what it reads.
+      command = ~S[{ printf 'typed\n\004'; sleep 3; } | script -qec "'$script' --summary -" /dev/null]
+
+      assert_chunks(script, folder, command, 6)
+    end
+
+    test "that cannot be read is an error of the name that was given", %{script: script, tmp_dir: folder} do
+      assert {"", errors, 1} = chunk(script, folder, ["-", "<", "."])
+      assert errors =~ "chunker.chunk: -: illegal operation on a directory"
+      assert {"", errors, 1} = chunk(script, folder, ["--nar", "true", "/dev/stdin", "<", "data"])
+      assert errors =~ "chunker.chunk: not a NAR"
+      assert {"", _, 1} = chunk(script, folder, ["-", "<&-"])
+    end
+
+    test "stays where it is unless it is asked for", %{script: script, tmp_dir: folder} do
+      command =
+        ~S(printf 'data\nrest\n' | { read -r name; "$script" --summary "$name"; read -r rest; [ "$rest" = rest ]; })
+
+      assert_chunks(script, folder, command, 1_000_000)
+      assert_chunks(script, folder, ~S("$script" --summary data <&-), 1_000_000)
+      assert_chunks(script, folder, ~S("$script" --summary /dev/fd/3 3<data), 1_000_000)
+    end
+
+    # Through the VM's own server it is 8 MB/s since OTP 26.
+    test "is as fast as a file", %{script: script, tmp_dir: folder} do
+      File.write!(Path.join(folder, "large"), :rand.bytes(100_000_000))
+
+      for command <- [~S("$script" --summary - <large), ~S(cat large | "$script" --summary -)] do
+        assert Attempts.once?(fn ->
+                 printed = assert_chunks(script, folder, command, 100_000_000)
+                 [_, rate] = Regex.run(~r/, (\d+)\.\d MB\/s/, printed)
+                 String.to_integer(rate) > 60
+               end)
+      end
+    end
+  end
+
+  test "scripts/check-glibc fails if the library needs a newer glibc than it may", %{tmp_dir: folder} do
+    check = fn arguments ->
+      System.cmd(Path.join(@root, "scripts/check-glibc"), arguments, cd: folder, stderr_to_stdout: true)
+    end
+
+    # As the guide says.
+    assert {"needs glibc " <> _, 0} = check.([@library])
+
+    assert {output, 1} = check.([@library, "2.3"])
+    assert output =~ "and docs/building.md promises 2.3. What needs 2."
+    assert output =~ ~r/\(GLIBC_2\.\d+\)\s+\w+/
+    # Versions are compared as numbers, and not as text.
+    assert {_, 0} = check.([@library, "2.340"])
+    assert {output, 1} = check.(["/dev/null"])
+    refute output =~ "allowed"
   end
 end

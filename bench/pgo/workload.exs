@@ -13,6 +13,8 @@
 folder = Path.join(System.tmp_dir!(), "chunker-pgo-#{System.pid()}")
 tree = Path.join(folder, "tree")
 File.mkdir_p!(Path.join(tree, "lib"))
+# Standard output is for the times.
+IO.puts(:stderr, "Makes its data in #{folder} ...")
 
 random = :rand.bytes(24_000_000)
 

@@ -1,16 +1,14 @@
-# Writes the page of benchmarks from the results that the parts have kept.
+# Writes the pages benchmarks.md and targets.md from the results that the parts have kept.
 #
-#     mix run bench/suite/page.exs FILE
+#     mix run bench/suite/page.exs FOLDER
 
 Code.require_file("suite.exs", __DIR__)
 
 defmodule Page do
   import Suite, only: [kept: 1, lines: 1, show: 2]
 
-  def write(path) do
+  def write(folder) do
     sections = [
-      targets(),
-      obstacles(),
       machine(),
       kernels(),
       main_job(),
@@ -23,23 +21,32 @@ defmodule Page do
       distribution()
     ]
 
-    File.mkdir_p!(Path.dirname(path))
-    File.write!(path, [introduction() | Enum.reject(sections, &is_nil/1)])
+    File.mkdir_p!(folder)
+    page(folder, "benchmarks.md", [introduction() | sections])
+    page(folder, "targets.md", [targets_introduction(), targets(), obstacles()])
+  end
+
+  defp page(folder, name, sections) do
+    path = Path.join(folder, name)
+    text = sections |> Enum.reject(&is_nil/1) |> IO.iodata_to_binary() |> String.trim_trailing()
+    File.write!(path, [text, "\n"])
+    IO.puts("written: #{path}")
   end
 
   defp introduction do
     """
     # Benchmarks
 
-    `scripts/bench` measures all of this in one run, on the machine where it is called, and writes this page: to change a word,
-    change `bench/suite/page.exs`. It installs the rivals that are missing, makes its data in a temporary folder, and takes up to
-    20 minutes; `scripts/bench --quick` shows in two that everything works, and `scripts/bench --full` adds a file of 10 GB.
+    Chunker against crate `fastcdc`, hash and compression programs, and borg, restic and casync, on one machine.
 
-    Rivals take turns with Chunker, so that all see the same weather. Figures are medians, with the slowest and the fastest round
-    in brackets. All input is in the page cache: `random` is #{megabytes("main_job")} of bytes that look random (a key stream of
-    AES), `tar` #{megabytes("store")} of an archive of the folder `lib` of the Rust toolchain, and `piece`
-    #{megabytes("codecs")} out of that. Ratios mean more than figures, which are those of one machine, and ratios within a table
-    more than others.
+    To reproduce, run `scripts/bench`. It installs programs that are missing, creates its data in a temporary folder, takes up to
+    20 minutes, and writes this page from `bench/suite/page.exs`. `scripts/bench --quick` checks in two minutes that everything
+    works; `scripts/bench --full` adds a file of 10 GB.
+
+    Contestants take turns, so that all of them see the same state of the machine. Each figure is a median, followed by the slowest
+    and the fastest round in parentheses. All input is in the page cache: `random` is #{megabytes("main_job")} of pseudorandom bytes (an AES
+    key stream), `tar` is a #{megabytes("store")} archive of the folder `lib` of the Rust toolchain, and `piece` is #{megabytes("codecs")} of
+    that archive. Compare ratios rather than absolute figures, and ratios within one table rather than between tables.
 
     """
   end
@@ -51,7 +58,17 @@ defmodule Page do
     end
   end
 
-  # What it is to show.
+  # What it should reach.
+
+  defp targets_introduction do
+    """
+    # Targets
+
+    What Chunker should reach on the machine of [benchmarks.md](benchmarks.md), and what it reached in the same run. `scripts/bench`
+    writes this page too.
+
+    """
+  end
 
   defp targets do
     cores = System.schedulers_online()
@@ -105,9 +122,7 @@ defmodule Page do
         for row <- most, do: verdict(row, "at most", &<=/2)
 
     """
-    ## What it is to show
-
-    | what | wanted | measured | |
+    | what | target | measured | |
     |---|---|---|---|
     #{Enum.join(verdicts, "\n")}
 
@@ -128,24 +143,22 @@ defmodule Page do
 
     if Enum.all?([smallest, one.("blake3"), speed.("store", ours), part.("read")]) do
       """
-      ## What stands in the way
+      ## What limits the rest
 
-      Of each target that is near or missed: where its time goes, by figures of this run.
+      Where the time goes for each target that is missed or only just met, by figures of the same run.
 
-      * **Small files.** A file of #{div(smallest, 1_000_000)} MB is one chunk or two. A chunk is hashed by one thread, since SHA-256 is one chain
-        from its first byte to its last, and it cannot be begun before the end of the chunk has been read and scanned. So such a file
-        goes at the speed of one thread: #{show(alone.("sizes", "blake3"), 2)} GB/s with BLAKE3 and #{show(alone.("sizes", "sha256"), 2)} with SHA-256, where one thread has
-        #{show(one.("blake3"), 2)} and #{show(one.("sha256"), 2)} on a large file. Together in one call they keep all threads busy:
-        #{show(alone.("together", "blake3"), 2)} and #{show(alone.("together", "sha256"), 2)} GB/s. Handing out a small file's chunk in halves, which BLAKE3 would allow, was
-        not built: it would help nothing but the first and the last chunk of a file.
-      * **A store, against borg and restic.** zstd has the cores for most of the time: alone, without chunks, digests and files, it compresses
-        #{speed.("compressed", "zstd 3 alone")} MB/s on all cores. Reading, cutting, hashing and handing out the bytes brings that to
+      * **Small files.** A file of #{div(smallest, 1_000_000)} MB is one or two chunks. One thread hashes a chunk, because SHA-256 is sequential, and it
+        cannot start before the end of the chunk has been read and scanned. Such a file therefore runs at the speed of one thread:
+        #{show(alone.("sizes", "blake3"), 2)} GB/s with BLAKE3 and #{show(alone.("sizes", "sha256"), 2)} with SHA-256, compared with #{show(one.("blake3"), 2)} and #{show(one.("sha256"), 2)} for one thread on a large file.
+        Many of them in one call keep all threads busy: #{show(alone.("together", "blake3"), 2)} and #{show(alone.("together", "sha256"), 2)} GB/s. Splitting the
+        hash of a chunk, which BLAKE3 would allow, would help only the first and the last chunk of a file, and is not implemented.
+      * **A store, against borg and restic.** zstd takes most of the time: alone, without chunks, digests and files, it compresses
+        #{speed.("compressed", "zstd 3 alone")} MB/s on all cores. Reading, chunking, hashing and copying the bytes reduces that to
         #{speed.("compressed", ours)}, and writing the files, which the kernel does on the same cores, to #{speed.("store", ours)}. borg writes
-        #{speed.("store", "borg, zstd 3")} and restic #{speed.("store", "restic, zstd")} MB/s. Writing from several processes at a time was tried and gains nothing.
-      * **SHA-256.** One core hashes #{show(part.("sha256"), 2)} GB/s, copies #{show(part.("read"), 2)} from the page cache and scans #{show(part.("scan"), 2)}. The crate uses the
-        instructions that the CPU has for it; hashing two chunks in one thread by turns would use them better, and no crate does that.
-      * **Two threads against one.** What two cores share is the memory: one thread alone has all of its speed, and reads, hashes and
-        writes its blocks in a third-level cache that nobody else uses meanwhile.
+        #{speed.("store", "borg, zstd 3")} and restic #{speed.("store", "restic, zstd")} MB/s. Writing from several processes at once gained nothing.
+      * **SHA-256.** One core hashes #{show(part.("sha256"), 2)} GB/s, copies #{show(part.("read"), 2)} from the page cache and scans #{show(part.("scan"), 2)}. The crate uses the CPU's
+        SHA instructions; interleaving two chunks on one thread would use them better, and no crate does that.
+      * **Two threads against one.** Two cores share memory bandwidth and the third-level cache; a single thread has both to itself.
 
       """
     end
@@ -208,8 +221,8 @@ defmodule Page do
     section("kernels", "Cut points", fn rows ->
       tables =
         for {place, title} <- [
-              {"cache", "The first 16 MiB of `random`, over and over"},
-              {"memory", "The whole of `random`"}
+              {"cache", "The first 16 MiB of `random`, repeatedly (in cache)"},
+              {"memory", "All of `random` (from memory)"}
             ] do
           rows = Enum.filter(rows, &(&1.table == place))
           averages = rows |> Enum.map(& &1.x) |> Enum.uniq() |> Enum.sort_by(&String.to_integer/1)
@@ -228,7 +241,7 @@ defmodule Page do
             end
 
           """
-          #{title}, GB/s, and times crate `fastcdc`, by the average size:
+          #{title}, in GB/s and relative to crate `fastcdc`, by average size:
 
           | | #{Enum.map_join(averages, " | ", &"#{div(String.to_integer(&1), 1024)} KiB")} |
           |---|#{String.duplicate("---|", length(averages))}
@@ -237,8 +250,8 @@ defmodule Page do
         end
 
       """
-      No hashing, no reading: only where to cut, on one thread unless it says otherwise. Minimum and maximum are a quarter and four
-      times of the average. Every rival has found the same cut points before it is timed.
+      Finding cut points only, without reading or hashing, on one thread unless a row says otherwise. The minimum is a quarter of the
+      average and the maximum four times the average. All contestants are checked to find the same cut points before they are timed.
 
       #{Enum.join(tables, "\n")}
       Command: `#{hd(rows).command}`
@@ -272,15 +285,15 @@ defmodule Page do
         end
 
       """
-      `random`, default sizes (256 KiB, 1 MiB, 4 MiB). The bare sequence finds cut points with crate `fastcdc` and hashes each chunk, on
-      one thread, of a file that is in memory already. `stream` gives the bytes of each chunk to the process that asks.
+      `random`, with the default sizes (256 KiB, 1 MiB, 4 MiB). The bare sequence finds cut points with crate `fastcdc` and hashes each
+      chunk on one thread, of a file that is already in memory. `stream` also copies the bytes of each chunk to the calling process.
 
       | | GB/s | times the bare sequence | of what the parts allow | command |
       |---|---|---|---|---|
       #{Enum.join(jobs, "\n")}
 
-      The parts, each alone on one thread. What they allow is the number of cores over the sum of the times that a byte costs in
-      reading, scanning and hashing, as if nothing else cost anything and memory were as fast for all cores as for one.
+      Each part alone, on one thread. "Of what the parts allow" compares with an ideal in which every byte costs only its reading,
+      scanning and hashing, spread over all cores, with memory as fast for all cores as for one.
 
       | part | GB/s |
       |---|---|
@@ -309,10 +322,10 @@ defmodule Page do
         end
 
       """
-      `#{hd(rows).command}` from Elixir, and with SHA-256. Small files are chunked many times in a round; together means as many of
-      them as make 256 MB in one call, `Chunker.chunk_files(paths, hash: :blake3)`.
+      `#{hd(rows).command}` from Elixir, and the same with SHA-256. A round repeats small files many times. "Together" is one
+      call, `Chunker.chunk_files(paths, hash: :blake3)`, with 256 MB of such files.
 
-      | MB | BLAKE3, GB/s | ns for a byte | together, GB/s | SHA-256, GB/s | ns for a byte | together, GB/s |
+      | MB | BLAKE3, GB/s | ns per byte | together, GB/s | SHA-256, GB/s | ns per byte | together, GB/s |
       |---|---|---|---|---|---|---|
       #{Enum.join(lines, "\n")}
 
@@ -339,9 +352,9 @@ defmodule Page do
         end
 
       """
-      One input, `random`, with the option `threads:`; GB/s, and times one thread.
+      `random` with the option `threads:`, in GB/s, and the speedup over one thread.
 
-      | | #{Enum.map_join(threads, " | ", &"#{count(&1)}, GB/s | times one")} |
+      | | #{Enum.map_join(threads, " | ", &"#{count(&1)}, GB/s | speedup")} |
       |---|#{String.duplicate("---|", 2 * length(threads))}
       #{Enum.join(lines, "\n")}
 
@@ -359,7 +372,7 @@ defmodule Page do
             do: "| #{row.row} | #{show(rate(row), 2)} (#{range(row, 1.0e9)}) | `#{command(row)}` |"
 
       """
-      Of `random` as a whole. Programs read the file; their start counts.
+      Of the whole of `random`. Programs read the file, and their start-up is included.
 
       | | GB/s | command |
       |---|---|---|
@@ -392,8 +405,8 @@ defmodule Page do
         end
 
       """
-      `piece` at default levels on one thread, MB/s of content: `Chunker.compress/2` and `decompress/2` of a binary against the official
-      programs, whose start counts.
+      `piece` at default levels on one thread, in MB/s of uncompressed content: `Chunker.compress/2` and `decompress/2` of a binary
+      against the official programs, whose start-up is included.
 
       | codec | compress | the program | ratio | size, of the program's | decompress | the program | the program's command |
       |---|---|---|---|---|---|---|---|
@@ -416,17 +429,17 @@ defmodule Page do
       end
 
       """
-      `tar`: chunks are found, hashed, compressed, and written to an empty store, which for Chunker is a folder with a file for each
-      chunk, written by Elixir. `zstd` and `lz4` only compress, to one file. borg is told to encrypt nothing, and restic, which encrypts
-      always, does. None of the programs is told how many threads to take, but zstd. What they wait for the disk counts.
+      `tar` is chunked, hashed, compressed and written to an empty store. For Chunker that is a folder with one file per chunk, written
+      by Elixir. `zstd` and `lz4` only compress, into one file. borg runs without encryption; restic always encrypts. Only zstd is given
+      a number of threads. Waiting for the disk is included.
 
-      | | MB/s | times as long as the first | bytes written | command |
+      | | MB/s | time relative to the first row | bytes written | command |
       |---|---|---|---|---|
       #{Enum.join(lines.("store"), "\n")}
 
-      The same without writing anything:
+      Without writing:
 
-      | | MB/s | times as long as the first | bytes | command |
+      | | MB/s | time relative to the first row | bytes | command |
       |---|---|---|---|---|
       #{Enum.join(lines.("compressed"), "\n")}
       """
@@ -441,9 +454,9 @@ defmodule Page do
         end
 
       """
-      From Elixir, one call after the other.
+      From Elixir, sequential calls.
 
-      | | µs for a call | command |
+      | | µs per call | command |
       |---|---|---|
       #{Enum.join(lines, "\n")}
       """
@@ -461,7 +474,7 @@ defmodule Page do
         """
         ## Lengths of chunks
 
-        Bytes. Repeated is the share of bytes that are in a chunk which came before in the same input.
+        In bytes. "Repeated" is the share of the input that lies in chunks which occurred earlier in the same input.
 
         | input | chunks | shortest | median | mean | longest | repeated, % |
         |---|---|---|---|---|---|---|
@@ -502,6 +515,5 @@ defmodule Page do
   defp quotient(a, b), do: a && b && a / b
 end
 
-[path] = System.argv()
-Page.write(path)
-IO.puts("written: #{path}")
+[folder] = System.argv()
+Page.write(folder)

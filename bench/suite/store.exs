@@ -58,10 +58,9 @@ end
 
 # What is in the store, in bytes.
 weigh = fn _ ->
-  Path.wildcard(store <> "/**", match_dot: true)
-  |> Enum.map(&File.lstat!/1)
-  |> Enum.filter(&(&1.type == :regular))
-  |> Enum.map(& &1.size)
+  store
+  |> Mix.Chunker.FileTree.files()
+  |> Enum.map(fn {path, :ok} -> File.lstat!(path).size end)
   |> Enum.sum()
 end
 

@@ -35,7 +35,12 @@ defmodule Mix.Tasks.Chunker.Chunk do
       `{"path", "error", "message"}` for a file that cannot be chunked
     * `--help`, `-h` - print this
 
-  The path `-` is standard input; so is `/dev/stdin`.
+  The path `-` is standard input; so is `/dev/stdin`. Since OTP 26 the Erlang VM passes on no more than some 8 MB/s of its
+  standard input. `scripts/chunk` hands it over as another descriptor, which is read as fast as a file; inside a Mix project
+
+      $ mix chunker.chunk /dev/fd/3 3<&0 </dev/null
+
+  does the same.
 
   A directory stands for all regular files below it, each of which is printed with its path, in the order of names.
   Symbolic links in it are not followed, and FIFOs, sockets and devices in it are passed over. Memory does not grow with
@@ -71,11 +76,16 @@ defmodule Mix.Tasks.Chunker.Chunk do
   # Its other names lead to what the VM has left of it.
   @standard_input ~w(- /dev/stdin /dev/fd/0 /proc/self/fd/0)
 
+  # Where scripts/chunk leaves the standard input that it keeps from the VM.
+  @handed_over "CHUNKER_STANDARD_INPUT"
+
   # So many lines go to the terminal at once.
   @lines 1000
 
   @impl true
   def run(arguments) do
+    # It stays, since the VM may notice a closed output only after the last line is written.
+    :logger.add_primary_filter(:chunker_closed_output, {&drop_closed_output/2, nil})
     {switches, paths, invalid} = OptionParser.parse(arguments, strict: @switches, aliases: [h: :help])
 
     cond do
@@ -85,10 +95,14 @@ defmodule Mix.Tasks.Chunker.Chunk do
       true -> chunk(paths, switches)
     end
   rescue
-    # Whoever reads the output has seen enough: `mix chunker.chunk big.tar | head`.
+    # The reader of the output has seen enough: `mix chunker.chunk big.tar | head`.
     error in ErlangError ->
       if error.original == :terminated, do: exit({:shutdown, 1}), else: reraise(error, __STACKTRACE__)
   end
+
+  # OTP 26 and newer log it as an error of theirs if the reader of the output closes it. A full disk stays an error.
+  defp drop_closed_output(%{msg: {_format, [:epipe]}, meta: %{mfa: {:user_drv, _, _}}}, _), do: :stop
+  defp drop_closed_output(_event, _), do: :ignore
 
   defp describe([{switch, nil} | _]), do: "unknown option, or one that lacks its value: #{switch}"
   defp describe([{switch, value} | _]), do: "option #{switch} cannot be #{value}"
@@ -133,8 +147,24 @@ defmodule Mix.Tasks.Chunker.Chunk do
     if path not in @standard_input and File.dir?(path), do: FileTree.files(path), else: [{path, :ok}]
   end
 
-  # The VM owns its standard input, so that nobody else may read it. It gives bytes as they are in this encoding only.
   defp chunk_path(path, options) when path in @standard_input do
+    case System.get_env(@handed_over) do
+      nil -> chunk_standard_input(options)
+      descriptor -> chunk_descriptor(descriptor, path, options)
+    end
+  end
+
+  defp chunk_path(path, options), do: Chunker.chunk_file(path, options)
+
+  # Errors name what the caller named.
+  defp chunk_descriptor(descriptor, path, options) do
+    with {:error, %{details: %{path: ^descriptor} = details} = error} <-
+           Chunker.chunk_file(descriptor, options),
+         do: {:error, Chunker.Error.new(error.reason, %{details | path: path})}
+  end
+
+  # The VM has read ahead, and gives bytes as they are in this encoding only.
+  defp chunk_standard_input(options) do
     :ok = :io.setopts(:standard_io, encoding: :latin1)
     {:ok, :stdio |> IO.binstream(65_536) |> Chunker.stream(options) |> Enum.map(&%{&1 | data: nil})}
   rescue
@@ -142,8 +172,6 @@ defmodule Mix.Tasks.Chunker.Chunk do
   after
     :ok = :io.setopts(:standard_io, encoding: :unicode)
   end
-
-  defp chunk_path(path, options), do: Chunker.chunk_file(path, options)
 
   defp options(switches) do
     sizes = for key <- [:min_size, :avg_size, :max_size], text = switches[key], do: {key, size(key, text)}

@@ -182,7 +182,7 @@ pub fn yield_to_other_threads() {
         // Somebody else works too. This thread keeps its share, and if the other is one of ours, the system sees that one
         // of the two waits.
         away.max(4 * HOT)
-    } else if in_vain > ENOUGH {
+    } else if away >= SWITCH || in_vain > ENOUGH {
         SELDOM
     } else {
         return;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::error::{Error, IoError};
 
-/// A source of bytes that can be read without blocking.
+/// A source of bytes whose reads do not block for long.
 pub trait Source {
     /// Reads bytes into the front of `buffer` and returns their number: 0 only at the end of the input,
-    /// `None` if no bytes are available yet. Does not block.
+    /// `None` if no bytes are available yet. Blocks for a few milliseconds at most.
     ///
     /// # Errors
     ///
