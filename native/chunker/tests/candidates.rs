@@ -85,7 +85,7 @@ impl Read for ShortReads {
         let count = buffer.len().min(self.1[self.2 % self.1.len()]);
         let position = self.0.position() as usize;
         let data = Arc::clone(self.0.get_ref());
-        let count = count.min(data.len() - position);
+        let count = count.min(data.len() - place);
         buffer[..count].copy_from_slice(&data[position..position + count]);
         self.0.set_position((position + count) as u64);
         Ok(count)
@@ -95,7 +95,7 @@ impl Read for ShortReads {
 fn check(data: &Arc<Vec<u8>>, path: &Path, options: &Options, threads: usize, pieces: &[usize]) {
     let expected = reference(data, options);
     let workers = Workers::shared(threads, POOL).unwrap();
-    let chunking = || Chunking::new(CdcParams::new(options).unwrap(), workers, position);
+    let chunking = || Chunking::new(CdcParams::new(options).unwrap(), workers, place);
     assert!(chunking().slice(data, NEVER).unwrap() == expected, "slice, {threads}, {options:?}");
     let input = Input::open(path).unwrap();
     assert!(chunking().source(input).all(NEVER).unwrap() == expected, "file, {threads}, {options:?}");

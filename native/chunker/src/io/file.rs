@@ -1,9 +1,9 @@
 //! Reads files of any kind as a source of bytes.
 //!
 //! A regular file is read to its end, and it is an error if it shrinks or grows during the read. Any other
-//! file (a FIFO, a terminal, a device) is read until its writer closes it, and a read waits no longer than
-//! [`MOMENT`] for its bytes. Files are never mapped into memory: if another program truncates a mapped file,
-//! the whole process dies.
+//! file (a FIFO, a terminal, a device) is read until its writer closes it. A read waits for its bytes for a
+//! few milliseconds at most; [`Source::wait`] waits for as long as its caller allows. Files are never mapped
+//! into memory: if another program truncates a mapped file, the whole process dies.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
@@ -16,9 +16,10 @@ use std::time::{Duration, SystemTime};
 use crate::error::{Error, IoError};
 use crate::io::source::Source;
 
-/// How long a read waits for more of a special file if the read before gave bytes. A pipe holds 64 KiB, which are read before
-/// its writer runs again, and a caller that gets `None` sleeps for up to 20 ms: 64 KiB in 20 ms are 3 MB/s.
-const MOMENT: Duration = Duration::from_millis(5);
+/// The longest wait of a read for more bytes of a non-seekable file whose last read returned bytes. A pipe
+/// holds 64 KiB, which are read before its writer runs again, and a caller that receives `None` sleeps for up
+/// to 20 ms; without this wait the throughput would fall to 64 KiB in 20 ms, or 3 MB/s.
+const FLOW_WAIT: Duration = Duration::from_millis(5);
 
 /// Tells whether reading a path can block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +58,7 @@ pub struct Input {
     opened: FileState,
     /// The number of bytes read so far.
     read: u64,
-    /// Whether the last attempt to read gave bytes.
+    /// Whether the last read returned bytes.
     flows: bool,
 }
 
@@ -80,10 +81,10 @@ impl Input {
     ///
     /// Returns the error of the operating system, and `eisdir` for a directory.
     pub fn open(path: &Path) -> Result<Self, IoError> {
-        let refused = |source| IoError { path: Some(path.into()), source };
-        let file = Arc::new(open_nonblocking(path).map_err(refused)?);
-        let metadata = file.metadata().map_err(refused)?;
-        let kind = kind_of(&metadata).map_err(refused)?;
+        let io_error = |source| IoError { path: Some(path.into()), source };
+        let file = Arc::new(open_nonblocking(path).map_err(io_error)?);
+        let metadata = file.metadata().map_err(io_error)?;
+        let kind = kind_of(&metadata).map_err(io_error)?;
         Ok(Self { file, path: path.into(), kind, opened: FileState::of(&metadata), read: 0, flows: false })
     }
 
@@ -166,8 +167,8 @@ impl Source for Input {
     fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error> {
         // A FIFO without a writer reads as end of file. Only poll() tells the two apart.
         if self.kind == Kind::Special {
-            let moment = if self.flows { MOMENT } else { Duration::ZERO };
-            self.flows = self.wait(moment);
+            let timeout = if self.flows { FLOW_WAIT } else { Duration::ZERO };
+            self.flows = self.wait(timeout);
             if !self.flows {
                 return Ok(None);
             }
@@ -322,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn more_of_a_pipe_that_flows_is_waited_for_a_moment() {
+    fn a_read_waits_briefly_for_more_of_a_flowing_pipe() {
         let (reader, mut writer) = io::pipe().unwrap();
         fcntl_setfl(&reader, OFlags::NONBLOCK).unwrap();
         let opened = FileState { size: 0, modified: None };
@@ -343,13 +344,14 @@ mod tests {
         assert_eq!(input.read(&mut buffer).unwrap(), Some(5));
         let before = Instant::now();
         assert_eq!(input.read(&mut buffer).unwrap(), None);
-        assert!(before.elapsed() >= MOMENT);
-        // It flows no more: none of these waits, though other programs may take the processor in between.
+        assert!(before.elapsed() >= FLOW_WAIT);
+        // The pipe no longer flows, so these reads do not wait. Take the shortest, because other programs may
+        // run in between.
         for _ in 0..100 {
             let before = Instant::now();
             assert_eq!(input.read(&mut buffer).unwrap(), None);
             shortest = shortest.min(before.elapsed());
         }
-        assert!(shortest < MOMENT);
+        assert!(shortest < FLOW_WAIT);
     }
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::error::{Error, IoError};
 
-/// How long a call that was cancelled may go on waiting for a source: well below the 100 ms that the design allows.
+/// The longest wait for a source between two checks for cancellation: well below the 100 ms that the design allows.
 pub(crate) const SOURCE_WAIT: Duration = Duration::from_millis(20);
 
-/// Something to read bytes from.
+/// A source of bytes whose reads do not block for long.
 pub trait Source {
-    /// Reads bytes to the front of `buffer` and gives their number, 0 at the end of the input only; `None` if there are
-    /// none yet. Waits for their sender for a few milliseconds at most.
+    /// Reads bytes into the front of `buffer` and returns their number: 0 only at the end of the input,
+    /// `None` if no bytes are available yet. Blocks for a few milliseconds at most.
     ///
     /// # Errors
     ///
