@@ -85,7 +85,7 @@ impl Read for ShortReads {
         let count = buffer.len().min(self.1[self.2 % self.1.len()]);
         let position = self.0.position() as usize;
         let data = Arc::clone(self.0.get_ref());
-        let count = count.min(data.len() - place);
+        let count = count.min(data.len() - position);
         buffer[..count].copy_from_slice(&data[position..position + count]);
         self.0.set_position((position + count) as u64);
         Ok(count)
