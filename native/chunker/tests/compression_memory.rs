@@ -144,7 +144,7 @@ fn refused(name: &str, bomb: &[u8], window: u64) {
     for way in WAYS {
         let program = std::env::current_exe().expect("a test has a program");
         let output = Command::new(program)
-            .args(["--exact", "bombs_are_refused_in_little_time_and_memory", "--nocapture"])
+            .args(["--exact", "bombs_are_rejected_in_little_time_and_memory", "--nocapture"])
             .env("COMPRESSION_BOMB", file.path())
             .env("COMPRESSION_BOMB_WAY", way)
             .env("COMPRESSION_BOMB_WINDOW", window.to_string())

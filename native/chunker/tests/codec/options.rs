@@ -155,7 +155,7 @@ fn names_and_codes_are_stable() {
         assert_eq!(error.code(), code);
     }
     let error = CompressionError::DecompressionFailed { codec, why: CodecFailure::Truncated };
-    assert_eq!(error.to_string(), "xz could not decompress: truncated");
+    assert_eq!(error.to_string(), "xz failed to decompress: truncated");
 }
 
 #[test]
