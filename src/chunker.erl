@@ -1,8 +1,8 @@
 %% @doc Content-defined chunking for Erlang.
 %%
-%% Chunker splits files, binaries and streams into content-defined chunks (FastCDC) and identifies each chunk by its
-%% digest, so that a program can store only new chunks. These are the functions of the Elixir module `Chunker', with the
-%% same names, options and defaults.
+%% Chunker splits files, binaries and streams into content-defined chunks (FastCDC) and identifies each chunk
+%% by its digest, so that a program can store only new chunks. These are the functions of the Elixir module
+%% `Chunker', with the same names, options and defaults.
 %%
 %% ```
 %% {ok, Chunks} = chunker:chunk_file("/var/backups/db.tar", [{hash, sha256}]),
@@ -12,46 +12,53 @@
 %%
 %% {@link chunker_nar} has those of `Chunker.Nar', and {@link chunker_narinfo} has those of `Chunker.NarInfo'.
 %%
-%% Options are a map or a list of pairs. An unknown option and a value of the wrong type raise `badarg'; a value that
-%% is out of range returns `{error, {invalid_options, Details}}'.
+%% Options are a map or a list of pairs. An unknown option and a value of the wrong type raise `badarg'; a
+%% value that is out of range returns `{error, {invalid_options, Details}}'.
 %%
 %% <ul>
-%% <li>`avg_size': bytes, 256 to 4,194,304; sizes gather around it. By default that of the preset, else 1,048,576.</li>
-%% <li>`min_size': bytes, 64 to 1,048,576; no chunk except the last is shorter. By default a quarter of `avg_size', which is
-%%     262,144.</li>
-%% <li>`max_size': bytes, 1,024 to 16,777,216; no chunk is longer. By default four times `avg_size', which is 4,194,304.</li>
+%% <li>`avg_size': bytes, 256 to 4,194,304; sizes gather around it. By default that of the preset, else
+%%     1,048,576.</li>
+%% <li>`min_size': bytes, 64 to 1,048,576; no chunk except the last is shorter. By default a quarter of
+%%     `avg_size', which is 262,144.</li>
+%% <li>`max_size': bytes, 1,024 to 16,777,216; no chunk is longer. By default four times `avg_size', which is
+%%     4,194,304.</li>
 %% <li>`normalization': 0 to 3; how strongly sizes gather around the average. 1 by default.</li>
 %% <li>`seed': 64 bits; changes the cut points. It hides nothing from an attacker. 0 by default.</li>
-%% <li>`preset': the three sizes by name: `default' (128 KiB, 512 KiB, 2 MiB), `large_packages' (256 KiB, 1 MiB, 4 MiB) or
-%%     `small_packages' (32 KiB, 128 KiB, 512 KiB). A size that is given overrides that of the preset, and minimum and maximum
-%%     follow an `avg_size' that is given. None by default, but `default' with `nar'.</li>
-%% <li>`nar': `true' to chunk Nix archives along the files in them, and to refuse other inputs with `invalid_nar'; `auto'
-%%     to do so if the whole input is a NAR, and to chunk other inputs as they are, with the same sizes. `auto' reads its
-%%     input twice, so FIFOs, devices and pieces are refused with `invalid_options'. `false' by default.</li>
-%% <li>`min_entry_size', with `nar': bytes, at least `min_size'; files in the archive of at least this size have chunks of
-%%     their own. Twice `avg_size' by default.</li>
-%% <li>`boundary_preference_distance', with `nar': bytes, 0 to `min_size'; another cut moves back to the end of a file
-%%     that is less than this before it. A quarter of `avg_size' by default, at most `min_size'.</li>
-%% <li>`entries', with `nar': `true' to list in each chunk the entries of the archive that it touches. A path can have 16 KiB, and a
-%%     stream makes the paths of one chunk at a time. `false' by default.</li>
-%% <li>`references', with `nar': `true' to take store hashes out of the archive before it is chunked; each chunk has those that
-%%     were in it, and {@link chunker_nar:restore_references/2} puts them back. `false' by default.</li>
+%% <li>`preset': the three sizes by name: `default' (128 KiB, 512 KiB, 2 MiB), `large_packages' (256 KiB, 1
+%%     MiB, 4 MiB) or `small_packages' (32 KiB, 128 KiB, 512 KiB). A size that is given overrides that of the
+%%     preset, and minimum and maximum follow an `avg_size' that is given. None by default, but `default' with
+%%     `nar'.</li>
+%% <li>`nar': `true' to chunk Nix archives along the files in them, and to refuse other inputs with
+%%     `invalid_nar'; `auto' to do so if the whole input is a NAR, and to chunk other inputs as they are, with
+%%     the same sizes. `auto' reads its input twice, so FIFOs, devices and pieces are refused with
+%%     `invalid_options'. `false' by default.</li>
+%% <li>`min_entry_size', with `nar': bytes, at least `min_size'; files in the archive of at least this size
+%%     have chunks of their own. Twice `avg_size' by default.</li>
+%% <li>`boundary_preference_distance', with `nar': bytes, 0 to `min_size'; another cut moves back to the end
+%%     of a file that is less than this before it. A quarter of `avg_size' by default, at most
+%%     `min_size'.</li>
+%% <li>`entries', with `nar': `true' to list in each chunk the entries of the archive that it touches. A path
+%%     can have 16 KiB, and a stream makes the paths of one chunk at a time. `false' by default.</li>
+%% <li>`references', with `nar': `true' to take store hashes out of the archive before it is chunked; each
+%%     chunk has those that were in it, and {@link chunker_nar:restore_references/2} puts them back. `false'
+%%     by default.</li>
 %% <li>`hash': `blake3' (the default) or `sha256'.</li>
-%% <li>`cache': a cache of {@link chunker_cache:new/1}, in which digests are looked up before they are computed, and which
-%%     keeps those that are computed. None by default.</li>
-%% <li>`threads': 1 to 1,024; the maximum number of threads for the call. By default as many as the application's
-%%     environment says under `threads', else (`nil' or `undefined') as many as there are dirty CPU schedulers online. The
-%%     environment counts whether or not the application is loaded; any other value in it raises `badarg'.</li>
+%% <li>`cache': a cache of {@link chunker_cache:new/1}, in which digests are looked up before they are
+%%     computed, and which keeps those that are computed. None by default.</li>
+%% <li>`threads': 1 to 1,024; the maximum number of threads for the call. By default as many as the
+%%     application's environment says under `threads', else (`nil' or `undefined') as many as there are dirty
+%%     CPU schedulers online. The environment counts whether or not the application is loaded; any other value
+%%     in it raises `badarg'.</li>
 %% </ul>
 %%
 %% {@link stream/2} also takes `compress', a list or map of `codec', `strategy', `level' and `dictionary' as
 %% {@link compress/2} takes them, and fills `compressed' in each chunk.
 %%
-%% Functions for many items also take `parallel_threshold', the number of items from which on several threads work (4 by
-%% default), and `progress': a pid, or a pid and a reference of yours, that is sent
-%% `{chunker_progress, Ref, Done, Total}', or a fun of `Done' and `Total' that is called in a process of its own. The first
-%% report is 0, the last one the total, with at most ten a second in between. They return `{ok, List}' or one error, as
-%% all other functions do.
+%% Functions for many items also take `parallel_threshold', the number of items from which on several threads
+%% work (4 by default), and `progress': a pid, or a pid and a reference of yours, that is sent
+%% `{chunker_progress, Ref, Done, Total}', or a fun of `Done' and `Total' that is called in a process of its
+%% own. The first report is 0, the last one the total, with at most ten a second in between. They return `{ok,
+%% List}' or one error, as all other functions do.
 -module(chunker).
 
 -export([read_chunk/2, read_chunk/3]).
@@ -86,8 +93,9 @@
     entries => [part()],
     references => chunker_nar:references()
 }.
-%% The part of an entry of an archive that is in a chunk: `length' bytes of its contents, from `offset' on, which are in the chunk
-%% from `position' on. No bytes, if the chunk has only the end of what stands before them.
+%% The part of an entry of an archive that is in a chunk: `length' bytes of its contents, from `offset' on,
+%% which are in the chunk from `position' on. No bytes, if the chunk has only the end of what stands before
+%% them.
 -type part() :: #{
     path := binary(), offset := non_neg_integer(), length := non_neg_integer(), position := non_neg_integer()
 }.
@@ -96,8 +104,8 @@
 -type options() :: chunker_options:options().
 -type error() :: {Reason :: atom(), Details :: map()}.
 
-%% The input of {@link stream/2}: the name of a file, or pieces of the input, as a list or from a fun that returns
-%% `{Piece, NextFun}' or `done'.
+%% The input of {@link stream/2}: the name of a file, or pieces of the input, as a list or from a fun that
+%% returns `{Piece, NextFun}' or `done'.
 -type source() :: {file, file:name_all()} | [iodata()] | pieces().
 -type pieces() :: fun(() -> {iodata(), pieces()} | done).
 
@@ -110,13 +118,14 @@
 -spec chunk_file(file:name_all()) -> {ok, [chunk()]} | {error, error()}.
 chunk_file(Path) -> chunk_file(Path, []).
 
-%% @doc Returns the chunks of a file, without their bytes. Time is linear in the file; memory does not grow with it, except
-%% for the list of chunks.
+%% @doc Returns the chunks of a file, without their bytes. Time is linear in the file; memory does not grow
+%% with it, except for the list of chunks.
 %%
 %% A FIFO or a device is read until its writer closes it.
 %%
-%% Errors: `io_error' with `kind' (`enoent', `eacces', `eisdir' and so on) and `path'; `file_changed' with `path' when a
-%% regular file shrinks or grows while it is read; `invalid_nar' with `offset' and `why'; `invalid_options'.
+%% Errors: `io_error' with `kind' (`enoent', `eacces', `eisdir' and so on) and `path'; `file_changed' with
+%% `path' when a regular file shrinks or grows while it is read; `invalid_nar' with `offset' and `why';
+%% `invalid_options'.
 -spec chunk_file(file:name_all(), options()) -> {ok, [chunk()]} | {error, error()}.
 chunk_file(Path, Options) -> chunk_file(Path, Options, map).
 
@@ -133,12 +142,13 @@ chunk_file(Path, Options, Form) ->
 -spec read_chunk(file:name_all(), chunk()) -> {ok, binary()} | {error, error()}.
 read_chunk(Path, Chunk) -> read_chunk(Path, Chunk, []).
 
-%% @doc Reads the bytes of a chunk that {@link chunk_file/2} returned, and checks them against the chunk's digest, with
-%% `hash' as the algorithm. References that were taken out of the chunk are taken out again.
+%% @doc Reads the bytes of a chunk that {@link chunk_file/2} returned, and checks them against the chunk's
+%% digest, with `hash' as the algorithm. References that were taken out of the chunk are taken out again.
 %%
 %% Errors: those of {@link chunk_file/2}; `bounds_check_failed' when the file ends before the chunk does;
-%% `buffer_limit_exceeded' when the length exceeds that of any chunk; `file_changed' when the bytes differ now.
--spec read_chunk(file:name_all(), chunk(), options()) -> {ok, binary()} | {error, error()}.
+%% `buffer_limit_exceeded' when the length exceeds that of any chunk; `file_changed' when the bytes differ
+%% now.
+-spec read_chunk(file:name_all(), chunk() | chunker_chunk:struct(), options()) -> {ok, binary()} | {error, error()}.
 read_chunk(Path, Chunk, Options) ->
     Arguments = [Path, Chunk, Options],
     Name = valid(chunker_input:path(Path), Arguments, 1),
@@ -158,8 +168,8 @@ read_chunk(Path, Chunk, Options) ->
 -spec chunk_data(iodata()) -> {ok, [chunk()]} | {error, error()}.
 chunk_data(Data) -> chunk_data(Data, []).
 
-%% @doc Returns the chunks of a binary or an iolist, with their bytes: parts of the binary, which is not copied. An iolist
-%% is first joined to one binary.
+%% @doc Returns the chunks of a binary or an iolist, with their bytes: parts of the binary, which is not
+%% copied. An iolist is first joined to one binary.
 -spec chunk_data(iodata(), options()) -> {ok, [chunk()]} | {error, error()}.
 chunk_data(Data, Options) -> chunk_data(Data, Options, map).
 
@@ -181,9 +191,10 @@ chunk_data(Data, Options, Form) ->
 -spec stream(source()) -> {ok, iterator()} | {error, error()}.
 stream(Source) -> stream(Source, []).
 
-%% @doc Opens a stream of the chunks of a file, or of pieces that arrive one after the other, each with its bytes, in
-%% bounded memory: less than four times `max_size' and a few MiB for each thread, plus what the caller keeps. The bytes are
-%% in memory of the VM: they are charged to the process that holds them, and `erlang:memory(binary)' counts them.
+%% @doc Opens a stream of the chunks of a file, or of pieces that arrive one after the other, each with its
+%% bytes, in bounded memory: less than four times `max_size' and a few MiB for each thread, plus what the
+%% caller keeps. The bytes are in memory of the VM: they are charged to the process that holds them, and
+%% `erlang:memory(binary)' counts them.
 %%
 %% ```
 %% {ok, Chunks} = chunker:stream({file, "big.iso"}),
@@ -198,8 +209,8 @@ stream(Source) -> stream(Source, []).
 %%
 %% Input is buffered up to 64 KiB, or up to `avg_size' if that is less.
 %%
-%% An iterator can be used for one {@link next/1}, which returns the next iterator. The stream is closed at its end, by
-%% {@link close/1}, or when no process holds it any more.
+%% An iterator can be used for one {@link next/1}, which returns the next iterator. The stream is closed at
+%% its end, by {@link close/1}, or when no process holds it any more.
 -spec stream(source(), options()) -> {ok, iterator()} | {error, error()}.
 stream(Source, Options) ->
     Arguments = [Source, Options],
@@ -275,8 +286,8 @@ close({_, done}) -> ok;
 close({_, _, Stream}) -> chunker_dispatch:close(Stream);
 close(Other) -> ?BADARG([Other], 1, {expected, <<"an iterator">>, Other}).
 
-%% @doc Returns the digest of a binary or an iolist: 32 bytes. Raises `{feature_disabled, Details}' if the algorithm is not built
-%% in.
+%% @doc Returns the digest of a binary or an iolist: 32 bytes. Raises `{feature_disabled, Details}' if the
+%% algorithm is not built in.
 -spec hash(iodata(), algorithm()) -> digest().
 hash(Data, Algorithm) ->
     ok = checked(chunker_options:algorithm(Algorithm), [Data, Algorithm], 2),
@@ -299,8 +310,9 @@ hash_file(Path, Algorithm) ->
 -spec chunk_files([file:name_all()]) -> {ok, [{ok, [chunk()]} | {error, error()}]} | {error, error()}.
 chunk_files(Paths) -> chunk_files(Paths, []).
 
-%% @doc Returns the chunks of many files: a result for each path, in their order, as {@link chunk_file/2} returns it. A file that
-%% fails does not affect the others; an option that is out of range is an error of the call.
+%% @doc Returns the chunks of many files: a result for each path, in their order, as {@link chunk_file/2}
+%% returns it. A file that fails does not affect the others; an option that is out of range is an error of the
+%% call.
 -spec chunk_files([file:name_all()], options()) -> {ok, [{ok, [chunk()]} | {error, error()}]} | {error, error()}.
 chunk_files(Paths, Options) -> chunk_files(Paths, Options, map).
 
@@ -345,8 +357,8 @@ compress(Data) -> compress(Data, []).
 %% <li>`level': zstd -131072 to 22 (3 by default), xz 0 to 9 (6), bzip2 1 to 9 (6), lz4 only 1.</li>
 %% <li>`strategy', in place of these: `fastest' (lz4), `balanced' (zstd 3), `smallest' (xz 6).</li>
 %% <li>`dictionary': of {@link train_dictionary/2}; zstd only.</li>
-%% <li>`fallback': `true' to compress with lz4 if the codec fails or is not built in. {@link detect_format/1} of the result
-%%     returns the codec that was used. `false' by default.</li>
+%% <li>`fallback': `true' to compress with lz4 if the codec fails or is not built in. {@link detect_format/1}
+%%     of the result returns the codec that was used. `false' by default.</li>
 %% </ul>
 -spec compress(iodata(), options()) -> {ok, binary()} | {error, error()}.
 compress(Data, Options) ->
@@ -360,8 +372,8 @@ compress(Data, Options) ->
 -spec decompress(iodata()) -> {ok, binary()} | {error, error()}.
 decompress(Data) -> decompress(Data, []).
 
-%% @doc Decompresses all of the data: several streams or frames are one content. Truncated and damaged data and trailing
-%% bytes are errors.
+%% @doc Decompresses all of the data: several streams or frames are one content. Truncated and damaged data
+%% and trailing bytes are errors.
 %%
 %% <ul>
 %% <li>`codec': `auto' (the default: by the first bytes), `zstd', `lz4', `xz' or `bzip2'.</li>
@@ -384,8 +396,8 @@ detect_format(Data) -> chunker_dispatch:detect_format(valid(chunker_input:binary
 -spec compress_batch([iodata()]) -> {ok, [{ok, binary()} | {error, error()}]} | {error, error()}.
 compress_batch(Items) -> compress_batch(Items, []).
 
-%% @doc Compresses many items, with a result for each, in order. Options are those of {@link compress/2}, without
-%% `fallback', and those for many items.
+%% @doc Compresses many items, with a result for each, in order. Options are those of {@link compress/2},
+%% without `fallback', and those for many items.
 -spec compress_batch([iodata()], options()) -> {ok, [{ok, binary()} | {error, error()}]} | {error, error()}.
 compress_batch(Items, Options) ->
     Arguments = [Items, Options],
@@ -399,8 +411,8 @@ compress_batch(Items, Options) ->
 -spec decompress_batch([iodata()]) -> {ok, [{ok, binary()} | {error, error()}]} | {error, error()}.
 decompress_batch(Items) -> decompress_batch(Items, []).
 
-%% @doc Decompresses many items, with a result for each, in order. Options are those of {@link decompress/2} and those for
-%% many items; `max_output_size' applies to each item.
+%% @doc Decompresses many items, with a result for each, in order. Options are those of {@link decompress/2}
+%% and those for many items; `max_output_size' applies to each item.
 -spec decompress_batch([iodata()], options()) -> {ok, [{ok, binary()} | {error, error()}]} | {error, error()}.
 decompress_batch(Items, Options) ->
     Arguments = [Items, Options],
@@ -414,8 +426,8 @@ decompress_batch(Items, Options) ->
 -spec train_dictionary([iodata()]) -> {ok, binary()} | {error, error()}.
 train_dictionary(Samples) -> train_dictionary(Samples, []).
 
-%% @doc Trains a zstd dictionary on samples of the data that will be compressed with it: many small ones, in total a
-%% hundred times the dictionary. `max_size' is in bytes, 112,640 by default.
+%% @doc Trains a zstd dictionary on samples of the data that will be compressed with it: many small ones, in
+%% total a hundred times the dictionary. `max_size' is in bytes, 112,640 by default.
 -spec train_dictionary([iodata()], options()) -> {ok, binary()} | {error, error()}.
 train_dictionary(Samples, Options) ->
     Arguments = [Samples, Options],
@@ -429,7 +441,8 @@ train_dictionary(Samples, Options) ->
 -spec compressor() -> {ok, compressor()} | {error, error()}.
 compressor() -> compressor([]).
 
-%% @doc Returns a compressor of data that arrives in pieces. Options are those of {@link compress/2} without `fallback'.
+%% @doc Returns a compressor of data that arrives in pieces. Options are those of {@link compress/2} without
+%% `fallback'.
 %%
 %% ```
 %% {ok, C} = chunker:compressor([{codec, xz}]),
@@ -474,7 +487,8 @@ decompressor(Options) ->
         Error -> Error
     end.
 
-%% @doc Decompresses the next bytes and returns the output, which may be empty, or a thousand times the size of the input.
+%% @doc Decompresses the next bytes and returns the output, which may be empty, or a thousand times the size
+%% of the input.
 -spec decompressor_update(decompressor(), iodata()) -> {ok, iodata()} | {error, error()}.
 decompressor_update(Decompressor, Data) ->
     Arguments = [Decompressor, Data],
@@ -498,8 +512,8 @@ decompressor_finish(Decompressor) ->
 decompressor_close(Decompressor) ->
     handle(fun chunker_dispatch:close_decompressor/1, [Decompressor], <<"a decompressor">>).
 
-%% @doc Describes this build of Chunker and its use of this machine. Raises `{invalid_options, Details}' if the
-%% environment variable `CHUNKER_KERNEL' asks for a scan kernel that this CPU cannot run.
+%% @doc Describes this build of Chunker and its use of this machine. Raises `{invalid_options, Details}' if
+%% the environment variable `CHUNKER_KERNEL' asks for a scan kernel that this CPU cannot run.
 -spec info() ->
     #{
         version := binary(),
@@ -538,8 +552,8 @@ digit(D) -> $a + D - 10.
 -spec to_nix_base32(binary()) -> binary().
 to_nix_base32(Bytes) when is_binary(Bytes) -> chunker_dispatch:to_nix_base32(Bytes).
 
-%% @doc Returns the bytes of a text in Nix's base-32 notation. `invalid_base32' has the `position' of the first invalid
-%% character.
+%% @doc Returns the bytes of a text in Nix's base-32 notation. `invalid_base32' has the `position' of the
+%% first invalid character.
 -spec from_nix_base32(binary()) -> {ok, binary()} | {error, error()}.
 from_nix_base32(Text) when is_binary(Text) -> chunker_dispatch:from_nix_base32(Text).
 

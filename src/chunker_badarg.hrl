@@ -1,7 +1,7 @@
 %% Raises mistakes of the caller as `badarg', with what the shell and the logger need to explain them.
 %%
-%% The exception names the function that was called, with its arguments. It is therefore raised in that function: by a
-%% macro, or by functions that are inlined there.
+%% The exception names the function that was called, with its arguments. It is therefore raised in that
+%% function: by a macro, or by functions that are inlined there.
 -compile({inline, [valid/3, checked/3, handle/3]}).
 -compile({nowarn_unused_function, [valid/3, checked/3, handle/3]}).
 
@@ -17,8 +17,8 @@ valid({badarg, Message}, Arguments, Position) -> ?BADARG(Arguments, Position, Me
 checked({badarg, Message}, Arguments, Position) -> ?BADARG(Arguments, Position, Message);
 checked(Result, _, _) -> Result.
 
-%% Calls the NIF with its first argument as a handle. The other arguments have been checked, so that a `badarg' is about
-%% the handle.
+%% Calls the NIF with its first argument as a handle. The other arguments have been checked, so that a
+%% `badarg' is about the handle.
 handle(Call, [Handle | _] = Arguments, What) ->
     try
         Call(Handle)

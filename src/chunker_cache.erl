@@ -7,13 +7,15 @@
 %% #{hit_rate := Rate} = chunker_cache:stats(Cache).
 %% '''
 %%
-%% A content is identified by a 128-bit fingerprint of all of its bytes, under a secret that is drawn for each cache. Without
-%% the secret, two contents of up to 16 MiB, which all chunks are, have the same fingerprint with a probability of at most
-%% 2^-83, even if an attacker chooses them. With `{verify, content}' the cache keeps the contents and
-%% compares them. The document `docs/cache.md' derives these numbers, and has measurements.
+%% A content is identified by a 128-bit fingerprint of all of its bytes, under a secret that is drawn for each
+%% cache. Without the secret, two contents of up to 16 MiB, which all chunks are, have the same fingerprint
+%% with a probability of at most 2^-83, even if an attacker chooses them. With `{verify, content}' the cache
+%% keeps the contents and compares them. The document `docs/cache.md' derives these numbers, and has
+%% measurements.
 %%
-%% Any number of processes can use a cache at once. It is freed when no process holds it any more. It lives in its node: for
-%% one that came from another node, or out of `binary_to_term/1' when it was freed already, functions raise `badarg'.
+%% Any number of processes can use a cache at once. It is freed when no process holds it any more. It lives in
+%% its node: for one that came from another node, or out of `binary_to_term/1' when it was freed already,
+%% functions raise `badarg'.
 -module(chunker_cache).
 
 -export([new/0, new/1, get/3, put/3, stats/1, clear/1]).
@@ -46,10 +48,10 @@ new() -> new([]).
 %%
 %% <ul>
 %% <li>`max_entries': how many digests are kept at most, 1 to 1,000,000,000; 100,000 by default.</li>
-%% <li>`max_memory': the memory in bytes that all of them take at most, 1 to 2^60; 256 MiB by default. A digest takes
-%%     128 bytes.</li>
-%% <li>`verify': `fingerprint' (the default), or `content' to keep the contents as well, within that memory, and to
-%%     compare them.</li>
+%% <li>`max_memory': the memory in bytes that all of them take at most, 1 to 2^60; 256 MiB by default. A
+%%     digest takes 128 bytes.</li>
+%% <li>`verify': `fingerprint' (the default), or `content' to keep the contents as well, within that memory,
+%%     and to compare them.</li>
 %% </ul>
 -spec new(chunker_options:options()) -> cache().
 new(Options) ->
@@ -66,8 +68,8 @@ new(Options) ->
             ?BADARG([Options], 1, Message)
     end.
 
-%% @doc Returns the digest of a content, or `nil' if the cache does not have it. Counts as a lookup, and as use of the
-%% digest.
+%% @doc Returns the digest of a content, or `nil' if the cache does not have it. Counts as a lookup, and as
+%% use of the digest.
 -spec get(cache(), iodata(), chunker:algorithm()) -> chunker:digest() | nil.
 get(Cache, Data, Algorithm) ->
     Arguments = [Cache, Data, Algorithm],
@@ -75,7 +77,8 @@ get(Cache, Data, Algorithm) ->
     Binary = valid(chunker_input:binary(Data), Arguments, 2),
     handle(fun(Handle) -> unwrap(chunker_dispatch:cache_get(Handle, Binary, Algorithm)) end, Arguments, ?CACHE).
 
-%% @doc Computes the digest of a content, stores it in the cache and returns it. A content of more than 1 GiB is not stored.
+%% @doc Computes the digest of a content, stores it in the cache and returns it. A content of more than 1 GiB
+%% is not stored.
 -spec put(cache(), iodata(), chunker:algorithm()) -> chunker:digest().
 put(Cache, Data, Algorithm) ->
     Arguments = [Cache, Data, Algorithm],
@@ -83,14 +86,14 @@ put(Cache, Data, Algorithm) ->
     Binary = valid(chunker_input:binary(Data), Arguments, 2),
     handle(fun(Handle) -> unwrap(chunker_dispatch:cache_put(Handle, Binary, Algorithm)) end, Arguments, ?CACHE).
 
-%% @doc Returns counters of the cache and its present size. `hits' and `misses' are all lookups; `insertions' less `evictions' is
-%% `entries', which take `bytes'.
+%% @doc Returns counters of the cache and its present size. `hits' and `misses' are all lookups; `insertions'
+%% less `evictions' is `entries', which take `bytes'.
 -spec stats(cache()) -> stats().
 stats(Cache) ->
     handle(fun chunker_dispatch:cache_stats/1, [Cache], ?CACHE).
 
-%% @doc Removes all digests. The counters continue, and removed digests count as evicted. Contents that were kept are freed;
-%% the memory for digests stays with the cache for later use.
+%% @doc Removes all digests. The counters continue, and removed digests count as evicted. Contents that were
+%% kept are freed; the memory for digests stays with the cache for later use.
 -spec clear(cache()) -> ok.
 clear(Cache) ->
     handle(fun chunker_dispatch:cache_clear/1, [Cache], ?CACHE).

@@ -1,13 +1,15 @@
 %% @private
 %% Makes chunks of the tuples that the NIF returns: maps for Erlang, structs for Elixir.
 %%
-%% Elixir's structs are made here as well: a map in between would add 15% to the time at an average of 256 bytes.
+%% Elixir's structs are made here as well: a map in between would add 15% to the time at an average of 256
+%% bytes.
 -module(chunker_chunk).
 
 -export([list/2, list/3, one/2]).
--export_type([form/0]).
+-export_type([form/0, struct/0]).
 
 -type form() :: map | struct.
+-type struct() :: #{'__struct__' := 'Elixir.Chunker.Chunk', atom() => term()}.
 
 %% Chunks that follow each other, which share the path of an entry that is in several of them.
 -spec list(form(), [chunker_dispatch:noted(chunker_dispatch:chunk())]) -> [map()].

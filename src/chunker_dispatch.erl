@@ -1,5 +1,6 @@
 %% @private
-%% Dispatches calls to the NIF: chooses the scheduler on which each runs, and repeats those that wait for a FIFO or a device.
+%% Dispatches calls to the NIF: chooses the scheduler on which each runs, and repeats those that wait for a
+%% FIFO or a device.
 %%
 %% Options are the tuples that `chunker_options' returns.
 -module(chunker_dispatch).
@@ -47,9 +48,9 @@
 
 -define(NIF, chunker_nif).
 
-%% Up to this size, in bytes, a call runs on the scheduler of its caller, which saves the 10 microseconds of a switch to a
-%% dirty one and back. The slowest work on so many bytes (chunking with SHA-256 in software) takes a third of the
-%% millisecond that a NIF may take.
+%% Up to this size, in bytes, a call runs on the scheduler of its caller, which saves the 10 microseconds of a
+%% switch to a dirty one and back. The slowest work on so many bytes (chunking with SHA-256 in software) takes
+%% a third of the millisecond that a NIF may take.
 -define(SMALL, 65_536).
 
 %% Returns the data that the chunks are parts of as well: the input, unless references were taken out of it.
@@ -225,8 +226,8 @@ train_dictionary(Samples, MaxSize) -> ?NIF:train_dictionary(Samples, MaxSize).
 -spec open_compressor(chunker_options:compression()) -> {ok, compressor()} | failure().
 open_compressor(Options) -> ?NIF:compressor_new(Options).
 
-%% The bytes that a coder takes at a time. The slowest coder takes 100 ms for them, within which the death of the caller
-%% is noticed.
+%% The bytes that a coder takes at a time. The slowest coder takes 100 ms for them, within which the death of
+%% the caller is noticed.
 -define(CODER_PIECE, 131_072).
 
 -spec compress_update(compressor(), binary()) -> {ok, [binary()]} | failure().
@@ -436,7 +437,8 @@ nar_chunk_file(Path, Options) ->
             Result
     end.
 
-%% Opens a stream of chunks without their bytes, which returns the hash of the archive at its end. `close/1' closes it.
+%% Opens a stream of chunks without their bytes, which returns the hash of the archive at its end. `close/1'
+%% closes it.
 -spec nar_chunk_open(chunker_options:chunking()) -> {ok, stream()} | failure().
 nar_chunk_open(Options) -> open_pieces({Options, nil}, true).
 

@@ -8,7 +8,8 @@
 -export([gathered/1, add/2, rest/1, gather/2, fold/3]).
 -export_type([pieces/0, gathered/0]).
 
-%% A longer piece is cut into slices of this size, which bounds the chunks or the output that one call returns.
+%% A longer piece is cut into slices of this size, which bounds the chunks or the output that one call
+%% returns.
 -define(SLICE, 4_194_304).
 
 -type wrong() :: {badarg, chunker_badarg:message()}.
@@ -67,8 +68,8 @@ references(References) ->
         error:_ -> {badarg, {expected, <<"a list of pairs of a position and characters">>, References}}
     end.
 
-%% Pieces that are gathered to binaries of at least `Gather' bytes, except for the last one: a call of the engine costs some
-%% microseconds.
+%% Pieces that are gathered to binaries of at least `Gather' bytes, except for the last one: a call of the
+%% engine costs some microseconds.
 -opaque gathered() :: {Gather :: pos_integer(), iodata(), Size :: non_neg_integer()}.
 
 -spec gathered(pos_integer()) -> gathered().

@@ -1,4 +1,5 @@
-%% @doc Nix archives (NARs) for Erlang: the functions of the Elixir module `Chunker.Nar', under the same names.
+%% @doc Nix archives (NARs) for Erlang: the functions of the Elixir module `Chunker.Nar', under the same
+%% names.
 %%
 %% ```
 %% {ok, <<"sha256:", _/binary>>} = chunker_nar:dump("/usr/lib/git-core", {file, "git-core.nar"}),
@@ -8,9 +9,10 @@
 %% ok = chunker_nar:restore({file, "git-core.nar"}, "unpacked").
 %% '''
 %%
-%% An archive is read from a file, from iodata, or from a fun that returns it piece by piece, as {@link chunker:stream/2}
-%% takes one. It is read strictly: an archive that Nix would not have written, byte for byte, is refused with
-%% `{error, {invalid_nar, #{offset => Offset, why => Why}}}'. The documentation of `Chunker.Nar' lists the reasons.
+%% An archive is read from a file, from iodata, or from a fun that returns it piece by piece, as {@link
+%% chunker:stream/2} takes one. It is read strictly: an archive that Nix would not have written, byte for
+%% byte, is refused with `{error, {invalid_nar, #{offset => Offset, why => Why}}}'. The documentation of
+%% `Chunker.Nar' lists the reasons.
 -module(chunker_nar).
 
 -export(['nar?'/1, list/1, listing/1, hash/1, read_file/2, restore/2]).
@@ -25,12 +27,13 @@
 
 %% Where an archive comes from.
 -type source() :: {file, file:name_all()} | iodata() | pieces() | folded().
-%% What Elixir makes of an enumerable: it calls a function with each piece and a state, as `Enum.reduce_while/3' does.
+%% What Elixir makes of an enumerable: it calls a function with each piece and a state, as
+%% `Enum.reduce_while/3' does.
 -type folded() :: {fold, fun((fun((iodata(), State) -> {cont | halt, State}), State) -> State)}.
 -type pieces() :: fun(() -> {iodata(), pieces() | [iodata()]} | done).
 
-%% A file, directory or symbolic link. `size' and `offset' are those of a file's contents, in bytes, the latter from the
-%% start of the archive. A field without a value is not in the map.
+%% A file, directory or symbolic link. `size' and `offset' are those of a file's contents, in bytes, the
+%% latter from the start of the archive. A field without a value is not in the map.
 -type entry() :: #{
     path := binary(),
     type := regular | directory | symlink,
@@ -39,7 +42,8 @@
     offset => non_neg_integer(),
     target => binary()
 }.
-%% The references that were taken out of a chunk: the position in the chunk, in bytes, and the characters, at most 32.
+%% The references that were taken out of a chunk: the position in the chunk, in bytes, and the characters, at
+%% most 32.
 -type references() :: [{Position :: non_neg_integer(), Characters :: binary()}].
 -opaque iterator() :: chunker_dispatch:nar_dump().
 
@@ -48,8 +52,8 @@
 'nar?'(<<13:64/little, "nix-archive-1", 0:24, 1:64/little, "(", 0:56, 4:64/little, "type", 0:32, _/binary>>) -> true;
 'nar?'(Binary) when is_binary(Binary) -> false.
 
-%% @doc Returns all entries in the order of the archive: the root first, whose path is empty. Contents are skipped; those in
-%% a file are not read.
+%% @doc Returns all entries in the order of the archive: the root first, whose path is empty. Contents are
+%% skipped; those in a file are not read.
 -spec list(source()) -> {ok, [entry()]} | {error, chunker:error()}.
 list(Source) ->
     case checked(read(Source, list), [Source], 1) of
@@ -68,15 +72,15 @@ entry({Path, symlink, nil, nil, Executable, Target}) ->
 -spec listing(source()) -> {ok, binary()} | {error, chunker:error()}.
 listing(Source) -> checked(read(Source, listing), [Source], 1).
 
-%% @doc Returns the hash of an archive as Nix prints it: `sha256:' and 52 characters. The archive is validated in the same
-%% pass.
+%% @doc Returns the hash of an archive as Nix prints it: `sha256:' and 52 characters. The archive is validated
+%% in the same pass.
 -spec hash(source()) -> {ok, binary()} | {error, chunker:error()}.
 hash(Source) -> checked(read(Source, hash), [Source], 1).
 
 %% @doc Returns the contents of a regular file in an archive, which is not read beyond that file.
 %%
-%% Errors: `invalid_nar'; `io_error' with the path in the archive and the kind `enoent', `eisdir' or, for a symbolic
-%% link, `eloop'.
+%% Errors: `invalid_nar'; `io_error' with the path in the archive and the kind `enoent', `eisdir' or, for a
+%% symbolic link, `eloop'.
 -spec read_file(source(), file:name_all()) -> {ok, binary()} | {error, chunker:error()}.
 read_file(Source, Path) ->
     Arguments = [Source, Path],
@@ -87,8 +91,9 @@ read_file(Source, Path) ->
     {ok, #{chunks := [chunker:chunk()], hash := binary(), size := non_neg_integer()}} | {error, chunker:error()}.
 chunk(Source) -> chunk(Source, []).
 
-%% @doc Returns the chunks of an archive, as {@link chunker:chunk_file/2} with `nar' does, together with its hash, as
-%% {@link hash/1} returns it, and its size in bytes. Options are those of {@link chunker:chunk_file/2}, without `nar'.
+%% @doc Returns the chunks of an archive, as {@link chunker:chunk_file/2} with `nar' does, together with its
+%% hash, as {@link hash/1} returns it, and its size in bytes. Options are those of {@link
+%% chunker:chunk_file/2}, without `nar'.
 -spec chunk(source(), chunker_options:options()) ->
     {ok, #{chunks := [chunker:chunk()], hash := binary(), size := non_neg_integer()}} | {error, chunker:error()}.
 chunk(Source, Options) -> chunk(Source, Options, map).
@@ -131,7 +136,8 @@ chunks(Source, Chunking) ->
         close => fun chunker_dispatch:close/1
     }).
 
-%% @doc Restores the references that were taken out of a chunk with `references', and returns its original bytes.
+%% @doc Restores the references that were taken out of a chunk with `references', and returns its original
+%% bytes.
 %%
 %% Errors: `invalid_references' with the `position' at which no reference was taken out.
 -spec restore_references(iodata(), nil | references()) -> {ok, binary()} | {error, chunker:error()}.
@@ -151,8 +157,8 @@ restore(Source, Target) ->
 
 %% @doc Writes the archive of the tree at `Path' to a file, atomically, and returns its hash.
 %%
-%% Errors: `io_error', with the kind `enotsup' for a socket, a FIFO or a device; `file_changed'; `invalid_nar' with
-%% `too_deep' for a tree that no archive can hold.
+%% Errors: `io_error', with the kind `enotsup' for a socket, a FIFO or a device; `file_changed'; `invalid_nar'
+%% with `too_deep' for a tree that no archive can hold.
 -spec dump(file:name_all(), {file, file:name_all()}) -> {ok, binary()} | {error, chunker:error()}.
 dump(Path, {file, Into} = File) ->
     Arguments = [Path, File],

@@ -9,9 +9,9 @@
 %%     chunker_narinfo:verify(Narinfo, [<<"cache.example.org-1:A9eVOWv5dbsROCEn/EO3jceQPzYrEiOyRF/+HDVS9pk=">>]).
 %% '''
 %%
-%% A narinfo is a map. A field that is not there is `nil' in what is read; `undefined' will do too in what is given, and so
-%% will leaving it out. A value of the wrong type raises `badarg'. Errors are
-%% `{error, {invalid_narinfo, #{field => <<"NarHash">>, why => bad_hash}}}' and so on.
+%% A narinfo is a map. A field that is not there is `nil' in what is read; `undefined' will do too in what is
+%% given, and so will leaving it out. A value of the wrong type raises `badarg'. Errors are `{error,
+%% {invalid_narinfo, #{field => <<"NarHash">>, why => bad_hash}}}' and so on.
 -module(chunker_narinfo).
 
 -export([parse/1, to_string/1, fingerprint/1]).
@@ -54,8 +54,8 @@ to_string(Narinfo) ->
 fingerprint(Narinfo) ->
     chunker_dispatch:narinfo_fingerprint(valid(chunker_narinfo_form:to_form(Narinfo), [Narinfo], 1)).
 
-%% @doc A new pair of keys of that name. The name must not be empty or have spaces, control characters or colons in it, else
-%% `invalid_key'.
+%% @doc A new pair of keys of that name. The name must not be empty or have spaces, control characters or
+%% colons in it, else `invalid_key'.
 -spec generate_key(binary()) -> {ok, key_pair()} | {error, chunker:error()}.
 generate_key(Name) when is_binary(Name) ->
     case chunker_dispatch:generate_key(Name) of
@@ -80,8 +80,9 @@ sign(Narinfo, _) ->
 
 %% @doc The name of the first signature that one of the public keys verifies.
 %%
-%% Errors: `invalid_signature' with `why' (`unsigned', `mismatch', `bad_base64', `wrong_length'); `invalid_key', for a key
-%% that is none and, with `unknown_name', if no signature has the name of any; `invalid_narinfo'.
+%% Errors: `invalid_signature' with `why' (`unsigned', `mismatch', `bad_base64', `wrong_length');
+%% `invalid_key', for a key that is none and, with `unknown_name', if no signature has the name of any;
+%% `invalid_narinfo'.
 -spec verify(narinfo(), PublicKeys :: binary() | [binary()]) -> {ok, KeyName :: binary()} | {error, chunker:error()}.
 verify(Narinfo, PublicKeys) ->
     Arguments = [Narinfo, PublicKeys],

@@ -1,8 +1,8 @@
 %% @private
 %% Checks the types in narinfos, and converts them to the tuple that the NIF takes, and back.
 %%
-%% A value of the wrong type is a mistake of the programmer: `{badarg, Message}', which the caller raises. The engine checks
-%% what a field holds.
+%% A value of the wrong type is a mistake of the programmer: `{badarg, Message}', which the caller raises. The
+%% engine checks what a field holds.
 -module(chunker_narinfo_form).
 
 -export([to_form/1, from_form/1, keys/1]).

@@ -114,12 +114,12 @@ narinfo_verify(_Narinfo, _PublicKeys) -> not_loaded().
 narinfo_generate_key(_Name) -> not_loaded().
 narinfo_public_key(_SecretKey) -> not_loaded().
 
-%% A first load succeeds even if the library cannot be loaded. A failing `on_load' would leave callers with an `undef'
-%% that does not name the cause, and would keep a release in embedded mode from booting. Instead every stub raises the
-%% explanation.
+%% A first load succeeds even if the library cannot be loaded. A failing `on_load' would leave callers with an
+%% `undef' that does not name the cause, and would keep a release in embedded mode from booting. Instead every
+%% stub raises the explanation.
 %%
-%% A reload fails unless the library can be loaded, so that the code that runs is kept, with its streams and caches.
-%% The VM refuses to load a library over a running one: rustler registers no `upgrade' callback.
+%% A reload fails unless the library can be loaded, so that the code that runs is kept, with its streams and
+%% caches. The VM refuses to load a library over a running one: rustler registers no `upgrade' callback.
 load() ->
     Path = path(),
     case load_nif(Path) of
@@ -133,7 +133,8 @@ load() ->
             end
     end.
 
-%% Deleted code that is not yet purged counts as a running library. It is purged, unless a process is inside of it.
+%% Deleted code that is not yet purged counts as a running library. It is purged, unless a process is inside
+%% of it.
 load_nif(Path) ->
     case erlang:load_nif(Path, 0) of
         {error, {upgrade, _}} = Error ->

@@ -1,8 +1,8 @@
 %% @private
 %% Checks options and makes the tuples that the NIF takes.
 %%
-%% An unknown option and a value of the wrong type are mistakes of the programmer: `{badarg, Message}', which the caller
-%% raises. The engine checks ranges.
+%% An unknown option and a value of the wrong type are mistakes of the programmer: `{badarg, Message}', which
+%% the caller raises. The engine checks ranges.
 -module(chunker_options).
 
 -export([chunking/1, nar_chunking/1, stream/1, files/1, hash/1, hash_batch/1, algorithm/1, threads/0]).
@@ -28,7 +28,7 @@
 %% In bytes; `nil' for that of the preset.
 -type size() :: nil | integer().
 
-%% How to chunk NARs, whether only NARs or whatever turns out to be one, and what is told about each chunk.
+%% How to chunk NARs: whether other inputs are chunked as well, and the annotations of each chunk.
 -type nar() :: {
     ByContent :: boolean(),
     MinEntrySize :: nil | integer(),
@@ -37,14 +37,14 @@
     References :: boolean()
 }.
 
-%% How to come by digests.
+%% How digests are computed.
 -type digests() :: {chunker:algorithm(), nil | chunker_dispatch:cache()}.
 
 -type cache() :: {MaxEntries :: integer(), MaxMemory :: integer(), Verify :: fingerprint | content}.
 
 -type threads_and_pool() :: {Threads :: integer(), PoolSize :: pos_integer()}.
 
-%% Who is told how far a batch is.
+%% The receiver of progress reports.
 -type progress() :: nil | pid() | {pid(), reference()} | fun((non_neg_integer(), non_neg_integer()) -> term()).
 
 -type batch() :: {threads_and_pool(), ParallelThreshold :: integer(), progress()}.
@@ -85,7 +85,7 @@
 chunking(Options) ->
     with(Options, ?CHUNKING ++ ?THREADS, [fun chunking_form/1]).
 
-%% For what is a NAR in any case.
+%% For an input that must be a NAR.
 -spec nar_chunking(term()) -> checked(chunking()).
 nar_chunking(Options) ->
     with(Options, lists:keydelete(nar, 1, ?CHUNKING) ++ ?THREADS, [fun(Values) -> chunking_form(Values#{nar => true}) end]).
@@ -116,7 +116,7 @@ cache(Options) ->
     Known = [{max_entries, 100_000, integer}, {max_memory, 268_435_456, integer}, {verify, fingerprint, atom}],
     with(Options, Known, [fun cache_form/1]).
 
-%% With whether to fall back on the fastest codec.
+%% Includes whether to fall back on lz4.
 -spec compression(term()) -> checked({compression(), Fallback :: boolean()}).
 compression(Options) ->
     with(Options, ?COMPRESSION ++ [{fallback, false, boolean}], [fun compression_form/1, fun fallback_form/1]).
@@ -148,8 +148,8 @@ algorithm(sha256) -> ok;
 algorithm(Other) ->
     {badarg, ["the algorithm must be ", {term, blake3}, " or ", {term, sha256}, ", not ", {term, Other}]}.
 
-%% Returns the number of threads that the application's environment asks for, by default that of dirty CPU schedulers
-%% online.
+%% Returns the number of threads that the application's environment asks for, by default that of dirty CPU
+%% schedulers online.
 -spec threads() -> {ok, pos_integer()} | {badarg, {general, chunker_badarg:message()}}.
 threads() ->
     case configured(threads) of
@@ -165,14 +165,14 @@ threads() ->
             ]}}
     end.
 
-%% The value of a key in the application's environment.
+%% Returns the value of a key in the application's environment.
 configured(Key) ->
     case application:get_env(chunker, Key) of
         {ok, Value} ->
             Value;
         undefined ->
-            %% Configuration files count from the moment that the application is loaded, which `bin/app eval' of a
-            %% release and a plain Erlang node do not do.
+            %% Configuration files count from the moment that the application is loaded, which `bin/app eval'
+            %% of a release and a plain Erlang node do not do.
             case application:get_key(chunker, vsn) of
                 {ok, _} ->
                     undefined;
@@ -185,7 +185,7 @@ configured(Key) ->
 algorithms() -> [blake3, sha256].
 codecs() -> [zstd, lz4, xz, bzip2].
 
-%% What a strategy stands for.
+%% The codec and the level of each strategy.
 strategies() -> [{fastest, {lz4, nil}}, {balanced, {zstd, 3}}, {smallest, {xz, 6}}].
 
 %% The engine knows their sizes.
@@ -231,7 +231,7 @@ nar_form(#{nar := Nar, min_entry_size := MinEntrySize, boundary_preference_dista
 digests_form(#{cache := Cache} = Values) ->
     form(hash_form(Values), fun(Hash) -> {Hash, handle(Cache)} end).
 
-%% What the NIF knows a cache by, which Elixir keeps in a struct.
+%% Returns the handle of a cache, which Elixir keeps in a struct.
 handle(#{'__struct__' := 'Elixir.Chunker.Cache', cache := Cache}) -> Cache;
 handle(Cache) -> Cache.
 
@@ -283,7 +283,7 @@ one_of(Option, Value, Allowed) ->
             {error, {invalid_options, #{option => Option, value => Value, allowed => Names}}}
     end.
 
-%% Checks the options against those that are known, and gives each form that is made of them: one as it is, several as
+%% Checks options against the known ones, and returns the forms that are made of them: one by itself, several as
 %% a tuple.
 with(Options, Known, Forms) ->
     case values(Options, Known) of

@@ -1,9 +1,9 @@
 %% @private
 %% The paths of the entries that chunks touch.
 %%
-%% The engine gives each as a list of names, the last one first, so that the list of a directory is there once, as the tail of
-%% those of its entries. Whole paths, which can be a hundred times as long in sum as the archive, are made of them chunk
-%% by chunk.
+%% The engine gives each as a list of names, the last one first, so that the list of a directory is there
+%% once, as the tail of those of its entries. Whole paths, which can be a hundred times as long in sum as the
+%% archive, are made of them chunk by chunk.
 -module(chunker_paths).
 
 -export([new/0, join/2]).
@@ -16,7 +16,7 @@
 -spec new() -> joined().
 new() -> {[], <<>>, <<>>}.
 
-%% The path, for whose sake nothing is made again that the last one has.
+%% Returns the path of an entry, and reuses the parts that it shares with the last one.
 -spec join(names(), joined()) -> {binary(), joined()}.
 join(Names, {Names, Path, _} = Joined) ->
     {Path, Joined};
@@ -32,6 +32,6 @@ join([], _) ->
 joined(Names, Name, <<>>) ->
     {Name, {Names, Name, <<>>}};
 joined(Names, Name, Directory) ->
-    %% As a binary of just that size; appending would leave room for more.
+    %% A binary of exactly this size; appending would reserve room for more.
     Path = iolist_to_binary([Directory, $/ | Name]),
     {Path, {Names, Path, Directory}}.

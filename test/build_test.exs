@@ -598,6 +598,8 @@ defmodule Chunker.BuildTest do
     compile!([{"CHUNKER_FEATURES", "minimal"}])
 
     code = """
+    # The function that panics is in test builds only.
+    %RuntimeError{} = try(do: :chunker_nif.panic("boom"), rescue: (error -> error))
     catch_error = fn call -> try(do: call.(), catch: (:error, reason -> reason)) end
     {:error, %{reason: :feature_disabled, details: %{feature: :blake3}}} = Chunker.chunk_data("a")
     {:ok, [_]} = Chunker.chunk_data("a", hash: :sha256)

@@ -205,6 +205,34 @@ defmodule ChunkerTest do
     end
   end
 
+  # Chunks and parts are made in Erlang, which cannot read the definition of a struct.
+  @tag :tmp_dir
+  test "chunks and parts have the fields of their structs, from each function", %{tmp_dir: folder} do
+    path = Path.join(folder, "nar")
+    Chunker.Nar.dump!(__ENV__.file, {:file, path})
+    nar = File.read!(path)
+    fields = fn struct -> struct |> Map.keys() |> Enum.sort() end
+
+    for options <- [[], [nar: true], [nar: true, entries: true], [nar: true, entries: true, references: true]],
+        [chunk | _] <- [
+          Chunker.chunk_file!(path, options),
+          Chunker.chunk_data!(nar, options),
+          hd(Chunker.chunk_files!([path], options)),
+          Enum.to_list(Chunker.stream(path, options)),
+          Enum.to_list(Chunker.stream([nar], options)),
+          Chunker.Nar.chunk!(nar, Keyword.delete(options, :nar)).chunks
+        ] do
+      assert fields.(chunk) == fields.(%Chunk{offset: 0, length: 1, hash: ""})
+
+      for part <- chunk.entries || [] do
+        assert fields.(part) == fields.(%Chunker.Nar.Part{path: "", offset: 0, length: 0, position: 0})
+      end
+    end
+
+    {:ok, [entry]} = Chunker.Nar.list({:file, path})
+    assert fields.(entry) == fields.(%Chunker.Nar.Entry{path: "", type: :regular})
+  end
+
   describe "options" do
     # All calls that take them, with input that is fine.
     defp calls(options) do

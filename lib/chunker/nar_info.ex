@@ -1,6 +1,6 @@
 defmodule Chunker.NarInfo do
   @moduledoc """
-  Narinfo files: what a binary cache of Nix says about a store path, read, written, signed and verified.
+  Reads, writes, signs and verifies narinfo files, the metadata of a store path in a binary cache of Nix.
 
       iex> text = \"""
       ...> StorePath: /nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-net-tools-1.60_p20170221182432
@@ -22,7 +22,7 @@ defmodule Chunker.NarInfo do
       iex> to_string(narinfo) == text
       true
 
-  A cache of one's own, which `nix copy --from` and `substituters` take:
+  Create a binary cache for `nix copy --from` and `substituters`:
 
       narinfo = %Chunker.NarInfo{
         store_path: "/nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-hello",
@@ -50,47 +50,53 @@ defmodule Chunker.NarInfo do
     * `:sigs` - the signatures, each `"name:base64"`
     * `:extra` - the names and values of all other fields, in their order
 
-  Texts are binaries that need not be UTF-8. Functions take hashes in any notation that Nix reads (base 16, 32 and 64, and
-  SRI) and references in any order; what `parse/1` and `sign/2` give has them as Nix writes them, hashes in base 32 and
-  references sorted, each once.
+  Texts are binaries that need not be UTF-8. Functions take hashes in any notation that Nix reads (base 16, 32
+  and 64, and SRI) and references in any order. `parse/1` and `sign/2` return them as Nix writes them: hashes
+  in base 32, references sorted and without repetition.
 
   ## Rules
 
-  They are those of Nix, the tolerance for old files included: without `Compression` it is bzip2; references may be missing,
-  unsorted or repeated; `Deriver` may be `unknown-deriver`; of several `URL` lines the last counts. What Nix refuses is
-  refused, and also a line without a colon or without a space after it, which Nix misreads. A narinfo of more than 8 MiB is
-  refused.
+  The rules are those of Nix, including its tolerance for old files: without `Compression` it is bzip2;
+  references may be missing, unsorted or repeated; `Deriver` may be `unknown-deriver`; of several `URL` lines
+  the last one counts. Files that Nix refuses are refused, and so are lines without a colon or without a space
+  after it, which Nix misreads. A narinfo of more than 8 MiB is refused.
 
-  What breaks a rule gives `{:error, %Chunker.Error{reason: :invalid_narinfo}}`, with `:field`, the field's name in the file,
-  and `:why`:
+  A violation returns `{:error, %Chunker.Error{reason: :invalid_narinfo}}` with `:field`, the name of the
+  field in the file, and `:why`:
 
     * `:missing` - it must be there and not be empty; the size of a NAR must not be 0
     * `:repeated` - `References` and `CA` may be there once
     * `:line_break` - it must fit in a line
     * `:not_a_number` - it must be a whole number below 2^64
     * `:not_absolute` - it must be a full path
-    * `:bad_hash_part`, `:name_empty`, `:name_too_long`, `:name_character`, `:name_dots` - a store path must be 32 characters of
-      Nix's base 32, a dash, and a name of 1 to 211 ASCII letters, digits and `+-._?=`, up to the first dash not `.` or `..`
-    * `:unknown_algorithm`, `:bad_hash`, `:not_sha256` - a hash must name its algorithm and have that one's length, and that of
-      a NAR must be SHA-256
+    * `:bad_hash_part`, `:name_empty`, `:name_too_long`, `:name_character`, `:name_dots` - a store path must
+      be 32 characters of Nix's base 32, a dash, and a name of 1 to 211 ASCII letters, digits and `+-._?=`, up
+      to the first dash not `.` or `..`
+    * `:unknown_algorithm`, `:bad_hash`, `:not_sha256` - a hash must name its algorithm and have that one's
+      length, and that of a NAR must be SHA-256
     * `:unknown_method` - a content address must begin with `text:`, `fixed:`, `fixed:r:` or `fixed:git:`
-    * `:name_known`, `:name_character` - a name in `:extra` must not be that of another field, or have a colon or a line break
+    * `:name_known`, `:name_character` - a name in `:extra` must not be that of another field, or have a colon
+      or a line break
 
-  or with `:line`, the number of a line of a text, and `:why`: `:missing_colon`, `:missing_space` or `:missing_newline`.
+  or with `:line`, the number of a line of a text, and `:why`: `:missing_colon`, `:missing_space` or
+  `:missing_newline`.
 
   A value of the wrong type raises `ArgumentError`.
 
   ## Keys
 
-  Keys are texts as Nix has them, `"name:base64"`: secret ones in the files that `nix-store --generate-binary-cache-key` and
-  `nix key generate-secret` write, public ones in `trusted-public-keys` of `nix.conf`. The copies of a secret key that Chunker
-  makes are wiped after use. The binary that holds it belongs to the VM, which wipes nothing: it goes when it is collected.
+  Keys are texts as in Nix, `"name:base64"`: secret ones in the files that `nix-store
+  --generate-binary-cache-key` and `nix key generate-secret` write, public ones in `trusted-public-keys` of
+  `nix.conf`. The copies of a secret key that Chunker makes are wiped after use. The binary that holds the key
+  belongs to the VM, which frees it without wiping it.
 
-  What is wrong with a key is `:why` of the reason `:invalid_key`: `:missing_colon`, `:bad_name`, `:bad_base64`, `:wrong_length`,
-  `:halves_differ` (a secret key whose public half is another's), `:not_a_point`, `:small_order` (a public key for which anybody
-  can sign), and `:unknown_name` (no signature has the name of any of the keys).
+  The reason `:invalid_key` has one of these as `:why`: `:missing_colon`, `:bad_name`, `:bad_base64`,
+  `:wrong_length`, `:halves_differ` (a secret key with the public half of another key), `:not_a_point`,
+  `:small_order` (a public key for which signatures can be forged), and `:unknown_name` (no signature has the
+  name of any of the keys).
 
-  Keys and signatures need the feature `signing`, which is built in by default; without it they return `:feature_disabled`.
+  Keys and signatures need the feature `signing`, which is built in by default; without it they return
+  `:feature_disabled`.
   """
 
   import Kernel, except: [to_string: 1]
@@ -161,10 +167,11 @@ defmodule Chunker.NarInfo do
   def parse!(text), do: bang!(parse(text))
 
   @doc """
-  The text of a narinfo file, as Nix writes it: byte for byte what `parse/1` was given, if Nix wrote that.
+  Returns the text of a narinfo file as Nix writes it: byte for byte the input of `parse/1`, if Nix wrote
+  that.
 
-  Fields that Nix does not know come at the end. `Kernel.to_string/1` and string interpolation give the same text, and
-  raise `Chunker.Error`.
+  Fields that Nix does not know come at the end. `Kernel.to_string/1` and string interpolation give the same
+  text, and raise `Chunker.Error`.
 
   ## Examples
 
@@ -197,10 +204,10 @@ defmodule Chunker.NarInfo do
   def to_string!(narinfo), do: bang!(to_string(narinfo))
 
   @doc """
-  The text that a signature is made of: the store path, the hash and the size of the NAR, and the full paths of the
+  Returns the text that is signed: the store path, the hash and the size of the NAR, and the full paths of the
   references.
 
-  Nothing else in a narinfo is signed; whoever serves it can change the rest.
+  Nothing else in a narinfo is signed; a server can change the rest.
 
   ## Examples
 
@@ -229,10 +236,10 @@ defmodule Chunker.NarInfo do
   def fingerprint!(narinfo), do: bang!(fingerprint(narinfo))
 
   @doc """
-  A new pair of Ed25519 keys of that name, of the operating system's randomness.
+  Generates a pair of Ed25519 keys with that name, from the randomness of the operating system.
 
-  The name is what signatures are found by; that of the host and a number is usual. It must not be empty or have spaces,
-  control characters or colons in it, else `:invalid_key` with `:bad_name`.
+  Signatures refer to a key by its name, usually the name of the host and a number. It must not be empty and
+  has no spaces, control characters or colons, else the error is `:invalid_key` with `:bad_name`.
 
   ## Examples
 
@@ -254,7 +261,7 @@ defmodule Chunker.NarInfo do
   def generate_key!(name), do: bang!(generate_key(name))
 
   @doc """
-  The public key of a secret one. What is not a secret key gives `:invalid_key`.
+  Returns the public key of a secret key. Anything else is `:invalid_key`.
   """
   @spec public_key(key()) :: {:ok, key()} | {:error, Error.t()}
   def public_key(secret_key), do: result(:chunker_narinfo.public_key(secret_key))
@@ -266,10 +273,10 @@ defmodule Chunker.NarInfo do
   def public_key!(secret_key), do: bang!(public_key(secret_key))
 
   @doc """
-  The narinfo with the signature of that key in its `:sigs`, at the place where Nix puts it.
+  Returns the narinfo with the signature of that key in its `:sigs`, at the place where Nix puts it.
 
-  The signature is the one that Nix makes with that key: Ed25519 leaves nothing to chance. Signatures that are there
-  already stay, also those that a change of the narinfo made worthless.
+  The signature is the one that Nix makes with that key, since Ed25519 is deterministic. Existing signatures
+  are kept, even if they no longer verify.
 
   ## Errors
 
@@ -305,16 +312,17 @@ defmodule Chunker.NarInfo do
   def sign!(narinfo, secret_key), do: bang!(sign(narinfo, secret_key))
 
   @doc """
-  The name of the first signature that one of the public keys verifies.
+  Returns the name of the first signature that one of the public keys verifies.
 
-  It is as strict as Nix: a signature that Nix takes for bad is bad here. A signature says that the store path has this NAR,
-  and nothing of the NAR in hand: compare its hash and size with `:nar_hash` and `:nar_size`.
+  It is as strict as Nix. A signature certifies the hash and the size of the NAR of the store path, not a NAR
+  that you received: compare that NAR with `:nar_hash` and `:nar_size`.
 
   ## Errors
 
-    * `:invalid_signature` - nobody who is trusted signed this; `:why` is `:unsigned` if there is no signature, and of those with
-      the name of a key `:mismatch`, or else `:bad_base64` or `:wrong_length`
-    * `:invalid_key` - one of the keys is none, or, with `:unknown_name`, no signature has the name of any
+    * `:invalid_signature` - no trusted key signed this; `:why` is `:unsigned` if there is no signature, and
+      for signatures with the name of a key `:mismatch`, or else `:bad_base64` or `:wrong_length`
+    * `:invalid_key` - one of the keys is malformed, or, with `:unknown_name`, no signature has the name of
+      any key
     * `:invalid_narinfo`
 
   """

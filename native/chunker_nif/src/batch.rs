@@ -15,7 +15,7 @@ use crate::chunking::{list, to_path};
 use crate::error::NifError;
 use crate::options::{BatchOptions, ChunkingOptions, Compression, Decompression, Digests, Progress};
 
-/// Calls `run` with a batch that tells progress as `{chunker_progress, Ref, Done, Total}`.
+/// Calls `run` with a batch that reports progress as `{chunker_progress, Ref, Done, Total}`.
 fn with_batch<'a, T>(
     env: Env<'a>,
     options: &BatchOptions<'a>,
@@ -25,21 +25,21 @@ fn with_batch<'a, T>(
         Progress::None => None,
         Progress::To(pid, reference) => Some((pid, reference)),
     };
-    let tell = |done: usize, total: usize| {
+    let report = |done: usize, total: usize| {
         if let Some((pid, reference)) = &listener {
-            // A listener that has died hears nothing, which is no error.
+            // A message to a process that has died is dropped.
             let _ = env.send(pid, (atoms::chunker_progress(), Term::from(*reference), done, total));
         }
     };
     let batch = Batch {
         workers: options.workers()?,
         parallel_threshold: options.parallel_threshold()?,
-        progress: listener.is_some().then_some(&tell),
+        progress: listener.is_some().then_some(&report),
     };
     Ok(run(&batch, &caller_died(env))?)
 }
 
-/// Calls `code` for each item. A term for each, `{ok, Binary}` or its own error.
+/// Calls `code` for each item. Returns a term for each, `{ok, Binary}` or its own error.
 fn code_batch<'a>(
     env: Env<'a>,
     items: &[Binary<'a>],
@@ -116,7 +116,7 @@ fn decompress_batch<'a>(
     })
 }
 
-/// A result for each path: `{ok, Chunks}`, its error, or `special` for a file that may keep its reader waiting.
+/// Returns a result for each path: `{ok, Chunks}`, its error, or `special` for a non-seekable file.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn chunk_files<'a>(
     env: Env<'a>,

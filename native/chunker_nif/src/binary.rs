@@ -1,15 +1,15 @@
-//! Bytes on their way into the VM, in memory that the VM allocates, counts and frees.
+//! Binaries in memory that the VM allocates, counts and frees.
 //!
-//! Only such memory is charged to the process that holds it: the VM collects a process's garbage once the binaries that
-//! it refers to outgrow its virtual binary heap. A binary over a resource would be no dearer to make, but since OTP 27.0
-//! it is charged to no process, so that one with a large heap keeps gigabytes of dead ones; and `erlang:memory/0` shows
-//! it on no OTP.
+//! Only such memory is charged to the process that holds it: the VM collects the garbage of a process once
+//! its binaries outgrow its virtual binary heap. A binary over a resource would cost the same to create, but
+//! since OTP 27.0 it is charged to no process, so that a process with a large heap keeps gigabytes of dead
+//! binaries. `erlang:memory/0` shows it on no OTP version.
 
 use chunker::io::output_buffer::{OutOfMemory, OutputBuffer};
 use rustler::{Env, NewBinary, OwnedBinary, Term};
 
-/// Smaller allocations do not ask whether they can fail, which costs a second call of the allocator: where a page more
-/// cannot be had, the VM itself stops.
+/// Smaller allocations are infallible. A fallible one costs a second call of the allocator, and without that
+/// much memory the VM itself aborts.
 const FALLIBLE: usize = 64 << 10;
 
 /// Returns a binary of this many bytes, which are not initialized. Any thread may call this.
@@ -38,9 +38,9 @@ pub(crate) fn concat(slices: &[&[u8]]) -> Result<OwnedBinary, OutOfMemory> {
     Ok(memory)
 }
 
-/// Memory that output grows in and that becomes a binary without a copy.
+/// A growing output buffer that becomes a binary without a copy.
 pub(crate) struct BinaryBuffer {
-    /// The first `len` bytes are the buffer's, the others spare.
+    /// The first `len` bytes are the contents, the others are spare.
     memory: OwnedBinary,
     len: usize,
 }
@@ -59,7 +59,7 @@ impl BinaryBuffer {
         self.memory
     }
 
-    /// Makes the buffer a binary of the calling process.
+    /// Converts the buffer to a binary of the calling process.
     pub(crate) fn into_term(self, env: Env<'_>) -> Term<'_> {
         self.finish().release(env).into()
     }
@@ -72,8 +72,8 @@ impl OutputBuffer for BinaryBuffer {
 
     fn grow(&mut self, len: usize) -> Result<(), OutOfMemory> {
         if len > self.memory.len() {
-            // Doubled, so that the cost is amortized; what is spare at the end is given back. The first step is exact, since
-            // a codec that knows how much will come asks for that.
+            // Doubled, so that the cost is amortized; what is spare at the end is given back. The first step
+            // is exact, since a codec that knows how much will come asks for that.
             let wanted = len.max(self.memory.len().saturating_mul(2));
             if !self.memory.realloc(wanted) && !self.memory.realloc(len) {
                 return Err(OutOfMemory);

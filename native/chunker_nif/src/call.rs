@@ -1,4 +1,5 @@
-//! What all NIFs share: panics become exceptions, the death of the caller cancels its call, and twins for two kinds of scheduler.
+//! The frame of all NIFs: panics become exceptions, the death of the caller cancels its call, and twins run
+//! on two kinds of scheduler.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,13 +12,13 @@ use crate::atoms;
 use crate::binary::text;
 use crate::error::{NifError, atom};
 
-/// Runs the body of a NIF. An error becomes `{error, {Reason, Details}}`, and a panic an exception in the caller, with
-/// the panic's message: the VM lives on.
+/// Runs the body of a NIF. An error becomes `{error, {Reason, Details}}`, and a panic an exception in the
+/// caller, with the message of the panic.
 pub(crate) fn guard<'a>(
     env: Env<'a>,
     body: impl FnOnce() -> Result<Term<'a>, NifError<'a>>,
 ) -> NifResult<Term<'a>> {
-    // What the body leaves half done is its own and goes with it; streams close themselves on a panic.
+    // No state outlives a panic: the body owns it, and a slot stays empty.
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(term)) => Ok(term),
         Ok(Err(failure)) => Ok(failure.to_term(env)),
@@ -52,10 +53,11 @@ impl Scheduler {
     }
 }
 
-/// Defines a NIF twice: the first name for short inputs on a plain scheduler, the second one for a dirty CPU scheduler.
+/// Defines a NIF twice: the first name for short inputs on a plain scheduler, the second one for a dirty CPU
+/// scheduler.
 ///
-/// The parameter is called `env` because the code that rustler generates refers to it by that name, which macro hygiene
-/// would hide if the caller of the macro chose it.
+/// The parameter is called `env` because the code that rustler generates refers to it by that name, which
+/// macro hygiene would hide if the caller of the macro chose it.
 macro_rules! twins {
     ($(#[$doc:meta])* fn $plain:ident, $dirty:ident($env:ident, $scheduler:ident; $($arguments:tt)*) $body:block) => {
         $(#[$doc])*
@@ -100,7 +102,8 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.unwrap_or("a panic without a message").to_owned()
 }
 
-/// Panics. No other function of a correct library can show that the VM survives a panic, so test builds have this one.
+/// Panics. No other function of a correct library can show that the VM survives a panic, so test builds have
+/// this one.
 #[cfg(feature = "panic")]
 #[rustler::nif]
 fn panic<'a>(env: Env<'a>, message: String) -> NifResult<Term<'a>> {

@@ -47,7 +47,8 @@ fn encode<'a>(
     with_annotation(env, chunk, annotation.as_deref(), paths)
 }
 
-/// The chunk by itself, or `{Chunk, nil | [{Names, Offset, Length, Position}], nil | [{Position, Characters}]}`.
+/// Returns the chunk by itself, or `{Chunk, nil | [{Names, Offset, Length, Position}], nil | [{Position,
+/// Characters}]}`.
 pub(crate) fn with_annotation<'a>(
     env: Env<'a>,
     chunk: Term<'a>,
@@ -63,11 +64,11 @@ pub(crate) fn with_annotation<'a>(
     (chunk, entries, references).encode(env)
 }
 
-/// Paths of entries as terms, in the order of their NAR: lists of names, the last one first, so that the list of a directory
-/// is the tail of those of its entries, and is there once.
+/// Encodes paths of entries, in the order of their NAR, as lists of names, the last one first. The list of a
+/// directory is the shared tail of the lists of its entries.
 #[derive(Default)]
 pub(crate) struct Paths<'a> {
-    /// The last path that was made a term, after those of the directories that it is in.
+    /// The last path that was encoded, preceded by those of its directories.
     made: Vec<(EntryPath, Term<'a>)>,
 }
 
@@ -92,7 +93,8 @@ impl<'a> Paths<'a> {
     }
 }
 
-/// How many chunks and parts of annotations are made terms between two questions whether the caller has died: some milliseconds.
+/// How many chunks and parts of annotations are encoded between two checks whether the caller has died: some
+/// milliseconds.
 const AT_ONCE: usize = 4096;
 
 fn each<'a>(env: Env<'a>, chunks: &[AnnotatedChunk]) -> Result<Vec<Term<'a>>, NifError<'a>> {
@@ -121,7 +123,7 @@ pub(crate) fn list<'a>(env: Env<'a>, chunks: &[AnnotatedChunk]) -> Result<Term<'
     ok(env, each(env, chunks)?)
 }
 
-/// `{ok, Chunks}`, or `{ok, Chunks, Data}` if their bytes are others than those of `data`.
+/// `{ok, Chunks}`, or `{ok, Chunks, Data}` if references were taken out of `data`.
 fn list_of_data<'a>(
     env: Env<'a>,
     chunks: &[AnnotatedChunk],
@@ -145,7 +147,7 @@ fn list_of_data<'a>(
 }
 
 twins! {
-    /// `{ok, Chunks}`, or `{ok, Chunks, Data}` if their bytes are others than those of `data`.
+    /// `{ok, Chunks}`, or `{ok, Chunks, Data}` if references were taken out of `data`.
     fn chunk_data, chunk_data_dirty(env, scheduler; data: Binary<'a>, options: ChunkingOptions<'a>) {
         let selection = options.hashing(scheduler)?;
         let is_cancelled = scheduler.is_cancelled(env);
@@ -154,7 +156,7 @@ twins! {
     }
 }
 
-/// `special` for a file that may keep its reader waiting, which is chunked as a stream.
+/// `{ok, Chunks}`, or `special` for a non-seekable file, which is chunked as a stream.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
@@ -169,7 +171,7 @@ fn chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) 
     })
 }
 
-/// `{ok, Chunks, NarHash}`, or `special` for a file that may keep its reader waiting, which is chunked as a stream.
+/// `{ok, Chunks, NarHash}`, or `special` for a non-seekable file, which is chunked as a stream.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn nar_chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
@@ -201,7 +203,7 @@ fn nar_chunk_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'
     })
 }
 
-/// What was taken out of a chunk, `[{Position, Characters}]`.
+/// Decodes the references that were taken out of a chunk, `[{Position, Characters}]`.
 fn replaced(references: Vec<(usize, Binary<'_>)>) -> Vec<Replaced> {
     let replaced =
         |(position, characters): (usize, Binary<'_>)| Replaced { position, characters: characters.to_vec() };
@@ -221,8 +223,7 @@ twins! {
     }
 }
 
-/// The bytes of a chunk, which must have the digest that it had when the file was chunked: those that were taken out of it
-/// are taken out again.
+/// `{ok, Data}`: the bytes of a chunk, with references taken out again, if they have the digest of the chunk.
 #[rustler::nif(schedule = "DirtyIo")]
 fn read_chunk<'a>(
     env: Env<'a>,
@@ -247,7 +248,7 @@ fn read_chunk<'a>(
     })
 }
 
-/// Opens a regular file; `None` if it is another.
+/// Opens a regular file. Returns `None` for a non-seekable one.
 pub(crate) fn regular<'a>(path: &[u8]) -> Result<Option<Input>, NifError<'a>> {
     let path = to_path(path);
     Ok(match file::kind(&path)? {

@@ -64,7 +64,8 @@ fn decompressor_new<'a>(env: Env<'a>, options: Decompression<'a>) -> NifResult<T
     })
 }
 
-/// `{ok, Output, Consumed, more | done}`. With `more`, output is left even if no input follows the `Consumed` bytes.
+/// `{ok, Output, Consumed, more | done}`. With `more`, output is left even if no input follows the `Consumed`
+/// bytes.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn decompressor_update<'a>(
     env: Env<'a>,
@@ -91,7 +92,7 @@ fn decompressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Slot<Decompressor>>)
     })
 }
 
-/// Frees what a compressor holds, at once.
+/// Frees the memory of a compressor.
 #[rustler::nif]
 fn compressor_close<'a>(env: Env<'a>, coder: ResourceArc<Slot<Compressor>>) -> NifResult<Term<'a>> {
     guard(env, || {
@@ -100,7 +101,7 @@ fn compressor_close<'a>(env: Env<'a>, coder: ResourceArc<Slot<Compressor>>) -> N
     })
 }
 
-/// Frees what a decompressor holds, at once.
+/// Frees the memory of a decompressor.
 #[rustler::nif]
 fn decompressor_close<'a>(env: Env<'a>, coder: ResourceArc<Slot<Decompressor>>) -> NifResult<Term<'a>> {
     guard(env, || {

@@ -7,11 +7,11 @@ use rustler::{Encoder, Env, Term};
 use crate::atoms;
 use crate::binary::text;
 
-/// Why a call fails.
+/// The reason that a call fails.
 pub(crate) enum NifError<'a> {
-    /// The engine says so.
+    /// An error of the engine.
     Engine(chunker::Error),
-    /// An option has a value that not even the engine's types can hold.
+    /// The value of an option does not fit in the types of the engine.
     OutOfRange { option: &'static str, value: Term<'a>, allowed: String },
     /// Text that is not Nix base-32.
     Base32(chunker::hash::nix_base32::Base32Error),
@@ -61,7 +61,7 @@ fn encode<'a>(env: Env<'a>, detail: Detail) -> Term<'a> {
     }
 }
 
-/// Codes and names are constants of the engine, so that no caller can fill the atom table.
+/// Returns an atom. Codes and names are constants of the engine, so no caller can fill the atom table.
 pub(crate) fn atom<'a>(env: Env<'a>, name: &'static str) -> Term<'a> {
     Atom::from_str(env, name).expect("the engine's names are short").to_term(env)
 }

@@ -1,4 +1,4 @@
-//! What this build is and does on this machine.
+//! Describes this build and its use of this machine.
 
 use chunker::codec::Codec;
 use chunker::hash::Algorithm;
@@ -8,7 +8,7 @@ use crate::binary::text;
 use crate::call::guard;
 use crate::error::atom;
 
-/// Pairs of names and values.
+/// Returns pairs of names and values.
 #[rustler::nif]
 fn info<'a>(env: Env<'a>) -> NifResult<Term<'a>> {
     guard(env, || {

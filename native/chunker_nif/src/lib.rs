@@ -1,8 +1,9 @@
 //! The NIF: decodes terms, calls the engine, encodes what it returns. This crate has no algorithm.
 //!
-//! Results are `{ok, Value}` or `{error, {Reason, Details}}`. A function that may run for more than a millisecond runs
-//! on a dirty scheduler: a CPU one if it computes all the time, an I/O one if it may wait for a disk or a FIFO.
-//! `chunker_dispatch` chooses between twins: `name` runs on a plain scheduler, `name_dirty` on a dirty one.
+//! Results are `{ok, Value}` or `{error, {Reason, Details}}`. A function that may run for more than a
+//! millisecond runs on a dirty scheduler: a CPU one if it computes all the time, an I/O one if it may wait
+//! for a disk or a FIFO. `chunker_dispatch` chooses between twins: `name` runs on a plain scheduler,
+//! `name_dirty` on a dirty one.
 
 mod batch;
 mod binary;

@@ -1,8 +1,8 @@
 //! Nix archives.
 //!
-//! The result that a caller asks for is one term: `list`, `listing`, `hash`, `{read_file, Path}` or `{restore, Path}`. Each
-//! function takes any of them and reads a binary, a file, or pieces. Restoring runs on a dirty I/O scheduler, since it
-//! may wait for a disk; the others run on a CPU one.
+//! The result that a caller asks for is one term: `list`, `listing`, `hash`, `{read_file, Path}` or
+//! `{restore, Path}`. Each function takes any of them and reads a binary, a file, or pieces. Restoring runs
+//! on a dirty I/O scheduler, since it may wait for a disk; the others run on a CPU one.
 
 use std::path::Path;
 
@@ -137,7 +137,7 @@ fn dump_file(path: &Path, _into: &Path, _workers: Workers, _env: Env<'_>) -> Res
     Err(unsupported(path))
 }
 
-/// `sha256:` and the digest as Nix writes it.
+/// Returns `sha256:` and the digest as Nix writes it.
 pub(crate) fn nar_hash<'a>(env: Env<'a>, digest: &Digest) -> Term<'a> {
     text(env, format!("sha256:{}", nix_base32::encode(&digest.0)).as_bytes())
 }
@@ -227,8 +227,8 @@ impl Resource for NarReader {}
 
 impl Drop for NarReader {
     fn drop(&mut self) {
-        // Removing a tree that is half unpacked takes long, and this may run on a plain scheduler, which collects the garbage
-        // of a process that died. If no thread can be started, the tree is removed here.
+        // Removing a tree that is half unpacked takes long, and this may run on a plain scheduler, which
+        // collects the garbage of a process that died. If no thread can be started, the tree is removed here.
         if let Some(reading) = self.0.take_remaining() {
             let _ = std::thread::Builder::new().name("chunker-close".into()).spawn(move || drop(reading));
         }
@@ -322,7 +322,7 @@ fn nar_dump_file<'a>(
 #[cfg(unix)]
 use chunker::nar::Dump;
 
-/// Where there is no such thing.
+/// A stand-in on systems without Unix files.
 #[cfg(not(unix))]
 struct Dump(std::path::PathBuf);
 
@@ -343,7 +343,7 @@ type NarDump = Slot<Dump>;
 #[rustler::resource_impl]
 impl Resource for NarDump {}
 
-/// The most that is pulled at a time, in bytes.
+/// The most bytes that one call returns.
 const PIECE: usize = 256 << 10;
 
 /// `{ok, Dump}`. Opens nothing yet.
@@ -357,7 +357,8 @@ fn nar_dump_open<'a>(env: Env<'a>, path: Binary<'a>) -> NifResult<Term<'a>> {
 fn nar_dump_next<'a>(env: Env<'a>, dump: ResourceArc<NarDump>) -> NifResult<Term<'a>> {
     guard(env, || {
         let mut source = dump.take()?;
-        // Memory of the VM, which it keeps at hand: that of the system would be fresh each time, at five times the cost.
+        // Memory of the VM, which it keeps at hand: that of the system would be fresh each time, at five
+        // times the cost.
         let mut piece = OwnedBinary::new(PIECE);
         let count = source.fill(piece.as_mut_slice(), &dump.is_cancelled(env))?;
         if count < PIECE {

@@ -8,7 +8,8 @@ use crate::binary::text;
 use crate::call::{caller_died, guard, ok, twins};
 use crate::error::NifError;
 
-/// The fields in their order in `Chunker.NarInfo`, as `chunker_narinfo_form` sends them, `nil` for one that is not there.
+/// The fields in the order of `Chunker.NarInfo`, as `chunker_narinfo_form` sends them. A missing field is
+/// `nil`.
 #[derive(NifTuple)]
 #[rustler(decode)]
 struct Form<'a> {
@@ -49,7 +50,7 @@ impl<'a> Form<'a> {
     }
 }
 
-/// An integer that has a place in 64 bits, or `nil`.
+/// Decodes an integer that fits in 64 bits, or `nil`.
 fn number<'a>(field: &str, value: Term<'a>) -> Result<Option<u64>, NifError<'a>> {
     Ok(value.decode().map_err(|_| Fault::NotANumber.of(field))?)
 }

@@ -48,7 +48,7 @@ impl Digests {
 #[derive(NifTuple)]
 #[rustler(decode)]
 struct Sizes<'a> {
-    /// What the average is if it is not given; that of any input without one.
+    /// The name of the default sizes, or `nil` for those of any input.
     preset: Term<'a>,
     min_size: Term<'a>,
     avg_size: Term<'a>,
@@ -57,22 +57,23 @@ struct Sizes<'a> {
     seed: Term<'a>,
 }
 
-/// How to chunk NARs: `{ByContent, MinEntrySize | nil, BoundaryPreferenceDistance | nil, Entries, References}`
+/// How to chunk NARs: `{ByContent, MinEntrySize | nil, BoundaryPreferenceDistance | nil, Entries,
+/// References}`
 #[derive(NifTuple)]
 #[rustler(decode)]
 struct Nar<'a> {
-    /// Whether other inputs are chunked too, as they are.
+    /// Whether inputs that are not NARs are chunked as well.
     by_content: bool,
     min_entry_size: Term<'a>,
     boundary_preference_distance: Term<'a>,
-    /// What is told about each chunk.
+    /// The annotations of each chunk.
     entries: bool,
     references: bool,
 }
 
 impl<'a> Nar<'a> {
     fn config(&self, options: Options) -> Result<Config, NifError<'a>> {
-        // What has no place in 64 bits may be above all or below: the distance is at most a megabyte, so that either is wrong.
+        // A distance that does not fit in 64 bits is out of range: the largest one is a MiB.
         let distance = self.boundary_preference_distance;
         let boundary_preference_distance = (!is_nil(distance)).then(|| number(distance));
         let value = self.min_entry_size;
@@ -92,7 +93,7 @@ pub(crate) struct Threads<'a> {
 }
 
 impl<'a> Threads<'a> {
-    /// How many threads are wanted, if that is in range.
+    /// Returns the number of threads, if it is in range.
     fn wanted(&self) -> Result<usize, NifError<'a>> {
         let threads = usize::try_from(number(self.threads)).unwrap_or(usize::MAX);
         Workers::check(threads).map_err(|OptionsError { option, allowed, .. }| NifError::OutOfRange {
@@ -117,7 +118,7 @@ pub(crate) struct BatchOptions<'a> {
     progress: Term<'a>,
 }
 
-/// Who is told how far a batch is.
+/// The receiver of progress reports.
 pub(crate) enum Progress<'a> {
     None,
     To(LocalPid, Reference<'a>),
@@ -229,7 +230,7 @@ impl<'a> Decoder<'a> for CodecName {
 pub(crate) struct Hash(&'static str);
 
 impl Hash {
-    /// The algorithm, if it is built in. `chunker_options` lets no other names through.
+    /// Returns the algorithm, if it is built in. `chunker_options` refuses unknown names.
     pub(crate) fn algorithm<'a>(self) -> Result<Algorithm, NifError<'a>> {
         let algorithm = Algorithm::from_name(self.0)?;
         let unknown =
@@ -277,7 +278,7 @@ impl<'a> ChunkingOptions<'a> {
         })
     }
 
-    /// What the engine refuses, with the value as the caller gave it.
+    /// Returns an error of the engine with the value as the caller gave it.
     fn out_of_range(&self, error: OptionsError) -> NifError<'a> {
         let value = match (error.option, &self.nar) {
             ("min_size", _) => self.sizes.min_size,
@@ -295,7 +296,7 @@ impl<'a> ChunkingOptions<'a> {
         NifError::OutOfRange { option: error.option, value, allowed: error.allowed }
     }
 
-    /// Chunking with `work` on each chunk, by what the inputs are.
+    /// Returns chunking with `work` on each chunk, by the kind of input.
     pub(crate) fn chunking<W: Clone>(
         &self,
         workers: Workers,
@@ -316,14 +317,14 @@ impl<'a> ChunkingOptions<'a> {
         })
     }
 
-    /// Why an input that can be read only once cannot be chunked.
+    /// Returns the error of an input that can be read only once.
     pub(crate) fn needs_two_reads(&self, env: Env<'a>) -> NifError<'a> {
         let allowed = "true or false, since this input can be read only once".into();
         NifError::OutOfRange { option: "nar", value: atoms::auto().encode(env), allowed }
     }
 
-    /// Returns chunking that hashes each chunk and keeps none of its bytes. A call on a plain scheduler uses no thread
-    /// but its own, and does not even create the pool.
+    /// Returns chunking that hashes each chunk and keeps none of its bytes. A call on a plain scheduler uses
+    /// no thread but its own, and does not even create the pool.
     pub(crate) fn hashing(
         &self,
         scheduler: Scheduler,
@@ -341,7 +342,7 @@ impl<'a> ChunkingOptions<'a> {
         self.chunking(workers, AnnotatedChunk::hashed(self.digester()?))
     }
 
-    /// Whether store hashes are to be taken out, so that chunks have other bytes than the input.
+    /// Returns whether store hashes are taken out, so that chunks have other bytes than the input.
     pub(crate) fn takes_references(&self) -> bool {
         self.nar.as_ref().is_some_and(|nar| nar.references)
     }
@@ -351,7 +352,7 @@ fn is_nil(term: Term<'_>) -> bool {
     term.decode::<Atom>().is_ok_and(|atom| atom == atoms::nil())
 }
 
-/// An integer, or one that is out of every range for those that have no place in 64 bits.
+/// Decodes an integer. One that does not fit in 64 bits becomes one that is out of every range.
 fn number(term: Term<'_>) -> u64 {
     term.decode().unwrap_or(u64::MAX)
 }

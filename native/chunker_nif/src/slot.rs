@@ -8,8 +8,8 @@ use rustler::Env;
 
 use crate::call::caller_died;
 
-/// Holds a state that one call at a time takes out and puts back. It is empty while a call has the state, and for good
-/// after an error, a panic or a close.
+/// Holds a state that one call at a time takes out and puts back. It is empty while a call has the state, and
+/// for good after an error, a panic or a close.
 pub(crate) struct Slot<T> {
     state: Mutex<Option<T>>,
     /// Set for good by a close, which may come from another process while a call has the state.

@@ -34,7 +34,7 @@ enum State {
 
 type WholeDigest = Box<dyn Fn() -> Option<Digest> + Send>;
 
-/// A chunk with its bytes, in memory that the VM takes over as it is, and with them compressed if that was asked for.
+/// A chunk with its bytes, and with its compressed bytes if they were requested, in memory of the VM.
 struct Loaded {
     chunk: Chunk,
     data: OwnedBinary,
@@ -52,7 +52,7 @@ impl Stream {
         Self { slot: Slot::new(state), digest: OnceLock::new() }
     }
 
-    /// Keeps the digest of the whole.
+    /// Stores the digest of the whole.
     fn set_digest(&self, digest: Option<Digest>) {
         if let Some(digest) = digest {
             // There is one input, and it ends once.
@@ -61,7 +61,7 @@ impl Stream {
     }
 }
 
-/// The work on a chunk: to copy, hash and perhaps compress it.
+/// Returns the work on a chunk: copy, hash and optionally compress it.
 fn loading<'a>(
     options: &ChunkingOptions<'a>,
     compression: Option<Compression<'a>>,
@@ -105,7 +105,8 @@ fn list<'a>(env: Env<'a>, chunks: Vec<Load>) -> Result<Term<'a>, NifError<'a>> {
     ok(env, terms)
 }
 
-/// `{ok, Stream, regular | special}`. With `whole` the digest of the input is there at its end.
+/// `{ok, Stream, regular | special}`. With `whole`, `stream_digest` returns the digest of the input at its
+/// end.
 #[rustler::nif(schedule = "DirtyIo")]
 fn stream_file<'a>(
     env: Env<'a>,
@@ -135,7 +136,7 @@ fn stream_file<'a>(
     })
 }
 
-/// `{ok, Stream}`. With `whole` the digest of the input is there at its end.
+/// `{ok, Stream}`. With `whole`, `stream_digest` returns the digest of the input at its end.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn stream_pieces<'a>(
     env: Env<'a>,
@@ -162,8 +163,8 @@ fn stream_next_special<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResu
     guard(env, || next(env, &stream))
 }
 
-/// `{ok, Chunks}`, with no chunks at the end, or `wait` if a FIFO or a device has no input at the moment: a dirty
-/// scheduler must not be blocked by it.
+/// `{ok, Chunks}`, with no chunks at the end, or `wait` if a FIFO or a device has no input at the moment: a
+/// dirty scheduler must not be blocked by it.
 fn next<'a>(env: Env<'a>, stream: &Stream) -> Result<Term<'a>, NifError<'a>> {
     let State::File(mut reader, digest) = stream.slot.take()? else {
         return Err(chunker::Error::Cancelled.into());
@@ -195,7 +196,7 @@ fn stream_push<'a>(env: Env<'a>, stream: ResourceArc<Stream>, piece: Binary<'a>)
     })
 }
 
-/// `{ok, Chunks}`: all that are left.
+/// `{ok, Chunks}`: the rest of them.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn stream_finish<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Term<'a>> {
     guard(env, || {
@@ -217,7 +218,7 @@ fn stream_digest<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Ter
     })
 }
 
-/// Frees what the stream holds, at once.
+/// Closes the stream.
 #[rustler::nif]
 fn stream_close<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Term<'a>> {
     guard(env, || {
