@@ -342,6 +342,8 @@ defmodule Chunker.BuildTest do
     end
 
     test "is built once for each environment" do
+      # Linked anew: another folder's build may have left its library in Cargo's target folder.
+      File.rm(library())
       compile!()
       File.rm_rf!(Path.join(@copy, "_build/prod"))
       assert compile!([{"MIX_ENV", "prod"}]) =~ "Compiling crate chunker_nif"
@@ -460,6 +462,8 @@ defmodule Chunker.BuildTest do
     @describetag :tmp_dir
 
     test "takes a library from elsewhere without Rust, and back", %{tmp_dir: tmp_dir} do
+      # Linked anew: another folder's build may have left its library in Cargo's target folder.
+      File.rm(library())
       compile!()
       built = File.read!(library())
       prebuilt = Path.join(tmp_dir, "prebuilt.so")
