@@ -220,7 +220,7 @@ defmodule Chunker do
     * `:io_error` - the file cannot be opened or read: `:kind` (`:enoent`, `:eacces`, `:eisdir`, ...)
     * `:file_changed` - a regular file shrank or grew while it was read
     * `:invalid_nar` - with `nar: true`, the file is not a NAR: `:offset`, `:why`; with `nar: :auto` only if
-      it changed meanwhile
+      it changed between the two reads
     * `:invalid_options` - an option is out of range, or `nar: :auto` and the file can be read only once
 
   ## Examples

@@ -98,7 +98,7 @@ defmodule Chunker.BinaryAccountingTest do
       during = binaries() - before
       assert abs(during - 32 * @mib) < @slack, "#{name}: #{during} bytes"
       Process.exit(holder, :kill)
-      # At once, but for the time in which other threads of the VM get to free it.
+      # Other threads of the VM free it, which takes moments.
       wait_until(fn -> :erlang.memory(:binary) - before < @slack end)
     end
 

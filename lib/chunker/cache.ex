@@ -21,8 +21,8 @@ defmodule Chunker.Cache do
   A content is known again by algorithm, length, and a 128-bit fingerprint of all of its bytes, made with a
   secret that is drawn at random for each cache and never leaves it. That two different contents have the same
   fingerprint has a probability that is proven to be at most 2^-83 for contents of up to 16 MiB, which all
-  chunks are, and at most 2^-75 up to 1 GiB; longer ones go past the cache. The bound holds for contents that
-  somebody chose with malice, since it is about the secret, which they do not know. For a full cache of
+  chunks are, and at most 2^-75 up to 1 GiB; longer ones go past the cache. The bound also holds
+  for contents chosen by an attacker, who does not know the secret. For a full cache of
   default size and 10^12 lookups that is one wrong digest with a probability below 1 in 90 million.
 
   With `verify: :content` the cache keeps the contents, within its memory, and compares them byte by byte:

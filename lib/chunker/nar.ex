@@ -306,7 +306,7 @@ defmodule Chunker.Nar do
   begins with `.chunker-`, which is atomically renamed onto `dest` on success. After an error, or when the
   calling process is killed, the temporary tree is removed; only the end of the whole VM leaves it behind.
 
-  Nothing is written anywhere else, whatever the NAR contains and whatever other programs do there meanwhile.
+  Nothing is written anywhere else, whatever the NAR contains and whatever other programs do in the folder.
   Names that differ only in case are an error on a file system that ignores case.
 
   ## Errors

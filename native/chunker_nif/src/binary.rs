@@ -53,8 +53,9 @@ impl BinaryBuffer {
 
     /// Returns the binary, without spare memory. It is charged to a process once it becomes a term.
     pub(crate) fn finish(mut self) -> OwnedBinary {
-        if self.memory.len() > self.len {
-            self.memory.realloc_or_copy(self.len);
+        // rustler's `realloc_or_copy` panics if it has to copy into a shorter binary.
+        if self.memory.len() > self.len && !self.memory.realloc(self.len) {
+            return OwnedBinary::from_slice(self.as_mut_slice());
         }
         self.memory
     }

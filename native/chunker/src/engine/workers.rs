@@ -160,16 +160,16 @@ impl Helper {
     }
 }
 
-/// Lets another thread have the core, if one waits for it.
+/// Yields the core to another thread, if one waits for it.
 ///
-/// To be called some ten thousand times a second by threads that work for long. The VM's own schedulers spin for a while
-/// before they sleep, and yield a hundred times meanwhile; if they share a core with a thread that does not yield, each of
-/// those yields costs them what the system lets that thread run, and a process that should wake then wakes tens of
-/// milliseconds late.
+/// Threads that work for long call this some ten thousand times a second; it yields at most each 100 microseconds.
+/// The VM's schedulers spin before they sleep, and yield a hundred times while they spin. If a scheduler shares a
+/// core with a thread that does not yield, each of its yields lasts one time slice of that thread, and a process
+/// wakes tens of milliseconds late.
 pub fn yield_to_other_threads() {
     thread_local! {
         static NEXT: Cell<Option<Instant>> = const { Cell::new(None) };
-        /// How many times in a row nobody took the core.
+        /// The number of yields in a row for which no other thread took the core.
         static IN_VAIN: Cell<u32> = const { Cell::new(0) };
     }
     let before = Instant::now();
@@ -182,8 +182,8 @@ pub fn yield_to_other_threads() {
     let in_vain = if away < SWITCH { IN_VAIN.get().saturating_add(1) } else { 0 };
     IN_VAIN.set(in_vain);
     let pause = if away > SPIN {
-        // Somebody else works too. This thread keeps its share, and if the other is one of ours, the system sees that one
-        // of the two waits.
+        // Another thread works on this core. This thread keeps its share; if both are of this pool, the pause lets
+        // the operating system see that one of them waits, and move it.
         away.max(4 * HOT)
     } else if away >= SWITCH || in_vain > ENOUGH {
         SELDOM
@@ -205,5 +205,6 @@ const HOT: Duration = Duration::from_micros(500);
 /// So often Linux may go on with the thread that yields although another one waits.
 const ENOUGH: u32 = 8;
 
-/// How often is asked when nobody is there: each time costs up to a microsecond.
+/// The shortest time between two yields unless the core was idle just now. A yield costs up to a microsecond, and
+/// several if a scheduler spins on the core and yields back.
 const SELDOM: Duration = Duration::from_micros(100);
