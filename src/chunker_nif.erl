@@ -136,11 +136,12 @@ load() ->
 %% Deleted code that is not yet purged counts as a running library. It is purged, unless a process is inside
 %% of it.
 load_nif(Path) ->
-    case erlang:load_nif(Path, 0) of
+    Release = list_to_integer(erlang:system_info(otp_release)),
+    case erlang:load_nif(Path, Release) of
         {error, {upgrade, _}} = Error ->
             case erlang:module_loaded(?MODULE) orelse not code:soft_purge(?MODULE) of
                 true -> Error;
-                false -> erlang:load_nif(Path, 0)
+                false -> erlang:load_nif(Path, Release)
             end;
         Result ->
             Result

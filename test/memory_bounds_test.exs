@@ -107,6 +107,26 @@ defmodule Chunker.BinaryAccountingTest do
     assert byte_size(zstd) > 0
   end
 
+  test "a stream keeps little of the memory of chunks that are dropped" do
+    path = Path.join(System.tmp_dir!(), "chunker-spare-#{System.pid()}")
+    on_exit(fn -> File.rm(path) end)
+    # Not through this VM, whose memory is measured.
+    {"", 0} = System.cmd("sh", ["-c", "head -c #{256 * @mib} /dev/urandom > \"$1\"", "sh", path])
+    before = binaries()
+
+    # Holds every chunk of the first half and none of the second.
+    step = fn
+      %{offset: offset} = chunk, held when offset < 128 * @mib -> [chunk | held]
+      %{offset: offset}, _held when offset < 192 * @mib -> []
+      # 32 MiB are kept for later chunks, and as much may be on the way.
+      _chunk, [] -> wait_until(fn -> binaries() - before < 64 * @mib end)
+      _chunk, :ok -> :ok
+    end
+
+    assert :ok = path |> Chunker.stream() |> Enum.reduce([], step)
+    wait_until(fn -> binaries() - before < @slack end)
+  end
+
   test "a thousand processes that hold a chunk each hold no more than their chunks" do
     data = :crypto.strong_rand_bytes(64 * @mib)
     options = [min_size: 16_384, avg_size: 65_536, max_size: 262_144]

@@ -13,7 +13,7 @@ use rustler::{Env, NewBinary, OwnedBinary, Term};
 const FALLIBLE: usize = 64 << 10;
 
 /// Returns a binary of this many bytes, which are not initialized. Any thread may call this.
-fn allocate(len: usize) -> Result<OwnedBinary, OutOfMemory> {
+pub(crate) fn allocate(len: usize) -> Result<OwnedBinary, OutOfMemory> {
     if len < FALLIBLE {
         return Ok(OwnedBinary::new(len));
     }
@@ -29,13 +29,18 @@ pub(crate) fn text<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
 /// Copies the slices, one behind the other, into a binary. Any thread may call this.
 pub(crate) fn concat(slices: &[&[u8]]) -> Result<OwnedBinary, OutOfMemory> {
     let mut memory = allocate(slices.iter().map(|slice| slice.len()).sum())?;
-    let mut rest = memory.as_mut_slice();
+    copy(slices, &mut memory);
+    Ok(memory)
+}
+
+/// Copies the slices, one behind the other, to the start of `memory`, which must have room for them.
+pub(crate) fn copy(slices: &[&[u8]], memory: &mut [u8]) {
+    let mut rest = memory;
     for slice in slices {
         let (front, behind) = rest.split_at_mut(slice.len());
         front.copy_from_slice(slice);
         rest = behind;
     }
-    Ok(memory)
 }
 
 /// A growing output buffer that becomes a binary without a copy.

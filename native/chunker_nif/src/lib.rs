@@ -9,6 +9,7 @@ mod batch;
 mod binary;
 mod cache;
 mod call;
+mod chunk_memory;
 mod chunking;
 mod codec_stream;
 mod compression;
@@ -28,4 +29,9 @@ mod atoms {
     }
 }
 
-rustler::init!("chunker_nif");
+/// Receives the OTP release, a number, from `chunker_nif:load_nif/1`.
+fn load(_env: rustler::Env<'_>, release: rustler::Term<'_>) -> bool {
+    release.decode().map(chunk_memory::set_release).is_ok()
+}
+
+rustler::init!("chunker_nif", load = load);

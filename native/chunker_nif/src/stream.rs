@@ -14,6 +14,7 @@ use rustler::{Binary, Encoder, Env, NifResult, OwnedBinary, Resource, ResourceAr
 use crate::atoms;
 use crate::binary::{self, text};
 use crate::call::{caller_died, guard, ok};
+use crate::chunk_memory::{self, ChunkData};
 use crate::chunking::{AnnotatedBytes, Paths, to_path, with_annotation};
 use crate::error::NifError;
 use crate::nar::{nar_hash, sha256};
@@ -37,7 +38,7 @@ type WholeDigest = Box<dyn Fn() -> Option<Digest> + Send>;
 /// A chunk with its bytes, and with its compressed bytes if they were requested, in memory of the VM.
 struct Loaded {
     chunk: Chunk,
-    data: OwnedBinary,
+    data: ChunkData,
     compressed: Option<OwnedBinary>,
     annotation: ChunkAnnotation,
 }
@@ -71,12 +72,13 @@ fn loading<'a>(
         None => None,
         Some(compression) => Some(Arc::new((compression.checked()?, ScratchPool::new()))),
     };
+    let pool = chunk_memory::pool();
     Ok(move |bytes: &AnnotatedBytes<'_>| {
-        let data = binary::concat(bytes.slices)?;
+        let data = ChunkData::concat(bytes.slices, pool.as_ref())?;
         let compressed = match compressor.as_deref() {
             None => None,
             Some((compression, scratches)) => Some(scratches.lend(|scratch, out| {
-                compress_cancellable(&data, compression, scratch, out, bytes.is_cancelled)?;
+                compress_cancellable(data.as_slice(), compression, scratch, out, bytes.is_cancelled)?;
                 Ok::<_, chunker::Error>(binary::concat(&[out])?)
             })?),
         };
@@ -92,7 +94,7 @@ fn encode<'a>(
     paths: &mut Paths<'a>,
 ) -> Term<'a> {
     let compressed = compressed.map(|bytes| bytes.release(env));
-    let chunk = (chunk.offset, chunk.length, text(env, &chunk.hash.0), data.release(env), compressed);
+    let chunk = (chunk.offset, chunk.length, text(env, &chunk.hash.0), data.into_term(env), compressed);
     with_annotation(env, chunk.encode(env), annotation.as_deref(), paths)
 }
 
