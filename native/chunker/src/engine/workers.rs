@@ -162,10 +162,11 @@ impl Helper {
 
 /// Yields the core to another thread, if one waits for it.
 ///
-/// Threads that work for long call this some ten thousand times a second; it yields at most each 100 microseconds.
-/// The VM's schedulers spin before they sleep, and yield a hundred times while they spin. If a scheduler shares a
-/// core with a thread that does not yield, each of its yields lasts one time slice of that thread, and a process
-/// wakes tens of milliseconds late.
+/// Threads that work for long call this some ten thousand times a second. The VM's schedulers spin before they
+/// sleep, and yield a hundred times while they spin. If a scheduler shares a core with a thread that does not
+/// yield, each of its yields lasts one time slice of that thread, and a process wakes tens of milliseconds late.
+/// For the same reason every call yields as long as a scheduler spins on the core: with one yield each 100
+/// microseconds, processes wake 10 milliseconds late.
 pub fn yield_to_other_threads() {
     thread_local! {
         static NEXT: Cell<Option<Instant>> = const { Cell::new(None) };
@@ -185,7 +186,7 @@ pub fn yield_to_other_threads() {
         // Another thread works on this core. This thread keeps its share; if both are of this pool, the pause lets
         // the operating system see that one of them waits, and move it.
         away.max(4 * HOT)
-    } else if away >= SWITCH || in_vain > ENOUGH {
+    } else if in_vain > ENOUGH {
         SELDOM
     } else {
         return;
@@ -205,6 +206,5 @@ const HOT: Duration = Duration::from_micros(500);
 /// So often Linux may go on with the thread that yields although another one waits.
 const ENOUGH: u32 = 8;
 
-/// The shortest time between two yields unless the core was idle just now. A yield costs up to a microsecond, and
-/// several if a scheduler spins on the core and yields back.
+/// The time to the next yield if no other thread takes the core. A yield costs up to a microsecond.
 const SELDOM: Duration = Duration::from_micros(100);
