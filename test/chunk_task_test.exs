@@ -194,6 +194,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
       {root, paths}
     end
 
+    @tag :nix
     test "stands for the files below it, in order, links not followed", %{tmp_dir: folder} do
       {root, paths} = tree(folder)
       {printed, "", 0} = run(@sizes ++ ["--hash", "sha256", root])
@@ -227,6 +228,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
       assert run(["--json", folder]) == {"", "", 0}
     end
 
+    @tag :nix
     test "with something that cannot be visited is chunked as far as it can" do
       # Not in the folder of this test, which ExUnit could not remove.
       root = Path.join(System.tmp_dir!(), "chunker deep #{System.pid()}")
@@ -310,6 +312,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
       assert rows(printed) == expected(data, [seed: 0xFFFF_FFFF_FFFF_FFFF] ++ @small)
     end
 
+    @tag :nix
     test "digests are written in three ways", %{tmp_dir: folder} do
       path = file(folder, "abc", "abc")
       digest = sha256("abc")
@@ -382,6 +385,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
   end
 
   describe "--json" do
+    @tag :nix
     test "is one object a line, which another program reads", %{tmp_dir: folder} do
       data = :rand.bytes(60_000) |> then(&(&1 <> &1))
       path = file(folder, "data", data)
@@ -415,6 +419,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
       assert json(folder, third, "[json.bytes json.unique_bytes json.chunks]") == "[ 0 0 [ ] ]"
     end
 
+    @tag :nix
     test "tells the entries that a chunk of a NAR touches, when asked for", %{tmp_dir: folder} do
       tree = Path.join(folder, "tree")
       File.mkdir_p!(tree)
@@ -448,6 +453,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
       end
     end
 
+    @tag :nix
     test "has as many chunks as there are", %{tmp_dir: folder} do
       data = :rand.bytes(700_000)
       path = file(folder, "data", data)
@@ -458,6 +464,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
       assert json(folder, printed, "builtins.length json.chunks") == to_string(count)
     end
 
+    @tag :nix
     test "quotes every name", %{tmp_dir: folder} do
       for {name, told} <- [
             {~s(quo"te's back\\slash), nil},
@@ -481,6 +488,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
   end
 
   describe "as a program" do
+    @tag :nix
     test "it reads bytes of any value from standard input", %{tmp_dir: folder} do
       data = for(byte <- 0..255, into: "", do: <<byte>>) |> :binary.copy(1000)
       path = file(folder, "data", data)

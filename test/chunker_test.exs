@@ -427,6 +427,7 @@ defmodule ChunkerTest do
   end
 
   describe "Nix's base-32" do
+    @tag :nix
     test "is what nix-hash writes and reads" do
       for size <- [20, 32, 64], _ <- 1..3 do
         type = %{20 => "sha1", 32 => "sha256", 64 => "sha512"}[size]

@@ -207,6 +207,7 @@ defmodule Chunker.NarNotesTest do
     refute hashes.(nar, []) == hashes.(rebuilt, [])
   end
 
+  @tag :nix
   test "the hash of the same pass is that of Nix", %{tmp_dir: folder} do
     path = Path.join(folder, "nar")
     tree = tree(folder)

@@ -124,6 +124,7 @@ defmodule Chunker.NarTest do
   # Whether something that was half unpacked or half written is there.
   defp leftovers(folder), do: Enum.filter(File.ls!(folder), &String.starts_with?(&1, ".chunker-"))
 
+  @tag :nix
   test "a tree becomes the NAR that Nix makes of it", %{tmp_dir: folder} do
     tree = tree(folder)
     expected = nix_dump(tree)
@@ -140,6 +141,7 @@ defmodule Chunker.NarTest do
     assert_raise FunctionClauseError, fn -> Nar.nar?([expected]) end
   end
 
+  @tag :nix
   test "each kind of source gives the same", %{tmp_dir: folder} do
     tree = tree(folder)
     nar = nix_dump(tree)
@@ -186,6 +188,7 @@ defmodule Chunker.NarTest do
     assert_raise Error, fn -> Nar.read_file!(nar, "missing") end
   end
 
+  @tag :nix
   test "each kind of source unpacks to what Nix unpacks", %{tmp_dir: folder} do
     tree = tree(folder)
     nar = nix_dump(tree)
@@ -204,6 +207,7 @@ defmodule Chunker.NarTest do
     assert leftovers(folder) == []
   end
 
+  @tag :nix
   test "a root may be a file or a link", %{tmp_dir: folder} do
     file = Path.join(folder, "file")
     link = Path.join(folder, "link")
@@ -251,6 +255,7 @@ defmodule Chunker.NarTest do
     refute File.exists?(into)
   end
 
+  @tag :nix
   test "a FIFO is read without holding a scheduler", %{tmp_dir: folder} do
     nar = folder |> tree() |> nix_dump()
     File.write!(Path.join(folder, "nar"), nar)
@@ -314,6 +319,7 @@ defmodule Chunker.NarTest do
     Stream.concat([half], Stream.repeatedly(fn -> Process.sleep(:infinity) end))
   end
 
+  @tag :nix
   test "who is killed leaves nothing unpacked", %{tmp_dir: folder} do
     nar = folder |> tree() |> nix_dump()
     dest = Path.join(folder, "dest")

@@ -6,6 +6,7 @@ defmodule Chunker.NarInfoNixTest do
   alias Chunker.{Error, NarInfo}
 
   @moduletag :tmp_dir
+  @moduletag :nix
 
   # A world of Nix's: a store, its database, and the environment that makes Nix use them.
   defp world(folder, name) do
