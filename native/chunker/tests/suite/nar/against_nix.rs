@@ -18,9 +18,9 @@ use chunker::nar::{
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use crate::folder::{self, Found};
-use crate::naive::{self, Tree};
-use crate::program;
+use super::folder::{self, Found};
+use super::naive::{self, Tree};
+use super::program;
 
 const NEVER: chunker::Cancel<'static> = &|| false;
 
@@ -56,7 +56,8 @@ fn expected(found: &Found, entry: &Entry) -> bool {
 /// Compares everything that can be compared about the tree at `path`.
 fn compare(path: &Path, folder: &Path) {
     let (nar, by_nix) = (folder.join("ours.nar"), program::dump(path));
-    let digest = dump_file(path, &nar, Algorithm::Sha256, Workers::shared(2, 2).unwrap(), NEVER).unwrap();
+    let digest =
+        dump_file(path, &nar, Algorithm::Sha256, Workers::shared(2, crate::POOL).unwrap(), NEVER).unwrap();
     let ours = fs::read(&nar).unwrap();
     assert!(ours == by_nix, "{} bytes instead of {}", ours.len(), by_nix.len());
     let expected_hash = program::hash(path);

@@ -3,8 +3,8 @@
 
 use chunker::codec::*;
 
-use crate::content::{noise, text};
-use crate::program::run;
+use super::content::{noise, text};
+use super::program::run;
 
 const LIMIT: u64 = 1 << 20;
 

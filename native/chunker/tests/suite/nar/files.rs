@@ -20,9 +20,9 @@ use chunker::nar::{
 };
 use tempfile::TempDir;
 
-use crate::folder;
+use super::folder;
+use super::naive::{self, Tree};
 use crate::inputs;
-use crate::naive::{self, Tree};
 
 const NEVER: chunker::Cancel<'static> = &|| false;
 const ANY: Algorithm = Algorithm::ALL[0];
@@ -151,7 +151,7 @@ fn a_file_that_reports_a_size_of_zero_is_dumped_as_empty() {
 #[test]
 fn a_dump_is_complete_or_absent() {
     a_dump_is_whole_or_not_there(Workers::of_this_thread());
-    a_dump_is_whole_or_not_there(Workers::shared(2, 2).unwrap());
+    a_dump_is_whole_or_not_there(Workers::shared(2, crate::POOL).unwrap());
 }
 
 fn a_dump_is_whole_or_not_there(workers: Workers) {
@@ -465,8 +465,7 @@ fn a_full_disk_is_reported_with_the_path() {
     // A full file system would need privileges to mount; a limit on the size of files is a close substitute.
     let folder = TempDir::new().unwrap();
     let target = folder.path().join("target");
-    let script =
-        "ulimit -f 1; trap '' XFSZ; exec \"$0\" --exact files::writes_more_than_it_may --nocapture --ignored";
+    let script = "ulimit -f 1; trap '' XFSZ; exec \"$0\" --exact nar::files::writes_more_than_it_may --nocapture --ignored";
     let output = std::process::Command::new("sh")
         .args(["-c", script])
         .arg(std::env::current_exe().unwrap())

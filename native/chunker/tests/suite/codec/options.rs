@@ -2,7 +2,7 @@
 
 use chunker::codec::*;
 
-use crate::content::{noise, text};
+use super::content::{noise, text};
 
 #[test]
 fn levels_match_the_libraries() {

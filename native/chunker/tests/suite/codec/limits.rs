@@ -2,8 +2,8 @@
 
 use chunker::codec::*;
 
-use crate::content::{noise, text};
-use crate::program::run;
+use super::content::{noise, text};
+use super::program::run;
 
 /// Decompresses an input under a limit in every way, and checks that all results are equal.
 fn read(codec: Codec, input: &[u8], limit: u64) -> Result<Vec<u8>, CompressionError> {

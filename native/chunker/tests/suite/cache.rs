@@ -136,7 +136,7 @@ proptest! {
             let mut version = base.clone();
             for (position, byte) in &edits {
                 version.insert(position.index(version.len()), *byte);
-                let workers = Workers::shared(threads, 3).unwrap();
+                let workers = Workers::shared(threads, crate::POOL).unwrap();
                 let plain = Chunking::new(cutter.clone(), workers, Chunk::hashed(algorithm));
                 let cached = Chunking::new(cutter.clone(), workers, Chunk::hashed(digester.clone()));
                 prop_assert_eq!(cached.slice(&version, &never).unwrap(), plain.slice(&version, &never).unwrap());

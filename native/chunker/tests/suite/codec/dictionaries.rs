@@ -2,8 +2,8 @@
 
 use chunker::codec::*;
 
-use crate::content::{noise, text};
-use crate::program::run;
+use super::content::{noise, text};
+use super::program::run;
 
 /// Returns small contents that have much in common.
 fn samples() -> Vec<Vec<u8>> {

@@ -9,8 +9,6 @@ mod chunking;
 mod files;
 #[cfg(unix)]
 mod folder;
-#[path = "../inputs/mod.rs"]
-mod inputs;
 mod malformed;
 mod naive;
 mod parsing;

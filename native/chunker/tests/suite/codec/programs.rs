@@ -2,8 +2,8 @@
 
 use chunker::codec::*;
 
-use crate::content::{all, machine_code, noise, sources, text};
-use crate::program::{run, try_run};
+use super::content::{all, machine_code, noise, sources, text};
+use super::program::{run, try_run};
 
 const LIMIT: u64 = 1 << 30;
 

@@ -14,7 +14,7 @@ pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
 
 /// Returns lines of words in random order, each of which occurs often.
 pub(crate) fn text(len: usize) -> Vec<u8> {
-    let words: Vec<&str> = include_str!("../../src/codec/stream.rs").split_whitespace().collect();
+    let words: Vec<&str> = include_str!("../../../src/codec/stream.rs").split_whitespace().collect();
     let mut text = Vec::with_capacity(len + 64);
     for pair in noise(2 * len, 7).chunks(2) {
         let word = words[(usize::from(pair[0]) << 8 | usize::from(pair[1])) % words.len()];

@@ -1,7 +1,5 @@
 //! Behavior when an input, or the caller that chunks it, misbehaves.
 
-mod inputs;
-
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,6 +15,8 @@ use chunker::hash::Algorithm;
 use chunker::io::file::{self, Input, Kind};
 use chunker::{Cancel, Error};
 
+use crate::inputs;
+
 /// Used where the algorithm does not matter.
 const ANY: Algorithm = Algorithm::ALL[0];
 
@@ -30,7 +30,7 @@ fn chunking(
     options: &Options,
     threads: usize,
 ) -> Chunking<impl Fn(&ChunkBytes<'_>) -> Chunk + Clone + Send + Sync + 'static> {
-    let workers = Workers::shared(threads, 3).unwrap();
+    let workers = Workers::shared(threads, crate::POOL).unwrap();
     Chunking::new(CdcParams::new(options).unwrap(), workers, Chunk::hashed(ANY))
 }
 
@@ -107,7 +107,7 @@ fn panic_of(call: impl FnOnce() -> Result<(), Error>) -> String {
 fn a_panic_in_the_work_reaches_the_caller() {
     let data = inputs::random(3, 8 << 20);
     for threads in [1, 2, 3] {
-        let workers = Workers::shared(threads, 3).unwrap();
+        let workers = Workers::shared(threads, crate::POOL).unwrap();
         let work = |chunk: &ChunkBytes<'_>| {
             assert!(chunk.offset < 4 << 20, "chunk at {} is one too many", chunk.offset);
         };

@@ -13,7 +13,7 @@ use chunker::nar::{
     Hash, List, Listing, MAX_DEPTH, NarConsumer, NarError, ReadFile, Rule, read_slice, read_source,
 };
 
-use crate::naive::{self, Role, Token, Tree};
+use super::naive::{self, Role, Token, Tree};
 
 const NEVER: chunker::Cancel<'static> = &|| false;
 

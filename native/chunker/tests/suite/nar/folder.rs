@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use crate::naive::Tree;
+use super::naive::Tree;
 
 /// Creates a tree.
 pub(crate) fn make(tree: &Tree, path: &Path) {

@@ -1,8 +1,6 @@
 //! Many inputs at once, from sources with reads of any size that fail, panic, or are dropped midway. The
 //! output must be a prefix of the output of one thread, in order, and nothing may hang.
 
-mod inputs;
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -14,6 +12,8 @@ use chunker::engine::{Chunk, Chunking};
 use chunker::hash::Algorithm;
 use chunker::io::source::Source;
 use chunker::{Cancel, Error};
+
+use crate::inputs;
 
 const ANY: Algorithm = Algorithm::ALL[0];
 
@@ -109,7 +109,7 @@ fn one_input(seed: u64, data: &Arc<Vec<u8>>) {
     let until = dice.below(data.len() as u64 + 1) as usize;
     let threads = [1, 2, 3, 8][dice.below(4) as usize];
     let chunking = |threads| {
-        let workers = Workers::shared(threads, 8).unwrap();
+        let workers = Workers::shared(threads, crate::POOL).unwrap();
         Chunking::new(CdcParams::new(&options).unwrap(), workers, Chunk::hashed(ANY))
     };
     let expected = chunking(1).slice(&data[..until], NEVER).unwrap();

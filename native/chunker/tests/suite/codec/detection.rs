@@ -2,7 +2,7 @@
 
 use chunker::codec::*;
 
-use crate::content::text;
+use super::content::text;
 
 fn magic(result: Result<Codec, CompressionError>) -> Vec<u8> {
     match result {

@@ -2,7 +2,7 @@
 
 use chunker::codec::*;
 
-use crate::content::{all, noise, text};
+use super::content::{all, noise, text};
 
 fn encode(codec: Codec, pieces: &[&[u8]]) -> Vec<u8> {
     let mut encoder = Encoder::new(&CompressOptions::new(codec)).expect("the options are good");

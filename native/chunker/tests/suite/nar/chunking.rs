@@ -13,8 +13,8 @@ use fastcdc::v2020::{FastCDC, Normalization};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
+use super::naive::{self, Tree, encode};
 use crate::inputs;
-use crate::naive::{self, Tree, encode};
 
 const NEVER: chunker::Cancel<'static> = &|| false;
 
@@ -223,7 +223,7 @@ fn every_way(
     threads: usize,
     pieces: &[usize],
 ) -> [Result<Vec<Chunk>, Error>; 3] {
-    let workers = Workers::shared(threads, 3).unwrap();
+    let workers = Workers::shared(threads, crate::POOL).unwrap();
     let method = NarMethod::new(config).unwrap();
     let chunking = Chunking::with_method(method, workers, Chunk::hashed(Algorithm::ALL[0]));
     let push = || {

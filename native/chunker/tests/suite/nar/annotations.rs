@@ -11,9 +11,9 @@ use chunker::nar::scanner::Config;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::chunking::{config, large_tree, string, tree};
-use crate::naive::{Tree, encode};
-use crate::references::{content, references};
+use super::chunking::{config, large_tree, string, tree};
+use super::naive::{Tree, encode};
+use super::references::{content, references};
 
 const NEVER: chunker::Cancel<'static> = &|| false;
 
@@ -82,7 +82,7 @@ fn every_way(
     threads: usize,
     pieces: &[usize],
 ) -> [Vec<Annotated>; 3] {
-    let workers = Workers::shared(threads, 3).unwrap();
+    let workers = Workers::shared(threads, crate::POOL).unwrap();
     let hashed = Chunk::hashed(Algorithm::ALL[0]);
     let work = move |bytes: &ChunkBytes<'_, ChunkAnnotation>| (hashed(bytes), bytes.annotation.clone());
     let method = NarMethod::new(config).unwrap().with_annotations(options);

@@ -1,8 +1,6 @@
 //! Cut points if threads have so little to do that they find candidates ahead of the one that scans: those of crate
 //! `fastcdc`, and those of one thread.
 
-mod inputs;
-
 use std::io::{Cursor, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -16,10 +14,9 @@ use chunker::nar::scanner::{Config, NarScanner};
 use fastcdc::v2020::{FastCDC, Normalization};
 use proptest::prelude::*;
 
-const NEVER: chunker::Cancel<'static> = &|| false;
+use crate::{POOL, inputs};
 
-/// The number of threads in the pool.
-const POOL: usize = 8;
+const NEVER: chunker::Cancel<'static> = &|| false;
 
 fn reference(data: &[u8], options: &Options) -> Vec<(u64, usize)> {
     let [min, avg, max] = [options.min_size, options.avg_size, options.max_size].map(|size| size as usize);

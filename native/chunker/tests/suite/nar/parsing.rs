@@ -4,7 +4,7 @@ use chunker::nar::{NarError, Parser, START};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::naive::{self, Tree};
+use super::naive::{self, Tree};
 
 /// Splits `bytes` at the given indices.
 fn cut<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {

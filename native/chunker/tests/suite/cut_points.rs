@@ -1,7 +1,5 @@
 //! Cut points equal those of crate `fastcdc`, release 5 and older ones, for every option in range.
 
-mod inputs;
-
 use std::io::{Error, ErrorKind, Read, Result};
 
 use chunker::cdc::{CdcParams, Options, Scanner};
@@ -10,6 +8,8 @@ use chunker::engine::{Chunk, Chunking};
 use chunker::hash::Algorithm;
 use fastcdc::v2020::{FastCDC, Normalization};
 use proptest::prelude::*;
+
+use crate::inputs;
 
 /// Used where the algorithm does not matter.
 const ANY: Algorithm = Algorithm::ALL[0];
@@ -89,7 +89,7 @@ fn check_all_ways(data: &[u8], options: &Options, pieces: &[usize], threads: usi
     assert_eq!(scan_in_pieces(data, options, pieces), lengths, "scanned in pieces, {options:?}");
 
     let chunks = expected(data, &lengths, algorithm);
-    let workers = Workers::shared(threads, 3).unwrap();
+    let workers = Workers::shared(threads, crate::POOL).unwrap();
     let chunking = Chunking::new(CdcParams::new(options).unwrap(), workers, Chunk::hashed(algorithm));
     assert_eq!(chunking.slice(data, NEVER).unwrap(), chunks, "slice, {options:?}");
 
