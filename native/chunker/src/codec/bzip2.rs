@@ -3,47 +3,14 @@
 
 use bzip2::{Action, Compress, Compression, Decompress, Error, Status};
 
+use super::coder::{Decode, Encode};
+use super::error::{CodecFailure, CompressionError};
+use super::format::Codec;
 use super::output::{Flow, Output};
-use super::stream::{Decode, Encode};
-use super::{Codec, CodecFailure, CompressionError};
 
 /// The effort spent on sorting repetitive data before the library switches to its fallback, which is slow on
 /// all data. 0 selects the default of 30, which the `bzip2` program also uses.
 const WORK_FACTOR: u32 = 0;
-
-/// Compresses `data` into one bzip2 stream, at a level of 1 to 9, by default 6.
-///
-/// # Errors
-///
-/// Returns [`CompressionError::InvalidLevel`].
-pub fn compress_bzip2(data: &[u8], level: Option<i32>) -> Result<Vec<u8>, CompressionError> {
-    Codec::Bzip2.compress(data, level)
-}
-
-/// Compresses like [`compress_bzip2`], but replaces the content of `out`, whose capacity is reused. `out` is
-/// empty after an error.
-pub fn compress_bzip2_into(
-    data: &[u8],
-    level: Option<i32>,
-    out: &mut Vec<u8>,
-) -> Result<(), CompressionError> {
-    Codec::Bzip2.compress_into(data, level, out)
-}
-
-/// Decompresses bzip2 streams with at most `limit` bytes of content in total.
-///
-/// # Errors
-///
-/// Returns [`CompressionError::SizeExceeded`] or [`CompressionError::DecompressionFailed`].
-pub fn decompress_bzip2(data: &[u8], limit: u64) -> Result<Vec<u8>, CompressionError> {
-    Codec::Bzip2.decompress(data, limit)
-}
-
-/// Decompresses like [`decompress_bzip2`], but replaces the content of `out`, whose capacity is reused. `out`
-/// is empty after an error.
-pub fn decompress_bzip2_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Result<(), CompressionError> {
-    Codec::Bzip2.decompress_into(data, limit, out)
-}
 
 fn compression_failed(why: CodecFailure) -> CompressionError {
     CompressionError::CompressionFailed { codec: Codec::Bzip2, why }

@@ -1,9 +1,12 @@
 //! Compression and decompression that can be cancelled.
 
-use super::{
-    Codec, CompressOptions, CompressionError, CompressionScratch, Decoder, DecompressOptions, Encoder,
-    compress_into, decompress_into, detect_format,
-};
+use super::detect::detect_format;
+use super::error::CompressionError;
+use super::format::Codec;
+use super::options::{CompressOptions, DecompressOptions};
+use super::scratch::CompressionScratch;
+use super::stream::{Decoder, Encoder};
+use super::whole::{compress_into, decompress_into};
 use crate::Cancel;
 use crate::error::Error;
 use crate::io::output_buffer::OutputBuffer;

@@ -1,6 +1,7 @@
 //! Detects the format of an input by its first bytes.
 
-use super::{Codec, CompressionError};
+use super::error::CompressionError;
+use super::format::Codec;
 
 /// The magic of a zstd frame, RFC 8878, section 3.1.1.
 pub(super) const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];

@@ -12,8 +12,14 @@ use std::{
 };
 
 #[cfg(feature = "zstd")]
-use super::CodecFailure;
-use super::{Codec, CompressionError};
+use zstd_safe::{
+    CDict, DDict, ErrorCode, is_error_kind, zstd_sys::ZSTD_ErrorCode::ZSTD_error_memory_allocation,
+};
+
+#[cfg(feature = "zstd")]
+use super::error::CodecFailure;
+use super::error::CompressionError;
+use super::format::Codec;
 use crate::Cancel;
 use crate::error::Error;
 #[cfg(feature = "zstd")]
@@ -41,7 +47,7 @@ impl Dictionary {
     /// dictionary; returns [`CompressionError::CodecDisabled`] if zstd is disabled in this build.
     pub fn new(bytes: &[u8]) -> Result<Self, CompressionError> {
         #[cfg(feature = "zstd")]
-        if !bytes.is_empty() && super::zstd::accepts_dictionary(bytes) {
+        if !bytes.is_empty() && is_accepted(bytes) {
             return Ok(Self(bytes.into()));
         }
         if Codec::Zstd.is_enabled() {
@@ -127,6 +133,22 @@ pub fn train_dictionary_cancellable<S: AsRef<[u8]>>(
 #[cfg(feature = "zstd")]
 const CANCEL_POLL: Duration = Duration::from_millis(10);
 
+/// Returns whether the library can build its tables from a dictionary, for both directions.
+#[cfg(feature = "zstd")]
+fn is_accepted(bytes: &[u8]) -> bool {
+    CDict::try_create(bytes, zstd_safe::CLEVEL_DEFAULT).is_some() && DDict::try_create(bytes).is_some()
+}
+
+/// Returns the reason for which training failed. A wrong size is that of the samples or the dictionary.
+#[cfg(feature = "zstd")]
+fn training_failure(code: ErrorCode) -> CodecFailure {
+    if is_error_kind(code, ZSTD_error_memory_allocation) {
+        CodecFailure::OutOfMemory
+    } else {
+        CodecFailure::SamplesUnsuitable
+    }
+}
+
 /// The samples in the form that the library takes.
 #[cfg(feature = "zstd")]
 struct Training {
@@ -156,7 +178,7 @@ impl Training {
 
     fn run(mut self) -> Result<Dictionary, CompressionError> {
         zstd_safe::train_from_buffer(&mut self.dictionary, &self.joined, &self.sizes)
-            .map_err(|code| failed(super::zstd::training_failure(code)))?;
+            .map_err(|code| failed(training_failure(code)))?;
         Dictionary::new(&self.dictionary)
     }
 

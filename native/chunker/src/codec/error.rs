@@ -1,6 +1,6 @@
 //! Errors of compression and decompression.
 
-use super::Codec;
+use super::format::Codec;
 use crate::error::Detail;
 
 /// An error of a codec. Carries fields rather than a message to parse, and is never converted to an I/O

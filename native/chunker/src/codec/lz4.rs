@@ -18,10 +18,11 @@ use lz4_flex::block::{
 };
 use twox_hash::XxHash32;
 
+use super::coder::{Decode, Encode};
 use super::detect::{LZ4_MAGIC, SKIPPABLE_HEADER, begins_frame, is_skippable, skippable_size};
+use super::error::{CodecFailure, CompressionError};
+use super::format::Codec;
 use super::output::{Flow, Output, OutputBudget};
-use super::stream::{Decode, Encode};
-use super::{Codec, CodecFailure, CompressionError};
 use crate::io::output_buffer::OutputBuffer;
 
 /// The content of a full block, in bytes: the smallest of the format's four sizes, and equal to [`WINDOW`].
@@ -50,40 +51,6 @@ const CONTENT_SIZE: u8 = 0b0000_1000;
 const CONTENT_CHECKSUM: u8 = 0b0000_0100;
 const RESERVED: u8 = 0b0000_0010;
 const DICTIONARY: u8 = 0b0000_0001;
-
-/// Compresses `data` into one lz4 frame. The only level is 1.
-///
-/// # Errors
-///
-/// Returns [`CompressionError::InvalidLevel`], or [`CompressionError::CompressionFailed`] if memory runs out.
-pub fn compress_lz4(data: &[u8], level: Option<i32>) -> Result<Vec<u8>, CompressionError> {
-    Codec::Lz4.compress(data, level)
-}
-
-/// Compresses like [`compress_lz4`], but replaces the content of `out`, whose capacity is reused. `out` is
-/// empty after an error.
-///
-/// [`compress_into`](super::compress_into) reuses the hash tables too.
-pub fn compress_lz4_into(data: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> Result<(), CompressionError> {
-    Codec::Lz4.compress_into(data, level, out)
-}
-
-/// Decompresses lz4 frames with at most `limit` bytes of content in total. Ignores skippable frames.
-///
-/// # Errors
-///
-/// Returns [`CompressionError::SizeExceeded`] or [`CompressionError::DecompressionFailed`].
-pub fn decompress_lz4(data: &[u8], limit: u64) -> Result<Vec<u8>, CompressionError> {
-    Codec::Lz4.decompress(data, limit)
-}
-
-/// Decompresses like [`decompress_lz4`], but replaces the content of `out`, whose capacity is reused. `out`
-/// is empty after an error.
-///
-/// [`decompress_into`](super::decompress_into) reuses the internal buffers too.
-pub fn decompress_lz4_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Result<(), CompressionError> {
-    Codec::Lz4.decompress_into(data, limit, out)
-}
 
 fn compression_failed(why: CodecFailure) -> CompressionError {
     CompressionError::CompressionFailed { codec: Codec::Lz4, why }

@@ -1,6 +1,6 @@
 //! Limits the output and the memory of a decoder, so that a small hostile input cannot exhaust memory.
 
-use super::{CodecFailure, CompressionError};
+use super::error::{CodecFailure, CompressionError};
 use crate::io::output_buffer::{OutOfMemory, OutputBuffer};
 
 /// The largest window, in bytes, that a decoder allocates for an input: 128 MiB.

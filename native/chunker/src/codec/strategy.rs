@@ -1,6 +1,7 @@
 //! Presets that select a codec and level by purpose.
 
-use super::{Codec, CompressOptions};
+use super::format::Codec;
+use super::options::CompressOptions;
 
 /// A codec and level, selected by purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,39 +1,19 @@
 //! Streaming compression and decompression, in memory that does not grow with the content.
 //!
-//! Both objects are pushed: the caller passes input and receives output. Each codec implements [`Encode`] and
-//! [`Decode`]. The one-shot functions use the same decoders, so acceptance of an input does not depend on how
-//! it is split.
+//! Both objects are pushed: the caller passes input and receives output. The
+//! one-shot functions use the same decoders, so acceptance of an input does not depend on how it is split.
 
 use std::fmt;
 
+use super::coder::{Decode, Encode};
 use super::detect::{Sniff, sniff, unknown_format};
+use super::dictionary::Dictionary;
+use super::dispatch::{decoder, encoder};
+use super::error::CompressionError;
+use super::format::Codec;
+use super::options::{CompressOptions, DecompressOptions};
 use super::output::{Flow, Output, OutputBudget};
-use super::{Codec, CompressOptions, CompressionError, DecompressOptions, Dictionary, decoder, encoder};
 use crate::io::output_buffer::OutputBuffer;
-
-/// Compresses a content in pieces; implemented by each codec.
-pub(super) trait Encode: Send {
-    /// Consumes all of `input`.
-    fn update(&mut self, input: &[u8], out: &mut Output<'_>) -> Result<(), CompressionError>;
-
-    /// Ends the stream. No method is called after it.
-    fn finish(&mut self, out: &mut Output<'_>) -> Result<(), CompressionError>;
-}
-
-/// Decompresses a content in pieces; implemented by each codec.
-pub(super) trait Decode: Send {
-    /// Consumes bytes from the front of `input` until it is empty or `out` is full.
-    fn decode(&mut self, input: &mut &[u8], out: &mut Output<'_>) -> Result<Flow, CompressionError>;
-
-    /// Checks that the input so far is complete. Called after all output has been written.
-    fn finish(&mut self) -> Result<(), CompressionError>;
-
-    /// Decompresses a complete input into an output that only the limit bounds.
-    fn decode_whole(&mut self, mut input: &[u8], out: &mut Output<'_>) -> Result<(), CompressionError> {
-        while self.decode(&mut input, out)? == Flow::Full {}
-        self.finish()
-    }
-}
 
 /// Compresses a content that comes in pieces.
 ///

@@ -5,47 +5,16 @@ use liblzma::stream::{
     Action, CONCATENATED, Check, Error, Filters, LzmaOptions, Status, Stream, TELL_UNSUPPORTED_CHECK,
 };
 
+use super::coder::{Decode, Encode};
+use super::error::{CodecFailure, CompressionError};
+use super::format::Codec;
 use super::output::{Flow, MAX_WINDOW, Output};
-use super::stream::{Decode, Encode};
-use super::{Codec, CodecFailure, CompressionError};
 
 /// The memory limit of the decoder, in bytes: the window, and 1 MiB for its own state, which takes less.
 const MEMORY: u64 = MAX_WINDOW + (1 << 20);
 
 /// The smallest dictionary of LZMA2, in bytes.
 const MIN_DICTIONARY: u32 = 4096;
-
-/// Compresses `data` into one xz stream, at a level of 0 to 9, by default 6.
-///
-/// # Errors
-///
-/// Returns [`CompressionError::InvalidLevel`], or [`CompressionError::CompressionFailed`] if memory runs out:
-/// level 9 uses up to 674 MiB.
-pub fn compress_xz(data: &[u8], level: Option<i32>) -> Result<Vec<u8>, CompressionError> {
-    Codec::Xz.compress(data, level)
-}
-
-/// Compresses like [`compress_xz`], but replaces the content of `out`, whose capacity is reused. `out` is
-/// empty after an error.
-pub fn compress_xz_into(data: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> Result<(), CompressionError> {
-    Codec::Xz.compress_into(data, level, out)
-}
-
-/// Decompresses xz streams, and the padding between and after them, with at most `limit` bytes of content in
-/// total.
-///
-/// # Errors
-///
-/// Returns [`CompressionError::SizeExceeded`] or [`CompressionError::DecompressionFailed`].
-pub fn decompress_xz(data: &[u8], limit: u64) -> Result<Vec<u8>, CompressionError> {
-    Codec::Xz.decompress(data, limit)
-}
-
-/// Decompresses like [`decompress_xz`], but replaces the content of `out`, whose capacity is reused. `out` is
-/// empty after an error.
-pub fn decompress_xz_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Result<(), CompressionError> {
-    Codec::Xz.decompress_into(data, limit, out)
-}
 
 fn compression_failed(why: CodecFailure) -> CompressionError {
     CompressionError::CompressionFailed { codec: Codec::Xz, why }

@@ -7,16 +7,18 @@
 use std::fmt;
 
 use zstd_safe::{
-    CCtx, CDict, CParameter, DCtx, DDict, ErrorCode, InBuffer, OutBuffer, ResetDirective, compress_bound,
+    CCtx, CParameter, DCtx, ErrorCode, InBuffer, OutBuffer, ResetDirective, compress_bound,
     find_frame_compressed_size, is_error_kind, zstd_sys,
 };
 use zstd_sys::ZSTD_EndDirective::{ZSTD_e_continue, ZSTD_e_end};
 use zstd_sys::ZSTD_ErrorCode::{self, *};
 
+use super::coder::{Decode, Encode};
 use super::detect::{SKIPPABLE_HEADER, ZSTD_MAGIC, begins_frame, is_skippable, skippable_size};
+use super::dictionary::Dictionary;
+use super::error::{CodecFailure, CompressionError};
+use super::format::Codec;
 use super::output::{Flow, MAX_WINDOW, Output};
-use super::stream::{Decode, Encode};
-use super::{Codec, CodecFailure, CompressionError, Dictionary};
 use crate::io::output_buffer::{OutOfMemory, OutputBuffer};
 
 /// The largest context that is reused, in bytes. Levels above 19 use up to 1 GiB for a large content.
@@ -29,44 +31,6 @@ const MIN_BLOCK: u64 = 4;
 
 /// The longest frame header, in bytes.
 const MAX_HEADER: usize = 18;
-
-/// Compresses `data` into one zstd frame, at a level of -131072 to 22, by default 3.
-///
-/// # Errors
-///
-/// Returns [`CompressionError::InvalidLevel`], or [`CompressionError::CompressionFailed`] if memory runs out.
-pub fn compress_zstd(data: &[u8], level: Option<i32>) -> Result<Vec<u8>, CompressionError> {
-    Codec::Zstd.compress(data, level)
-}
-
-/// Compresses like [`compress_zstd`], but replaces the content of `out`, whose capacity is reused. `out` is
-/// empty after an error.
-///
-/// [`compress_into`](super::compress_into) reuses the context too.
-pub fn compress_zstd_into(
-    data: &[u8],
-    level: Option<i32>,
-    out: &mut Vec<u8>,
-) -> Result<(), CompressionError> {
-    Codec::Zstd.compress_into(data, level, out)
-}
-
-/// Decompresses zstd frames with at most `limit` bytes of content in total. Ignores skippable frames.
-///
-/// # Errors
-///
-/// Returns [`CompressionError::SizeExceeded`] or [`CompressionError::DecompressionFailed`].
-pub fn decompress_zstd(data: &[u8], limit: u64) -> Result<Vec<u8>, CompressionError> {
-    Codec::Zstd.decompress(data, limit)
-}
-
-/// Decompresses like [`decompress_zstd`], but replaces the content of `out`, whose capacity is reused. `out`
-/// is empty after an error.
-///
-/// [`decompress_into`](super::decompress_into) reuses the context too.
-pub fn decompress_zstd_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Result<(), CompressionError> {
-    Codec::Zstd.decompress_into(data, limit, out)
-}
 
 fn compression_failed(why: CodecFailure) -> CompressionError {
     CompressionError::CompressionFailed { codec: Codec::Zstd, why }
@@ -98,19 +62,6 @@ fn failure(code: ErrorCode) -> CodecFailure {
     ];
     let reason = REASONS.into_iter().find(|(kind, _)| is_error_kind(code, *kind));
     reason.map_or(CodecFailure::Internal, |(_, why)| why)
-}
-
-/// Returns the reason for which training failed. A wrong size is then that of the samples or the dictionary.
-pub(super) fn training_failure(code: ErrorCode) -> CodecFailure {
-    match failure(code) {
-        CodecFailure::OutOfMemory => CodecFailure::OutOfMemory,
-        _ => CodecFailure::SamplesUnsuitable,
-    }
-}
-
-/// Returns whether the library can build its tables from a dictionary, for both directions.
-pub(super) fn accepts_dictionary(bytes: &[u8]) -> bool {
-    CDict::try_create(bytes, zstd_safe::CLEVEL_DEFAULT).is_some() && DDict::try_create(bytes).is_some()
 }
 
 /// The contexts that are reused between calls.

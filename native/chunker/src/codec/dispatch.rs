@@ -1,0 +1,48 @@
+//! Creates the encoder or decoder of a codec.
+
+use super::coder::{Decode, Encode};
+use super::dictionary::Dictionary;
+use super::error::CompressionError;
+use super::format::Codec;
+
+/// Creates an encoder. `size` is the size of the content, if it is known.
+pub(super) fn encoder(
+    codec: Codec,
+    level: i32,
+    dictionary: Option<&Dictionary>,
+    size: Option<usize>,
+) -> Result<Box<dyn Encode>, CompressionError> {
+    let _ = (level, dictionary, size);
+    match codec {
+        #[cfg(feature = "zstd")]
+        Codec::Zstd => Ok(Box::new(super::zstd::Encoder::new(level, dictionary, size)?)),
+        #[cfg(feature = "lz4")]
+        Codec::Lz4 => Ok(Box::new(super::lz4::Encoder::new(size))),
+        #[cfg(feature = "xz")]
+        Codec::Xz => Ok(Box::new(super::xz::Encoder::new(level, size)?)),
+        #[cfg(feature = "bzip2")]
+        Codec::Bzip2 => Ok(Box::new(super::bzip2::Encoder::new(level))),
+        #[allow(unreachable_patterns)]
+        codec => Err(CompressionError::CodecDisabled { codec }),
+    }
+}
+
+/// Creates a decoder.
+pub(super) fn decoder(
+    codec: Codec,
+    dictionary: Option<&Dictionary>,
+) -> Result<Box<dyn Decode>, CompressionError> {
+    let _ = dictionary;
+    match codec {
+        #[cfg(feature = "zstd")]
+        Codec::Zstd => Ok(Box::new(super::zstd::Decoder::new(dictionary)?)),
+        #[cfg(feature = "lz4")]
+        Codec::Lz4 => Ok(Box::new(super::lz4::Decoder::new())),
+        #[cfg(feature = "xz")]
+        Codec::Xz => Ok(Box::new(super::xz::Decoder::new()?)),
+        #[cfg(feature = "bzip2")]
+        Codec::Bzip2 => Ok(Box::new(super::bzip2::Decoder::new())),
+        #[allow(unreachable_patterns)]
+        codec => Err(CompressionError::CodecDisabled { codec }),
+    }
+}

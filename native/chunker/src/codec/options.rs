@@ -1,0 +1,128 @@
+//! Options of compression and decompression.
+
+use super::dictionary::Dictionary;
+use super::error::CompressionError;
+use super::format::Codec;
+use super::output::DEFAULT_LIMIT;
+
+/// Options for compression.
+#[derive(Debug, Clone)]
+pub struct CompressOptions {
+    pub(super) codec: Codec,
+    pub(super) level: Option<i32>,
+    pub(super) dictionary: Option<Dictionary>,
+}
+
+impl CompressOptions {
+    /// Creates options for a codec at its default level, without a dictionary.
+    #[must_use]
+    pub fn new(codec: Codec) -> Self {
+        Self { codec, level: None, dictionary: None }
+    }
+
+    /// Sets the level: a number, or `None` for the default. Checked when the options are used.
+    #[must_use]
+    pub fn level(mut self, level: impl Into<Option<i32>>) -> Self {
+        self.level = level.into();
+        self
+    }
+
+    /// Sets the dictionary. Only zstd accepts one.
+    #[must_use]
+    pub fn dictionary(mut self, dictionary: impl Into<Option<Dictionary>>) -> Self {
+        self.dictionary = dictionary.into();
+        self
+    }
+
+    /// Returns the codec.
+    #[must_use]
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// Validates the options without compressing.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CompressionError::CodecDisabled`], [`CompressionError::InvalidLevel`], or
+    /// [`CompressionError::DictionaryUnsupported`].
+    pub fn validate(&self) -> Result<(), CompressionError> {
+        self.checked_level().map(|_| ())
+    }
+
+    pub(super) fn checked_level(&self) -> Result<i32, CompressionError> {
+        let codec = self.codec;
+        if !codec.is_enabled() {
+            return Err(CompressionError::CodecDisabled { codec });
+        }
+        if self.dictionary.is_some() && codec != Codec::Zstd {
+            return Err(CompressionError::DictionaryUnsupported { codec });
+        }
+        let level = self.level.unwrap_or(codec.default_level());
+        let (min, max) = codec.levels().into_inner();
+        if (min..=max).contains(&level) {
+            Ok(level)
+        } else {
+            Err(CompressionError::InvalidLevel { codec, level, min, max })
+        }
+    }
+}
+
+/// Options for decompression.
+#[derive(Debug, Clone)]
+pub struct DecompressOptions {
+    pub(super) codec: Option<Codec>,
+    pub(super) limit: u64,
+    pub(super) dictionary: Option<Dictionary>,
+}
+
+impl DecompressOptions {
+    /// Creates options that detect the format by the first bytes of the input and allow [`DEFAULT_LIMIT`]
+    /// bytes of content.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { codec: None, limit: DEFAULT_LIMIT, dictionary: None }
+    }
+
+    /// Sets the codec, or with `None` detects it by the first bytes of the input.
+    #[must_use]
+    pub fn codec(mut self, codec: impl Into<Option<Codec>>) -> Self {
+        self.codec = codec.into();
+        self
+    }
+
+    /// Sets the largest content that is accepted, in bytes. A content of exactly this size is accepted.
+    #[must_use]
+    pub fn limit(mut self, bytes: u64) -> Self {
+        self.limit = bytes;
+        self
+    }
+
+    /// Sets the dictionary for zstd input. Input whose detected format is another one ignores it.
+    #[must_use]
+    pub fn dictionary(mut self, dictionary: impl Into<Option<Dictionary>>) -> Self {
+        self.dictionary = dictionary.into();
+        self
+    }
+
+    /// Validates the options without decompressing.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CompressionError::CodecDisabled`] or [`CompressionError::DictionaryUnsupported`].
+    pub fn validate(&self) -> Result<(), CompressionError> {
+        match self.codec {
+            Some(codec) if !codec.is_enabled() => Err(CompressionError::CodecDisabled { codec }),
+            Some(codec) if self.dictionary.is_some() && codec != Codec::Zstd => {
+                Err(CompressionError::DictionaryUnsupported { codec })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Default for DecompressOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
