@@ -108,9 +108,9 @@ pub enum Detail {
     Number(u64),
     /// A number that may be negative.
     Signed(i64),
-    /// Human-readable text, or text from the input.
+    /// Bytes from the input.
     Bytes(Vec<u8>),
-    /// Text for people.
+    /// Human-readable text.
     Text(String),
     /// A path.
     Path(PathBuf),

@@ -1,4 +1,4 @@
-//! Many items at once: the work is spread over the threads, and each item succeeds or fails alone.
+//! Processes many items in parallel; each item succeeds or fails on its own.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -10,18 +10,18 @@ use super::workers::{CANCEL_POLL, Helper, Workers, yield_to_other_threads};
 use crate::Cancel;
 use crate::error::Error;
 
-/// Progress is told no more often than this, but for the first and the last time.
+/// The minimum interval between two progress reports, except the first and the last.
 const OFTEN: Duration = Duration::from_millis(100);
 
-/// How to go about many items.
+/// Holds the options for processing many items.
 #[derive(Clone, Copy)]
 pub struct Batch<'a> {
-    /// The threads to spread the work over.
+    /// The threads to use.
     pub workers: Workers,
-    /// Fewer items than this are all done by the calling thread.
+    /// The number of items below which the calling thread does all of them.
     pub parallel_threshold: usize,
-    /// Told how many of how many items are done: 0 at the beginning, all at the end, and now and then in between. Runs
-    /// on the calling thread.
+    /// Receives the number of items done and the total: 0 at the start, the total at the end, and in between
+    /// at most once in 100 milliseconds. Runs on the calling thread.
     pub progress: Option<&'a dyn Fn(usize, usize)>,
 }
 
@@ -35,21 +35,22 @@ impl std::fmt::Debug for Batch<'_> {
 }
 
 impl Batch<'_> {
-    /// Calls `work` for each item and gives the results in the order of the items.
+    /// Calls `work` for each item and returns the results in the order of the items.
     ///
-    /// Each thread takes the next item as soon as it is done with one, those of the largest `size` first, so that no
-    /// thread is left with a large one at the end. `prepare` makes what a thread keeps from item to item. Work on an item
-    /// that may take long is to ask what it is given last whether to give up; its result does not matter then.
+    /// Each thread takes the next item as soon as it is free, the largest `size` first, so that no thread
+    /// starts a large item at the end. `prepare` creates the state that a thread reuses from item to item.
+    /// Work on a long item must poll its last argument and return early if it is cancelled; that result is
+    /// not used.
     ///
-    /// Time is O(n log n) in the number of items, besides the work on them.
+    /// Takes O(n log n) time for n items, in addition to the work on them.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] when `is_cancelled` says so, and nothing else.
+    /// Returns [`Error::Cancelled`] if `is_cancelled` returns true, and no other error.
     ///
     /// # Panics
     ///
-    /// When the work on an item panics, with its message.
+    /// Panics with the same payload if the work on an item panics.
     pub fn run<I: Sync, T: Send, S>(
         &self,
         items: &[I],
@@ -72,7 +73,7 @@ impl Batch<'_> {
         let teller =
             RefCell::new(ProgressReporter { progress: self.progress, total: items.len(), last: None });
         teller.borrow_mut().tell(0);
-        // Asked often, also in the middle of an item, so that this is where progress is told.
+        // Polled often, also in the middle of an item, so progress is reported here.
         let is_cancelled = || {
             teller.borrow_mut().report_if_due(shared.done.load(Ordering::Relaxed));
             let stop = shared.stop.load(Ordering::Relaxed) || is_cancelled();
@@ -111,9 +112,9 @@ impl Batch<'_> {
 
 struct Shared<'a, I, T> {
     items: &'a [I],
-    /// The indices of the items in the order in which they are worked on.
+    /// The indices of the items in the order of processing.
     order: Vec<usize>,
-    /// The place in `order` of the item that nobody has taken.
+    /// The position in `order` of the next item that no thread has taken.
     next: AtomicUsize,
     done: AtomicUsize,
     stop: AtomicBool,
@@ -124,18 +125,19 @@ struct Shared<'a, I, T> {
 
 struct State<T> {
     results: Vec<(usize, T)>,
-    /// The helpers that have not left.
+    /// The number of helpers that have not left.
     helpers: usize,
     panic: Option<Box<dyn std::any::Any + Send>>,
 }
 
 impl<I: Sync, T: Send> Shared<'_, I, T> {
     fn lock(&self) -> std::sync::MutexGuard<'_, State<T>> {
-        // The lock is never held while foreign code runs.
+        // Foreign code never runs under the lock, so a panic leaves the state consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Works on items until there are none, or until it is told to give up or asked before one whether it goes on.
+    /// Processes items until none is left, `is_cancelled` returns true, or `goes_on`, called before each
+    /// item, returns false.
     fn take_part<S>(
         &self,
         prepare: &impl Fn() -> S,
@@ -154,8 +156,8 @@ impl<I: Sync, T: Send> Shared<'_, I, T> {
         self.lock().results.append(&mut results);
     }
 
-    /// Another helper, if there is one, two items are left, for the caller and for it, and not all helpers that the
-    /// items could keep busy are there.
+    /// Requests a helper. Returns `None` if no thread is free, if fewer than two items are left, one for the
+    /// caller and one for the helper, or if there are as many helpers as the items can keep busy.
     fn request_helper(&self, workers: Workers) -> Option<Helper> {
         if self.next.load(Ordering::Relaxed) + 1 >= self.order.len() {
             return None;
@@ -180,7 +182,8 @@ impl<I: Sync, T: Send> Shared<'_, I, T> {
         self.left.notify_all();
     }
 
-    /// Keeps a panic for the end, when nobody uses any more what the caller has lent, and stops the others.
+    /// Stops all threads if `part` panics, and keeps the panic until no helper borrows from the caller any
+    /// more.
     fn or_stop(&self, part: impl FnOnce()) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(part)) {
             self.stop.store(true, Ordering::Relaxed);
@@ -191,7 +194,7 @@ impl<I: Sync, T: Send> Shared<'_, I, T> {
     /// Waits for the helpers, each of which is at its last item.
     fn wait(&self, is_cancelled: Cancel<'_>) {
         while self.lock().helpers > 0 {
-            // Giving up stops the helpers, which are then waited for as well: they use what the caller has lent.
+            // Cancelling stops the helpers. They are still waited for, because they borrow from the caller.
             is_cancelled();
             let state = self.lock();
             if state.helpers > 0 {
@@ -209,7 +212,7 @@ struct ProgressReporter<'a> {
 
 impl ProgressReporter<'_> {
     fn report_if_due(&mut self, done: usize) {
-        // The end is told once it has come, with the results in hand.
+        // The end is reported later, once the results are complete.
         let due = self.last.is_none_or(|(when, told)| when.elapsed() >= OFTEN && done > told);
         if self.progress.is_some() && done < self.total && due {
             self.tell(done);
@@ -217,7 +220,7 @@ impl ProgressReporter<'_> {
     }
 
     fn tell(&mut self, done: usize) {
-        // Of an empty batch, the beginning is the end.
+        // For an empty batch, the start is the end.
         if let Some(progress) = self.progress
             && self.last.is_none_or(|(_, told)| told != done)
         {
@@ -285,12 +288,12 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(100));
                 now.fetch_sub(1, Ordering::Relaxed);
             };
-            // As many items as threads: nobody comes to a second one.
+            // As many items as threads, so that no thread takes a second one.
             let few = Batch { parallel_threshold: 0, ..batch(3) };
             few.run(&[1; 3], |_| 1, || (), work, &|| false).unwrap();
             most.into_inner()
         };
-        // The other tests use the threads of the pool too.
+        // Other tests use the threads of the pool too.
         while together() < 3 {
             assert!(Instant::now() < deadline);
         }

@@ -7,36 +7,36 @@ use crate::error::Error;
 use crate::io::buffer_pool::Block;
 use crate::io::source::{SOURCE_WAIT, Source};
 
-/// What is read at once, in bytes. Linux copies pieces that fit into the first caches of a core 1.5 times as fast as longer
-/// ones, and other threads may have the core in between.
+/// The size of one read, in bytes. Linux copies pieces that fit into the L1 and L2 caches of a core 1.5 times
+/// as fast as longer ones. Between two reads, the thread yields.
 const READ_SIZE: usize = 64 << 10;
 
-/// A block of the input.
+/// Holds a block of the input.
 pub(super) struct ReadBlock {
     pub(super) block: Block,
-    /// How many bytes of the block are filled; all of them, except at the end.
+    /// The number of bytes that are filled: all, except at the end of the input and on a failure.
     pub(super) count: usize,
-    /// What comes after it.
+    /// What follows the block.
     pub(super) after: Tail,
     pub(super) lookahead: Lookahead,
 }
 
-/// What is known of the candidates in a block before it is scanned.
+/// The candidates in a block that is not scanned yet.
 pub(super) enum Lookahead {
     Unknown,
-    /// They are too many to be worth it.
+    /// There are too many to speed up the scan.
     Refused,
     Known(Candidates),
 }
 
-/// What comes after a block.
+/// What follows a block.
 pub(super) enum Tail {
     More,
     End,
     Failure(Error),
 }
 
-/// Fills a block.
+/// Fills a block. Less than a full block is read only at the end of the input and on a failure.
 pub(super) fn fill(source: &mut dyn Source, mut block: Block, is_cancelled: Cancel<'_>) -> ReadBlock {
     let mut count = 0;
     let after = read_whole(source, &mut block, &mut count, is_cancelled);

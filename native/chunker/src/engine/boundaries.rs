@@ -1,36 +1,38 @@
-//! What finds the boundaries of chunks: the engine knows nothing else of how an input is split.
+//! Defines the interface between the engine and the methods that split an input.
 //!
-//! A [`ChunkingMethod`] begins an input, [`Boundaries`] find the chunks in it, and a [`Filter`], which few methods have, changes
-//! bytes before they are chunked. Plain FastCDC is a method; others may know the format of their inputs.
+//! A [`ChunkingMethod`] begins an input, [`Boundaries`] find its chunks, and an optional [`Filter`] changes
+//! bytes before they are chunked. Plain FastCDC is one method; others may depend on the format of their
+//! inputs.
 
 use super::filter::Filter;
 use crate::cdc::{CdcParams, Scanner, Window};
 use crate::error::Error;
 
-/// What is scanned at once, in bytes, before other threads may have the core: less than ten microseconds' work.
+/// The number of bytes that are scanned between two yields, less than 10 microseconds' work.
 pub(super) const SCAN_STRETCH: usize = 32 << 10;
 
-/// A chunk that ends in the bytes that were fed last.
+/// Describes a chunk that [`Boundaries`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FoundChunk<A = ()> {
-    /// Its length in bytes. It begins where the chunk before it ends.
+    /// The length of the chunk, in bytes. It begins at the end of the previous chunk.
     pub length: usize,
-    /// What is known of it beyond its bytes. The engine passes it on to the work on the chunk.
+    /// The annotation, which the engine passes to the work on the chunk.
     pub annotation: A,
 }
 
-/// Finds the boundaries of one input that comes in pieces.
+/// Finds the boundaries of one input that arrives in pieces.
 ///
-/// The calls are made once for each stretch of some KiB and not once for each chunk, so that implementations are
-/// called through a pointer without being slower for it.
+/// The methods are called for each stretch of some KiB and not for each chunk, which amortizes the dynamic
+/// dispatch.
 pub trait Boundaries<A>: Send {
-    /// Scans `piece`, the next bytes of the input, and appends the chunks that end in it to `chunks`. A chunk may turn out
-    /// to have ended before the last bytes of earlier pieces. If `window` has the candidates in the piece, most of it
-    /// need not be looked at.
+    /// Scans `piece`, the next bytes of the input, and appends the chunks that are complete to `chunks`. A
+    /// chunk may end before `piece`, in earlier pieces. If `window` has the candidates in the piece, most of
+    /// the piece need not be scanned.
     ///
     /// # Errors
     ///
-    /// What the input breaks, if it must keep to a format. The chunks in front of that place may be missing then.
+    /// Returns an error if the input violates the format that the method requires. The chunks before the
+    /// error may be missing.
     fn feed(
         &mut self,
         piece: &[u8],
@@ -38,27 +40,28 @@ pub trait Boundaries<A>: Send {
         chunks: &mut Vec<FoundChunk<A>>,
     ) -> Result<(), Error>;
 
-    /// Ends the input and appends the chunk that is left, if there is one.
+    /// Ends the input and appends the last chunk, if there is one.
     ///
     /// # Errors
     ///
-    /// As [`feed`](Self::feed), for an input that ends too early among others.
+    /// Returns the errors of [`feed`](Self::feed), and an error if the input is truncated.
     fn finish(&mut self, chunks: &mut Vec<FoundChunk<A>>) -> Result<(), Error>;
 
-    /// Returns what finds the candidates that a [`Window`] holds.
+    /// Returns the parameters to find the candidates of a [`Window`] with.
     fn params(&self) -> &CdcParams;
 
-    /// Returns the length of the longest chunk that there can be, in bytes.
+    /// Returns the maximum length of a chunk, in bytes.
     fn max_size(&self) -> usize;
 }
 
-/// How inputs are split into chunks: begins one input after the other.
+/// Defines how inputs are split into chunks.
 pub trait ChunkingMethod<A>: Send + Sync {
-    /// Begins an input: returns what finds its boundaries, and what changes its bytes before, if anything does.
+    /// Begins an input: returns its boundaries, and the filter that changes its bytes first, if the method
+    /// has one.
     fn begin(&self) -> (Box<dyn Boundaries<A>>, Option<Box<dyn Filter>>);
 }
 
-/// Plain FastCDC, which annotates nothing.
+/// Finds the boundaries of plain FastCDC, without annotations.
 impl<A: Default> Boundaries<A> for Scanner {
     fn feed(
         &mut self,

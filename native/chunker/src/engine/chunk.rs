@@ -1,4 +1,4 @@
-//! A chunk: where it is in the input, its bytes while they are there, and its digest.
+//! Defines a chunk: its position in the input, its bytes while they are in memory, and its digest.
 
 use std::fmt;
 
@@ -6,23 +6,23 @@ use crate::Cancel;
 use crate::cache::Digester;
 use crate::hash::{Algorithm, Digest};
 
-/// A chunk of an input and its digest.
+/// Holds the position of a chunk and its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Chunk {
-    /// Where the chunk begins, in bytes from the start of the input.
+    /// The start of the chunk, in bytes from the start of the input.
     pub offset: u64,
-    /// How long it is, in bytes.
+    /// The length of the chunk, in bytes.
     pub length: usize,
     /// The digest of its bytes.
     pub hash: Digest,
 }
 
 impl Chunk {
-    /// The length of the longest chunk that any options give, in bytes.
+    /// The length of the longest chunk that any options allow, in bytes.
     pub const LONGEST: u64 = fastcdc::v2020::MAXIMUM_MAX as u64;
 
-    /// Returns the usual work on a chunk: to hash it, with an [`Algorithm`] or with a [`Digester`], which
-    /// may look the digest up.
+    /// Returns the usual work on a chunk, which hashes it: with an [`Algorithm`], or with a [`Digester`],
+    /// which may look the digest up.
     pub fn hashed<A>(
         digester: impl Into<Digester>,
     ) -> impl Fn(&ChunkBytes<'_, A>) -> Self + Clone + Send + Sync + 'static {
@@ -31,17 +31,17 @@ impl Chunk {
     }
 }
 
-/// The bytes of a chunk, as the engine holds them: in one slice or in several that follow each other.
+/// Borrows the bytes of a chunk from the engine, in one or several consecutive slices.
 pub struct ChunkBytes<'a, A = ()> {
-    /// Where the chunk begins, in bytes from the start of the input.
+    /// The start of the chunk, in bytes from the start of the input.
     pub offset: u64,
-    /// How long it is, in bytes.
+    /// The length of the chunk, in bytes.
     pub length: usize,
-    /// Its bytes. The slices have `length` bytes in sum.
+    /// The bytes of the chunk, `length` in total.
     pub slices: &'a [&'a [u8]],
-    /// For work that may take long: whether it is cancelled. The result does not matter then.
+    /// Returns whether the call is cancelled. Long work polls it and returns early; that result is not used.
     pub is_cancelled: Cancel<'a>,
-    /// What the [`ChunkingMethod`](super::ChunkingMethod) says about the chunk.
+    /// The annotation by the [`ChunkingMethod`](super::ChunkingMethod).
     pub annotation: &'a A,
 }
 
@@ -65,7 +65,7 @@ impl<A> ChunkBytes<'_, A> {
     ///
     /// # Panics
     ///
-    /// When `target` is not exactly `length` bytes long.
+    /// Panics unless `target` is exactly `length` bytes long.
     pub fn copy_to(&self, mut target: &mut [u8]) {
         assert_eq!(target.len(), self.length, "the target must have the chunk's length");
         for slice in self.slices {

@@ -1,4 +1,4 @@
-//! Chunking in one of two ways, by what an input is.
+//! Chooses between two chunking methods by the content of an input.
 
 use super::chunking::Chunking;
 use super::workers::Workers;
@@ -7,29 +7,29 @@ use crate::error::Error;
 use crate::io::file::{Input, Kind};
 use crate::io::source::Source;
 
-/// How to chunk, if that may depend on the input.
+/// Holds how to chunk, which may depend on the content of the input.
 #[derive(Debug)]
 pub enum ChunkerKind<W, A = ()> {
     /// Chunks all inputs alike.
     Always(Chunking<W, A>),
-    /// Chunks inputs of one format in one way, and all others in another. Only the last byte decides whether an input is of
-    /// the format, so that this is for inputs that can be read twice: once to find out, once to chunk.
+    /// Chunks inputs of one format with one method and all others with another. The decision needs the whole
+    /// input, so the input must be readable twice.
     ByContent {
-        /// Decides.
+        /// Decides which method is used.
         recognizer: Recognizer,
-        /// For inputs that are of the format from their first byte to their last.
+        /// For inputs that match the format from the first byte to the last.
         matching: Chunking<W, A>,
-        /// For all others.
+        /// For all other inputs.
         other: Chunking<W, A>,
     },
 }
 
-/// Decides whether an input is of a format.
+/// Decides whether an input has a format.
 #[derive(Debug, Clone, Copy)]
 pub struct Recognizer {
-    /// Decides for an input that is in memory.
+    /// Decides for an input in memory.
     pub slice: fn(&[u8], Cancel<'_>) -> Result<bool, Error>,
-    /// Decides for all that a source has to give.
+    /// Decides for the rest of a source, and reads as much of it as that takes.
     pub source: fn(&mut dyn Source, Cancel<'_>) -> Result<bool, Error>,
 }
 
@@ -38,7 +38,7 @@ impl<W, A> ChunkerKind<W, A> {
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] if `is_cancelled` says so.
+    /// Returns [`Error::Cancelled`] if `is_cancelled` returns true.
     pub fn for_slice(&self, data: &[u8], is_cancelled: Cancel<'_>) -> Result<&Chunking<W, A>, Error> {
         Ok(match self {
             Self::Always(chunking) => chunking,
@@ -52,12 +52,12 @@ impl<W, A> ChunkerKind<W, A> {
         })
     }
 
-    /// Returns how to chunk a file, which is then at its start. `None` for a file that can be read only once, if it depends
-    /// on the content.
+    /// Returns how to chunk a file, which it rewinds if it had to read it. Returns `None` if the choice
+    /// depends on the content and the file is special, so that it can be read only once.
     ///
     /// # Errors
     ///
-    /// What reading the file fails with, and [`Error::Cancelled`] if `is_cancelled` says so.
+    /// Returns the errors of reading the file, and [`Error::Cancelled`] if `is_cancelled` returns true.
     pub fn for_input(
         &self,
         input: &mut Input,
@@ -74,7 +74,7 @@ impl<W, A> ChunkerKind<W, A> {
         })
     }
 
-    /// Returns how to chunk what comes in pieces, unless it depends on the content.
+    /// Returns how to chunk input that arrives in pieces, or `None` if that depends on the content.
     #[must_use]
     pub const fn for_pieces(&self) -> Option<&Chunking<W, A>> {
         match self {
@@ -83,7 +83,7 @@ impl<W, A> ChunkerKind<W, A> {
         }
     }
 
-    /// Returns the same on other threads.
+    /// Replaces the threads to use.
     #[must_use]
     pub(super) fn with_workers(self, workers: Workers) -> Self {
         match self {

@@ -1,4 +1,4 @@
-//! How to chunk: the entry to everything that chunks one input.
+//! Configures chunking: the entry point for chunking one input.
 
 use std::fmt;
 use std::io::Read;
@@ -16,11 +16,11 @@ use crate::cdc::CdcParams;
 use crate::error::Error;
 use crate::io::source::{FromRead, Source};
 
-/// How to chunk: where boundaries are, what to do with each chunk, and on which threads.
+/// Holds how to chunk: the method that finds boundaries, the work on each chunk, and the threads to use.
 ///
-/// `work` is called once for each chunk, on any of the threads, and what it returns is the result for that chunk;
-/// results come in the order of the chunks. [`Chunk::hashed`](super::Chunk::hashed) makes the usual one. `A` is what the
-/// [`ChunkingMethod`] says about each chunk.
+/// `work` is called once for each chunk, on any of the threads. Its return value is the result for that
+/// chunk, and results are returned in the order of the chunks. [`Chunk::hashed`](super::Chunk::hashed)
+/// returns the usual work. `A` is the annotation that the [`ChunkingMethod`] attaches to each chunk.
 ///
 /// ```
 /// use chunker::cdc::{CdcParams, Options};
@@ -49,34 +49,34 @@ impl<W> Chunking<W> {
 }
 
 impl<W, A> Chunking<W, A> {
-    /// Chunks as `method` does.
+    /// Chunks with `method`.
     pub fn with_method(method: impl ChunkingMethod<A> + 'static, workers: Workers, work: W) -> Self {
         Self { method: Arc::new(method), workers, work }
     }
 
-    /// Returns the threads that work.
+    /// Returns the threads to use.
     #[must_use]
     pub const fn workers(&self) -> Workers {
         self.workers
     }
 
-    /// Returns the same on other threads.
+    /// Replaces the threads to use.
     #[must_use]
     pub fn with_workers(mut self, workers: Workers) -> Self {
         self.workers = workers;
         self
     }
 
-    /// Chunks `data` and returns the results in order. Time and memory are linear in `data` and in the number of chunks;
-    /// `data` is not copied unless the method changes bytes.
+    /// Chunks `data` and returns the results in order. Takes time and memory linear in the length of `data`
+    /// and the number of chunks. Copies `data` only if the method changes bytes.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] if `is_cancelled` says so, and what the method refuses.
+    /// Returns [`Error::Cancelled`] if `is_cancelled` returns true, and the errors of the method.
     ///
     /// # Panics
     ///
-    /// If the work on a chunk panics, with its message.
+    /// Panics with the same payload if the work on a chunk panics.
     pub fn slice<T>(&self, data: &[u8], is_cancelled: Cancel<'_>) -> Result<Vec<T>, Error>
     where
         T: Send,
@@ -92,7 +92,7 @@ impl<W, A> Chunking<W, A> {
         }
     }
 
-    /// Begins to chunk what `source` gives.
+    /// Starts to chunk `source`.
     pub fn source<T, S>(self, source: S) -> Reader<T, A>
     where
         T: Send + 'static,
@@ -108,7 +108,7 @@ impl<W, A> Chunking<W, A> {
         Reader::new(source, boundaries, self.workers, Box::new(self.work))
     }
 
-    /// Begins to chunk what `reader` gives. Interrupted reads are tried again.
+    /// Starts to chunk `reader`. Retries interrupted reads.
     pub fn reader<T, R>(self, reader: R) -> Reader<T, A>
     where
         T: Send + 'static,
@@ -119,7 +119,7 @@ impl<W, A> Chunking<W, A> {
         self.source(FromRead(reader))
     }
 
-    /// Begins an input that arrives in pieces.
+    /// Starts to chunk an input that arrives in pieces.
     pub fn pieces<T>(self) -> Pieces<T, A>
     where
         T: Send + 'static,

@@ -1,4 +1,4 @@
-//! Chunking many files.
+//! Chunks many files.
 
 use std::path::{Path, PathBuf};
 
@@ -10,29 +10,32 @@ use crate::Cancel;
 use crate::error::Error;
 use crate::io::file::{self, Input, Kind};
 
-/// What became of a file among many.
+/// The result for one of many files.
 #[derive(Debug)]
 pub enum FileChunks<T> {
-    /// What came of its chunks.
+    /// The results of its chunks.
     Chunks(Vec<T>),
-    /// It is none that can be read at once, and was left alone: a FIFO would hold up the files after it.
+    /// The file is special, for example a FIFO, and was skipped: waiting for its producer would delay the
+    /// files after it.
     Special,
 }
 
-/// Chunks the files at `paths` and returns the results in their order; a file that cannot be chunked spoils no other.
+/// Chunks the files at `paths` and returns the results in their order. A file that cannot be chunked does not
+/// affect the others.
 ///
-/// Many files are each chunked by one thread, the largest first; each thread has one file open. Fewer files than the
-/// batch's threshold are chunked one after the other, each by all threads.
+/// Many files are each chunked by one thread, the largest first, and each thread has one file open. Fewer
+/// files than the batch's threshold are chunked one after the other, each by all threads.
 ///
-/// Progress counts the files that are chunked here: of those that are special, none is done yet.
+/// Progress counts the files that are chunked; special files are not counted as done.
 ///
 /// # Errors
 ///
-/// [`Error::Cancelled`] if `is_cancelled` says so, and nothing else: the errors of the files are among the results.
+/// Returns [`Error::Cancelled`] if `is_cancelled` returns true, and no other error: the errors of the files
+/// are among the results.
 ///
 /// # Panics
 ///
-/// If the work on a chunk panics, with its message.
+/// Panics with the same payload if the work on a chunk panics.
 pub fn chunk_files<T, A, W>(
     kind: &ChunkerKind<W, A>,
     paths: &[PathBuf],
@@ -46,12 +49,12 @@ where
 {
     let few = paths.len() < batch.parallel_threshold;
     let kind = if few { kind.clone() } else { kind.clone().with_workers(Workers::of_this_thread()) };
-    // Sizes are asked for by all threads too: on a network file system that takes longer than much else.
+    // All threads read the sizes, which takes long on a network file system.
     let looks = Batch { progress: None, ..*batch };
     let looks = looks.run(paths, |_| 0, || (), |(), path, _| look(path), is_cancelled)?;
     let special = looks.iter().filter(|(special, _)| *special).count();
     let total = paths.len();
-    // Those that are special are left to the end, so that what the batch counts is what is chunked, and then they.
+    // Special files come last, so that the batch counts the files that are chunked first.
     let report = |done: usize, _: usize| {
         if let Some(progress) = batch.progress
             && done <= total - special
@@ -78,8 +81,8 @@ where
     batch.run(&files, size, || (), work, is_cancelled)
 }
 
-/// Whether a file is special, and what it says of its length; 0 if it says nothing, for it is only used to begin with the
-/// largest.
+/// Returns whether a file is special, and its length in bytes, or 0 if it is unknown. The length only
+/// determines the order.
 fn look(path: &Path) -> (bool, usize) {
     let Ok(metadata) = std::fs::metadata(path) else { return (false, 0) };
     let special = !metadata.is_file() && !metadata.is_dir();

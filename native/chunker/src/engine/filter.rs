@@ -1,8 +1,9 @@
-//! Bytes that are changed before they are chunked.
+//! Changes bytes before they are chunked.
 //!
-//! A filter stands in front of everything else, because work items share blocks of memory that nothing may change any more
-//! once they are scanned, and what a filter holds back at the end of a piece would have to change afterwards. What it has to
-//! say about the chunks it hands to the [`Boundaries`](super::Boundaries) that it was made with, which find the chunks later.
+//! Filtering comes before everything else, because scanned blocks are shared by work items and immutable,
+//! while the bytes that a filter holds back at the end of a piece would have to change later. A filter passes
+//! what it knows about the chunks to the [`Boundaries`](super::Boundaries) that it was created with, which
+//! find the chunks later.
 
 use std::time::Duration;
 
@@ -10,19 +11,19 @@ use crate::Cancel;
 use crate::error::Error;
 use crate::io::source::Source;
 
-/// How much is filtered at once, in bytes: as much as the first caches of a core hold.
+/// The number of bytes that are filtered at once: as much as fits into the L1 and L2 caches of a core.
 pub(super) const FILTER_SIZE: usize = 64 << 10;
 
-/// Changes the bytes of an input before they are chunked. Does not change how many there are.
+/// Changes the bytes of an input, but not their number, before they are chunked.
 pub trait Filter: Send {
-    /// Takes in the next bytes and appends those to `output` whose final values are known.
+    /// Consumes the next bytes and appends the bytes whose final values are known to `output`.
     fn feed(&mut self, piece: &[u8], output: &mut Vec<u8>);
 
-    /// Ends the input and appends the bytes that are left.
+    /// Ends the input and appends the remaining bytes.
     fn finish(&mut self, output: &mut Vec<u8>);
 }
 
-/// Filters an input that is in memory.
+/// Filters an input in memory.
 pub(super) fn filter_slice(
     mut filter: Box<dyn Filter>,
     data: &[u8],
@@ -39,15 +40,15 @@ pub(super) fn filter_slice(
     Ok(output)
 }
 
-/// A source whose bytes are filtered as they are read.
+/// Filters the bytes of a source as they are read.
 pub(super) struct FilteredSource<S> {
     source: S,
     filter: Box<dyn Filter>,
     buffer: Box<[u8]>,
-    /// What the filter gave, and how much of it has been read.
+    /// The output of the filter, and the number of its bytes that have been read.
     filtered: Vec<u8>,
     read: usize,
-    /// The source is not read again after its end.
+    /// Whether the source has ended. It is not read again then.
     ended: bool,
 }
 

@@ -1,12 +1,12 @@
-//! Chunks whole inputs, and works on many items, on several threads.
+//! Splits inputs into chunks and processes them, or batches of items, on several threads.
 //!
-//! To chunk something, make a [`Chunking`] once and call it: [`Chunking::slice`] for bytes in memory,
-//! [`Chunking::reader`] for a file or any `Read`, [`Chunking::pieces`] for input that arrives in pieces.
-//! [`ChunkerKind`] chunks inputs of one format in one way and others in another.
-//! [`Scanner`](crate::cdc::Scanner) gives bare cut points, for those who hash and store in their own way.
+//! To chunk inputs, create a [`Chunking`] and call [`Chunking::slice`] for bytes in memory,
+//! [`Chunking::reader`] for a file or any `Read`, or [`Chunking::pieces`] for input that arrives in pieces.
+//! [`ChunkerKind`] chunks inputs of one format with one method and all others with another.
+//! [`Scanner`](crate::cdc::Scanner) only finds cut points, without threads.
 //!
-//! With plain FastCDC, cut points are those of crate `fastcdc`'s `v2020` for the same options, however the input comes and
-//! on any number of threads. Other methods implement [`ChunkingMethod`].
+//! With plain FastCDC, cut points are those of the `v2020` module of the crate `fastcdc` for the same
+//! options, for any kind of input and any number of threads. Other methods implement [`ChunkingMethod`].
 
 pub mod batch;
 mod block_reader;

@@ -1,4 +1,4 @@
-//! Chunking input that arrives in pieces.
+//! Chunks input that arrives in pieces.
 
 use std::fmt;
 
@@ -9,9 +9,10 @@ use super::workers::Workers;
 use crate::Cancel;
 use crate::error::Error;
 
-/// An input that arrives in pieces of any size. Made by [`Chunking::pieces`](super::Chunking::pieces).
+/// Chunks an input that arrives in pieces of any size. Created by
+/// [`Chunking::pieces`](super::Chunking::pieces).
 ///
-/// Memory stays below four times `max_size` and a few MiB for each thread. Dropping it stops the work.
+/// Uses less memory than four times `max_size` and a few MiB for each thread. Dropping it cancels the work.
 pub struct Pieces<T, A = ()> {
     /// `None` after the end and after an error.
     pipeline: Option<Pipeline<T, A>>,
@@ -28,17 +29,17 @@ impl<T: Send + 'static, A: Send + 'static> Pieces<T, A> {
         Self { pipeline: Some(Pipeline::new(boundaries, workers, work, None)), filter }
     }
 
-    /// Takes in the next bytes and returns the results that have become known, those of earlier pieces first. Works on
-    /// in the background when it returns.
+    /// Consumes the next bytes and returns the results that are available, in the order of the input; they
+    /// may belong to earlier pieces. Helpers continue in the background after the call.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] if `is_cancelled` says so, and what the method of chunking refuses; after an error and
-    /// after the end all calls fail.
+    /// Returns [`Error::Cancelled`] if `is_cancelled` returns true, and the errors of the chunking method.
+    /// Calls after an error or after the end fail with [`Error::Cancelled`].
     ///
     /// # Panics
     ///
-    /// If the work on a chunk panics, with its message.
+    /// Panics with the same payload if the work on a chunk panics.
     pub fn push(&mut self, piece: &[u8], is_cancelled: Cancel<'_>) -> Result<Vec<T>, Error> {
         let Some(filter) = &mut self.filter else { return push(&mut self.pipeline, piece, is_cancelled) };
         let mut results = Vec::new();
@@ -51,16 +52,16 @@ impl<T: Send + 'static, A: Send + 'static> Pieces<T, A> {
         Ok(results)
     }
 
-    /// Ends the input and returns the results that are left.
+    /// Ends the input and returns the remaining results.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] if `is_cancelled` says so, or if the input was ended or failed before; what the method of
-    /// chunking refuses.
+    /// Returns [`Error::Cancelled`] if `is_cancelled` returns true or if the input has ended or failed
+    /// before, and the errors of the chunking method.
     ///
     /// # Panics
     ///
-    /// If the work on a chunk panics, with its message.
+    /// Panics with the same payload if the work on a chunk panics.
     pub fn finish(&mut self, is_cancelled: Cancel<'_>) -> Result<Vec<T>, Error> {
         let mut results = Vec::new();
         if let Some(filter) = &mut self.filter {
@@ -86,7 +87,7 @@ impl<T, A> fmt::Debug for Pieces<T, A> {
     }
 }
 
-/// Puts bytes into the pipeline and returns the results that have become known. After an error the pipeline is gone.
+/// Feeds bytes to the pipeline and returns the results that are available. Drops the pipeline on an error.
 fn push<T: Send + 'static, A: Send + 'static>(
     running: &mut Option<Pipeline<T, A>>,
     mut piece: &[u8],

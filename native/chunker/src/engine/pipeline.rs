@@ -1,12 +1,60 @@
-//! Chunks bytes that come in one after the other: the part that [`Pieces`](super::Pieces) and
-//! [`Reader`](super::Reader) share.
+//! Chunks an input that arrives in order, on several threads: the shared implementation of
+//! [`Pieces`](super::Pieces) and [`Reader`](super::Reader).
 //!
-//! All threads do the same, and there are three things to do: to read a block, to scan a block, which makes work items of
-//! the chunks that end in it, and to run a work item. Scanning must follow the order of the input, so one thread at a time
-//! does it, whichever is free, most of the time the one that has just read the block; and so must reading, unless the source
-//! can be split. If there are so many threads that they would wait for the one that scans, they look for the candidates in
-//! the blocks that it comes to next, so that it need not look at them. No thread waits for another as long as there is
-//! anything to do. No byte is copied inside, and memory is bounded by the number of blocks.
+//! ```text
+//! source --Read--> read_blocks --Scan--> splitter --> queue --Run--> slots --> caller
+//!   ^                |    ^                 ^                 |
+//!   |               LookAhead         feed (caller)           |
+//!   |                                                         |
+//! blocks <----- once a block's last work item is done --------+
+//! ```
+//!
+//! Every thread, the caller's included, asks [`PipelineState::turn`] for its next task. No thread has a fixed
+//! role, and none waits while there is a task for it. Without a source, the caller feeds the splitter as
+//! [`Pipeline::next`] asks, and all threads run work items. No byte is copied inside the pipeline.
+//!
+//! # States
+//!
+//! A block is
+//!
+//! * free: in `blocks`, allocated or not;
+//! * being read: in a [`ReadTask`], with `None` as its place in `read_blocks`;
+//! * read: in `read_blocks`;
+//! * being looked through for candidates: in a [`Task::LookAhead`], with `None` as its place again, then read
+//!   as before;
+//! * scanned: in the splitter, in work items, or shared by both; the last of these to release it makes it
+//!   free. A block that is fed goes from free to the splitter directly.
+//!
+//! A work item is
+//!
+//! * queued: in `queue`, with a slot that has no results;
+//! * running: in a [`Task::Run`], counted by `running`;
+//! * done: its slot has results, and its blocks are released;
+//! * taken: its slot is removed, and `first` has passed its number.
+//!
+//! A thread is at a [`Task`], waiting for `changed`, or resting. A helper that rests leaves the pipeline; the
+//! caller takes results instead, or waits if there are none ([`Turn`]).
+//!
+//! # Invariants
+//!
+//! These hold whenever the lock is free, as long as no task has panicked and the pipeline has not been
+//! dropped.
+//!
+//! * Blocks: no more exist than `blocks` was made with. `read_blocks` has at most `most_blocks` places, in
+//!   the order of the input; place `i` belongs to block `first_block + i`. Exactly `reading + looking_ahead`
+//!   places are `None`.
+//! * Source: `None` while a thread reads it in order, so at most one thread does. Several threads read only
+//!   parts that were split off from it. It stays `None` once that thread has met the end or an error, and if
+//!   the input is fed.
+//! * Splitter: at most one thread scans or feeds, because it takes the splitter out. `splitter` is `None`
+//!   while `scanning`.
+//! * Work items: slot `i` belongs to work item `first + i`. The items in `queue` are those of the last
+//!   `queue.len()` slots, in the same order; of the slots before them, exactly `running` have no results.
+//!   Slots are removed only from the front and only with results, so results are returned in the order of the
+//!   input.
+//! * Memory: `untaken` is the sum of the bytes of all slots. A block is scanned or fed only if `untaken <
+//!   most_untaken`, so `untaken` exceeds the limit at most by the work items of one block.
+//! * Helpers: `helpers` is at most [`Workers::most_helpers`].
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -31,16 +79,16 @@ use crate::io::source::Source;
 
 pub(super) type Work<T, A> = Box<dyn Fn(&ChunkBytes<'_, A>) -> T + Send + Sync>;
 
-/// How many blocks are read ahead for each thread. With one, threads would wait now and then.
+/// The number of blocks that are read ahead, for each thread. With 1, threads sometimes wait for a block.
 const READ_AHEAD: usize = 2;
 
-/// What the caller is to do next.
+/// The next step of the caller.
 pub(super) enum Next<T> {
-    /// Take these results. They follow those that came before.
+    /// Take these results, which follow the previous ones.
     Results(Vec<T>),
-    /// Put bytes in.
+    /// Feed input.
     Feed,
-    /// Nothing: the input has ended and its results have all been given.
+    /// Stop: the input has ended and all its results have been returned.
     End,
 }
 
@@ -50,50 +98,51 @@ pub(super) struct Pipeline<T, A> {
 
 struct Shared<T, A> {
     state: Mutex<PipelineState<T, A>>,
-    /// Notified when a block is read, when a work item is done, when there is a new one, and when the splitter is free again,
-    /// if any thread waits.
+    /// Notified if a thread waits and a block has been read or looked through, a work item has been queued or
+    /// done, the splitter has been put back, or a failure has been recorded.
     changed: Condvar,
-    /// The pipeline has been dropped, and results are of no use any more.
+    /// Set when the pipeline is dropped. Results are not used after that.
     abandoned: AtomicBool,
     work: Work<T, A>,
     workers: Workers,
-    /// What finds candidates.
+    /// The parameters that candidates are found with.
     params: CdcParams,
 }
 
 struct PipelineState<T, A> {
-    /// What any thread may read; without it, the caller feeds the splitter. `None` while a thread reads all that is left of it,
-    /// and after the end.
+    /// The source. `None` while a thread reads it in order, after its end, and if the caller feeds the
+    /// splitter.
     source: Option<Box<dyn Source + Send>>,
-    /// Whether parts of the source are read at the same time, as long as it can be split.
+    /// Whether parts of the source are split off and read in parallel. Stays false once the source cannot be
+    /// split.
     in_parts: bool,
-    /// How many threads read, and how many look for candidates.
+    /// The numbers of threads that read, and that look for candidates.
     reading: usize,
     looking_ahead: usize,
-    /// The blocks that are read and not scanned, in the order of the input; `None` while a thread reads one or looks for
-    /// candidates in it.
+    /// The blocks that are read and not scanned, in the order of the input. `None` while a thread reads the
+    /// block or looks for candidates in it.
     read_blocks: VecDeque<Option<ReadBlock>>,
-    /// The number of the first of these blocks.
+    /// The number of the first of these blocks, counted from the start of the input.
     first_block: usize,
-    /// How many of these blocks there may be.
+    /// The maximum length of `read_blocks`.
     most_blocks: usize,
-    /// `None` while a thread scans, and after the end of the input.
+    /// `None` while a thread scans or the caller feeds, and after the end of the input.
     splitter: Option<Splitter<A>>,
     scanning: bool,
     queue: VecDeque<WorkItem<A>>,
-    /// How many work items threads are at.
+    /// The number of work items that threads are running.
     running: usize,
-    /// The helpers that are at work or about to be.
+    /// The number of helpers that are at work or requested.
     helpers: usize,
-    /// The threads that wait for `changed`.
+    /// The number of threads that wait for `changed`.
     waiting: usize,
-    /// A slot for each work item, in the order of the input.
+    /// One slot for each work item, in the order of the input.
     slots: VecDeque<Slot<T>>,
     /// The number of the work item that the first slot belongs to.
     first: usize,
-    /// The bytes of all slots.
+    /// The sum of the bytes of all slots.
     untaken: usize,
-    /// The bytes of chunks that may be handed out and not taken.
+    /// The limit for `untaken`, in bytes.
     most_untaken: usize,
     blocks: Blocks,
     failure: Option<PipelineFailure>,
@@ -109,40 +158,40 @@ enum PipelineFailure {
     Panic(Box<dyn Any + Send>),
 }
 
-/// What there is to do.
+/// A unit of work for a thread.
 enum Task<A> {
     Read(ReadTask),
     Scan(Splitter<A>, ReadBlock),
-    /// The number of a block, and it.
+    /// The number of a block, and the block.
     LookAhead(usize, ReadBlock),
-    /// The number of a work item, and it.
+    /// The number of a work item, and the work item.
     Run(usize, WorkItem<A>),
 }
 
-/// A block to be filled.
+/// A block to be filled from `source`.
 struct ReadTask {
     number: usize,
     block: Block,
     source: Box<dyn Source + Send>,
-    /// The source is a part of the pipeline's, which has stayed where it is.
+    /// Whether `source` is a part that was split off; the pipeline keeps its own source then.
     split: bool,
 }
 
-/// What a thread may do.
+/// The decision of [`PipelineState::turn`].
 #[cfg_attr(
     target_pointer_width = "64",
-    expect(clippy::large_enum_variant, reason = "it is made and taken apart at once, and kept nowhere")
+    expect(clippy::large_enum_variant, reason = "values are destructured at once and never stored")
 )]
 enum Turn<A> {
     Work(Task<A>),
-    /// Others are about to make something to do.
+    /// Wait for `changed`: other threads are about to make tasks.
     Wait,
-    /// There is nothing to do until the caller takes results, or nothing at all any more.
+    /// There are no tasks until the caller takes results, or none at all.
     Rest,
 }
 
 impl<T: Send + 'static, A: Send + 'static> Pipeline<T, A> {
-    /// Chunks what is in `source`, or, without one, what is fed.
+    /// Creates a pipeline for `source`, or for input that the caller feeds if it is `None`.
     pub(super) fn new(
         boundaries: Box<dyn Boundaries<A>>,
         workers: Workers,
@@ -169,7 +218,7 @@ impl<T: Send + 'static, A: Send + 'static> Pipeline<T, A> {
             first: 0,
             untaken: 0,
             most_untaken: max_size + (4 << 20) + workers.threads() * (2 << 20),
-            // The longest chunk, which may begin and end inside a block; beyond that, two MiB for each thread.
+            // The longest chunk, which may begin and end inside a block, and 2 MiB for each thread.
             blocks: Blocks::new(
                 max_size.div_ceil(BLOCK_SIZE) + 1 + workers.threads() * (2 << 20) / BLOCK_SIZE,
             ),
@@ -186,8 +235,8 @@ impl<T: Send + 'static, A: Send + 'static> Pipeline<T, A> {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Returns the next results of what is in the source; `None` after the last. Works until there is nothing to do but to
-    /// take them.
+    /// Returns the next results of the source, or `None` after the last. Works on tasks until there are none,
+    /// or until enough results are ready.
     pub(super) fn results(&self, is_cancelled: Cancel<'_>) -> Result<Option<Vec<T>>, Error> {
         let _permit = self.shared.workers.enter();
         loop {
@@ -204,7 +253,7 @@ impl<T: Send + 'static, A: Send + 'static> Pipeline<T, A> {
                 Turn::Wait | Turn::Rest => {
                     if state.is_ready() {
                         let results = state.take_ready();
-                        // There is room again.
+                        // Taking results made room.
                         self.shared.request_helper(state);
                         return Ok(Some(results));
                     }
@@ -217,8 +266,9 @@ impl<T: Send + 'static, A: Send + 'static> Pipeline<T, A> {
         }
     }
 
-    /// Works on what was fed until the caller is needed. With `prompt`, results are given as soon as there are any; else
-    /// input is asked for first, which keeps all threads busy. Input that does `wait` for its sender is asked for last.
+    /// Works on fed input until the caller has to act. With `prompt`, returns results as soon as there are
+    /// any; otherwise asks for input first, which keeps all threads busy. If `input_waits` for its producer,
+    /// the results of all work items are returned before it asks for input.
     pub(super) fn next(
         &self,
         prompt: bool,
@@ -252,17 +302,17 @@ impl<T: Send + 'static, A: Send + 'static> Pipeline<T, A> {
         }
     }
 
-    /// Lets `fill` put bytes into a block; it returns how many. To be called when [`Next::Feed`] asks for it. With
-    /// `prompt`, a block in which a chunk ends is closed at once.
+    /// Calls `fill` to put bytes into a block, and returns the number of bytes that it reports. May be called
+    /// only after [`Next::Feed`]. With `prompt`, closes the block as soon as a chunk ends in it.
     pub(super) fn feed(
         &self,
         prompt: bool,
         fill: impl FnOnce(&mut [u8]) -> Result<usize, Error>,
     ) -> Result<usize, Error> {
         let mut state = self.shared.lock();
-        let mut splitter = state.splitter.take().expect("input is asked for until it ends");
+        let mut splitter = state.splitter.take().expect("input is fed only before its end");
         if !splitter.is_open() {
-            splitter.open(state.blocks.take().expect("input is asked for when there is a block"));
+            splitter.open(state.blocks.take().expect("Next::Feed is returned only if there is a block"));
         }
         drop(state);
         let (items, count) = splitter.feed(prompt, fill)?;
@@ -272,7 +322,7 @@ impl<T: Send + 'static, A: Send + 'static> Pipeline<T, A> {
         Ok(count)
     }
 
-    /// Ends the input that was fed.
+    /// Ends the fed input.
     pub(super) fn end(&self) -> Result<(), Error> {
         let mut state = self.shared.lock();
         if let Some(mut splitter) = state.splitter.take() {
@@ -285,7 +335,7 @@ impl<T: Send + 'static, A: Send + 'static> Pipeline<T, A> {
 }
 
 impl<T, A> Drop for Pipeline<T, A> {
-    /// Cancels what helpers are at, and leaves them nothing else.
+    /// Cancels the tasks of helpers and removes the tasks that are left.
     fn drop(&mut self) {
         self.shared.abandoned.store(true, Ordering::Relaxed);
         let mut state = self.shared.lock();
@@ -296,7 +346,7 @@ impl<T, A> Drop for Pipeline<T, A> {
         if let Some(splitter) = state.splitter.take() {
             state.blocks.give_back(splitter.into_blocks());
         }
-        // A file is closed now, unless a helper is reading, and not when the last one has left.
+        // Closes a file now rather than when the last helper leaves, unless a helper is reading it.
         let source = state.source.take();
         drop(state);
         drop(source);
@@ -304,7 +354,8 @@ impl<T, A> Drop for Pipeline<T, A> {
 }
 
 impl<T: Send + 'static, A: Send + 'static> Shared<T, A> {
-    /// Does what a helper does. A panic goes to the caller: it must not end the pool's thread, and the process with it.
+    /// Runs a helper. Passes a panic on to the caller, because it would end the pool's thread, and with it
+    /// the process.
     fn help(self: Arc<Self>, helper: &Helper) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.take_turns(helper))) {
             let mut state = self.lock();
@@ -314,13 +365,13 @@ impl<T: Send + 'static, A: Send + 'static> Shared<T, A> {
         }
     }
 
-    /// Works until there is nothing to do for a helper.
+    /// Works on tasks until there are none for a helper.
     fn take_turns(self: &Arc<Self>, helper: &Helper) {
         let is_cancelled = || self.abandoned.load(Ordering::Relaxed);
         loop {
             yield_to_other_threads();
             let mut state = self.lock();
-            // After a failure, the results of what else could be done are of no use.
+            // After a failure, further results are not used.
             let rests = helper.over_budget() || is_cancelled() || state.failure.is_some();
             let turn = if rests { Turn::Rest } else { state.turn() };
             match turn {
@@ -330,7 +381,8 @@ impl<T: Send + 'static, A: Send + 'static> Shared<T, A> {
                 }
                 Turn::Wait => self.wait(state),
                 Turn::Rest => {
-                    // Under the lock, so that a thread that queues a work item now sees that this one does not take it.
+                    // Under the lock, so that a thread that queues a work item next does not count on this
+                    // helper.
                     state.helpers -= 1;
                     return;
                 }
@@ -370,7 +422,7 @@ impl<T: Send + 'static, A: Send + 'static> Shared<T, A> {
         self.put_read_block(state, number, read);
     }
 
-    /// Puts a block into its place, for the thread that scans it.
+    /// Puts a block back into its place in `read_blocks`, ready to be scanned.
     fn put_read_block(
         self: &Arc<Self>,
         mut state: MutexGuard<'_, PipelineState<T, A>>,
@@ -378,7 +430,7 @@ impl<T: Send + 'static, A: Send + 'static> Shared<T, A> {
         read: ReadBlock,
     ) {
         let place = number - state.first_block;
-        // It is gone if the pipeline is.
+        // The place is gone if the pipeline has been dropped.
         if let Some(place) = state.read_blocks.get_mut(place) {
             *place = Some(read);
         }
@@ -416,7 +468,7 @@ impl<T: Send + 'static, A: Send + 'static> Shared<T, A> {
         self.notify(&state);
     }
 
-    /// Queues the work items that came of scanning.
+    /// Queues the work items of a scanned block.
     fn queue(self: &Arc<Self>, mut state: MutexGuard<'_, PipelineState<T, A>>, items: Vec<WorkItem<A>>) {
         for item in items {
             let bytes = item.bytes();
@@ -428,7 +480,7 @@ impl<T: Send + 'static, A: Send + 'static> Shared<T, A> {
         self.request_helper(state);
     }
 
-    /// Asks for another helper if there is more to do than this thread does next.
+    /// Requests a helper if there is more to do than this thread does next.
     fn request_helper(self: &Arc<Self>, mut state: MutexGuard<'_, PipelineState<T, A>>) {
         let to_do = state.queue.len()
             + usize::from(state.splitter.is_some() && state.has_room())
@@ -461,12 +513,12 @@ impl<T: Send + 'static, A: Send + 'static> Shared<T, A> {
 
 impl<T, A> Shared<T, A> {
     fn lock(&self) -> MutexGuard<'_, PipelineState<T, A>> {
-        // While foreign code runs, the lock is not held, or nothing is half done, so that a panic leaves the state as it
-        // should be.
+        // Foreign code runs without the lock, or before anything is changed under it, so a panic leaves the
+        // state consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fails if another thread did.
+    /// Locks the state. Returns the failure of another thread, or resumes its panic.
     fn lock_unless_failed(&self) -> Result<MutexGuard<'_, PipelineState<T, A>>, Error> {
         let mut state = self.lock();
         match state.failure.take() {
@@ -479,7 +531,7 @@ impl<T, A> Shared<T, A> {
         }
     }
 
-    /// Waits for a change, but no longer than [`CANCEL_POLL`].
+    /// Waits for a change for at most [`CANCEL_POLL`].
     fn wait(&self, mut state: MutexGuard<'_, PipelineState<T, A>>) {
         state.waiting += 1;
         let (mut state, _) =
@@ -495,12 +547,12 @@ impl<T, A> Shared<T, A> {
 }
 
 impl<T, A> PipelineState<T, A> {
-    /// Decides what a thread that is free does next.
+    /// Chooses the next task of a free thread.
     fn turn(&mut self) -> Turn<A> {
-        // Without helpers, work items come first, since their bytes are in this thread's cache now; else some are kept
-        // at hand, so that no thread has to wait for the one that scans.
+        // Without helpers, work items come first, because their bytes are in this core's cache. With helpers,
+        // up to two items for each of them are kept queued, so that no thread has to wait for the scan.
         if self.queue.len() < (2 * self.helpers).max(1) && self.has_room() {
-            // Reading in order may take longest: it does if the source hashes what it gives.
+            // Reading in order can be the bottleneck, for example if the source hashes what it reads.
             let reads_first = self.helpers > 0 && !self.in_parts && self.can_read();
             if !reads_first
                 && self.splitter.is_some()
@@ -540,7 +592,7 @@ impl<T, A> PipelineState<T, A> {
             return None;
         }
         let mut source = self.source.take()?;
-        // Foreign code comes first, so that a panic leaves the rest as it should be.
+        // Foreign code runs first, so a panic leaves the state consistent.
         let part = if self.in_parts { source.split_off(BLOCK_SIZE as u64) } else { None };
         self.in_parts = part.is_some();
         let block = self.blocks.take()?;
@@ -564,8 +616,8 @@ impl<T, A> PipelineState<T, A> {
         Some(read)
     }
 
-    /// Takes the next block in which to look for candidates, if the thread that scans cannot keep up: if another one waits for
-    /// it already. The first block is left to that thread, which will come to it before it could be looked through.
+    /// Takes the next block to be looked through for candidates, if the scan is the bottleneck: if another
+    /// thread is already waiting. Leaves the first block to the scan, which reaches it sooner.
     fn take_to_look_ahead(&mut self) -> Option<(usize, ReadBlock)> {
         if !self.scanning || self.waiting == 0 {
             return None;
@@ -590,20 +642,20 @@ impl<T, A> PipelineState<T, A> {
         Some((number, item))
     }
 
-    /// Whether more may be handed out before the caller takes results.
+    /// Returns whether the limit allows another block to be scanned or fed.
     const fn has_room(&self) -> bool {
         self.untaken < self.most_untaken
     }
 
-    /// Whether the caller can feed the splitter now.
+    /// Returns whether the caller can feed the splitter now.
     fn can_be_fed(&self) -> bool {
         let block =
             self.splitter.as_ref().is_some_and(|splitter| splitter.is_open() || !self.blocks.is_empty());
         block && self.has_room()
     }
 
-    /// Whether the work items there are must be done before the caller is asked for input: because it would have to wait for
-    /// that, or because no helper does them.
+    /// Returns whether the existing work items have to be done before the caller is asked for input: because
+    /// the input would have to wait, or because no helper does them.
     fn comes_first(&self, input_waits: bool) -> bool {
         (input_waits && !self.slots.is_empty()) || (self.helpers == 0 && !self.queue.is_empty())
     }
@@ -616,15 +668,15 @@ impl<T, A> PipelineState<T, A> {
         self.slots.front().is_some_and(|slot| slot.results.is_some())
     }
 
-    /// Whether so many results are ready that the caller had better take them before there is no room: it would have to wait
-    /// then for the first of the work items that are not done.
+    /// Returns whether so many results are ready that the caller should take them now. If they used up the
+    /// limit, the caller would have to wait for the first work item that is not done.
     fn should_be_taken(&self) -> bool {
         let ready = self.slots.iter().take_while(|slot| slot.results.is_some());
         ready.map(|slot| slot.bytes).sum::<usize>() >= self.most_untaken / 3
     }
 
-    /// Takes the results before the first work item that is not done, but not more of them than it takes to make room: the
-    /// caller may hold them while the next ones come.
+    /// Takes the results before the first work item that is not done. Stops once half of `most_untaken` is
+    /// taken, because the caller may hold these results while the next ones are made.
     fn take_ready(&mut self) -> Vec<T> {
         let mut ready = Vec::new();
         let enough = self.untaken.saturating_sub(self.most_untaken / 2);

@@ -1,4 +1,4 @@
-//! Chunking a file, or whatever else bytes can be read from.
+//! Chunks a file, or any other source of bytes.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,28 +11,30 @@ use crate::Cancel;
 use crate::error::Error;
 use crate::io::source::{SOURCE_WAIT, Source};
 
-/// An input that is read as it is chunked. Made by [`Chunking::reader`](super::Chunking::reader) and
+/// Chunks an input while it is read. Created by [`Chunking::reader`](super::Chunking::reader) and
 /// [`Chunking::source`](super::Chunking::source).
 ///
-/// While one part of the input is read and scanned, the chunks of those before are worked on. Memory stays below four
-/// times `max_size` and a few MiB for each thread, and that of annotations below as much again. Dropping it stops the work.
+/// Reading and scanning run in parallel with the work on earlier chunks. Uses less memory than four times
+/// `max_size` and a few MiB for each thread, and at most as much again for annotations. Dropping it cancels
+/// the work.
 pub struct Reader<T, A = ()> {
-    /// With the source, if somebody else sends what it gives: that is read when it is needed and passed on at once. `None`
-    /// after the end and after an error: what was read before an error must not look like a last chunk.
+    /// The pipeline, with the source if that is live: it is then read on demand, and its bytes are processed
+    /// at once. `None` after the end and after an error, because the bytes before an error must not look like
+    /// a last chunk.
     running: Option<(Pipeline<T, A>, Option<Live>)>,
 }
 
-/// A source that somebody feeds while it is read.
+/// A source whose producer runs while it is read.
 type Live = Box<dyn Source + Send>;
 
-/// What [`Reader::step`] came to.
+/// The result of [`Reader::step`].
 #[derive(Debug)]
 pub enum Step<T> {
     /// The next results, at least one.
     Results(Vec<T>),
-    /// There is nothing to do until somebody sends more of the input; [`Reader::wait`] waits for that.
+    /// No results until the producer sends more input; [`Reader::wait`] waits for it.
     Waiting,
-    /// All results have been given.
+    /// All results have been returned.
     End,
 }
 
@@ -43,7 +45,7 @@ impl<T: Send + 'static, A: Send + 'static> Reader<T, A> {
         workers: Workers,
         work: Work<T, A>,
     ) -> Self {
-        // To wake a thread takes longer than to do so little work.
+        // Waking a thread takes longer than chunking so short an input.
         let short = source.length().is_some_and(|length| length <= WORK_ITEM_BYTES as u64);
         let workers = if short { Workers::of_this_thread() } else { workers };
         let running = if source.is_live() {
@@ -54,16 +56,16 @@ impl<T: Send + 'static, A: Send + 'static> Reader<T, A> {
         Self { running: Some(running) }
     }
 
-    /// The next results, if they can be had without waiting for whoever sends the input.
+    /// Returns the next results if they are available without waiting for the producer of the input.
     ///
     /// # Errors
     ///
-    /// What the source fails with, what the method of chunking refuses, and [`Error::Cancelled`] if `is_cancelled` says
-    /// so. After an error comes [`Step::End`].
+    /// Returns the errors of the source and of the chunking method, and [`Error::Cancelled`] if
+    /// `is_cancelled` returns true. Every call after an error returns [`Step::End`].
     ///
     /// # Panics
     ///
-    /// When the work on a chunk panics, with its message.
+    /// Panics with the same payload if the work on a chunk panics.
     pub fn step(&mut self, is_cancelled: Cancel<'_>) -> Result<Step<T>, Error> {
         let Some((pipeline, mut live)) = self.running.take() else { return Ok(Step::End) };
         let step = match live.as_deref_mut() {
@@ -76,22 +78,22 @@ impl<T: Send + 'static, A: Send + 'static> Reader<T, A> {
         Ok(step)
     }
 
-    /// Waits until there is more of the input, but no longer than `patience`.
+    /// Waits until more input is available, for at most `patience`.
     pub fn wait(&self, patience: Duration) {
         if let Some((_, Some(source))) = &self.running {
             source.wait(patience);
         }
     }
 
-    /// The next results, at least one; `None` after the last. Waits for whoever sends the input.
+    /// Returns the next results, at least one, or `None` after the last. Waits for the producer of the input.
     ///
     /// # Errors
     ///
-    /// As [`Reader::step`]; after an error comes `None`.
+    /// Returns the errors of [`step`](Self::step). Every call after an error returns `None`.
     ///
     /// # Panics
     ///
-    /// When the work on a chunk panics, with its message.
+    /// Panics with the same payload if the work on a chunk panics.
     pub fn next_results(&mut self, is_cancelled: Cancel<'_>) -> Result<Option<Vec<T>>, Error> {
         loop {
             match self.step(is_cancelled)? {
@@ -102,15 +104,15 @@ impl<T: Send + 'static, A: Send + 'static> Reader<T, A> {
         }
     }
 
-    /// All results that are left.
+    /// Returns all remaining results.
     ///
     /// # Errors
     ///
-    /// As [`Reader::next_results`]; the results before the error are dropped.
+    /// Returns the errors of [`step`](Self::step); the results before an error are dropped.
     ///
     /// # Panics
     ///
-    /// When the work on a chunk panics, with its message.
+    /// Panics with the same payload if the work on a chunk panics.
     pub fn all(mut self, is_cancelled: Cancel<'_>) -> Result<Vec<T>, Error> {
         let mut all = Vec::new();
         while let Some(results) = self.next_results(is_cancelled)? {

@@ -1,4 +1,4 @@
-//! The candidates of an input that is in memory, found by threads that would otherwise wait for the one that scans.
+//! Finds the candidates of an input in memory ahead of the scan, on threads that would otherwise wait for it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,13 +6,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::cdc::CdcParams;
 use crate::cdc::candidates::Candidates;
 
-/// How much is looked through at once, in bytes.
+/// The size of a segment, in bytes.
 const SEGMENT: usize = 256 << 10;
 
-/// How many segments ahead of the scan are looked through, so that their bytes are still in a cache when it comes to them.
+/// The number of segments that are looked through ahead of the scan: few enough that their bytes are still in
+/// a cache when it reaches them.
 const MOST_AHEAD: usize = (8 << 20) / SEGMENT;
 
-/// The segments of an input.
+/// Holds the candidates of the segments of an input.
 pub(super) struct Segments<'a> {
     data: &'a [u8],
     params: &'a CdcParams,
@@ -22,7 +23,7 @@ pub(super) struct Segments<'a> {
 struct State {
     /// The segment that the scan is in.
     at: usize,
-    /// All before this one are scanned or looked through, or a thread is about to.
+    /// Every segment before this one is left to the scan, or a thread has taken it to look through it.
     next: usize,
     known: BTreeMap<usize, Candidates>,
 }
@@ -32,17 +33,17 @@ impl<'a> Segments<'a> {
         Self { data, params, state: Mutex::new(State { at: 0, next: 1, known: BTreeMap::new() }) }
     }
 
-    /// Returns the segment that has the byte at `position`.
+    /// Returns the segment that contains the byte at `position`.
     pub(super) const fn of(position: usize) -> usize {
         position / SEGMENT
     }
 
-    /// Returns where a segment begins.
+    /// Returns the start of a segment, in bytes.
     pub(super) const fn start(segment: usize) -> usize {
         segment * SEGMENT
     }
 
-    /// Notes that the scan has come to a segment, and returns the candidates in it if they are known.
+    /// Records that the scan has reached a segment, and returns the candidates in it if they are known.
     pub(super) fn enter(&self, segment: usize) -> Option<Candidates> {
         let mut state = self.lock();
         state.at = segment;
@@ -50,10 +51,11 @@ impl<'a> Segments<'a> {
         state.known.remove(&segment)
     }
 
-    /// Looks for the candidates in a segment that the scan will come to soon; returns false if there is none to look through.
+    /// Looks for the candidates in a segment that the scan reaches soon. Returns false if there is none to
+    /// look through.
     pub(super) fn look_ahead(&self) -> bool {
         let mut state = self.lock();
-        // The scan reaches the segment behind its own before that could be looked through.
+        // The scan would reach the segment after its own before it is looked through.
         let segment = state.next.max(state.at + 2);
         let bytes = self.data.get(Self::start(segment)..).unwrap_or_default();
         if bytes.is_empty() || segment > state.at + MOST_AHEAD {
@@ -72,7 +74,7 @@ impl<'a> Segments<'a> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic leaves the state as it should be.
+        // A panic leaves the state consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

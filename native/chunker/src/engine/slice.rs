@@ -1,4 +1,4 @@
-//! Chunking bytes that are in memory: nothing is copied.
+//! Chunks an input in memory, without copying it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +32,8 @@ pub(super) fn chunk<T: Send, A: Send>(
             let mut scan = Scan::new(boundaries, data, None);
             while let Some((offset, chunk)) = scan.next()? {
                 let end = offset + chunk.length;
-                // Asking costs little beside a chunk of usual size, but not beside one of 64 bytes.
+                // Checking for cancellation is cheap compared with a chunk of usual size, but not with one of
+                // 64 bytes.
                 if offset / WORK_ITEM_BYTES != end / WORK_ITEM_BYTES && is_cancelled() {
                     return Err(Error::Cancelled);
                 }
@@ -54,8 +55,9 @@ fn run<T, A>(
     work(&ChunkBytes { offset: offset as u64, length: *length, slices, is_cancelled, annotation })
 }
 
-/// All threads do the same: a thread that finds the scan free, and few groups of chunks waiting to be worked on, scans
-/// the next group; the others work on one, or, if there is none, look for the candidates in what will be scanned next.
+/// Chunks `data` on several threads, which all do the same: if the scan is free and few groups are queued, a
+/// thread scans the next group; otherwise it works on a group, or, if none is queued, looks for candidates in
+/// the bytes that are scanned next.
 fn on_threads<T: Send, A: Send>(
     pool: &ThreadPool,
     workers: Workers,
@@ -88,7 +90,7 @@ fn on_threads<T: Send, A: Send>(
     };
     let help = |helper: &Helper| {
         let _stop = StopIfPanicking(&board.stopped);
-        // `is_cancelled` is not for other threads.
+        // Helpers must not call `is_cancelled`, which belongs to the calling thread.
         let stopped = || board.stopped.load(Ordering::Relaxed);
         loop {
             yield_to_other_threads();
@@ -112,7 +114,8 @@ fn on_threads<T: Send, A: Send>(
         let _permit = workers.enter();
         let _stop = StopIfPanicking(&board.stopped);
         loop {
-            // After a helper's panic, which the scope passes on when all have left, the result does not matter.
+            // After the panic of a helper, which the scope resumes when all helpers have left, the result is
+            // not used.
             if is_cancelled() || board.stopped.load(Ordering::Relaxed) {
                 board.stopped.store(true, Ordering::Relaxed);
                 return Err(Error::Cancelled);
@@ -145,11 +148,11 @@ fn on_threads<T: Send, A: Send>(
     Ok(state.results.into_iter().flatten().collect())
 }
 
-/// Consecutive chunks that are worked on together.
+/// Holds consecutive chunks that are processed together.
 struct Group<A> {
-    /// Where the results belong.
+    /// The index of the results.
     number: usize,
-    /// Where the first chunk begins.
+    /// The start of the first chunk, in bytes.
     offset: usize,
     chunks: Vec<FoundChunk<A>>,
 }
@@ -165,15 +168,15 @@ struct BoardState<'a, T, A> {
     /// `None` while a thread scans, and after the end.
     scan: Option<Scan<'a, A>>,
     queue: VecDeque<Group<A>>,
-    /// The helpers that are at work or about to be.
+    /// The number of helpers that are at work or requested.
     helpers: usize,
     scanning: bool,
     failure: Option<Error>,
-    /// Those of each group.
+    /// The results of each group.
     results: Vec<Vec<T>>,
 }
 
-/// Stops all threads when one of them panics: what it was at will never be done.
+/// Stops all threads when one of them panics, because its task is never completed.
 struct StopIfPanicking<'a>(&'a AtomicBool);
 
 impl Drop for StopIfPanicking<'_> {
@@ -184,18 +187,18 @@ impl Drop for StopIfPanicking<'_> {
     }
 }
 
-/// What a thread does next.
+/// The next step of a thread.
 enum Turn<'a, A> {
     Scan(Scan<'a, A>),
     Run(Group<A>),
-    /// Another thread scans what is to be worked on next.
+    /// Another thread scans the next group.
     Wait,
     Rest,
 }
 
 impl<'a, T, A> Board<'a, T, A> {
     fn lock(&self) -> MutexGuard<'_, BoardState<'a, T, A>> {
-        // The lock is never held while foreign code runs, so that a panic leaves the board as it should be.
+        // Foreign code never runs under the lock, so a panic leaves the state consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -229,8 +232,8 @@ impl<'a, T, A> Board<'a, T, A> {
         self.scanned.notify_all();
     }
 
-    /// Looks for candidates in what the scan will come to. If all are known, waits until the scan is free, but no longer
-    /// than [`CANCEL_POLL`].
+    /// Looks for candidates in the bytes that the scan reaches next. If all are known, waits until the scan
+    /// is free, for at most [`CANCEL_POLL`].
     fn look_ahead_or_wait(&self, state: MutexGuard<'_, BoardState<'a, T, A>>, segments: &Segments<'_>) {
         drop(state);
         if !segments.look_ahead() {
@@ -244,7 +247,8 @@ impl<'a, T, A> Board<'a, T, A> {
 
 impl<'a, T, A> BoardState<'a, T, A> {
     fn turn(&mut self) -> Turn<'a, A> {
-        // Without helpers, a group is worked on while its bytes are in the cache; else some are kept at hand.
+        // Without helpers, a group is processed while its bytes are in the cache. With helpers, two groups
+        // for each of them are kept queued.
         if self.queue.len() < (2 * self.helpers).max(1)
             && let Some(scan) = self.scan.take()
         {
@@ -259,16 +263,16 @@ impl<'a, T, A> BoardState<'a, T, A> {
     }
 }
 
-/// The chunks of `data`, one after the other.
+/// Iterates over the chunks of `data`.
 struct Scan<'a, A> {
     boundaries: Box<dyn Boundaries<A>>,
     data: &'a [u8],
-    /// How far the scan is.
+    /// The number of bytes scanned.
     scanned: usize,
     ended: bool,
-    /// The chunks of the stretch that was scanned last, the next one last.
+    /// The chunks of the last stretch in reverse order.
     found: Vec<FoundChunk<A>>,
-    /// Where the next chunk begins.
+    /// The start of the next chunk, in bytes.
     offset: usize,
     segments: Option<&'a Segments<'a>>,
     /// The segment that was entered last, and its candidates if they are known.
@@ -289,7 +293,7 @@ impl<'a, A> Scan<'a, A> {
         }
     }
 
-    /// Returns where the next chunk begins, and the chunk; `None` after the last.
+    /// Returns the start of the next chunk and the chunk, or `None` after the last.
     fn next(&mut self) -> Result<Option<(usize, FoundChunk<A>)>, Error> {
         loop {
             if let Some(chunk) = self.found.pop() {
@@ -322,7 +326,7 @@ impl<'a, A> Scan<'a, A> {
         }
         let candidates = self.entered.as_ref().and_then(|(_, candidates)| candidates.as_ref());
         let segment_end = Segments::start(segment + 1).min(self.data.len());
-        // With candidates, a whole segment costs less than a stretch.
+        // With candidates, scanning a whole segment takes less time than a stretch without.
         let end =
             if candidates.is_some() { segment_end } else { segment_end.min(self.scanned + SCAN_STRETCH) };
         let position = self.scanned - Segments::start(segment);

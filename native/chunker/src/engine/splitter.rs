@@ -1,7 +1,7 @@
-//! Scans an input block by block and makes work items of the chunks in it.
+//! Scans an input block by block and makes work items of its chunks.
 //!
-//! Scanning must follow the order of the input, so there is one splitter. It moves from thread to thread: whichever has it
-//! turns the next block into work items.
+//! Scanning has to follow the order of the input, so a pipeline has one splitter, which moves between
+//! threads.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use crate::io::buffer_pool::{BLOCK_SIZE, Block};
 
 pub(super) struct Splitter<A> {
     boundaries: Box<dyn Boundaries<A>>,
-    /// The block that is being filled, and how many of its bytes are.
+    /// The block that is being filled, and the number of bytes that are.
     open: Option<(Block, usize)>,
-    /// What is left of closed blocks: the beginning of the chunk that the scan is in.
+    /// The parts of closed blocks that are in no work item: the beginning of the current chunk.
     rest: VecDeque<BlockPart>,
-    /// The chunks that end in the open block.
+    /// The chunks found in the open block.
     chunks: Vec<FoundChunk<A>>,
-    /// Where the first chunk begins that is in no work item yet.
+    /// The start of the first chunk that is in no work item yet, in bytes from the start of the input.
     offset: u64,
 }
 
@@ -30,17 +30,18 @@ impl<A> Splitter<A> {
         Self { boundaries, open: None, rest: VecDeque::new(), chunks: Vec::new(), offset: 0 }
     }
 
-    /// Returns whether a block is open, so that bytes can be put in without another one.
+    /// Returns whether a block is open, so that bytes can be fed without another block.
     pub(super) const fn is_open(&self) -> bool {
         self.open.is_some()
     }
 
-    /// Opens a block, which is empty.
+    /// Opens an empty block.
     pub(super) fn open(&mut self, block: Block) {
         self.open = Some((block, 0));
     }
 
-    /// Scans a block of which `count` bytes are filled, with its candidates if they are known.
+    /// Scans a block of which `count` bytes are filled, and returns its work items. `candidates` are those in
+    /// the block, if they are known.
     pub(super) fn advance(
         &mut self,
         block: Block,
@@ -51,14 +52,14 @@ impl<A> Splitter<A> {
         Ok(self.close())
     }
 
-    /// Lets `fill` put bytes into the open block; it returns how many. With `prompt`, a block in which a chunk ends is
-    /// closed at once.
+    /// Calls `fill` to put bytes into the open block, and returns the work items and the number of bytes.
+    /// With `prompt`, closes the block as soon as a chunk ends in it.
     pub(super) fn feed(
         &mut self,
         prompt: bool,
         fill: impl FnOnce(&mut [u8]) -> Result<usize, Error>,
     ) -> Result<(Vec<WorkItem<A>>, usize), Error> {
-        let (mut block, filled) = self.open.take().expect("a block was opened");
+        let (mut block, filled) = self.open.take().expect("the caller has opened a block");
         let count = fill(&mut block[filled..])?;
         let end = filled + count;
         self.scan(block, filled, end, None)?;
@@ -66,13 +67,13 @@ impl<A> Splitter<A> {
         Ok((if full { self.close() } else { Vec::new() }, count))
     }
 
-    /// Ends the input.
+    /// Ends the input and returns the last work items.
     pub(super) fn end(&mut self) -> Result<Vec<WorkItem<A>>, Error> {
         self.boundaries.finish(&mut self.chunks)?;
         Ok(self.close())
     }
 
-    /// Scans what is new in the block, which is then the open one.
+    /// Scans the new bytes of the block, and opens it.
     fn scan(
         &mut self,
         block: Block,
@@ -80,7 +81,7 @@ impl<A> Splitter<A> {
         end: usize,
         candidates: Option<&Candidates>,
     ) -> Result<(), Error> {
-        // With candidates, a whole block costs less than a stretch.
+        // With candidates, scanning a whole block takes less time than a stretch without.
         let stretch = if candidates.is_some() { BLOCK_SIZE } else { SCAN_STRETCH };
         let mut done = from;
         while done < end {
@@ -96,7 +97,7 @@ impl<A> Splitter<A> {
         Ok(())
     }
 
-    /// Closes the open block and makes work items of the chunks that end in it.
+    /// Closes the open block and makes work items of the chunks found in it.
     fn close(&mut self) -> Vec<WorkItem<A>> {
         if let Some((block, filled)) = self.open.take() {
             self.rest.push_back(BlockPart { block: Arc::new(block), range: 0..filled });
@@ -118,11 +119,11 @@ impl<A> Splitter<A> {
         items
     }
 
-    /// Takes the first `bytes` bytes off the rest.
+    /// Removes the first `bytes` bytes from the rest.
     fn split_off(&mut self, mut bytes: usize) -> Vec<BlockPart> {
         let mut parts = Vec::new();
         while bytes > 0 {
-            let part = self.rest.front_mut().expect("no more is cut than was scanned");
+            let part = self.rest.front_mut().expect("chunks end within the scanned bytes");
             let length = part.range.len().min(bytes);
             bytes -= length;
             let end = part.range.start + length;

@@ -1,4 +1,5 @@
-//! What threads hand to each other: consecutive chunks, with the blocks that hold their bytes.
+//! Defines the unit of work that threads pass to each other: consecutive chunks, with the blocks that hold
+//! their bytes.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,34 +9,34 @@ use super::chunk::ChunkBytes;
 use crate::Cancel;
 use crate::io::buffer_pool::Block;
 
-/// The least that is handed to a thread at once, in bytes: handing over costs about a microsecond, and so many bytes are
-/// hashed in a hundred.
+/// The minimum size of a work item, in bytes, except at the end of a block. Passing one on costs about 1
+/// microsecond, and hashing this much about 100.
 pub(super) const WORK_ITEM_BYTES: usize = 256 << 10;
 
-/// A part of a block that work items share. When the last of them is done, the block is filled again.
+/// A part of a block that several work items may share. The block is reused once the last of them is done.
 #[derive(Debug)]
 pub(super) struct BlockPart {
     pub(super) block: Arc<Block>,
     pub(super) range: Range<usize>,
 }
 
-/// Consecutive chunks.
+/// Holds consecutive chunks and their bytes.
 #[derive(Debug)]
 pub(super) struct WorkItem<A> {
-    /// Where the first one begins, in bytes from the start of the input.
+    /// The start of the first chunk, in bytes from the start of the input.
     pub(super) offset: u64,
     pub(super) chunks: Vec<FoundChunk<A>>,
-    /// Their bytes: as many as the lengths in sum.
+    /// The bytes of all chunks, in order.
     pub(super) parts: Vec<BlockPart>,
 }
 
 impl<A> WorkItem<A> {
-    /// Returns how many bytes all its chunks have.
+    /// Returns the number of bytes of all chunks.
     pub(super) fn bytes(&self) -> usize {
         self.chunks.iter().map(|chunk| chunk.length).sum()
     }
 
-    /// Calls `work` for each chunk.
+    /// Calls `work` for each chunk and returns the results in order.
     pub(super) fn run<T>(&self, work: &dyn Fn(&ChunkBytes<'_, A>) -> T, is_cancelled: Cancel<'_>) -> Vec<T> {
         let mut bytes = self.parts.iter().map(|part| &part.block[part.range.clone()]);
         let mut current: &[u8] = &[];

@@ -1,11 +1,12 @@
-//! The pool of worker threads that all work of the engine shares.
+//! The thread pool of the engine.
 //!
-//! There is one pool a process, made when work first asks for it. A thread that calls the engine works too: it hands
-//! out what others can take, and does what they have not taken, so that `threads` counts the caller.
+//! The process has one pool, which the first call that needs it creates. The calling thread works too: it
+//! queues tasks for the pool and does those that no other thread has taken, so `threads` includes it.
 //!
-//! Callers and helpers together are no more than the pool has threads: a call that finds as many at work goes on alone,
-//! and asks again when it has more to hand out. So no call waits for help that is held up in another, and no core has two
-//! threads to share that each spoil the other's cache.
+//! A call gets a helper only if callers and helpers together are fewer than the threads of the pool.
+//! Otherwise it continues alone, and asks again when it has more tasks; if later callers exceed that number,
+//! helpers leave. So no call waits for a helper that is busy in another call, and threads do not compete for
+//! a core and its cache.
 
 use std::cell::Cell;
 use std::error::Error as _;
@@ -18,10 +19,11 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, IoError, OptionsError};
 
-/// More threads than any machine of today has cores for; a larger number is a mistake.
+/// The maximum number of threads; more than any current machine has cores, so that a larger number is a
+/// mistake.
 const MOST_THREADS: usize = 1024;
 
-/// How long a thread waits for another before it asks again whether it is cancelled.
+/// The longest wait of one thread for another between two checks for cancellation.
 pub(super) const CANCEL_POLL: Duration = Duration::from_millis(10);
 
 static POOL: OnceCell<Pool> = OnceCell::new();
@@ -29,7 +31,7 @@ static POOL: OnceCell<Pool> = OnceCell::new();
 #[derive(Debug)]
 struct Pool {
     threads: ThreadPool,
-    /// The threads that work for a call: those that made it, and helpers.
+    /// The number of threads at work for a call: callers and helpers.
     busy: AtomicUsize,
 }
 
@@ -39,7 +41,7 @@ impl Pool {
     }
 }
 
-/// The threads that one call may use.
+/// Holds the threads that one call may use.
 #[derive(Debug, Clone, Copy)]
 pub struct Workers {
     pool: Option<&'static Pool>,
@@ -47,17 +49,17 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Only the thread that calls.
+    /// Uses only the calling thread.
     #[must_use]
     pub const fn of_this_thread() -> Self {
         Self { pool: None, helpers: 0 }
     }
 
-    /// Whether `threads` is a number of threads that can be asked for: 1 to 1,024.
+    /// Checks that `threads` is in the accepted range, 1 to 1,024.
     ///
     /// # Errors
     ///
-    /// [`OptionsError`] if not.
+    /// Returns [`OptionsError`] if it is not.
     pub fn check(threads: usize) -> Result<(), OptionsError> {
         if (1..=MOST_THREADS).contains(&threads) {
             return Ok(());
@@ -66,12 +68,14 @@ impl Workers {
         Err(OptionsError { option: "threads", value: (threads as u64).into(), allowed })
     }
 
-    /// The thread that calls and as many of the pool's that there are `threads` in all. The first call that needs the
-    /// pool makes it, with `pool_size` threads; it keeps that size.
+    /// Uses the calling thread and helpers from the pool, `threads` in total. The first call that needs the
+    /// pool creates it with `pool_size` threads; later calls do not resize it, and use no more helpers than
+    /// it has threads.
     ///
     /// # Errors
     ///
-    /// [`Error::Options`] unless `threads` is 1 to 1,024; [`Error::Io`] when the operating system refuses the threads.
+    /// Returns [`Error::Options`] unless `threads` is 1 to 1,024, and [`Error::Io`] if the operating system
+    /// cannot create the threads.
     pub fn shared(threads: usize, pool_size: usize) -> Result<Self, Error> {
         Self::check(threads)?;
         let helpers = threads - 1;
@@ -96,36 +100,37 @@ impl Workers {
         Ok(Self { pool: Some(pool), helpers: helpers.min(pool.size()) })
     }
 
-    /// How many threads work on a call, the calling one included.
+    /// Returns the number of threads that work on a call, including the calling thread.
     #[must_use]
     pub const fn threads(&self) -> usize {
         self.helpers + 1
     }
 
-    /// The same with one helper less, which does something else.
+    /// Returns the same workers with one helper less, for a thread that is used otherwise.
     pub(crate) const fn but_one(self) -> Self {
         if self.helpers > 1 { Self { helpers: self.helpers - 1, ..self } } else { Self::of_this_thread() }
     }
 
-    /// How many threads of the pool may help.
+    /// Returns the maximum number of helpers.
     pub(crate) const fn most_helpers(&self) -> usize {
         self.helpers
     }
 
-    /// The pool, if any of its threads may help.
+    /// Returns the pool, or `None` if no helpers may be used.
     pub(crate) fn pool(&self) -> Option<&'static ThreadPool> {
         self.pool.map(|pool| &pool.threads)
     }
 
-    /// Counts the calling thread among those at work until what this gives is dropped. To be held by a call that may ask
-    /// for helpers, while it works.
+    /// Counts the calling thread as busy until the permit is dropped. A call that may request helpers holds
+    /// the permit while it works.
     pub(crate) fn enter(&self) -> Option<Permit> {
         let pool = self.pool?;
         pool.busy.fetch_add(1, Ordering::Relaxed);
         Some(Permit(pool))
     }
 
-    /// A thread of the pool that is free; `None` if there is none. What is then given to the pool begins at once.
+    /// Reserves a free thread of the pool, or returns `None` if there is none. A task that is then spawned on
+    /// the pool starts at once.
     pub(crate) fn request_helper(&self) -> Option<Helper> {
         let pool = self.pool?;
         let one_more = |busy: usize| (busy < pool.size()).then_some(busy + 1);
@@ -134,7 +139,7 @@ impl Workers {
     }
 }
 
-/// A thread that is at work. To be dropped when it is done.
+/// Counts a thread as busy until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit(&'static Pool);
 
@@ -144,7 +149,7 @@ impl Drop for Permit {
     }
 }
 
-/// A thread of the pool that is spoken for. To be dropped when it is done.
+/// Reserves a thread of the pool until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Helper(Permit);
 
@@ -153,7 +158,8 @@ impl Helper {
         &self.0.0.threads
     }
 
-    /// Whether more callers have come meanwhile, so that a core does not lack work and this helper is one too many.
+    /// Returns whether callers that came later have made more threads busy than the pool has, so that this
+    /// helper should leave its core to them.
     pub(crate) fn over_budget(&self) -> bool {
         let pool = self.0.0;
         pool.busy.load(Ordering::Relaxed) > pool.size()
@@ -162,10 +168,10 @@ impl Helper {
 
 /// Yields the core to another thread, if one waits for it.
 ///
-/// Threads that work for long call this some ten thousand times a second. The VM's schedulers spin before they
-/// sleep, and yield a hundred times while they spin. If a scheduler shares a core with a thread that does not
-/// yield, each of its yields lasts one time slice of that thread, and a process wakes tens of milliseconds late.
-/// For the same reason every call yields as long as a scheduler spins on the core: with one yield each 100
+/// Long-running threads call this about 10,000 times a second. The VM's schedulers spin before they sleep,
+/// and yield a hundred times while they spin. If a scheduler shares a core with a thread that does not yield,
+/// each of its yields lasts one time slice of that thread, and a process wakes tens of milliseconds late. For
+/// the same reason every call yields as long as a scheduler spins on the core: with one yield each 100
 /// microseconds, processes wake 10 milliseconds late.
 pub fn yield_to_other_threads() {
     thread_local! {
@@ -183,8 +189,8 @@ pub fn yield_to_other_threads() {
     let in_vain = if away < SWITCH { IN_VAIN.get().saturating_add(1) } else { 0 };
     IN_VAIN.set(in_vain);
     let pause = if away > SPIN {
-        // Another thread works on this core. This thread keeps its share; if both are of this pool, the pause lets
-        // the operating system see that one of them waits, and move it.
+        // Another thread works on this core. This thread keeps its share; if both belong to this pool, the
+        // pause lets the operating system see that one of them waits, and migrate it.
         away.max(4 * HOT)
     } else if in_vain > ENOUGH {
         SELDOM
@@ -194,17 +200,18 @@ pub fn yield_to_other_threads() {
     NEXT.set(Some(after + pause));
 }
 
-/// To switch to another thread and back takes longer.
+/// A lower bound on the time of a switch to another thread and back.
 const SWITCH: Duration = Duration::from_micros(2);
 
-/// Longer than a thread has the core that only looks whether there is something to do.
+/// An upper bound on the time for which a thread that only polls for work keeps the core.
 const SPIN: Duration = Duration::from_micros(20);
 
-/// So long Linux takes a waiting thread for one that has just run, which it would not move to a core that is free.
+/// The time for which Linux takes a waiting thread for cache-hot, and does not migrate it to a free core.
 const HOT: Duration = Duration::from_micros(500);
 
-/// So often Linux may go on with the thread that yields although another one waits.
+/// The maximum number of yields in a row for which Linux may continue the yielding thread although another
+/// one waits.
 const ENOUGH: u32 = 8;
 
-/// The time to the next yield if no other thread takes the core. A yield costs up to a microsecond.
+/// The time to the next yield if no other thread takes the core. A yield costs up to 1 microsecond.
 const SELDOM: Duration = Duration::from_micros(100);

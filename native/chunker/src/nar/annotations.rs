@@ -1,7 +1,6 @@
-//! What is known of each chunk of a NAR beyond where it is: the entries that it touches, and the store hashes that were
-//! taken out of it.
+//! Annotates each chunk of a NAR with the entries in it and the store hashes that were removed from it.
 //!
-//! Both are found in front of the scanner, in the order of the NAR, and wait in a queue until the chunk ends that has them.
+//! Both are found before the chunk is complete, in the order of the NAR, and are queued until it is.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,45 +11,46 @@ use super::path::{EntryPath, Paths};
 use super::references::{LENGTH, Normalizer, Reference, Replaced};
 use crate::engine::Filter;
 
-/// Which annotations are made.
+/// Selects the annotations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AnnotationOptions {
-    /// The entries that a chunk touches.
+    /// Whether to list the entries in each chunk.
     pub entries: bool,
-    /// Store hashes are taken out of the NAR before it is chunked, as [`references`](super::references) does it, and each
-    /// chunk comes with those that were in it.
+    /// Whether to replace store hashes in the NAR before it is chunked, as [`references`](super::references)
+    /// does, and to list those of each chunk.
     pub references: bool,
 }
 
-/// The annotation of a chunk, shared so that work on the chunk can keep it. `None` if there is none to make.
+/// The annotation of a chunk, shared so that the work on the chunk can keep it. `None` if no annotation is
+/// selected.
 pub type ChunkAnnotation = Option<Arc<Annotation>>;
 
-/// What is known of a chunk; a field is `None` if it was not asked for.
+/// Holds the annotations of a chunk. A field is `None` if it is not selected.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Annotation {
-    /// The entries that it touches, in their order.
+    /// The entries in the chunk, in the order of the NAR.
     pub entries: Option<Vec<EntryPart>>,
-    /// What was taken out of it, in ascending order of positions.
+    /// The replaced hashes of the chunk, in ascending order of positions.
     pub references: Option<Vec<Replaced>>,
 }
 
-/// The part of an entry that is in a chunk.
+/// Describes the part of an entry in a chunk.
 ///
-/// A chunk touches an entry if it holds some of its contents, or the end of its head: the byte before the contents of a file, and
-/// the one by which it is known what a directory is or where a link leads.
+/// An entry is in a chunk if some of its contents are, or the last byte of its head: the byte before the
+/// contents of a file, or the byte that completes a directory's type or a link's target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryPart {
-    /// That of the entry.
+    /// The path of the entry.
     pub path: EntryPath,
-    /// Where this part begins, in bytes from the start of the file's contents. 0 for a directory or link.
+    /// The start of this part, in bytes from the start of the file's contents. 0 for a directory or link.
     pub offset: u64,
-    /// How many bytes of the contents it has; 0 if the chunk has none of them.
+    /// The number of bytes of the contents in the chunk. 0 if it has only the head.
     pub length: usize,
-    /// Where they are in the chunk, in bytes from its start.
+    /// The start of these bytes in the chunk, in bytes.
     pub position: usize,
 }
 
-/// The entries that the parser has come to and that no chunk has had to its end.
+/// Holds the entries that the parser has found and that no chunk has reached the end of.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Entries {
     paths: Paths,
@@ -58,11 +58,11 @@ pub(super) struct Entries {
     entries: VecDeque<EntrySpan>,
 }
 
-/// Where an entry is: the last byte of its head, and its contents.
+/// The position of an entry: the end of its head, and the end of its contents.
 #[derive(Debug, Clone)]
 struct EntrySpan {
     path: EntryPath,
-    /// Where the contents begin.
+    /// The start of the contents.
     start: u64,
     end: u64,
 }
@@ -75,7 +75,7 @@ impl Entries {
         self.entries.push_back(EntrySpan { path, start: offset, end: offset + size });
     }
 
-    /// Takes the parts in the next chunk, which is that at `start..end`.
+    /// Takes the parts in the next chunk, which is at `start..end`.
     pub(super) fn take(&mut self, start: u64, end: u64) -> Vec<EntryPart> {
         let mut parts = Vec::new();
         while let Some(entry) = self.entries.front()
@@ -89,28 +89,28 @@ impl Entries {
                 parts.push(EntryPart { path: entry.path.clone(), offset, length, position });
                 break;
             }
-            let path = self.entries.pop_front().expect("it is the first").path;
+            let path = self.entries.pop_front().expect("front() has returned it").path;
             parts.push(EntryPart { path, offset, length, position });
         }
         parts
     }
 }
 
-/// Takes store hashes out of a NAR and sends them on. A hash is sent before its last bytes come out of the filter, so that it
-/// is there when the chunk that has them ends.
+/// Replaces store hashes in a NAR and sends them to the [`ReferenceTable`]. Sends each hash before it emits
+/// the hash's last bytes, so that the table has it when a chunk with these bytes ends.
 struct ReferenceFilter {
     normalizer: Normalizer,
     sender: Sender<Vec<Reference>>,
 }
 
-/// The store hashes that were taken out of the NAR and that no chunk has had to its end.
+/// Holds the replaced store hashes that no chunk has reached the end of.
 pub(super) struct ReferenceTable {
     receiver: Receiver<Vec<Reference>>,
     /// In ascending order of positions.
     references: VecDeque<Reference>,
 }
 
-/// Makes a filter that takes store hashes out, and the table that it fills.
+/// Creates a filter that replaces store hashes, and the table that it fills.
 pub(super) fn reference_filter() -> (Box<dyn Filter>, ReferenceTable) {
     let (sender, receiver) = channel();
     let filter = ReferenceFilter { normalizer: Normalizer::new(), sender };
@@ -122,7 +122,7 @@ impl Filter for ReferenceFilter {
         self.normalizer.feed(piece, |bytes| output.extend_from_slice(bytes));
         let references = self.normalizer.take_references();
         if !references.is_empty() {
-            // Without a receiver, the work has been cancelled.
+            // There is no receiver if the work has been cancelled.
             let _ = self.sender.send(references);
         }
     }
@@ -133,7 +133,7 @@ impl Filter for ReferenceFilter {
 }
 
 impl ReferenceTable {
-    /// Takes what was in the next chunk, which is that at `start..end`.
+    /// Takes the hashes in the next chunk, which is at `start..end`.
     pub(super) fn take(&mut self, start: u64, end: u64) -> Vec<Replaced> {
         self.references.extend(self.receiver.try_iter().flatten());
         let mut replaced = Vec::new();

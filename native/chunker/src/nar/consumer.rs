@@ -1,47 +1,53 @@
-//! Finding something out about a NAR, wherever it comes from.
+//! Runs computations over a NAR from memory or from a source.
 
 use crate::Cancel;
 use crate::error::Error;
 use crate::io::aligned_buffer::Buffer;
 use crate::io::source::{SOURCE_WAIT, Source};
 
-/// How much is read between two questions whether to give up: a fifth of a millisecond of hashing.
+/// The number of bytes between two checks for cancellation, about 0.2 milliseconds of hashing.
 const BLOCK: usize = 256 << 10;
 
-/// Something that comes of reading a NAR.
+/// Computes something from a NAR.
 ///
-/// Each reading parses what it is fed, so that the answer is always one about a valid archive, up to where it has read.
+/// Implementations parse what they are fed, so the result always comes from a valid archive, as far as it was
+/// read.
 pub trait NarConsumer {
-    /// What comes of it.
+    /// The result.
     type Output;
 
-    /// Takes in the next bytes.
+    /// Consumes the next bytes.
     ///
     /// # Errors
     ///
-    /// [`Error::Nar`] where the input breaks a rule, and what else the reading fails with. It is then over.
+    /// Returns [`Error::Nar`] if the input breaks a rule, and the errors of the implementation. No method is
+    /// called after an error.
     fn feed(&mut self, piece: &[u8]) -> Result<(), Error>;
 
-    /// How many bytes come next that it need not see.
+    /// Returns the number of following bytes that may be skipped, because their values do not matter.
     fn skippable(&self) -> u64 {
         0
     }
 
-    /// Goes on as if `count` bytes had been fed, which must not be more than are [`skippable`](Self::skippable).
+    /// Continues as if `count` bytes had been fed.
+    ///
+    /// # Panics
+    ///
+    /// May panic if `count` exceeds [`skippable`](Self::skippable).
     fn skip(&mut self, count: u64) {
         assert_eq!(count, 0, "nothing can be skipped");
     }
 
-    /// Whether it needs to see no more of the input.
+    /// Returns whether the result is known, so that the rest of the input need not be fed.
     fn is_done(&self) -> bool {
         false
     }
 
-    /// Ends the input and gives what has come of it.
+    /// Ends the input and returns the result.
     ///
     /// # Errors
     ///
-    /// [`Error::Nar`] for an input that is not whole, and what else the reading fails with.
+    /// Returns [`Error::Nar`] if the archive is truncated, and the errors of the implementation.
     fn finish(self) -> Result<Self::Output, Error>;
 }
 
@@ -49,7 +55,7 @@ pub trait NarConsumer {
 ///
 /// # Errors
 ///
-/// Those of the reading, and [`Error::Cancelled`] when `is_cancelled` says so.
+/// Returns the errors of the consumer, and [`Error::Cancelled`] if `is_cancelled` returns true.
 pub fn read_slice<R: NarConsumer>(
     mut reading: R,
     data: &[u8],
@@ -59,11 +65,11 @@ pub fn read_slice<R: NarConsumer>(
     reading.finish()
 }
 
-/// Feeds a piece, however long it is.
+/// Feeds a piece of any length.
 ///
 /// # Errors
 ///
-/// Those of the reading, and [`Error::Cancelled`] when `is_cancelled` says so.
+/// Returns the errors of the consumer, and [`Error::Cancelled`] if `is_cancelled` returns true.
 pub fn feed(reading: &mut impl NarConsumer, mut piece: &[u8], is_cancelled: Cancel<'_>) -> Result<(), Error> {
     while !piece.is_empty() && !reading.is_done() {
         if is_cancelled() {
@@ -79,11 +85,13 @@ pub fn feed(reading: &mut impl NarConsumer, mut piece: &[u8], is_cancelled: Canc
     Ok(())
 }
 
-/// Reads a NAR from where bytes come from, and waits for whoever sends them. Memory is that of the reading and 256 KiB.
+/// Reads a NAR from a source, and waits for the producer of its bytes. Uses 256 KiB in addition to the memory
+/// of the consumer.
 ///
 /// # Errors
 ///
-/// Those of the reading and of the source, and [`Error::Cancelled`] when `is_cancelled` says so.
+/// Returns the errors of the consumer and of the source, and [`Error::Cancelled`] if `is_cancelled` returns
+/// true.
 pub fn read_source<R: NarConsumer>(
     mut reading: R,
     mut source: impl Source,
@@ -95,20 +103,21 @@ pub fn read_source<R: NarConsumer>(
     reading.finish()
 }
 
-/// What [`step`] came to.
+/// The result of [`step`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// There is nothing to do until somebody sends more of the input.
+    /// No bytes are available until the producer sends more.
     Waiting,
-    /// The reading is to be finished.
+    /// The input has been read as far as needed; call [`NarConsumer::finish`] next.
     End,
 }
 
-/// Reads what can be had without waiting for whoever sends it.
+/// Reads the bytes that are available without waiting for their producer.
 ///
 /// # Errors
 ///
-/// Those of the reading and of the source, and [`Error::Cancelled`] when `is_cancelled` says so.
+/// Returns the errors of the consumer and of the source, and [`Error::Cancelled`] if `is_cancelled` returns
+/// true.
 pub fn step<S: Source + ?Sized>(
     reading: &mut impl NarConsumer,
     source: &mut S,
@@ -120,7 +129,7 @@ pub fn step<S: Source + ?Sized>(
             return Err(Error::Cancelled);
         }
         let skippable = reading.skippable();
-        // What comes with the next block anyway is not worth a call of the operating system.
+        // Skipping bytes that the next read covers anyway does not save a system call.
         if skippable > BLOCK as u64 {
             reading.skip(source.skip(skippable)?);
         }

@@ -1,4 +1,4 @@
-//! Writing the NAR of a tree in the file system.
+//! Writes the NAR of a tree in the file system.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -26,37 +26,38 @@ use crate::hash::{Algorithm, Digest, Hasher};
 use crate::io::aligned_buffer::Buffer;
 use crate::io::source::Source;
 
-/// The NAR of a tree in the file system, as a [`Source`]: byte for byte what `nix-store --dump` writes.
+/// Writes the NAR of a tree in the file system, as a [`Source`]. The output equals that of `nix-store --dump`
+/// byte for byte.
 ///
-/// Symbolic links are not followed, the one that the path itself may be included. Of what a file system tells about a file a
-/// NAR keeps whether its owner may execute it. Memory holds the names of the directories that lead to the current file, and
-/// contents go straight to the reader's buffer.
+/// Symbolic links are not followed, not even at the path itself. The only metadata of a file that a NAR
+/// stores is whether its owner may execute it. Memory holds the names of the entries that are left in the
+/// open directories. Contents are read directly into the caller's buffer.
 ///
 /// # Errors
 ///
-/// NarConsumer gives
+/// Reads return
 ///
-/// * [`Error::Io`] with what the operating system says and the path of the file, and with `enotsup` for a socket, a FIFO or
-///   a device, which no NAR can hold;
-/// * [`Error::FileChanged`] for a file that shrinks, grows or becomes something else while it is read;
-/// * [`Error::Nar`] with [`Rule::Depth`] for a tree that is too deep, and with the rules for names and targets where a file
-///   system allows what they do not: nobody could read such a NAR.
+/// * [`Error::Io`] with the error of the operating system and the path of the file, and with `enotsup` for a
+///   socket, a FIFO or a device, which a NAR cannot represent;
+/// * [`Error::FileChanged`] for a file that shrinks, grows or changes its type while it is read;
+/// * [`Error::Nar`] with [`Rule::Depth`] for a tree that is too deep, and with the rules for names and
+///   targets if the file system allows what they forbid.
 #[derive(Debug)]
 pub struct Dump {
     root: PathBuf,
     state: State,
-    /// The directories that are open, each within the one before.
+    /// The directories that are open, each in the previous one.
     folders: Vec<Folder>,
-    /// What stands before the next contents, and how much of it was read.
+    /// The bytes before the next contents, and the number of them that were read.
     tokens: Vec<u8>,
     read: usize,
-    /// How long the NAR is up to the end of `tokens`.
+    /// The length of the NAR up to the end of `tokens`.
     offset: u64,
-    /// A file that is none of the tree, although it may lie there.
+    /// A file that is excluded, even if it is in the tree.
     except: Option<Except>,
 }
 
-/// What is written while the tree is read.
+/// Identifies the file that the NAR is written to.
 #[derive(Debug)]
 struct Except {
     name: CString,
@@ -64,7 +65,7 @@ struct Except {
 }
 
 impl Except {
-    /// Whether it is what has that name in that folder.
+    /// Returns whether the entry with this name in this directory is the file.
     fn is(&self, folder: &OwnedFd, name: &CStr) -> bool {
         *self.name == *name
             && statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
@@ -72,7 +73,7 @@ impl Except {
     }
 }
 
-/// Their types differ from system to system.
+/// Returns the numbers of the device and the inode. Their types differ between systems.
 #[allow(
     clippy::unnecessary_cast,
     clippy::useless_conversion,
@@ -87,7 +88,7 @@ enum State {
     Start,
     /// Between two nodes.
     Between,
-    /// In the contents of a file, of which so much is left.
+    /// In the contents of a file, of which `left` bytes are left.
     Within {
         file: File,
         size: u64,
@@ -99,15 +100,14 @@ enum State {
 #[derive(Debug)]
 struct Folder {
     fd: OwnedFd,
-    /// Those that are left. There may be millions, which take their time to be put in order, so each is sought when it is its
-    /// turn.
+    /// The names that are left. A heap, because sorting millions of names at once would block for long.
     names: BinaryHeap<Reverse<CString>>,
-    /// The one that was begun last.
+    /// The name of the current entry.
     name: CString,
 }
 
 impl Dump {
-    /// The NAR of what is at `path`. Nothing is opened before it is read.
+    /// Creates a dump of `path`. Opens nothing before the first read.
     #[must_use]
     pub fn new(path: &Path) -> Self {
         Self {
@@ -121,7 +121,7 @@ impl Dump {
         }
     }
 
-    /// The path of the node that was begun last.
+    /// Returns the path of the current node.
     fn path(&self) -> PathBuf {
         let mut path = self.root.clone();
         path.extend(self.folders.iter().map(|folder| OsStr::from_bytes(folder.name.as_bytes())));
@@ -163,7 +163,7 @@ impl Dump {
         if self.folders.is_empty() { self.push(&END) } else { self.push(&END_OF_ENTRY) }
     }
 
-    /// Goes on to the next contents, or the end.
+    /// Continues up to the next contents or the end.
     fn advance(&mut self, is_cancelled: Cancel<'_>) -> Result<(), Error> {
         if is_cancelled() {
             return Err(Error::Cancelled);
@@ -240,7 +240,7 @@ impl Dump {
         }
     }
 
-    /// Calls with the folder that the current node is in, and its name there.
+    /// Calls `call` with the directory of the current node and its name there.
     fn at<T>(&self, call: impl FnOnce(BorrowedFd<'_>, &Path) -> Result<T, Errno>) -> Result<T, Errno> {
         match self.folders.last() {
             None => call(CWD, &self.root),
@@ -248,9 +248,10 @@ impl Dump {
         }
     }
 
-    /// Opens the current node, which was of the type that is wanted a moment ago.
+    /// Opens the current node. Fails if it no longer has the type `wanted`.
     fn open(&self, flags: OFlags, wanted: FileType) -> Result<OwnedFd, Error> {
-        // Should it have become a FIFO or a terminal meanwhile: neither waits for the one nor is attached to the other.
+        // If the node has become a FIFO or a terminal, opening it neither blocks nor makes it the controlling
+        // terminal.
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let fd =
             self.at(|folder, name| openat(folder, name, flags, Mode::empty())).map_err(
@@ -294,15 +295,17 @@ impl Dump {
     }
 }
 
-/// How many names of a directory are read between two questions whether to give up: less than a millisecond.
+/// The number of names that are read from a directory between two checks for cancellation, less than 1
+/// millisecond's work.
 const NAMES: usize = 1024;
 
 impl Dump {
-    /// Fills the buffer, but at the end, and gives how many bytes it has got.
+    /// Fills the buffer, except at the end, and returns the number of bytes.
     ///
     /// # Errors
     ///
-    /// Those of reading, and [`Error::Cancelled`] when `is_cancelled` says so, which is asked for each file.
+    /// Returns the errors of reading, and [`Error::Cancelled`] if `is_cancelled`, which is called for each
+    /// entry, returns true.
     pub fn fill(&mut self, buffer: &mut [u8], is_cancelled: Cancel<'_>) -> Result<usize, Error> {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -344,22 +347,23 @@ impl Source for Dump {
     }
 }
 
-/// How much is written between two questions whether to give up.
+/// The number of bytes that are written between two checks for cancellation.
 const BLOCK: usize = 256 << 10;
 
-/// How many blocks there are at most: one that is read and written, one that is hashed, and one between.
+/// The maximum number of blocks: one that is read and written, one that is hashed, and one queued.
 const BLOCKS: usize = 3;
 
-/// Writes the NAR of what is at `path` to the file `into`, and gives its digest, which a thread of the pool computes meanwhile if
-/// one is free.
+/// Writes the NAR of `path` to the file `into` and returns its digest, which a thread of the pool computes in
+/// parallel if one is free.
 ///
-/// The file is there when it is complete, and takes the place of another one of that name; what stands there is not touched
-/// before, nor on an error. `into` may be a symbolic link to a file. If it lies in the tree, the NAR has what was there before.
+/// The file is written under a temporary name and atomically renamed to `into` when it is complete. An
+/// existing file is replaced then, and unchanged on an error. `into` may be a symbolic link to a file. If
+/// `into` is in the tree, the NAR has the previous state of the tree.
 ///
 /// # Errors
 ///
-/// Those of [`Dump`]; [`Error::Io`] with what writing fails with, and with `eexist` where `into` is something else than a
-/// regular file; [`Error::Cancelled`] when `is_cancelled` says so.
+/// Returns the errors of [`Dump`]; [`Error::Io`] with the errors of writing, and with `eexist` if `into`
+/// exists and is not a regular file; and [`Error::Cancelled`] if `is_cancelled` returns true.
 pub fn dump_file(
     path: &Path,
     into: &Path,
@@ -371,13 +375,13 @@ pub fn dump_file(
     let place = StagedPath::for_file(into)?;
     let refused = |source| IoError { path: Some(into.into()), source };
     let mut file = File::from(place.create_file().map_err(|errno| refused(errno.into()))?);
-    // The tree is dumped as it was before, should this be written into it.
+    // Excludes the temporary file from the dump if it is in the tree.
     dump.except = Some(Except {
-        name: CString::new(place.temporary().1.as_bytes()).expect("it has no NUL"),
+        name: CString::new(place.temporary().1.as_bytes()).expect("temporary names have no NUL"),
         device_and_inode: device_and_inode(&fstat(&file).map_err(|errno| refused(errno.into()))?),
     });
     let mut hasher = Hasher::new(algorithm);
-    // Hands each block on, and takes one to fill.
+    // Passes each block to `hash`, and gets one to fill from it.
     let mut copy = |hash: &mut dyn FnMut(Buffer, usize) -> Result<Buffer, Error>| {
         let mut block = Buffer::new(BLOCK);
         loop {
@@ -409,14 +413,14 @@ pub fn dump_file(
                 for (block, count) in to_hash {
                     hasher.update(&block[..count]);
                     yield_to_other_threads();
-                    // There is room for all, and after an error nobody wants them any more.
+                    // The channel has room for all blocks. After an error there is no receiver.
                     let _ = hashed.send(block);
                 }
                 let _ = finished.send(hasher.finish());
                 drop(helper);
             });
             let mut blocks = 1;
-            // Nobody answers if the thread has panicked, which the scope passes on.
+            // The channels are closed if the thread has panicked; the scope resumes the panic.
             copy(&mut |block, count| {
                 filled.send((block, count)).map_err(|_| Error::Cancelled)?;
                 if blocks < BLOCKS {

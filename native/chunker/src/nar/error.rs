@@ -1,12 +1,12 @@
-//! Why something is no NAR.
+//! Defines the rules for NARs, and the error for an input that breaks one.
 
-/// What a NAR must keep to.
+/// A rule that every NAR follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rule {
-    /// A NAR begins with the string `nix-archive-1`. Nothing here resembles one.
+    /// A NAR begins with the string `nix-archive-1`. An input that breaks this rule is something else.
     Magic,
-    /// A fixed part, such as a parenthesis or the word `contents`, does not stand where it must.
+    /// The fixed parts, such as parentheses and the word `contents`, are in their places.
     Token,
     /// A name has at least one byte.
     NameEmpty,
@@ -24,18 +24,18 @@ pub enum Rule {
     TargetInvalid,
     /// The contents of a file end within the first 2^63 bytes.
     ContentsTooLong,
-    /// The bytes that fill a string up are zero.
+    /// Padding bytes are zero.
     Padding,
     /// A path has at most 63 names.
     Depth,
     /// Nothing follows the end.
     TrailingData,
-    /// The input ends where the archive does.
+    /// The input does not end before the archive does.
     Truncated,
 }
 
 impl Rule {
-    /// Each rule there is.
+    /// All rules.
     pub const ALL: [Self; 14] = [
         Self::Magic,
         Self::Token,
@@ -53,7 +53,7 @@ impl Rule {
         Self::Truncated,
     ];
 
-    /// The stable name of how this rule is broken: snake case, as all codes.
+    /// Returns the stable name of a violation of this rule, in snake case like all codes.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -75,22 +75,23 @@ impl Rule {
     }
 }
 
-/// Something is no NAR.
+/// Reports that an input is not a NAR.
 ///
-/// Neither field depends on how the input is cut into pieces.
+/// Neither field depends on how the input is split into pieces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a NAR: {} at byte {offset}", .rule.name())]
 pub struct NarError {
-    /// Where, in bytes from the start: the first byte that cannot stand there; for a length that is out of range the start of
-    /// its 8 bytes; for a name that is not allowed as a whole the start of the name; for an entry that is too deep the
-    /// start of the entry; for an input that ends too early its length.
+    /// The position of the violation, in bytes from the start of the input: in general that of the first byte
+    /// that is not allowed. For a length out of range, the start of its 8 bytes; for a name that is invalid
+    /// as a whole, the start of the name; for an entry that is too deep, the start of the entry; for a
+    /// truncated input, its length.
     pub offset: u64,
-    /// The rule that is broken there.
+    /// The broken rule.
     pub rule: Rule,
 }
 
 impl NarError {
-    /// The stable name of this error.
+    /// Returns the stable name of this error.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         "invalid_nar"

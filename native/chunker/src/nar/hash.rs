@@ -1,11 +1,12 @@
-//! The digest of a NAR, which names the tree in it.
+//! Computes the digest of a NAR, which identifies the tree in it.
 
 use super::consumer::NarConsumer;
 use super::parser::Parser;
 use crate::error::Error;
 use crate::hash::{Algorithm, Digest, Hasher};
 
-/// The digest of a NAR that is checked in the same pass. With SHA-256 it is what Nix calls the NAR hash.
+/// Computes the digest of a NAR and validates it in the same pass. With SHA-256, the result is the NAR hash
+/// of Nix.
 #[derive(Debug)]
 pub struct Hash {
     parser: Parser,
@@ -13,7 +14,7 @@ pub struct Hash {
 }
 
 impl Hash {
-    /// A digest of what is to come.
+    /// Starts a digest.
     #[must_use]
     pub fn new(algorithm: Algorithm) -> Self {
         Self { parser: Parser::new(), hasher: Hasher::new(algorithm) }
@@ -24,7 +25,7 @@ impl NarConsumer for Hash {
     type Output = Digest;
 
     fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {
-        // What is no NAR is refused before it is hashed.
+        // Parsing comes first, so that an invalid NAR is rejected before it is hashed.
         self.parser.feed(piece, |_| Ok::<_, Error>(()))?;
         self.hasher.update(piece);
         Ok(())

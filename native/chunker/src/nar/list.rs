@@ -1,4 +1,4 @@
-//! What is in a NAR.
+//! Lists the entries of a NAR.
 
 use super::consumer::NarConsumer;
 use super::parser::{Event, Kind, Parser};
@@ -8,15 +8,16 @@ use crate::error::Error;
 /// A file, directory or symbolic link in a NAR.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The names that lead to it from the root.
+    /// The names that lead to the entry from the root.
     pub path: EntryPath,
-    /// What it is.
+    /// The kind of the entry.
     pub kind: Kind<Vec<u8>>,
 }
 
-/// All entries, the root first, in the order of the NAR.
+/// Lists all entries in the order of the NAR, the root first.
 ///
-/// Contents are passed over. Memory grows with the names and targets in the NAR, however long its paths are.
+/// Skips contents. Memory is proportional to the names and targets in the NAR, and does not depend on the
+/// length of its paths.
 #[derive(Debug, Default)]
 pub struct List {
     parser: Parser,
@@ -25,7 +26,7 @@ pub struct List {
 }
 
 impl List {
-    /// A list of what is to come.
+    /// Starts a list.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

@@ -1,4 +1,4 @@
-//! What is in a NAR, as Nix prints it.
+//! Lists the entries of a NAR as JSON, as Nix does.
 
 use std::io::Write;
 
@@ -6,20 +6,21 @@ use super::consumer::NarConsumer;
 use super::parser::{Event, Kind, Parser};
 use crate::error::Error;
 
-/// The JSON that `nix nar ls --json --recursive` prints for the root, which is also that of the `.ls` files of binary caches.
+/// Lists the entries of a NAR as the JSON that `nix nar ls --json --recursive` prints for the root, which is
+/// also the format of the `.ls` files of binary caches.
 ///
-/// Byte for byte that of Nix 2.8, without a line break at the end. So names and targets that are not UTF-8 stand as they
-/// are, which is no JSON by its definition; JSON has no way to write them.
+/// The output equals that of Nix 2.8 byte for byte, without a line break at the end. Names and targets that
+/// are not UTF-8 are therefore copied unchanged, although JSON does not allow that and cannot represent them.
 #[derive(Debug, Default)]
 pub struct Listing {
     parser: Parser,
     json: Vec<u8>,
-    /// Whether the node that began last is a file, which ends on its own.
+    /// Whether the last node is a file. Its object is closed at once, so its end adds nothing.
     within_file: bool,
 }
 
 impl Listing {
-    /// A listing of what is to come.
+    /// Starts a listing.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -81,7 +82,7 @@ impl NarConsumer for Listing {
     }
 }
 
-/// A string as Nix 2.8 writes it (`toJSON` in `src/libutil/json.cc`).
+/// Appends a string as Nix 2.8 does (`toJSON` in `src/libutil/json.cc`).
 fn push_string(json: &mut Vec<u8>, string: &[u8]) {
     json.push(b'"');
     for &byte in string {

@@ -1,4 +1,4 @@
-//! Chunking NARs on the threads of the engine.
+//! Chunks NARs on the threads of the engine.
 
 use std::sync::Arc;
 
@@ -36,8 +36,8 @@ use crate::error::{Error, OptionsError};
 pub const RECOGNIZER: Recognizer =
     Recognizer { slice: is_nar, source: |source, is_cancelled| is_nar_source(source, is_cancelled) };
 
-/// Chunks NARs along their files, as [`NarScanner`] does, and annotates the chunks. An input that is not a NAR gives
-/// [`Error::Nar`].
+/// Chunks NARs along their files, as [`NarScanner`] does, and annotates the chunks. Fails with [`Error::Nar`]
+/// for an input that is not a NAR.
 ///
 /// ```
 /// use chunker::engine::workers::Workers;
@@ -55,22 +55,22 @@ pub const RECOGNIZER: Recognizer =
 /// ```
 #[derive(Debug, Clone)]
 pub struct NarMethod {
-    /// At the start of a NAR.
+    /// A scanner at the start of a NAR.
     scanner: NarScanner,
     annotations: AnnotationOptions,
 }
 
 impl NarMethod {
-    /// Makes a method that annotates nothing.
+    /// Creates a method without annotations.
     ///
     /// # Errors
     ///
-    /// The first option that is outside its range.
+    /// Returns the error for the first option that is out of range.
     pub fn new(config: &Config) -> Result<Self, OptionsError> {
         Ok(Self { scanner: NarScanner::new(config)?, annotations: AnnotationOptions::default() })
     }
 
-    /// Returns the same with these annotations.
+    /// Sets the annotations.
     #[must_use]
     pub fn with_annotations(mut self, annotations: AnnotationOptions) -> Self {
         self.annotations = annotations;
@@ -95,10 +95,10 @@ impl ChunkingMethod<ChunkAnnotation> for NarMethod {
 /// Finds the boundaries of one NAR.
 struct NarBoundaries {
     scanner: NarScanner,
-    /// `None` if they are not wanted.
+    /// `None` if not selected.
     entries: Option<Entries>,
     references: Option<ReferenceTable>,
-    /// Where the current chunk begins, in bytes from the start of the NAR.
+    /// The start of the current chunk, in bytes from the start of the NAR.
     offset: u64,
 }
 

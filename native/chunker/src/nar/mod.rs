@@ -1,19 +1,21 @@
-//! Nix archives (NARs): the format in which Nix packs a file system tree, with nothing in it that differs between machines.
+//! Nix archives (NARs): the format in which Nix packs a file system tree, without anything that differs
+//! between machines.
 //!
-//! * [`Parser`] reads one strictly, fed with pieces of any size, and tells what is in it as [`Event`]s.
-//! * [`List`], [`Listing`], [`struct@Hash`], [`ReadFile`] and [`Restore`] are [`NarConsumer`]s: what comes of reading a NAR.
-//!   [`read_slice`] and [`read_source`] carry them out.
-//! * [`is_nar`] and [`is_nar_source`] tell whether something is one.
-//! * [`Dump`] writes one, as a source of bytes; [`dump_file`] writes it to a file.
-//! * [`scanner`] finds cut points along the files in one, and [`NarMethod`] makes the engine chunk with them.
-//! * [`annotations`] say which entries each chunk touches, and which hashes of dependencies were taken out of it.
-//! * [`references`] takes the hashes of dependencies out of content, so that packages built anew share their chunks.
+//! * [`Parser`] parses a NAR strictly, in pieces of any size, and returns its parts as [`Event`]s.
+//! * [`List`], [`Listing`], [`struct@Hash`], [`ReadFile`] and [`Restore`] are [`NarConsumer`]s, which compute
+//!   something from a NAR. [`read_slice`] and [`read_source`] run them.
+//! * [`is_nar`] and [`is_nar_source`] validate a NAR.
+//! * [`Dump`] writes a NAR, as a source of bytes; [`dump_file`] writes it to a file.
+//! * [`scanner`] finds cut points along the files in a NAR, and [`NarMethod`] chunks with them in the engine.
+//! * [`annotations`] list the entries in each chunk, and the store hashes that were removed from it.
+//! * [`references`] replaces store hashes in content, so that rebuilt packages share their chunks.
 //!
-//! Whatever makes files or reads them by their names in a tree is there on Unix alone.
+//! [`Dump`], [`dump_file`] and [`Restore`], which use the file system, are available only on Unix.
 //!
-//! # The format
+//! # Format
 //!
-//! Nix defines it in `src/libutil/archive.cc` and in the chapter "Nix Archive (NAR) format" of its manual.
+//! The format is defined in `src/libutil/archive.cc` of Nix and in the chapter "Nix Archive (NAR) format" of
+//! its manual.
 //!
 //! ```text
 //! archive   = s("nix-archive-1") node
@@ -25,21 +27,21 @@
 //! s(b)      = the length of b as 64 bits, little-endian; b; zeros up to the next multiple of 8 bytes
 //! ```
 //!
-//! All but names, targets and contents is fixed, so that the parser compares whole tokens, each of several strings: the first
-//! 56 bytes of all NARs are the same.
+//! Everything except names, targets and contents is fixed, so the parser compares whole tokens of several
+//! strings. The first 56 bytes of all NARs are the same.
 //!
-//! # What a NAR must keep to
+//! # Rules
 //!
-//! The grammar leaves several archives for the same tree, and archives that no file system could hold. Whoever names
-//! content by its hash needs one archive for a tree, so the parser refuses everything else, and so does the writer. The
-//! [`Rule`]s say what that is:
+//! The grammar allows several archives for the same tree, and archives that no file system can hold. Content
+//! that is named by its hash needs exactly one archive for each tree, so the parser rejects all others, and
+//! the writer never produces them. The [`Rule`]s are:
 //!
 //! * names have 1 to 255 bytes, without `/` and NUL, and are neither `.` nor `..`;
-//! * the names in a directory ascend strictly, compared as bytes;
+//! * the names in a directory are strictly ascending, compared as bytes;
 //! * targets have 1 to 4095 bytes, without NUL;
-//! * padding is zero, also that of contents that nobody looks at;
-//! * no path has more than 63 names ([`MAX_DEPTH`]);
-//! * contents end within the first 2^63 bytes, since no file is longer;
+//! * padding is zero, also after contents that are skipped;
+//! * a path has at most 63 names ([`MAX_DEPTH`]);
+//! * contents end within the first 2^63 bytes, the maximum length of a file;
 //! * nothing follows the end.
 //!
 //! Names and targets are bytes, not text.

@@ -1,4 +1,4 @@
-//! NarConsumer the format: a state machine that is fed pieces of any size.
+//! Parses the format with a state machine that is fed pieces of any size.
 
 use super::error::{NarError, Rule};
 use super::wire::{
@@ -6,61 +6,61 @@ use super::wire::{
     REGULAR, START, SYMLINK, padding,
 };
 
-/// What a NAR holds, in its order.
+/// A part of a NAR. Events are returned in the order of the NAR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A node begins.
     ///
-    /// For a regular file it comes as soon as the length of the contents is known, before any of them: they lie at
-    /// `offset..offset + size`, whether or not they are there yet.
+    /// For a regular file, this event precedes the contents: it is returned as soon as their length is known.
+    /// They are at `offset..offset + size`.
     Node(Node<'a>),
-    /// The next bytes of the contents of the file that began last; as many as came in one piece, never none.
+    /// The next bytes of the contents of the current file, as far as they are in one piece; at least one.
     Contents(&'a [u8]),
-    /// The file or directory that began last and has not ended is complete. (A symbolic link has no end of its own.)
+    /// The file or directory that began last and has not ended is complete. A symbolic link has no end.
     End,
 }
 
 /// A file, directory or symbolic link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Node<'a> {
-    /// The names that lead to it from the root, with `/` between them: empty for the root itself.
+    /// The names that lead to the node from the root, with `/` between them. Empty for the root.
     pub path: &'a [u8],
-    /// How many names that are.
+    /// The number of these names.
     pub depth: usize,
-    /// What it is.
+    /// The kind of the node.
     pub kind: Kind<&'a [u8]>,
 }
 
-/// What a [`Node`] or an [`Entry`](super::Entry) is, with targets in a form that the one or the other can hold.
+/// The kind of a [`Node`] or an [`Entry`](super::Entry). `Target` holds the target of a symbolic link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind<Target> {
     /// A directory. Its entries follow, up to its [`Event::End`].
     Directory,
     /// A regular file. Its contents follow, up to its [`Event::End`].
     Regular {
-        /// Whether it is marked as executable.
+        /// Whether the file is executable.
         executable: bool,
-        /// Where in the NAR the contents begin.
+        /// The start of the contents, in bytes from the start of the NAR.
         offset: u64,
-        /// How many bytes they are.
+        /// The length of the contents, in bytes.
         size: u64,
     },
     /// A symbolic link.
     Symlink {
-        /// Where it leads, as it stands there.
+        /// The target, uninterpreted.
         target: Target,
     },
 }
 
 impl<'a> Node<'a> {
-    /// The last name of its path, which is empty for the root.
+    /// Returns the last name of the path. Empty for the root.
     #[must_use]
     pub fn name(&self) -> &'a [u8] {
         self.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
     }
 }
 
-/// Reads a NAR that comes in pieces.
+/// Parses a NAR that arrives in pieces.
 ///
 /// ```
 /// use chunker::nar::{Event, Kind, NarError, Parser};
@@ -83,19 +83,20 @@ impl<'a> Node<'a> {
 /// assert!(files([&b"something else"[..]].into_iter()).is_err());
 /// ```
 ///
-/// What it tells is the same however the input is cut into pieces, but for [`Event::Contents`], which come as they were fed.
-/// It copies a name or a target of which only a part is there, and never contents; those that nobody looks at cost
-/// nothing. Memory stays below 64 KiB, whatever the input says.
+/// The events do not depend on how the input is split, except [`Event::Contents`], which follow the pieces.
+/// Copies a name or target only if it is split between pieces, and never copies contents; contents that are
+/// skipped cost nothing. Memory stays below 64 KiB for any input.
 ///
-/// After an error all calls give that error.
+/// Every call after an error returns that error.
 #[derive(Debug, Clone)]
 pub struct Parser {
     state: State,
-    /// How many bytes were read or skipped.
+    /// The number of bytes read or skipped.
     offset: u64,
-    /// The path of the current node. In a directory, that of its latest entry, with which the next one is compared.
+    /// The path of the current node. In a directory, the path of its last entry, which the next name is
+    /// compared with.
     path: Vec<u8>,
-    /// For each directory that is open the length of its path.
+    /// The length of the path of each open directory.
     directories: Vec<usize>,
     /// The part of a name or target that was in earlier pieces.
     text: Vec<u8>,
@@ -104,25 +105,25 @@ pub struct Parser {
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    /// Within a fixed part, of which `at` bytes are those of the alternative.
+    /// In a token, of which `at` bytes match the alternative.
     Token { place: Place, alternative: usize, at: usize },
-    /// Within the length of something.
+    /// In a length, of which `at` bytes were read.
     Length { field: Field, bytes: [u8; 8], at: usize },
-    /// Within a name or target of that length.
+    /// In a name or target of this length.
     Text { field: Field, length: usize },
-    /// Within contents.
+    /// In contents.
     Contents { left: u64 },
-    /// Within the zeros after something.
+    /// In padding.
     Padding { left: u64, then: Place },
     /// After the archive.
     End,
 }
 
-/// Where a fixed part stands.
+/// The position of a token in the grammar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Start,
-    /// What kind of node it is.
+    /// At the type of a node.
     Kind,
     /// In a directory, before an entry or the end.
     Entries,
@@ -134,7 +135,7 @@ enum Place {
     Symlink,
 }
 
-/// What has a length.
+/// A field with a length.
 #[derive(Debug, Clone, Copy)]
 enum Field {
     Contents { executable: bool },
@@ -142,21 +143,21 @@ enum Field {
     Name,
 }
 
-/// An event without what it borrows from the parser.
+/// An event without the data that it borrows from the parser.
 enum Found<'a> {
     Directory,
     Regular {
         executable: bool,
         size: u64,
     },
-    /// With its target, unless that is in the parser's `text`.
+    /// The target, unless it is in the parser's `text`.
     Symlink(Option<&'a [u8]>),
     Contents(&'a [u8]),
     End,
 }
 
 impl Place {
-    /// What can stand here, the most frequent first. None is the beginning of another.
+    /// Returns the tokens that are allowed here, the most frequent first. None is a prefix of another.
     const fn alternatives(self, within_entry: bool) -> &'static [&'static [u8]] {
         match (self, within_entry) {
             (Self::Start, _) => &[&START],
@@ -177,7 +178,7 @@ impl Default for Parser {
 }
 
 impl Parser {
-    /// A parser at the start of a NAR.
+    /// Creates a parser at the start of a NAR.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -190,24 +191,24 @@ impl Parser {
         }
     }
 
-    /// How many bytes were read or skipped.
+    /// Returns the number of bytes read or skipped.
     #[must_use]
     pub const fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Whether the archive is complete: only its end may follow.
+    /// Returns whether the archive is complete, so that only the end of the input may follow.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         matches!(self.state, State::End)
     }
 
-    /// Reads on in `piece`, takes what it has read off its front, and tells what that comes to; `None` when all of the piece
-    /// was read. To be called until then, with the same piece.
+    /// Parses up to the next event, removes the parsed bytes from the front of `piece`, and returns the
+    /// event, or `None` at the end of the piece. Call it with the same piece until then.
     ///
     /// # Errors
     ///
-    /// [`NarError`] where the input breaks a rule.
+    /// Returns [`NarError`] if the input breaks a rule.
     pub fn next<'a, 'p: 'a>(&'a mut self, piece: &mut &'p [u8]) -> Result<Option<Event<'a>>, NarError> {
         if let Some(failure) = self.failure {
             return Err(failure);
@@ -227,17 +228,17 @@ impl Parser {
             Found::Contents(bytes) => return Ok(Some(Event::Contents(bytes))),
             Found::End => return Ok(Some(Event::End)),
         };
-        // A directory that begins is open already, and is no part of its own path.
+        // A directory that begins is already open, and is not part of its own path.
         let depth = self.directories.len() - usize::from(kind == Kind::Directory);
         Ok(Some(Event::Node(Node { path: &self.path, depth, kind })))
     }
 
-    /// Reads all of `piece` and calls `tell` with what it comes to.
+    /// Parses all of `piece` and calls `tell` with each event.
     ///
     /// # Errors
     ///
-    /// [`NarError`] where the input breaks a rule, and what `tell` fails with; the parser is then in the middle of the
-    /// piece.
+    /// Returns [`NarError`] if the input breaks a rule, and the errors of `tell`, after which the parser is
+    /// in the middle of the piece.
     pub fn feed<E: From<NarError>>(
         &mut self,
         mut piece: &[u8],
@@ -249,8 +250,8 @@ impl Parser {
         Ok(())
     }
 
-    /// How many bytes come next whose values do not matter, since they are contents. Whoever can go on behind them may
-    /// [`skip`](Self::skip) some or all.
+    /// Returns the number of following bytes whose values do not matter, because they are contents. The
+    /// caller may [`skip`](Self::skip) some or all of them.
     #[must_use]
     pub const fn skippable(&self) -> u64 {
         match self.state {
@@ -259,11 +260,11 @@ impl Parser {
         }
     }
 
-    /// Goes on as if `count` bytes had been read.
+    /// Continues as if `count` bytes had been read.
     ///
     /// # Panics
     ///
-    /// When that is more than is [`skippable`](Self::skippable).
+    /// Panics if `count` exceeds [`skippable`](Self::skippable).
     pub fn skip(&mut self, count: u64) {
         if count > 0 {
             let left = self.skippable().checked_sub(count).expect("only contents can be skipped");
@@ -276,7 +277,8 @@ impl Parser {
     ///
     /// # Errors
     ///
-    /// [`Rule::Truncated`] if the archive is not complete, and the error there was before.
+    /// Returns [`NarError`] with [`Rule::Truncated`] if the archive is not complete, and the error of an
+    /// earlier call.
     pub fn finish(&self) -> Result<(), NarError> {
         match self.failure {
             Some(failure) => Err(failure),
@@ -285,12 +287,12 @@ impl Parser {
         }
     }
 
-    /// That the rule is broken `back` bytes before the next one.
+    /// Returns the error for a rule that is broken `back` bytes before the current position.
     const fn broken(&self, rule: Rule, back: usize) -> NarError {
         NarError { offset: self.offset - back as u64, rule }
     }
 
-    /// Takes bytes off the front of the piece.
+    /// Removes `count` bytes from the front of the piece and returns them.
     fn take<'a>(&mut self, piece: &mut &'a [u8], count: usize) -> &'a [u8] {
         let (taken, rest) = piece.split_at(count);
         *piece = rest;
@@ -298,7 +300,7 @@ impl Parser {
         taken
     }
 
-    /// Reads up to the next event, or the end of the piece.
+    /// Parses up to the next event or the end of the piece.
     fn advance<'a>(&mut self, piece: &mut &'a [u8]) -> Result<Option<Found<'a>>, NarError> {
         loop {
             let found = match self.state {
@@ -340,7 +342,7 @@ impl Parser {
                         self.state = State::Contents { left: left - count as u64 };
                         return Ok(Some(Found::Contents(self.take(piece, count))));
                     }
-                    // Contents begin at a multiple of 8, as everything does that has padding.
+                    // Contents begin at a multiple of 8, like all padded fields.
                     self.state = State::Padding { left: padding(self.offset), then: Place::File };
                     None
                 }
@@ -369,7 +371,7 @@ impl Parser {
         self.state = State::Token { place, alternative: 0, at: 0 };
     }
 
-    /// The alternative that stands there, once all of it was read.
+    /// Compares a token and returns the index of the alternative that matches, once all of it was read.
     fn token(
         &mut self,
         place: Place,
@@ -377,7 +379,7 @@ impl Parser {
         mut at: usize,
         piece: &mut &[u8],
     ) -> Result<Option<usize>, NarError> {
-        // A directory that ends is open itself.
+        // A directory that ends is itself open.
         let within_entry = self.directories.len() > usize::from(place == Place::Entries);
         let alternatives = place.alternatives(within_entry);
         loop {
@@ -440,7 +442,7 @@ impl Parser {
         Ok(None)
     }
 
-    /// A node has ended, and with it the entry that it is in.
+    /// Continues after the end of a node and of its entry.
     const fn after_node(&mut self) {
         if self.directories.is_empty() { self.state = State::End } else { self.expect(Place::Entries) }
     }
@@ -465,7 +467,7 @@ impl Parser {
         Ok(None)
     }
 
-    /// The text is `whole`, or in `self.text`.
+    /// Continues after a text, which is `whole`, or in `self.text` if that is `None`.
     fn after_text<'a>(
         &mut self,
         field: Field,
@@ -482,7 +484,7 @@ impl Parser {
                     return Err(self.broken(Rule::NameInvalid, length));
                 }
                 let directory = *self.directories.last().expect("names are in a directory");
-                // A directory below the root has a slash between its path and the name.
+                // Below the root, a slash separates the path of the directory from the name.
                 let start = directory + usize::from(directory > 0);
                 if self.path.get(start..).is_some_and(|previous| !previous.is_empty() && text <= previous) {
                     return Err(self.broken(Rule::NamesUnsorted, length));
@@ -500,7 +502,7 @@ impl Parser {
                 }
                 Place::Symlink
             }
-            Field::Contents { .. } => unreachable!("contents are no text"),
+            Field::Contents { .. } => unreachable!("contents are not text"),
         };
         self.state = State::Padding { left: padding(self.offset), then };
         Ok((then == Place::Symlink).then_some(Found::Symlink(whole)))

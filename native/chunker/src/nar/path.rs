@@ -1,14 +1,14 @@
-//! Where an entry is in a tree, in memory that grows with the names there are and not with their paths.
+//! Represents the paths of entries in memory proportional to their names.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::parser::{Kind, Node};
 
-/// The names that lead to an entry from the root.
+/// The path of an entry: the names that lead to it from the root.
 ///
-/// The entries of a directory share its path: 63 names of 255 bytes, the longest path that there can be, would else be
-/// there 16 KiB long for an entry that takes 200 bytes in the NAR.
+/// Entries share the path of their directory. Without that, an entry of 200 bytes in the NAR could take 16
+/// KiB of memory, for the longest possible path of 63 names of 255 bytes.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct EntryPath(Option<Arc<Last>>);
 
@@ -20,28 +20,28 @@ struct Last {
 }
 
 impl EntryPath {
-    /// That of the root, which has no names.
+    /// The path of the root, which has no names.
     pub const ROOT: Self = Self(None);
 
-    /// The path of an entry in the directory that has this one. It is not deeper than a NAR can be, so that nothing recursive
-    /// uses up the stack.
+    /// Returns the path of an entry in the directory with this path. Its depth is bounded by that of a NAR,
+    /// so recursive code, such as the destructor, does not exhaust the stack.
     fn join(&self, name: &[u8]) -> Self {
         Self(Some(Arc::new(Last { name: name.into(), directory: self.clone(), depth: self.depth() + 1 })))
     }
 
-    /// How many names it has.
+    /// Returns the number of names.
     #[must_use]
     pub fn depth(&self) -> usize {
         self.0.as_ref().map_or(0, |last| last.depth)
     }
 
-    /// The last name, and the path of the directory that it is in; `None` for the root.
+    /// Returns the last name and the path of its directory, or `None` for the root.
     #[must_use]
     pub fn split_last(&self) -> Option<(&[u8], &Self)> {
         self.0.as_ref().map(|last| (&*last.name, &last.directory))
     }
 
-    /// Whether this is the other one and not only equal to it.
+    /// Returns whether both paths are the same object, and not only equal. Takes O(1) time.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
@@ -50,7 +50,7 @@ impl EntryPath {
         }
     }
 
-    /// The names with `/` between them: empty for the root.
+    /// Returns the names with `/` between them. Empty for the root.
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {
         let mut names = Vec::with_capacity(self.depth());
@@ -64,15 +64,15 @@ impl EntryPath {
     }
 }
 
-/// Makes the paths of the nodes of a NAR, one after the other.
+/// Builds the paths of the nodes of a NAR in order.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Paths {
-    /// Those of the directories that are open, the root first.
+    /// The paths of the open directories, the root first.
     directories: Vec<EntryPath>,
 }
 
 impl Paths {
-    /// That of the next node.
+    /// Returns the path of the next node.
     pub(super) fn next(&mut self, node: &Node<'_>) -> EntryPath {
         let path = match node.depth.checked_sub(1) {
             None => EntryPath::ROOT,

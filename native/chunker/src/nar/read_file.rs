@@ -1,4 +1,4 @@
-//! One file out of a NAR.
+//! Reads one file from a NAR.
 
 use std::io::{Error as OsError, ErrorKind};
 use std::path::PathBuf;
@@ -8,10 +8,10 @@ use super::parser::{Event, Kind, Parser};
 use crate::error::{Error, IoError};
 use crate::io::output_buffer::{OutOfMemory, OutputBuffer};
 
-/// The contents of a regular file in a NAR.
+/// Reads the contents of a regular file in a NAR.
 ///
-/// What stands before the file is parsed, with the contents of other files passed over; what stands after it is not read.
-/// Memory grows with the bytes that come, not with those that are announced.
+/// Parses what precedes the file, skips the contents of other files, and does not read what follows the file.
+/// Memory is proportional to the bytes received, not to the declared size.
 #[derive(Debug)]
 pub struct ReadFile<B = Vec<u8>> {
     parser: Parser,
@@ -28,7 +28,8 @@ enum State {
 }
 
 impl ReadFile {
-    /// The contents of the file at `path`, names with `/` between them. A `/` may stand before them, as Nix has it.
+    /// Starts to read the file at `path`: names with `/` between them, and optionally a leading `/`, which
+    /// Nix accepts too.
     #[must_use]
     pub fn new(path: &[u8]) -> Self {
         Self::into_buffer(path, Vec::new())
@@ -36,7 +37,7 @@ impl ReadFile {
 }
 
 impl<B: OutputBuffer> ReadFile<B> {
-    /// Appends the contents of the file at `path` to `buffer`, as [`ReadFile::new`] does to a vector.
+    /// Appends the contents of the file at `path`, as for [`ReadFile::new`], to `buffer`.
     #[must_use]
     pub fn into_buffer(path: &[u8], buffer: B) -> Self {
         let path = path.strip_prefix(b"/").unwrap_or(path).to_vec();
@@ -44,9 +45,9 @@ impl<B: OutputBuffer> ReadFile<B> {
     }
 }
 
-/// The path within the NAR, and why there is no file.
+/// Returns an error with the path in the NAR.
 fn refused(path: &[u8], source: OsError) -> Error {
-    // A path in a NAR is bytes, which only Unix can say in a path of its own.
+    // A path in a NAR is bytes, which only a path of Unix can represent.
     #[cfg(unix)]
     let path = PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path));
     #[cfg(not(unix))]
@@ -59,8 +60,8 @@ impl<B: OutputBuffer> NarConsumer for ReadFile<B> {
 
     /// # Errors
     ///
-    /// [`Error::Nar`], and [`Error::Io`] if there is no file at the path: `eisdir` where a directory is, `eloop` where a
-    /// symbolic link is, which is not followed.
+    /// Returns [`Error::Nar`], and [`Error::Io`] if the path does not lead to a file: with `eisdir` for a
+    /// directory, with `eloop` for a symbolic link, which is not followed.
     fn feed(&mut self, mut piece: &[u8]) -> Result<(), Error> {
         while self.state != State::After {
             match self.parser.next(&mut piece)? {
@@ -98,7 +99,7 @@ impl<B: OutputBuffer> NarConsumer for ReadFile<B> {
 
     /// # Errors
     ///
-    /// [`Error::Nar`], and [`Error::Io`] with `enoent` if there is nothing at the path.
+    /// Returns [`Error::Nar`], and [`Error::Io`] with `enoent` if there is no entry at the path.
     fn finish(self) -> Result<B, Error> {
         match self.state {
             State::After => Ok(self.contents),
@@ -110,7 +111,7 @@ impl<B: OutputBuffer> NarConsumer for ReadFile<B> {
     }
 }
 
-/// What Unix says to whoever opens a symbolic link without following it.
+/// Returns the error of Unix for opening a symbolic link without following it.
 fn symbolic_link() -> OsError {
     #[cfg(unix)]
     return rustix::io::Errno::LOOP.into();

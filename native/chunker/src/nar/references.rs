@@ -1,39 +1,40 @@
-//! Store hashes taken out of content before it is chunked, and put back after.
+//! Replaces store hashes in content before it is chunked, and restores them afterwards.
 //!
-//! A package names its dependencies by their paths in the store: `/nix/store/`, a hash of 32 characters, `-` and a name.
-//! When something deep down changes, everything above it is built anew, and of many packages nothing changes but those
-//! hashes, which are spread over all their files. [`Normalizer`] replaces each by [`PLACEHOLDER`] and keeps the hash and its
-//! position in a table, so that the chunks of such a rebuild are the old ones and only the table is new. [`Restorer`] is
-//! the inverse.
+//! A package names its dependencies by their store paths: `/nix/store/`, a hash of 32 characters, `-` and a
+//! name. If a dependency changes, every package above it is rebuilt, and in many of them only these hashes
+//! change, which are spread over all their files. [`Normalizer`] replaces each hash by [`PLACEHOLDER`] and
+//! records it with its position in a table. A rebuilt package then has the chunks of the old one, and only
+//! the table is new. [`Restorer`] is the inverse.
 //!
-//! A reference is any 32 characters of Nix's base 32 that follow `/nix/store/`, whatever stands behind them: in a link of
-//! symbols, in the middle of a program, in a text. References never overlap, for the prefix has `/`, which no hash has.
-//! Lengths do not change, so that a NAR stays a NAR, with all its files where they were. Restoring looks at positions alone,
-//! so that content which happens to hold the placeholder comes back as it was.
+//! A reference is any 32 characters of Nix's base 32 after `/nix/store/`, in the target of a symbolic link, a
+//! binary or a text, and regardless of what follows them. References never overlap, because the prefix
+//! contains `/` and a hash does not. Lengths do not change, so a NAR remains a NAR with all its files at the
+//! same positions. Restoring depends only on positions, so content that happens to contain the placeholder is
+//! restored correctly.
 
 use memchr::memmem::Finder;
 
 use crate::hash::nix_base32::is_digit;
 
-/// What precedes a hash.
+/// The bytes before a hash.
 const PREFIX: &[u8] = b"/nix/store/";
 
 /// The length of a hash in a store path, in characters.
 pub(super) const LENGTH: usize = 32;
 
-/// What stands in place of each hash. Nix's base 32 has no `e`: what was normalized once has no references.
+/// The replacement for each hash. Nix's base 32 has no `e`, so normalized content has no references.
 pub const PLACEHOLDER: [u8; LENGTH] = [b'e'; LENGTH];
 
-/// A hash that was replaced.
+/// Describes a replaced hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Reference {
-    /// Where its first character is, in bytes from the start of the content.
+    /// The position of its first character, in bytes from the start of the content.
     pub position: u64,
-    /// Its characters.
+    /// The characters of the hash.
     pub hash: [u8; LENGTH],
 }
 
-/// Replaces the hashes in content that comes in pieces.
+/// Replaces the hashes in content that arrives in pieces.
 ///
 /// ```
 /// use chunker::nar::references::{Normalizer, Restorer};
@@ -54,14 +55,15 @@ pub struct Reference {
 /// # Ok::<(), chunker::nar::references::ReferencesError>(())
 /// ```
 ///
-/// Time is linear in the content, however it is cut into pieces. Beside the table, which has 40 bytes for each reference,
-/// it keeps 32 bytes: those of a hash that is not complete.
+/// Takes time linear in the content, however it is split into pieces. In addition to the table, which takes
+/// 40 bytes for each reference, it buffers at most the 32 bytes of an incomplete hash.
 #[derive(Debug, Clone)]
 pub struct Normalizer {
     finder: Finder<'static>,
-    /// How many bytes were fed.
+    /// The number of bytes fed.
     offset: u64,
-    /// How many of the last bytes are the beginning of the prefix and a hash. Those of the hash have not been given out.
+    /// The number of the last bytes that match the beginning of the prefix and a hash. Bytes of the hash have
+    /// not been emitted.
     matched: usize,
     /// The characters of the hash among them.
     hash: [u8; LENGTH],
@@ -75,16 +77,17 @@ impl Default for Normalizer {
 }
 
 impl Normalizer {
-    /// A normalizer at the start of a content.
+    /// Creates a normalizer at the start of a content.
     #[must_use]
     pub fn new() -> Self {
         Self { finder: Finder::new(PREFIX), offset: 0, matched: 0, hash: [0; LENGTH], references: Vec::new() }
     }
 
-    /// Takes in the next bytes, and gives those that have become certain to `emit`, in as few calls as there can be without
-    /// copying.
+    /// Consumes the next bytes and passes the bytes whose values are final to `emit`, in as few calls as are
+    /// possible without copying.
     pub fn feed(&mut self, piece: &[u8], mut emit: impl FnMut(&[u8])) {
-        // The bytes from `from` to `at` are looked at and not given out, those of an incomplete hash left aside.
+        // The bytes in `from..at` are scanned and not emitted, except those of an incomplete hash, which are
+        // in `self.hash`.
         let (mut from, mut at) = (0, 0);
         while at < piece.len() {
             if self.matched == 0 {
@@ -103,7 +106,7 @@ impl Normalizer {
                     self.matched += 1;
                     at += 1;
                 } else {
-                    // The byte is looked at again, with what could still begin before it.
+                    // The byte is compared again, with the longest beginning that precedes it.
                     self.matched = beginning_of_prefix(&PREFIX[1..self.matched]);
                 }
             } else {
@@ -135,14 +138,15 @@ impl Normalizer {
         self.offset += piece.len() as u64;
     }
 
-    /// The references that were found since this was called last, in ascending order of positions. Their bytes have been given
-    /// out by then, and none of those that are still to be found.
+    /// Returns the references found since the last call, in ascending order of positions. All their bytes
+    /// have been emitted, and none of those of later references.
     pub fn take_references(&mut self) -> Vec<Reference> {
         std::mem::take(&mut self.references)
     }
 
-    /// Ends the content, gives the rest of it to `emit`, and gives the table, in ascending order of positions: of all references,
-    /// but for those that were [taken](Self::take_references) before. The normalizer is then at the start of another content.
+    /// Ends the content, passes its last bytes to `emit`, and returns the table in ascending order of
+    /// positions, without the references that [`take_references`](Self::take_references) has returned. The
+    /// normalizer is then at the start of another content.
     pub fn finish(&mut self, mut emit: impl FnMut(&[u8])) -> Vec<Reference> {
         emit(&self.hash[..self.matched.saturating_sub(PREFIX.len())]);
         self.offset = 0;
@@ -151,27 +155,27 @@ impl Normalizer {
     }
 }
 
-/// How many of the last bytes are a beginning of the prefix, and not all of it.
+/// Returns the length of the longest suffix of `bytes` that is a proper prefix of [`PREFIX`].
 fn beginning_of_prefix(bytes: &[u8]) -> usize {
     let most = bytes.len().min(PREFIX.len() - 1);
     (1..=most).rev().find(|&count| bytes.ends_with(&PREFIX[..count])).unwrap_or(0)
 }
 
-/// What was taken out of a chunk: a hash, or the part of one that is in it.
+/// Describes a replaced hash in a chunk, or the part of one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Replaced {
-    /// Where it is in the chunk, in bytes from its start.
+    /// The position in the chunk, in bytes.
     pub position: usize,
-    /// The characters that stood there, at most 32.
+    /// The replaced characters, 1 to 32.
     pub characters: Vec<u8>,
 }
 
-/// Puts back into a chunk what was taken out of it.
+/// Restores the replaced hashes of a chunk.
 ///
 /// # Errors
 ///
-/// [`ReferencesError`] unless the chunk has a placeholder at each of the places, which must be in ascending order. The chunk is
-/// then as it was.
+/// Returns [`ReferencesError`] unless the chunk has a placeholder at each position, and the positions are
+/// ascending. The chunk is then unchanged.
 pub fn restore(chunk: &mut [u8], references: &[Replaced]) -> Result<(), ReferencesError> {
     check(chunk, references, |there, _| *there == PLACEHOLDER[..there.len()])?;
     for Replaced { position, characters } in references {
@@ -180,11 +184,12 @@ pub fn restore(chunk: &mut [u8], references: &[Replaced]) -> Result<(), Referenc
     Ok(())
 }
 
-/// Takes out of a chunk again what was taken out of it before: the inverse of [`restore`].
+/// Replaces the hashes of a chunk again: the inverse of [`restore`].
 ///
 /// # Errors
 ///
-/// [`ReferencesError`] unless it has those characters in these places. The chunk is then as it was.
+/// Returns [`ReferencesError`] unless the chunk has these characters at each position, and the positions are
+/// ascending. The chunk is then unchanged.
 pub fn replace(chunk: &mut [u8], references: &[Replaced]) -> Result<(), ReferencesError> {
     check(chunk, references, |there, characters| there == characters)?;
     for Replaced { position, characters } in references {
@@ -193,7 +198,7 @@ pub fn replace(chunk: &mut [u8], references: &[Replaced]) -> Result<(), Referenc
     Ok(())
 }
 
-/// Whether there is in each place what should be there.
+/// Checks that the chunk has the expected characters at each position.
 fn check(
     chunk: &[u8],
     references: &[Replaced],
@@ -213,46 +218,48 @@ fn check(
     Ok(())
 }
 
-/// A table of references does not belong to the content that it was used with.
+/// Reports that a table of references does not match the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("there is no reference at byte {position}")]
 pub struct ReferencesError {
-    /// The position of the first reference in the table that the content does not have, or that is out of order.
+    /// The position of the first reference that the content does not have, or that is out of order.
     pub position: u64,
 }
 
 impl ReferencesError {
-    /// The stable name of this error.
+    /// Returns the stable name of this error.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         "invalid_references"
     }
 }
 
-/// Puts hashes back into content that comes in pieces: the inverse of [`Normalizer`]. `I` gives the table.
+/// Restores the hashes in content that arrives in pieces: the inverse of [`Normalizer`]. `I` iterates over
+/// the table.
 ///
-/// It keeps nothing of the content.
+/// Does not buffer any content.
 #[derive(Debug, Clone)]
 pub struct Restorer<I> {
     references: I,
     next: Option<Reference>,
-    /// How many bytes were fed.
+    /// The number of bytes fed.
     offset: u64,
     failure: Option<ReferencesError>,
 }
 
 impl<I: Iterator<Item = Reference>> Restorer<I> {
-    /// A restorer at the start of a content that had these references, in ascending order of positions.
+    /// Creates a restorer at the start of a content with these references, in ascending order of positions.
     pub fn new(references: impl IntoIterator<IntoIter = I>) -> Self {
         let mut references = references.into_iter();
         Self { next: references.next(), references, offset: 0, failure: None }
     }
 
-    /// Takes in the next bytes and gives what they were to `emit`.
+    /// Consumes the next bytes and passes the original bytes to `emit`.
     ///
     /// # Errors
     ///
-    /// [`ReferencesError`] when the next reference is not where the table says. All later calls give that error too.
+    /// Returns [`ReferencesError`] if the content does not have the next reference at its position. Every
+    /// further call fails the same way.
     pub fn feed(&mut self, piece: &[u8], emit: impl FnMut(&[u8])) -> Result<(), ReferencesError> {
         if self.failure.is_none() {
             self.failure = self.restore(piece, emit).err();
@@ -268,7 +275,7 @@ impl<I: Iterator<Item = Reference>> Restorer<I> {
             let Some((head, rest)) = piece.split_at_checked(before) else { break };
             emit(head);
             self.offset += before as u64;
-            // The part of the hash that earlier pieces did not have.
+            // The part of the hash that was in earlier pieces.
             let known = (self.offset - position) as usize;
             let count = rest.len().min(LENGTH - known);
             if rest[..count] != PLACEHOLDER[..count] {
@@ -296,7 +303,8 @@ impl<I: Iterator<Item = Reference>> Restorer<I> {
     ///
     /// # Errors
     ///
-    /// [`ReferencesError`] when it ended before the table, or when there was an error before.
+    /// Returns [`ReferencesError`] if the content ended before the last reference, and the error of an
+    /// earlier call.
     pub fn finish(self) -> Result<(), ReferencesError> {
         let missing = self.next.map(|Reference { position, .. }| ReferencesError { position });
         self.failure.or(missing).map_or(Ok(()), Err)

@@ -1,4 +1,4 @@
-//! Unpacking a NAR into the file system.
+//! Unpacks a NAR into the file system.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -15,15 +15,17 @@ use super::parser::{Event, Kind, Node, Parser};
 use super::staging::{StagedPath, create_file};
 use crate::error::{Error, IoError};
 
-/// Unpacks a NAR, as `nix-store --restore` does: the same files, executable bits and symbolic links.
+/// Unpacks a NAR as `nix-store --restore` does, with the same files, executable bits and symbolic links.
 ///
-/// The target must not exist. All is made under another name beside it, and takes its own in one step at the end, so
-/// that the target is there as a whole or not at all; what was made before an error, or before this is dropped, is removed. Only
-/// a process that is killed leaves something behind: a name that begins with `.chunker-`.
+/// The target must not exist. Everything is created under a temporary sibling path, which is atomically
+/// renamed onto the target on success, so the target is complete or does not exist. On an error, or if this
+/// is dropped, what was created is removed. Only a process that is killed leaves something behind, under a
+/// name that begins with `.chunker-`.
 ///
-/// Nothing outside is written: each file is made in the directory that was made for it, by its descriptor, and no name is
-/// opened that was there before. So neither a symbolic link that an earlier entry made nor one that somebody else puts
-/// there meanwhile leads anywhere, and names that are the same on a file system that ignores case are an error.
+/// Nothing is written outside the target: each file is created as a new file relative to the descriptor of
+/// the directory that was created for it, and no existing name is opened. So symbolic links are never
+/// followed, neither those of earlier entries nor those that another process creates at the same time. Names
+/// that are equal on a case-insensitive file system are an error.
 #[derive(Debug)]
 pub struct Restore {
     parser: Parser,
@@ -33,21 +35,21 @@ pub struct Restore {
 #[derive(Debug)]
 struct Tree {
     place: StagedPath,
-    /// The directories that are open, each within the one before.
+    /// The directories that are open, each in the previous one.
     folders: Vec<OwnedFd>,
-    /// The file that is written.
+    /// The file that is being written.
     file: Option<File>,
-    /// The path of the node that began last, as the NAR has it.
+    /// The path of the last node, as in the NAR.
     path: Vec<u8>,
 }
 
 impl Restore {
-    /// Unpacks what is to come.
+    /// Starts to unpack a NAR to `target`.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]: `eexist` if there is something at `target`, `enoent` if the directory that it is to be in is missing, or
-    /// what else the operating system says.
+    /// Returns [`Error::Io`] with `eexist` if `target` exists, with `enoent` if its parent directory does not
+    /// exist, and with other errors of the operating system.
     pub fn new(target: &Path) -> Result<Self, Error> {
         let place = StagedPath::for_new(target)?;
         Ok(Self {
@@ -62,13 +64,14 @@ impl NarConsumer for Restore {
 
     /// # Errors
     ///
-    /// [`Error::Nar`], and [`Error::Io`] with the path of the file that could not be made or written.
+    /// Returns [`Error::Nar`], and [`Error::Io`] with the path of the file that could not be created or
+    /// written.
     fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {
         let Self { parser, tree } = self;
         parser.feed(piece, |event| match event {
             Event::Node(node) => tree.begin(&node),
             Event::Contents(bytes) => {
-                let file = tree.file.as_mut().expect("contents are those of a file");
+                let file = tree.file.as_mut().expect("contents belong to a file");
                 file.write_all(bytes).map_err(|source| tree.refused(source))
             }
             Event::End => {
@@ -116,7 +119,7 @@ impl Tree {
             Kind::Regular { executable, .. } => {
                 let file = create_file(folder, name)?;
                 if executable {
-                    // Everybody may execute it, whatever the umask says: as Nix does.
+                    // As in Nix, all users may execute the file, regardless of the umask.
                     let mode = Mode::from_raw_mode(fstat(&file)?.st_mode);
                     fchmod(&file, mode | Mode::XUSR | Mode::XGRP | Mode::XOTH)?;
                 }

@@ -1,14 +1,15 @@
-//! Where to cut a NAR: along the files in it.
+//! Finds the cut points of a NAR along the files in it.
 //!
-//! A plain chunk that begins in one file ends in the next, so that a change in either makes it new. Here a cut is forced
-//! where the contents of each large file begin and where they end, and FastCDC starts afresh at each of these. So a large
-//! file gives the same chunks in every NAR, whatever stands around it.
+//! With plain FastCDC, most chunks begin in one file and end in another, so a change in either makes them
+//! new. Here a cut is forced where the contents of each large file begin and where they end, and FastCDC
+//! restarts at each of these cuts. So a large file gives the same chunks in every NAR that contains it.
 //!
-//! All between two forced cuts (what surrounds contents, small files, links) is one run, which FastCDC cuts as it would cut
-//! a file, but for one thing: where a file or a directory ended shortly before a cut, the cut moves back there, so that it
-//! goes through no file without need. That changes where chunks end, and hardly how many there are.
+//! Everything between two forced cuts (headers, padding, small files, links) is one run, which FastCDC cuts
+//! like any input, with one exception: if a file or directory ended shortly before a cut, the cut moves back
+//! to that end. That changes where chunks end, and hardly changes their number.
 //!
-//! docs/nar-chunking.md tells by which measurements this was chosen, and what was not.
+//! docs/measurements/nar-chunking.md has the measurements behind these rules, and the variants that were
+//! compared.
 
 use std::collections::VecDeque;
 
@@ -17,7 +18,7 @@ use super::parser::{Event, Kind, Node, Parser};
 use crate::cdc::{CdcParams, Cut, Options, Scanner, Window};
 use crate::error::OptionsError;
 
-/// How to chunk a NAR. Sizes are in bytes.
+/// Holds the options for chunking a NAR. Sizes are in bytes.
 ///
 /// ```
 /// use chunker::nar::scanner::{Config, NarScanner};
@@ -29,31 +30,33 @@ use crate::error::OptionsError;
 pub struct Config {
     /// The sizes and the keys of the chunks.
     pub options: Options,
-    /// Boundaries are forced at both ends of files of at least this size. At least `min_size`; twice `avg_size` if `None`: a forced
-    /// cut makes a chunk more, and around smaller files it saves less than a smaller average would.
+    /// The size of the smallest files with forced cuts at both ends. At least `min_size`. If `None`, twice
+    /// `avg_size`: forced cuts add chunks, and for smaller files they save less than a smaller average size
+    /// does.
     pub min_entry_size: Option<u64>,
-    /// Any other cut moves back to where the last file or directory ended if that is less than this many bytes before it, and
-    /// at least `min_size` bytes behind the cut before. At most `min_size`, so that nothing is scanned twice; 0 for never. If `None`, a
-    /// quarter of `avg_size`, but no more than `min_size`.
+    /// Any other cut moves back to the end of the last file or directory if that is less than this number of
+    /// bytes before it, and at least `min_size` bytes after the previous cut. 0 to `min_size`, so that no
+    /// byte is scanned twice; 0 disables it. If `None`, a quarter of `avg_size`, at most `min_size`.
     pub boundary_preference_distance: Option<u64>,
 }
 
 impl Config {
-    /// 128 KiB, 512 KiB and 2 MiB.
+    /// The preset with a minimum of 128 KiB, an average of 512 KiB and a maximum of 2 MiB.
     pub const DEFAULT: Self = Self::with_average(512 << 10);
-    /// 256 KiB, 1 MiB and 4 MiB: half as many chunks to keep account of.
+    /// The preset with 256 KiB, 1 MiB and 4 MiB, which gives half as many chunks.
     pub const LARGE_PACKAGES: Self = Self::with_average(1 << 20);
-    /// 32 KiB, 128 KiB and 512 KiB: less is new of packages that change little.
+    /// The preset with 32 KiB, 128 KiB and 512 KiB, which deduplicates more of packages that change little.
     pub const SMALL_PACKAGES: Self = Self::with_average(128 << 10);
 
-    /// Each preset by its name in the public API.
+    /// All presets, with their names in the public API.
     pub const PRESETS: [(&str, Self); 3] = [
         ("default", Self::DEFAULT),
         ("large_packages", Self::LARGE_PACKAGES),
         ("small_packages", Self::SMALL_PACKAGES),
     ];
 
-    /// Chunks of an average size, at least a quarter and at most four times of it.
+    /// Creates options for an average chunk size; the minimum is a quarter of it and the maximum four times
+    /// it.
     #[must_use]
     pub const fn with_average(avg_size: u64) -> Self {
         let options = Options::with_average(avg_size);
@@ -67,8 +70,8 @@ impl Default for Config {
     }
 }
 
-/// Finds the cut points of a NAR that comes in pieces of any size: what [`Scanner`] is for other inputs. It scans each byte
-/// at most once and keeps none, and its cut points depend on the NAR alone.
+/// Finds the cut points of a NAR that arrives in pieces of any size, as [`Scanner`] does for other inputs.
+/// Scans each byte at most once, copies none, and finds the same cut points however the NAR is split.
 ///
 /// ```
 /// use chunker::nar::NarError;
@@ -95,41 +98,42 @@ pub struct NarScanner {
     min_size: usize,
     min_entry_size: u64,
     boundary_preference_distance: usize,
-    /// Where the current chunk begins, in bytes from the start of the NAR.
+    /// The start of the current chunk, in bytes from the start of the NAR.
     start: u64,
-    /// How many bytes of it have been fed.
+    /// The number of bytes of the current chunk that were fed.
     length: usize,
-    /// Where files and directories end, in bytes from the start of the NAR: the last place that the scanner has passed, and
-    /// those ahead of it.
+    /// The ends of files and directories, in bytes from the start of the NAR: the last one that the scanner
+    /// has passed, and those ahead of it.
     boundaries: VecDeque<u64>,
-    /// How many bytes the parser is ahead of the scanner. It goes on when the scanner is there too.
+    /// The number of bytes that the parser is ahead of the scanner. It continues when the scanner has caught
+    /// up.
     ahead: u64,
-    /// What is there.
+    /// What follows the bytes that the parser has read.
     next: Next,
     short_chunks: u64,
 }
 
-/// How far the parser goes ahead in one go, in bytes: the scanner is fastest on as much as it can have, and what both look at
-/// stays in the first caches of a core.
+/// The maximum number of bytes that the parser reads ahead at once: many, because the scanner is fastest on
+/// long stretches, but few enough that they stay in the cache of the core for the scanner.
 const AHEAD: usize = 32 << 10;
 
-/// What is behind the bytes that the parser has read.
+/// What follows the bytes that the parser has read.
 #[derive(Debug, Clone, Copy)]
 enum Next {
-    /// More of the same run.
+    /// The same run.
     More,
-    /// The contents of a large file, of this size.
+    /// The contents of a large file of this size.
     File(u64),
-    /// A run, after the contents of a large file.
+    /// A new run, after the contents of a large file.
     Run,
 }
 
 impl NarScanner {
-    /// A scanner at the start of a NAR.
+    /// Creates a scanner at the start of a NAR.
     ///
     /// # Errors
     ///
-    /// The first option that is outside its range.
+    /// Returns the error for the first option that is out of range.
     pub fn new(config: &Config) -> Result<Self, OptionsError> {
         let params = CdcParams::new(&config.options)?;
         let Options { min_size, avg_size, .. } = config.options;
@@ -162,21 +166,22 @@ impl NarScanner {
         })
     }
 
-    /// Scans `piece`, up to the first cut point in it. `None` means that all of it was scanned and belongs to a chunk that
-    /// goes on; `Some` that the caller is to come back with the bytes after those that were consumed.
+    /// Scans `piece` up to the first cut point in it. Returns `None` if all of it was scanned and the chunk
+    /// continues; otherwise the caller calls again with the bytes after those that were consumed.
     ///
-    /// O(`piece`), and in sum O(NAR), however the pieces fall.
+    /// Takes time linear in `piece`, and in total linear in the NAR, however it is split into pieces.
     ///
     /// # Errors
     ///
-    /// [`NarError`] where the input breaks a rule, perhaps before the last cuts in front of that place have been given. All
-    /// later calls give that error too.
+    /// Returns [`NarError`] if the input breaks a rule; the last cuts before the violation may be missing.
+    /// Every further call fails the same way.
     pub fn feed(&mut self, piece: &[u8]) -> Result<Option<Cut>, NarError> {
         self.feed_in_window(piece, None, |_, _| {})
     }
 
-    /// Does what [`feed`](Self::feed) does, without scanning all of the piece if the candidates in it are known already, and
-    /// calls `found` for each entry, with where its head ends: before the chunk ends that has the last byte of the head.
+    /// Does the same as [`feed`](Self::feed), but scans less if `window` has the candidates in the piece, and
+    /// calls `found` for each entry with the end of its head, before the chunk with the last byte of the head
+    /// ends.
     pub(super) fn feed_in_window(
         &mut self,
         piece: &[u8],
@@ -209,7 +214,8 @@ impl NarScanner {
                 self.end_chunk(length);
                 return Ok(Some(Cut { consumed, length }));
             }
-            // The byte before the next one may still turn out to be where a chunk ended.
+            // The chunk may still turn out to end one byte before the scan position, so a boundary at the
+            // position does not replace the one before it yet.
             let passed = self.start + self.length as u64;
             while self.boundaries.get(1).is_some_and(|&boundary| boundary < passed) {
                 self.boundaries.pop_front();
@@ -217,13 +223,13 @@ impl NarScanner {
         }
     }
 
-    /// Ends the NAR and gives the length of the last chunk, `None` if the NAR ended with the chunk before it.
+    /// Ends the NAR and returns the length of the last chunk, or `None` if there is none after the last cut.
     ///
     /// # Errors
     ///
-    /// [`NarError`] when the NAR is not complete, and the error there was before.
+    /// Returns [`NarError`] if the NAR is not complete, and the error of an earlier call.
     pub fn finish(&mut self) -> Result<Option<usize>, NarError> {
-        // The parser takes the contents of a large file for read as soon as it knows of them.
+        // The parser skips the contents of a large file before they are scanned.
         if self.ahead > 0 {
             return Err(NarError { offset: self.parser.offset() - self.ahead, rule: Rule::Truncated });
         }
@@ -231,8 +237,8 @@ impl NarScanner {
         Ok(self.scanner.finish())
     }
 
-    /// How many chunks so far are shorter than `min_size` because a forced cut ended them: at most two for each file of at
-    /// least `min_entry_size`, the end of it and what is before it.
+    /// Returns the number of chunks so far that are shorter than `min_size` because a forced cut ended them:
+    /// at most two for each file of at least `min_entry_size`, its last chunk and the chunk before it.
     #[must_use]
     pub const fn short_chunks(&self) -> u64 {
         self.short_chunks
@@ -242,8 +248,8 @@ impl NarScanner {
         self.scanner.params()
     }
 
-    /// Goes on with what is behind the bytes that the parser has read. Gives the length of the chunk that ends there, if that
-    /// is a forced cut.
+    /// Continues after the bytes that the parser has read. Returns the length of the chunk that ends there,
+    /// if there is a forced cut.
     fn arrive(&mut self) -> Option<usize> {
         match std::mem::replace(&mut self.next, Next::More) {
             Next::More => return None,
@@ -260,7 +266,7 @@ impl NarScanner {
         Some(length)
     }
 
-    /// Lets the parser go on in `piece`, up to the contents of a large file.
+    /// Advances the parser in `piece`, up to the contents of a large file.
     fn look_ahead(&mut self, piece: &[u8], found: &mut impl FnMut(&Node<'_>, u64)) -> Result<(), NarError> {
         let mut rest = piece;
         let start = self.parser.offset();
@@ -284,7 +290,7 @@ impl NarScanner {
         Ok(())
     }
 
-    /// The length that a chunk of that length gets instead: up to the last boundary, if that is close by.
+    /// Returns the final length of a chunk: up to the last boundary, if that is close to its end.
     fn prefer_boundary(&mut self, length: usize) -> usize {
         let cut = self.start + length as u64;
         let mut last = None;
@@ -297,8 +303,8 @@ impl NarScanner {
             .unwrap_or(length)
     }
 
-    /// The current chunk has that length, and the bytes that were fed beyond it begin the next one. They are so few that none
-    /// of them is hashed.
+    /// Ends the current chunk at `length`. The bytes that were fed after that begin the next chunk; they are
+    /// too few to be hashed.
     fn end_chunk(&mut self, length: usize) {
         self.start += length as u64;
         self.length -= length;

@@ -1,4 +1,5 @@
-//! A place beside the one where something is to be, which takes its name when it is complete.
+//! Creates files and trees under a temporary sibling path that is atomically renamed onto the target on
+//! success.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -13,13 +14,13 @@ use rustix::io::Errno;
 
 use crate::error::{Error, IoError};
 
-/// A new name in the folder of `target`. What was made there is removed when this is dropped, unless it was given the name of
-/// the target before.
+/// Holds a temporary name in the directory of `target`. Unless it is renamed to the target, dropping it
+/// removes what was created there.
 #[derive(Debug)]
 pub(super) struct StagedPath {
-    /// What the target is called in errors.
+    /// The path of the target in errors.
     pub(super) target: PathBuf,
-    /// That of the target, in a form that does not depend on the current folder.
+    /// The absolute path of the target's directory, which does not depend on the current directory.
     folder: PathBuf,
     fd: OwnedFd,
     name: OsString,
@@ -28,7 +29,7 @@ pub(super) struct StagedPath {
 }
 
 impl StagedPath {
-    /// For a target that must not exist, not even as a symbolic link that leads nowhere.
+    /// Creates a path for a target that must not exist, not even as a dangling symbolic link.
     pub(super) fn for_new(target: &Path) -> Result<Self, Error> {
         let exists = statat(CWD, target, AtFlags::SYMLINK_NOFOLLOW);
         match exists {
@@ -38,10 +39,10 @@ impl StagedPath {
         }
     }
 
-    /// For a file, which may exist.
+    /// Creates a path for a file that may exist.
     pub(super) fn for_file(target: &Path) -> Result<Self, Error> {
         match fs::metadata(target) {
-            // The file that a symbolic link leads to is replaced, not the link.
+            // Replaces the file that a symbolic link leads to, not the link.
             Ok(metadata) if metadata.is_file() => {
                 let file =
                     fs::canonicalize(target).map_err(|e| IoError { path: Some(target.into()), source: e })?;
@@ -53,7 +54,7 @@ impl StagedPath {
     }
 
     fn beside(path: &Path, target: &Path) -> Result<Self, Error> {
-        // Without a name: the empty path, and such as `missing/..`, which are not there.
+        // Paths without a file name, such as the empty path and `missing/..`, do not exist.
         let name = path.file_name().ok_or_else(|| refused(target, Errno::NOENT))?.to_owned();
         let parent = match path.parent() {
             Some(parent) if parent != Path::new("") => parent,
@@ -63,12 +64,12 @@ impl StagedPath {
             std::path::absolute(parent).map_err(|source| IoError { path: Some(target.into()), source })?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = open(&folder, flags, Mode::empty()).map_err(|errno| refused(target, errno))?;
-        // Whoever is first to make something of that name fails the others, so it need not be a secret.
+        // Need not be unpredictable: it is only created exclusively, so a name that is taken is an error.
         let temporary = format!(".chunker-{:016x}", RandomState::new().hash_one(std::process::id()));
         Ok(Self { target: target.into(), folder, fd, name, temporary: temporary.into(), done: false })
     }
 
-    /// The folder to make something in, and the name to make it under.
+    /// Returns the directory and the name to create something under.
     pub(super) fn temporary(&self) -> (BorrowedFd<'_>, &OsStr) {
         (self.fd.as_fd(), &self.temporary)
     }
@@ -78,7 +79,7 @@ impl StagedPath {
         create_file(folder, name)
     }
 
-    /// Gives what was made the name of the target, in place of the file that may have it.
+    /// Renames to the target, and replaces an existing file.
     pub(super) fn replace(mut self) -> Result<(), Error> {
         renameat(&self.fd, &self.temporary, &self.fd, &self.name)
             .map_err(|errno| refused(&self.target, errno))?;
@@ -86,10 +87,10 @@ impl StagedPath {
         Ok(())
     }
 
-    /// Gives what was made the name of the target, if nothing has it.
+    /// Renames to the target, and fails if it exists.
     pub(super) fn claim(mut self) -> Result<(), Error> {
         let renamed = match self.rename_to_new() {
-            // Neither every system nor every file system can do that in one step.
+            // Not all systems and file systems can do that in one step.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => self.claim_and_rename(),
             renamed => renamed,
         };
@@ -110,11 +111,11 @@ impl StagedPath {
         Err(Errno::NOSYS)
     }
 
-    /// The same in two steps, of which the first is the one that fails if the name is taken.
+    /// Does the same in two steps, of which the first fails if the target exists.
     fn claim_and_rename(&self) -> Result<(), Errno> {
         let metadata = statat(&self.fd, &self.temporary, AtFlags::SYMLINK_NOFOLLOW)?;
         if FileType::from_raw_mode(metadata.st_mode) == FileType::Directory {
-            // A directory takes the place of an empty one.
+            // Renaming a directory replaces an empty one.
             mkdirat(&self.fd, &self.name, Mode::RWXU)?;
             renameat(&self.fd, &self.temporary, &self.fd, &self.name)
         } else {
@@ -127,7 +128,7 @@ impl StagedPath {
 impl Drop for StagedPath {
     fn drop(&mut self) {
         if !self.done {
-            // Nobody is left to be told that this failed. A symbolic link is removed, not what it leads to.
+            // Errors cannot be returned from here. A symbolic link is removed, not its target.
             let path = self.folder.join(&self.temporary);
             let is_folder = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
             drop(if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) });
@@ -139,7 +140,7 @@ fn refused(target: &Path, errno: Errno) -> Error {
     IoError { path: Some(target.into()), source: errno.into() }.into()
 }
 
-/// Makes a file, which must be new: opens none that is there, be it by a symbolic link.
+/// Creates a file. Fails if the name exists, even as a symbolic link.
 pub(super) fn create_file(folder: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(folder, name, flags, Mode::from_raw_mode(0o666))

@@ -1,4 +1,4 @@
-//! Whether something is a NAR.
+//! Decides whether an input is a NAR.
 
 use super::consumer::{NarConsumer, Step, read_slice, step};
 use super::parser::Parser;
@@ -6,20 +6,21 @@ use crate::Cancel;
 use crate::error::Error;
 use crate::io::source::{SOURCE_WAIT, Source};
 
-/// Whether `data` is a NAR, from its first byte to its last. No contents are looked at.
+/// Returns whether all of `data` is a valid NAR. Skips contents, so the time does not depend on them.
 ///
 /// # Errors
 ///
-/// [`Error::Cancelled`] when `is_cancelled` says so.
+/// Returns [`Error::Cancelled`] if `is_cancelled` returns true.
 pub fn is_nar(data: &[u8], is_cancelled: Cancel<'_>) -> Result<bool, Error> {
     verdict(read_slice(Check(Parser::new()), data, is_cancelled))
 }
 
-/// Whether all that `source` has to give is a NAR. Where it can, it passes over contents without reading them.
+/// Returns whether all the bytes of `source` are a valid NAR. Skips contents without reading them if the
+/// source can.
 ///
 /// # Errors
 ///
-/// Those of the source, and [`Error::Cancelled`] when `is_cancelled` says so.
+/// Returns the errors of the source, and [`Error::Cancelled`] if `is_cancelled` returns true.
 pub fn is_nar_source<S: Source + ?Sized>(source: &mut S, is_cancelled: Cancel<'_>) -> Result<bool, Error> {
     let mut check = Check(Parser::new());
     verdict(read(&mut check, source, is_cancelled).and_then(|()| check.finish()))
@@ -44,7 +45,7 @@ fn verdict(result: Result<(), Error>) -> Result<bool, Error> {
     }
 }
 
-/// Reads a NAR and is content with its being one.
+/// Validates a NAR and discards its contents.
 struct Check(Parser);
 
 impl NarConsumer for Check {

@@ -1,28 +1,30 @@
-//! The fixed parts of a NAR, fused into tokens as long as they can be.
+//! Defines the fixed parts of a NAR, fused into tokens that are as long as possible.
 
-/// A path has fewer names than this. A directory that has no place for entries any more may be there, empty.
+/// The maximum number of nested nodes: a path has fewer names than this. A directory with 63 names is
+/// accepted if it is empty.
 pub const MAX_DEPTH: usize = 64;
 
-/// The longest name, in bytes: that of Linux.
+/// The maximum length of a name, in bytes: the limit of Linux.
 pub const MAX_NAME: usize = 255;
 
-/// The longest target of a symbolic link, in bytes: that of Linux, whose limit of 4096 counts a NUL.
+/// The maximum length of the target of a symbolic link, in bytes: the limit of Linux, which is 4096 with a
+/// NUL.
 pub const MAX_TARGET: usize = 4095;
 
-/// Where the contents of a file may end at most.
+/// The maximum end of the contents of a file, in bytes from the start of the NAR.
 pub(super) const MAX_END: u64 = i64::MAX as u64;
 
-/// How many zeros follow a string of that length.
+/// Returns the number of zeros after a string of this length.
 pub(super) const fn padding(length: u64) -> u64 {
     length.wrapping_neg() % 8
 }
 
-/// The length of a string with all that belongs to it.
+/// Returns the encoded size of a string, in bytes.
 const fn size(string: &str) -> usize {
     8 + string.len().next_multiple_of(8)
 }
 
-/// Strings as they stand in a NAR. `N` is checked by the compiler.
+/// Encodes strings. Compilation fails if `N` is not their size.
 const fn token<const N: usize>(strings: &[&str]) -> [u8; N] {
     let mut bytes = [0; N];
     let (mut at, mut index) = (0, 0);
@@ -42,10 +44,10 @@ const fn token<const N: usize>(strings: &[&str]) -> [u8; N] {
     bytes
 }
 
-/// What every NAR begins with.
+/// The first bytes of every NAR.
 pub const START: [u8; 56] = token(&["nix-archive-1", "(", "type"]);
 
-/// How long the first string of [`START`] is, which says that this is a NAR.
+/// The encoded size of the first string of [`START`], which identifies a NAR.
 pub(super) const MAGIC: usize = size("nix-archive-1");
 
 pub(super) const REGULAR: [u8; 32] = token(&["regular", "contents"]);
@@ -53,14 +55,14 @@ pub(super) const EXECUTABLE: [u8; 64] = token(&["regular", "executable", "", "co
 pub(super) const SYMLINK: [u8; 32] = token(&["symlink", "target"]);
 pub(super) const DIRECTORY: [u8; 24] = token(&["directory"]);
 
-/// Before the name of an entry.
+/// The token before the name of an entry.
 pub(super) const ENTRY: [u8; 48] = token(&["entry", "(", "name"]);
 
-/// After the name of an entry.
+/// The token after the name of an entry.
 pub(super) const NODE: [u8; 48] = token(&["node", "(", "type"]);
 
 /// The end of the root.
 pub(super) const END: [u8; 16] = token(&[")"]);
 
-/// The end of a node and of the entry that it is in.
+/// The end of a node and of its entry.
 pub(super) const END_OF_ENTRY: [u8; 32] = token(&[")", ")"]);
