@@ -5,7 +5,7 @@
 //! it began before them. So threads that would have nothing to do find the positions that pass, each in a stretch of the input,
 //! and the one that selects the cut points among them has almost nothing left to do.
 
-use super::kernel::GEAR_WINDOW;
+use super::gear::GEAR_WINDOW;
 use super::params::CdcParams;
 
 /// With fewer bits in a mask there are more candidates than looking them up is worth.

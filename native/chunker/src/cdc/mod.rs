@@ -4,6 +4,7 @@
 //! `v2020` module for the same [`Options`], regardless of how the input is split and which kernel scans it.
 
 pub(crate) mod candidates;
+mod gear;
 mod kernel;
 mod params;
 mod scanner;

@@ -42,6 +42,9 @@ impl<T: Send + 'static, A: Send + 'static> Pieces<T, A> {
     /// Panics with the same payload if the work on a chunk panics.
     pub fn push(&mut self, piece: &[u8], is_cancelled: Cancel<'_>) -> Result<Vec<T>, Error> {
         let Some(filter) = &mut self.filter else { return push(&mut self.pipeline, piece, is_cancelled) };
+        if self.pipeline.is_none() {
+            return Err(Error::Cancelled);
+        }
         let mut results = Vec::new();
         let mut filtered = Vec::new();
         for piece in piece.chunks(FILTER_SIZE) {

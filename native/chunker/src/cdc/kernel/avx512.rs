@@ -12,7 +12,8 @@
 
 use std::arch::x86_64::*;
 
-use super::{GEAR_WINDOW, prefetch, scalar};
+use super::{prefetch, scalar};
+use crate::cdc::gear::GEAR_WINDOW;
 
 /// The number of strips scanned at once.
 const STRIPS: usize = 16;

@@ -16,10 +16,6 @@ use avx512::Avx512;
 /// The environment variable that selects a kernel by name, for tests and benchmarks.
 const VARIABLE: &str = "CHUNKER_KERNEL";
 
-/// The number of bytes that determine the hash bits tested by the masks of FastCDC: no mask has a bit above
-/// the 48th.
-pub(super) const GEAR_WINDOW: usize = 48;
-
 /// A scan kernel that this CPU supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kernel {
