@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use chunker::cache::Digester;
 use chunker::engine::{Chunk, ChunkBytes};
-use chunker::hash::HashingReader;
+use chunker::hash::{HashingReader, hash_beside};
 use chunker::io::file::{self, Input, Kind};
 use chunker::nar::EntryPath;
 use chunker::nar::annotations::{Annotation, ChunkAnnotation, EntryPart};
@@ -196,7 +196,7 @@ fn nar_chunk_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'
         let selection = options.hashing(Scheduler::Dirty)?;
         let died = caller_died(env);
         let chunking = selection.for_slice(&data, &died)?;
-        let (chunks, digest) = sha256()?.hash_beside(&data, chunking.workers(), &died, |left| {
+        let (chunks, digest) = hash_beside(sha256()?, &data, chunking.workers(), &died, |left| {
             chunking.clone().with_workers(left).slice(&data, &died)
         })?;
         Ok((atoms::ok(), each(env, &chunks)?, nar_hash(env, &digest)).encode(env))

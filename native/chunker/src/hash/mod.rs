@@ -1,8 +1,10 @@
 //! Digests of whole inputs: BLAKE3 and SHA-256, both of 32 bytes.
 
+mod beside;
 mod hashing_reader;
 pub mod nix_base32;
 
+pub use beside::hash_beside;
 pub use hashing_reader::HashingReader;
 
 use std::fmt;
@@ -289,12 +291,13 @@ mod tests {
             assert_eq!(whole_digest(), Some(whole));
             for threads in 1..=2 {
                 let workers = Workers::shared(threads, 2).unwrap();
-                let beside =
-                    |is_cancelled: Cancel<'_>| algorithm.hash_beside(&data, workers, is_cancelled, |_| Ok(7));
+                let beside = |is_cancelled: Cancel<'_>| {
+                    hash_beside(algorithm, &data, workers, is_cancelled, |_| Ok(7))
+                };
                 assert_eq!(beside(&|| false).unwrap(), (7, whole));
                 assert_eq!(beside(&|| true).unwrap_err().code(), "cancelled");
                 let failing = |_| Err::<(), _>(Error::Disabled { name: "it" });
-                let failed = algorithm.hash_beside(&data, workers, &|| false, failing);
+                let failed = hash_beside(algorithm, &data, workers, &|| false, failing);
                 assert_eq!(failed.unwrap_err().code(), "feature_disabled");
             }
             assert_eq!(algorithm.hash_source(FromRead(&data[..]), &|| true).unwrap_err().code(), "cancelled");
