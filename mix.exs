@@ -24,6 +24,8 @@ defmodule Chunker.MixProject do
       elixirc_options: [warnings_as_errors: Mix.env() == :test],
       erlc_paths: ["src"],
       erlc_options: erlc_options(Mix.env()),
+      # Elixir 1.19 and newer warn of other files in the folder of tests.
+      test_ignore_filters: [&String.starts_with?(&1, "test/support/")],
       test_coverage: [
         ignore_modules: [:chunker_nif, Mix.Tasks.Compile.Chunker, Mix.Tasks.Compile.ChunkerDocs]
       ]

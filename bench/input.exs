@@ -29,7 +29,11 @@ defmodule Bench.Input do
     if files == [], do: raise("no file is there; give one as FILE")
     {{first, _}, {last, _}} = {hd(files), List.last(files)}
     sum = files |> Enum.map(&elem(&1, 1)) |> Enum.sum()
-    IO.puts("Takes #{length(files)} files of #{megabytes(sum)} together, from #{first} to #{last}.")
+
+    IO.puts(
+      "Takes #{length(files)} files of #{megabytes(sum)} together, from #{inspect(first)} to #{inspect(last)}."
+    )
+
     files
   end
 

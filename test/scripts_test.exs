@@ -120,7 +120,7 @@ defmodule Chunker.ScriptsTest do
       assert errors =~ "chunker.chunk: -: illegal operation on a directory"
       assert {"", errors, 1} = chunk(script, folder, ["--nar", "true", "/dev/stdin", "<", "data"])
       assert errors =~ "chunker.chunk: not a NAR"
-      assert {"", _, 1} = chunk(script, folder, ["-", "<&-"])
+      assert {"", "scripts/chunk: standard input is closed\n", 1} = chunk(script, folder, ["-", "<&-"])
     end
 
     test "stays where it is unless it is asked for", %{script: script, tmp_dir: folder} do

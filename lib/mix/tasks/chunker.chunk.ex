@@ -97,8 +97,13 @@ defmodule Mix.Tasks.Chunker.Chunk do
   rescue
     # The reader of the output has seen enough: `mix chunker.chunk big.tar | head`.
     error in ErlangError ->
-      if error.original == :terminated, do: exit({:shutdown, 1}), else: reraise(error, __STACKTRACE__)
+      if error.original != :terminated, do: reraise(error, __STACKTRACE__)
+      unless read_by_another?(), do: IO.puts(:stderr, "the output cannot be written")
+      exit({:shutdown, 1})
   end
+
+  # Whether the output goes to another program, which may close it when it has read enough.
+  defp read_by_another?, do: match?({:ok, %{type: :other}}, File.stat("/dev/stdout"))
 
   # OTP 26 and newer log it as an error of theirs if the reader of the output closes it. A full disk stays an error.
   defp drop_closed_output(%{msg: {_format, [:epipe]}, meta: %{mfa: {:user_drv, _, _}}}, _), do: :stop

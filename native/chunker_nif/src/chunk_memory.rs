@@ -62,7 +62,7 @@ impl Pool {
             .enumerate()
             .filter(|(_, memory)| fits(memory))
             .min_by_key(|(_, memory)| memory.len())?;
-        Some(spare.swap_remove(place))
+        Some(spare.remove(place))
     }
 
     /// Keeps memory for a later chunk. The memory kept longest makes room for it, since chunks of other
