@@ -9,7 +9,7 @@ defmodule Chunker.BatchTest do
   @mib 1_048_576
   @small [min_size: 64, avg_size: 256, max_size: 1024]
 
-  # Each function for many items with items that it takes, and what it should give for them one by one.
+  # Each batch function with valid items, and the function for one item whose results it must match.
   defp functions do
     compressed = fn item -> Chunker.compress!(item) end
 
@@ -45,15 +45,15 @@ defmodule Chunker.BatchTest do
     end
   end
 
-  defp assert_progress(told, total, time) do
-    assert List.first(told) == {0, total}
-    assert List.last(told) == {total, total}
-    assert told == told |> Enum.sort() |> Enum.uniq()
-    assert length(told) <= 2 + div(time, 100_000)
+  defp assert_progress(reported, total, time) do
+    assert List.first(reported) == {0, total}
+    assert List.last(reported) == {total, total}
+    assert reported == reported |> Enum.sort() |> Enum.uniq()
+    assert length(reported) <= 2 + div(time, 100_000)
   end
 
   describe "results" do
-    test "come in the order of the items, whatever their number and the threads" do
+    test "are in item order for any number of items and threads" do
       for {name, {batch, prepare, single}} <- functions(), count <- [0, 1, 2, 3, 4, 5, 1000] do
         items = items(count)
         expected = Enum.map(items, single)
@@ -101,7 +101,7 @@ defmodule Chunker.BatchTest do
       assert Chunker.decompress_batch!(split) == flat
     end
 
-    test "fail alone" do
+    test "contain the error of a failed item and do not affect the others" do
       good = Chunker.compress!("good")
       cut = binary_part(good, 0, 8)
       large = Chunker.compress!("larger than that")
@@ -123,7 +123,7 @@ defmodule Chunker.BatchTest do
       assert error.reason == :unknown_format
     end
 
-    test "of nothing but failures come too" do
+    test "are returned even if every item fails" do
       {:ok, results} = Chunker.decompress_batch(List.duplicate("nonsense", 10_000))
       assert length(results) == 10_000
       assert Enum.all?(results, &match?({:error, %Error{reason: :unknown_format}}, &1))
@@ -131,7 +131,7 @@ defmodule Chunker.BatchTest do
   end
 
   describe "options" do
-    test "out of range are one error for all, also for no items", %{tmp_dir: folder} do
+    test "out of range return one error for the call, also without items", %{tmp_dir: folder} do
       path = file(folder, "file", "content")
       most = (1 <<< 64) - 1
 
@@ -153,7 +153,7 @@ defmodule Chunker.BatchTest do
         options = [{option, wrong}, {:progress, self()}]
         assert {:error, %Error{reason: :invalid_options, details: details}} = call.(list, options)
         assert details == %{option: option, value: wrong, allowed: allowed}
-        # Nobody is told of work that is not begun.
+        # No progress is reported for work that was not started.
         assert messages() == []
       end
 
@@ -190,13 +190,13 @@ defmodule Chunker.BatchTest do
       end
     end
 
-    test "that are nil are as if not given" do
+    test "that are nil count as not given" do
       assert Chunker.hash_batch(["a"], progress: nil) == Chunker.hash_batch(["a"])
     end
   end
 
   describe "progress" do
-    test "is sent to a pid, from nothing to all, and leaves nothing behind" do
+    test "is sent to a pid, from zero to the total, and ends with the call" do
       for {_name, {batch, prepare, _}} <- functions(), count <- [0, 1, 3, 4, 20_000], threads <- [1, 3] do
         items = Enum.map(items(count), prepare)
         {time, _} = :timer.tc(fn -> batch.(items, progress: self(), threads: threads) end)
@@ -209,7 +209,7 @@ defmodule Chunker.BatchTest do
       assert messages() == []
     end
 
-    test "is sent with one's own reference" do
+    test "is sent with the reference of the caller" do
       ref = make_ref()
       {time, _} = :timer.tc(fn -> Chunker.hash_batch(items(10), progress: {self(), ref}) end)
       assert_progress(progress(messages(), ref), 10, time)
@@ -229,47 +229,47 @@ defmodule Chunker.BatchTest do
       assert messages() == []
     end
 
-    test "goes to a dead process without harm" do
+    test "to a dead process has no effect" do
       {dead, monitor} = spawn_monitor(fn -> :ok end)
       assert_receive {:DOWN, ^monitor, _, _, _}
       assert Chunker.hash_batch(["a"], progress: dead) == Chunker.hash_batch(["a"])
       assert Chunker.hash_batch(["a"], progress: {dead, make_ref()}) == Chunker.hash_batch(["a"])
     end
 
-    test "calls a function in another process, with nothing first and all last" do
+    test "calls a function in another process, first with zero and last with the total" do
       for {_name, {batch, prepare, single}} <- functions(), count <- [0, 1, 3, 4, 20_000] do
         me = self()
         items = items(count)
         prepared = Enum.map(items, prepare)
-        tell = fn done, total -> send(me, {:told, self(), done, total}) end
-        {time, results} = :timer.tc(fn -> batch.(prepared, progress: tell) end)
+        report = fn done, total -> send(me, {:reported, self(), done, total}) end
+        {time, results} = :timer.tc(fn -> batch.(prepared, progress: report) end)
         assert results == {:ok, Enum.map(items, single)}
-        # All that it was told was told before the call came back.
+        # Every call of the function came before the batch returned.
         messages = messages()
-        assert [{:told, teller, _, _} | _] = messages
-        assert teller != me
-        told = for {:told, ^teller, done, total} <- messages, do: {done, total}
-        assert length(told) == length(messages)
-        assert_progress(told, count, time)
-        refute Process.alive?(teller)
+        assert [{:reported, reporter, _, _} | _] = messages
+        assert reporter != me
+        reported = for {:reported, ^reporter, done, total} <- messages, do: {done, total}
+        assert length(reported) == length(messages)
+        assert_progress(reported, count, time)
+        refute Process.alive?(reporter)
       end
     end
 
-    test "is told in the middle of a long batch, and is no flood" do
+    test "is reported in the middle of a long batch, at a limited rate" do
       me = self()
-      # More than a second's work here, so that it is several tenths of one on any machine.
+      # Takes more than a second here, so it takes several tenths of a second on any machine.
       items = List.duplicate(:binary.copy("content ", 1000), 300_000)
 
       for progress <- [self(), fn done, total -> send(me, {:chunker_progress, :fun, done, total}) end] do
         {time, _} = :timer.tc(fn -> Chunker.compress_batch(items, level: 9, progress: progress) end)
         assert time > 200_000
-        told = for {:chunker_progress, _, done, total} <- messages(), do: {done, total}
-        assert_progress(told, 300_000, time)
-        assert length(told) > 2
+        reported = for {:chunker_progress, _, done, total} <- messages(), do: {done, total}
+        assert_progress(reported, 300_000, time)
+        assert length(reported) > 2
       end
     end
 
-    test "with a function that fails fails as that does, in the end" do
+    test "with a function that fails makes the call fail in the same way at the end" do
       raising = fn done, _ -> if done == 0, do: raise("from the function") end
       throwing = fn _, _ -> throw(:thrown) end
       exiting = fn done, total -> if done == total, do: exit(:left) end
@@ -288,14 +288,14 @@ defmodule Chunker.BatchTest do
 
     test "with a function leaves no process behind when the call raises" do
       me = self()
-      # As with a bug in the engine.
-      run = fn {teller, _ref} ->
-        send(me, {:teller, Process.monitor(teller)})
+      # Imitates a bug in the engine.
+      run = fn {reporter, _ref} ->
+        send(me, {:reporter, Process.monitor(reporter)})
         raise "boom"
       end
 
       assert_raise RuntimeError, "boom", fn -> :chunker_progress.with(fn _, _ -> :ok end, run) end
-      assert_receive {:teller, monitor}
+      assert_receive {:reporter, monitor}
       assert_receive {:DOWN, ^monitor, :process, _, :normal}
       assert messages() == []
     end
@@ -306,17 +306,17 @@ defmodule Chunker.BatchTest do
       caller =
         spawn(fn ->
           item = Base.encode64(:rand.bytes(3 * @mib))
-          tell = fn _, _ -> send(me, {:teller, self()}) end
-          Chunker.compress_batch(List.duplicate(item, 50), codec: :xz, progress: tell)
+          report = fn _, _ -> send(me, {:reporter, self()}) end
+          Chunker.compress_batch(List.duplicate(item, 50), codec: :xz, progress: report)
         end)
 
-      assert_receive {:teller, teller}, 10_000
-      monitor = Process.monitor(teller)
+      assert_receive {:reporter, reporter}, 10_000
+      monitor = Process.monitor(reporter)
       Process.exit(caller, :kill)
       assert_receive {:DOWN, ^monitor, :process, _, _}, 1_000
     end
 
-    test "goes through a process of this node to one of another, which the engine cannot reach" do
+    test "is relayed by a process of this node to another node, which the engine cannot reach" do
       me = self()
       # A pid as that node would send it.
       name = "far@away"
@@ -325,14 +325,14 @@ defmodule Chunker.BatchTest do
       ref = make_ref()
 
       for to <- [far, {far, ref}] do
-        result = :chunker_progress.with(to, fn {pid, _ref} -> send(me, {:told, node(pid)}) end)
-        assert result == {:told, node()}
-        assert_receive {:told, told} when told == node()
+        result = :chunker_progress.with(to, fn {pid, _ref} -> send(me, {:reported, node(pid)}) end)
+        assert result == {:reported, node()}
+        assert_receive {:reported, reported} when reported == node()
         assert Chunker.hash_batch(["a"], progress: to) == Chunker.hash_batch(["a"])
       end
     end
 
-    test "leaves other messages alone" do
+    test "does not consume other messages" do
       send(self(), {:DOWN, make_ref(), :process, self(), :normal})
       send(self(), {make_ref(), :stop})
       before = Process.info(self(), :messages)
@@ -341,7 +341,7 @@ defmodule Chunker.BatchTest do
     end
   end
 
-  test "a batch whose caller is killed ends", %{tmp_dir: folder} do
+  test "a batch ends when its caller is killed", %{tmp_dir: folder} do
     path = file(folder, "file", Base.encode64(:rand.bytes(30 * @mib)))
     item = File.read!(path)
     compressed = for _ <- 1..30, do: Chunker.compress!(item, level: 1)
@@ -359,10 +359,10 @@ defmodule Chunker.BatchTest do
       assert_receive {:chunker_progress, _, 0, _}, 10_000
       Process.sleep(150)
       Process.exit(caller, :kill)
-      # Those that were on their way, and then no more.
+      # Messages that were already on their way arrive, and no more follow.
       Process.sleep(300)
-      told = messages()
-      refute Enum.any?(told, &match?({_, _, all, all}, &1))
+      reported = messages()
+      refute Enum.any?(reported, &match?({_, _, all, all}, &1))
       refute_receive {:chunker_progress, _, _, _}, 400
       refute open?(path)
     end
@@ -373,7 +373,7 @@ defmodule Chunker.BatchTest do
   end
 
   describe "chunk_files/2" do
-    test "gives for each path what chunk_file/2 gives", %{tmp_dir: folder} do
+    test "returns for each path what chunk_file/2 returns", %{tmp_dir: folder} do
       File.mkdir!(Path.join(folder, "folder"))
 
       paths =
@@ -398,7 +398,7 @@ defmodule Chunker.BatchTest do
       assert kinds == [io_error: :enoent, io_error: :eisdir, io_error: :einval, io_error: :enoent]
     end
 
-    test "takes names as characters, and nothing that is none", %{tmp_dir: folder} do
+    test "accepts character lists as names, and rejects what is not a name", %{tmp_dir: folder} do
       path = file(folder, "file", "content")
       expected = bare(path)
       assert Chunker.chunk_files([to_charlist(path), path]) == {:ok, [expected, expected]}
@@ -413,7 +413,7 @@ defmodule Chunker.BatchTest do
       end
     end
 
-    test "raises the first error with a bang", %{tmp_dir: folder} do
+    test "raises the first error in its ! variant", %{tmp_dir: folder} do
       path = file(folder, "file", "content")
       {:ok, chunks} = bare(path)
       assert Chunker.chunk_files!([path, path]) == [chunks, chunks]
@@ -454,7 +454,7 @@ defmodule Chunker.BatchTest do
       end
     end
 
-    test "tells of the end only when FIFOs too have come to theirs", %{tmp_dir: folder} do
+    test "reports the total only after FIFOs have ended too", %{tmp_dir: folder} do
       regular = file(folder, "regular", "content")
       fifo = Path.join(folder, "fifo")
       {_, 0} = System.cmd("mkfifo", [fifo])
@@ -470,14 +470,14 @@ defmodule Chunker.BatchTest do
         File.write!(fifo, "from the FIFO")
         {:ok, results} = Task.await(task)
         assert Enum.all?(results, &match?({:ok, [_]}, &1))
-        told = progress(messages(), ref)
-        assert List.last(told) == {total, total}
-        assert told == told |> Enum.sort() |> Enum.uniq()
+        reported = progress(messages(), ref)
+        assert List.last(reported) == {total, total}
+        assert reported == reported |> Enum.sort() |> Enum.uniq()
       end
     end
 
-    test "refuses what may not be read" do
-      # Outside of the folder of the checkout, which another user may not reach.
+    test "returns an error for unreadable files" do
+      # Outside the checkout, whose folder another user may be unable to reach.
       folder = Path.join(System.tmp_dir!(), "chunker-batch-#{System.unique_integer([:positive])}")
       on_exit(fn -> File.rm_rf!(folder) end)
       File.mkdir_p!(folder)
@@ -507,7 +507,7 @@ defmodule Chunker.BatchTest do
                System.cmd(command, arguments, stderr_to_stdout: true, cd: folder, env: [{"HOME", folder}])
     end
 
-    test "takes 100,000 paths", %{tmp_dir: folder} do
+    test "accepts 100,000 paths", %{tmp_dir: folder} do
       files = for i <- 1..5, do: file(folder, "#{i}", :rand.bytes(i * 10_000))
       paths = Enum.take(Stream.cycle(files ++ [Path.join(folder, "missing"), folder]), 100_000)
       expected = Map.new(Enum.uniq(paths), &{&1, bare(&1)})
@@ -517,12 +517,12 @@ defmodule Chunker.BatchTest do
       end
     end
 
-    test "has no more files open than threads", %{tmp_dir: folder} do
+    test "keeps no more files open than threads", %{tmp_dir: folder} do
       paths = for i <- 1..12, do: Path.join(folder, "#{i}")
       for path <- paths, do: {_, 0} = System.cmd("truncate", ["-s", "100M", path])
 
       for threads <- [1, 2, 3] do
-        # Whoever looks may miss the moments at which files are open, but not every time.
+        # A look may miss the moments at which files are open, but not every time.
         assert Enum.any?(1..20, fn _ ->
                  task = Task.async(fn -> Chunker.chunk_files(paths, threads: threads) end)
                  {most, {:ok, results}} = most_open(task, MapSet.new(paths), [], 0)
@@ -534,8 +534,9 @@ defmodule Chunker.BatchTest do
     end
   end
 
-  # The most of `known` files that were open at a time until the task was done, and its result. What two looks show alike was
-  # open between them, all at a time; a single look takes its time.
+  # Returns the largest number of `known` files that were open at the same time until the task was done, and
+  # the task's result. Files that two consecutive looks both show were open at the same time between these
+  # looks; a single look is not atomic.
   defp most_open(task, known, before, most) do
     open =
       for fd <- File.ls!("/proc/self/fd"),

@@ -1,7 +1,7 @@
 Code.require_file("../bench/input.exs", __DIR__)
 
 defmodule Bench.InputTest do
-  # Not async: it looks at this VM's standard output.
+  # Not async: it captures this VM's standard output.
   use ExUnit.Case, async: false
 
   import ExUnit.CaptureIO
@@ -15,7 +15,7 @@ defmodule Bench.InputTest do
       File.write!(path, :binary.copy("x", size))
     end
 
-    # Where a pattern with ** goes round and round.
+    # Links on which a pattern with ** would loop.
     File.ln_s!("..", Path.join(folder, "b/up"))
     File.ln_s!(folder, Path.join(folder, "b/round"))
     :ok
@@ -26,21 +26,21 @@ defmodule Bench.InputTest do
     {for({path, size} <- files, do: {Path.relative_to(path, folder), size}), said}
   end
 
-  test "is as many files as come to the bytes, and is named", %{tmp_dir: folder} do
+  test "files make up the requested number of bytes, and are named in the output", %{tmp_dir: folder} do
     assert {[{"a.so", 10}, {"b/c.so.1", 20}, {"b/d.txt", 30}], said} = files(folder, 31)
     assert [looking, takes, ""] = String.split(said, "\n")
     assert looking == "Looking for 0.0 MB of files below #{folder} ..."
     assert takes == "Takes 3 files of 0.0 MB together, from #{folder}/a.so to #{folder}/b/d.txt."
   end
 
-  test "is chosen by name, and is no more than there is", %{tmp_dir: folder} do
+  test "files are chosen by name, and fewer bytes are returned if there are no more", %{tmp_dir: folder} do
     assert {[{"a.so", 10}, {"b/c.so.1", 20}, {"e.so", 40}, {"f.so", 50}], _} =
              files(folder, 1000, &(&1 =~ ".so"))
 
     assert_raise RuntimeError, ~r/no file is there/, fn -> files(folder, 1000, &(&1 =~ ".dll")) end
   end
 
-  test "can be made of random bytes" do
+  test "a file of random bytes can be made" do
     {path, said} = with_io(fn -> Bench.Input.random_file("test", 20_000_000) end)
     on_exit(fn -> File.rm!(path) end)
     assert said == "Takes 20.0 MB of random bytes, which it writes to #{path} ...\n"

@@ -1,7 +1,7 @@
 defmodule Chunker.BuildTest do
-  # Builds a copy of the project in folders of its own, as somebody would who has it from Hex: the copy holds the files of
-  # the package and no others. Its Cargo target folder stays from run to run, and its code is not optimized: what
-  # is tested here is the way to the library.
+  # Builds a copy of the project in separate folders, as for a user who gets it from Hex: the copy holds the
+  # files of the package and no others. Its Cargo target folder is kept between runs, and its code is not
+  # optimized: these tests check how the library is built and found.
   use ExUnit.Case, async: false
 
   @moduletag :build
@@ -14,7 +14,7 @@ defmodule Chunker.BuildTest do
   @target Path.join(@consumer, "_build/chunker_target")
   @engine Path.join(@copy, "native/chunker/src/lib.rs")
 
-  # Whatever the variables are this runs under, they are not for the projects below.
+  # The environment of this run must not affect the projects below.
   @unset for name <- ~w(MIX_EXS MIX_BUILD_PATH MIX_BUILD_ROOT MIX_DEPS_PATH MIX_TARGET CARGO_TARGET_DIR
                         CARGO_BUILD_TARGET_DIR CARGO_BUILD_TARGET CHUNKER_NIF_PATH RUSTFLAGS),
              do: {name, nil}
@@ -96,7 +96,7 @@ defmodule Chunker.BuildTest do
     output
   end
 
-  # What the compiler returns to Mix: its status and diagnostics.
+  # Returns what the compiler returns to Mix: its status and diagnostics.
   defp compiler_result(variables \\ [], arguments \\ []) do
     answer = Path.join(@area, "answer")
     File.rm(answer)
@@ -112,12 +112,12 @@ defmodule Chunker.BuildTest do
 
   defp library(env \\ "dev"), do: Path.join(@copy, "_build/#{env}/lib/chunker/priv/chunker_nif.so")
 
-  # What the library of the copy answers, in a VM of its own.
+  # Returns what the library of the copy answers, in a separate VM.
   defp call_library do
     mix_in_copy(["run", "--no-compile", "--no-start", "-e", "IO.inspect(:chunker_nif.info())"])
   end
 
-  # Gives the file other contents for the time of `test` and compiles the old ones at the end.
+  # Replaces the contents of the file while `test` runs, and compiles the original ones at the end.
   defp with_contents(path, contents, test) do
     old = File.read(path)
 
@@ -133,7 +133,7 @@ defmodule Chunker.BuildTest do
     end
   end
 
-  # A PATH whose first `cargo` is a script. It notes that it was called.
+  # Returns a PATH whose first `cargo` is a script that records that it was called.
   defp path_with_cargo(folder, script) do
     cargo = Path.join(folder, "cargo")
     File.write!(cargo, "#!/bin/sh\ntouch #{folder}/called\n#{script}\n")
@@ -141,16 +141,16 @@ defmodule Chunker.BuildTest do
     {"PATH", folder <> ":" <> System.fetch_env!("PATH")}
   end
 
-  # A PATH on which everything is but the tools of Rust.
+  # Returns a PATH with everything except the Rust tools.
   defp path_without_rust(folder), do: path_without(["cargo", "rust"], folder)
 
-  # A PATH on which everything is but what begins with one of these.
+  # Returns a PATH with everything except programs whose names begin with one of these.
   defp path_without(prefixes, folder) do
     for directory <- String.split(System.fetch_env!("PATH"), ":", trim: true),
         {:ok, names} <- [File.ls(directory)],
         name <- names,
         not String.starts_with?(name, prefixes) do
-      # The first of a name wins, as it does on a PATH.
+      # The first program of a name wins, as on a PATH.
       File.ln_s(Path.join(directory, name), Path.join(folder, name))
     end
 
@@ -178,7 +178,7 @@ defmodule Chunker.BuildTest do
       {output, status} = mix(@consumer, ["release", "--overwrite"], [{"MIX_ENV", "prod"}])
       assert status == 0, output
 
-      # The release must not need what the project has in `_build`.
+      # The release must not need the contents of the project's `_build`.
       release = Path.join(@area, "release")
       File.rm_rf!(release)
       File.cp_r!(Path.join(@consumer, "_build/prod/rel/consumer"), release)
@@ -210,7 +210,7 @@ defmodule Chunker.BuildTest do
     @project Path.join(@erlang, "my_app")
 
     setup do
-      # What Dialyzer knows of OTP stays from run to run.
+      # Dialyzer's types of OTP are kept between runs.
       for path <- [@repository, @project], do: File.rm_rf!(path)
       copy_package(@repository)
       for arguments <- [["init", "-q"], ["add", "."], ["commit", "-q", "-m", "All"]], do: git!(arguments)
@@ -251,7 +251,8 @@ defmodule Chunker.BuildTest do
     end
 
     defp rebar3(arguments, variables) do
-      # Elixir hands its own folders down. What Cargo compiled for the others serves here too.
+      # Elixir passes its own folders to child processes. The crates that Cargo compiled for the other tests
+      # are reused.
       own = [{"ERL_LIBS", nil}, {"ERL_FLAGS", nil}, {"ERL_AFLAGS", nil}, {"CARGO_TARGET_DIR", @target}]
       variables = @unset ++ @cheap ++ own ++ variables
       System.cmd("rebar3", arguments, cd: @project, env: variables, stderr_to_stdout: true)
@@ -269,7 +270,7 @@ defmodule Chunker.BuildTest do
       expected = {:ok, length(Chunker.chunk_file!(__ENV__.file))}
       assert count(libraries) == expected
 
-      # Dialyzer has nothing to say, and finds what is wrong.
+      # Dialyzer reports nothing for the correct project, and finds an error.
       assert {output, 0} = rebar3(["dialyzer"], [path])
       refute output =~ "Warnings"
       source = File.read!(Path.join(@project, "src/my_app.erl"))
@@ -294,7 +295,7 @@ defmodule Chunker.BuildTest do
     end
 
     @tag :tmp_dir
-    test "a library from elsewhere needs no Rust, and what is missing is explained", %{tmp_dir: tmp_dir} do
+    test "a library from elsewhere needs no Rust, and anything missing is explained", %{tmp_dir: tmp_dir} do
       compile!()
       prebuilt = Path.join(tmp_dir, "prebuilt.so")
       File.cp!(library(), prebuilt)
@@ -337,12 +338,12 @@ defmodule Chunker.BuildTest do
       assert output == ""
       refute File.exists?(Path.join(tmp_dir, "called"))
       assert inode(library()) == inode
-      # The start of the VM is most of it: half a second on a machine that does nothing else.
+      # Most of it is the start of the VM: half a second on an idle machine.
       assert microseconds < 5_000_000
     end
 
     test "is built once for each environment" do
-      # Linked anew: another folder's build may have left its library in Cargo's target folder.
+      # Linked again, because another folder's build may have left its library in Cargo's target folder.
       File.rm(library())
       compile!()
       File.rm_rf!(Path.join(@copy, "_build/prod"))
@@ -353,7 +354,7 @@ defmodule Chunker.BuildTest do
       assert inode(library("prod")) != inode(library("dev"))
     end
 
-    test "gets its library back if that is gone or damaged" do
+    test "gets its library back if it is missing or damaged" do
       compile!()
       whole = File.read!(library())
 
@@ -372,7 +373,7 @@ defmodule Chunker.BuildTest do
       compile!()
       {inode, bytes} = {inode(library()), File.read!(library())}
 
-      # An open file stands for a VM that has the library loaded.
+      # An open file stands in for a VM that has the library loaded.
       {:ok, open} = File.open(library(), [:read, :binary])
 
       with_contents(
@@ -413,12 +414,12 @@ defmodule Chunker.BuildTest do
       end)
 
       assert compile!() =~ "Compiling crate chunker_nif"
-      # This has its usual value, so that the test need not wait for crates to be compiled anew.
+      # This variable has its usual value, so that no crate has to be compiled again.
       assert compile!([{"CARGO_PROFILE_RELEASE_DEBUG", "false"}]) =~ "Compiling crate chunker_nif"
       compile!()
     end
 
-    test "is built whole by several compilers at once" do
+    test "is built completely by several compilers at once" do
       compile!()
 
       with_contents(
@@ -461,13 +462,13 @@ defmodule Chunker.BuildTest do
   describe "CHUNKER_NIF_PATH" do
     @describetag :tmp_dir
 
-    test "takes a library from elsewhere without Rust, and back", %{tmp_dir: tmp_dir} do
-      # Linked anew: another folder's build may have left its library in Cargo's target folder.
+    test "installs a library from elsewhere without Rust, and can be unset again", %{tmp_dir: tmp_dir} do
+      # Linked again, because another folder's build may have left its library in Cargo's target folder.
       File.rm(library())
       compile!()
       built = File.read!(library())
       prebuilt = Path.join(tmp_dir, "prebuilt.so")
-      # Bytes after the end of an ELF file do not count, but tell the two apart.
+      # Bytes after the end of an ELF file have no effect, but distinguish the two files.
       File.write!(prebuilt, built <> "prebuilt")
       path = path_without_rust(Path.join(tmp_dir, "bin") |> tap(&File.mkdir_p!/1))
 
@@ -485,7 +486,7 @@ defmodule Chunker.BuildTest do
       assert File.read!(library()) == built
     end
 
-    test "is refused if it names no file or is relative", %{tmp_dir: tmp_dir} do
+    test "is rejected if it names no file or is relative", %{tmp_dir: tmp_dir} do
       compile!()
       missing = Path.join(tmp_dir, "missing.so")
       assert {{:error, [diagnostic]}, output} = compiler_result([{"CHUNKER_NIF_PATH", missing}])
@@ -498,7 +499,7 @@ defmodule Chunker.BuildTest do
       assert diagnostic.message =~ "must be an absolute path"
 
       assert {_, 1} = mix_in_copy(["compile"], [{"CHUNKER_NIF_PATH", missing}])
-      # What was built before is left alone.
+      # The previous build is left unchanged.
       assert compile!() == ""
     end
   end
@@ -531,14 +532,14 @@ defmodule Chunker.BuildTest do
       assert diagnostic.message =~ "https://rustup.rs"
     end
 
-    test "that has no toolchain is explained in its own words", %{tmp_dir: tmp_dir} do
+    test "that has no toolchain is explained with its own message", %{tmp_dir: tmp_dir} do
       path = path_with_cargo(tmp_dir, "echo 'error: no default toolchain is configured' >&2; exit 1")
       assert {{:error, [diagnostic]}, _} = compiler_result([path], ["--force"])
       assert diagnostic.message =~ "no default toolchain is configured"
       assert diagnostic.message =~ "https://rustup.rs"
     end
 
-    test "that fails without a word on the sources is quoted", %{tmp_dir: tmp_dir} do
+    test "that fails without a diagnostic of the sources is quoted", %{tmp_dir: tmp_dir} do
       script = "case $1 in --version) echo 'cargo 9.9.9';; *) echo 'killed by someone' >&2; exit 137;; esac"
       assert {{:error, [diagnostic]}, _} = compiler_result([path_with_cargo(tmp_dir, script)], ["--force"])
       assert diagnostic.message =~ "exit status 137"
@@ -547,7 +548,7 @@ defmodule Chunker.BuildTest do
   end
 
   describe "a diagnostic" do
-    test "tells file, line and column of an error, and stands in the output" do
+    test "has file, line and column of an error, and appears in the output" do
       compile!()
       source = File.read!(@engine)
       line = length(String.split(source, "\n"))
@@ -598,11 +599,11 @@ defmodule Chunker.BuildTest do
     end
   end
 
-  test "CHUNKER_FEATURES leaves out what it does not name, and a call for that says so" do
+  test "CHUNKER_FEATURES disables the features that it does not name, and calls that need them say so" do
     compile!([{"CHUNKER_FEATURES", "minimal"}])
 
     code = """
-    # The function that panics is in test builds only.
+    # Only test builds have the function that panics.
     %RuntimeError{} = try(do: :chunker_nif.panic("boom"), rescue: (error -> error))
     catch_error = fn call -> try(do: call.(), catch: (:error, reason -> reason)) end
     {:error, %{reason: :feature_disabled, details: %{feature: :blake3}}} = Chunker.chunk_data("a")
@@ -652,7 +653,7 @@ defmodule Chunker.BuildTest do
     compile!()
   end
 
-  test "the versions in mix.exs, Cargo.toml and the library are one" do
+  test "mix.exs, Cargo.toml and the library have the same version" do
     version = Chunker.MixProject.project()[:version]
 
     [_, cargo] =

@@ -1,5 +1,5 @@
 defmodule Chunker.CacheMemoryTest do
-  # In a VM of its own: in one that has done other things, memory that they have freed is there to be used again.
+  # Runs in a separate VM: a VM that has done other work would reuse the memory which that work freed.
   use ExUnit.Case, async: true
 
   test "contents stay within max_memory, and are freed with the cache" do
@@ -21,7 +21,7 @@ defmodule Chunker.CacheMemoryTest do
 
     before = resident.()
 
-    # In a process of its own, with which the cache goes.
+    # In a separate process, with which the cache is freed.
     Task.async(fn ->
       cache = Cache.new(verify: :content, max_memory: 100_000_000)
       for i <- 1..500, do: Cache.put(cache, <<i::64, 0::unit(8)-size(1_000_000)>>, :blake3)

@@ -17,7 +17,7 @@ defmodule Chunker.CacheTest do
   defp expected(data, :sha256), do: :crypto.hash(:sha256, data)
   defp expected(data, :blake3), do: Chunker.hash(data, :blake3)
 
-  # Every way to get at the digests of a file's chunks, as `{offset, length, hash}`.
+  # Every way to get the digests of a file's chunks, as `{offset, length, hash}`.
   defp ways(path, data, options) do
     bare = &Enum.map(&1, fn chunk -> {chunk.offset, chunk.length, chunk.hash} end)
 
@@ -32,7 +32,7 @@ defmodule Chunker.CacheTest do
   end
 
   for hash <- [:blake3, :sha256], verify <- [:fingerprint, :content], threads <- [1, 3] do
-    test "all functions give what they give without: #{hash}, #{verify}, #{threads} threads", %{
+    test "all functions return the same with and without a cache: #{hash}, #{verify}, #{threads} threads", %{
       tmp_dir: folder
     } do
       data = random(3_000_000)
@@ -48,7 +48,7 @@ defmodule Chunker.CacheTest do
 
       chunks = length(hd(without))
       stats = Cache.stats(cache)
-      # In a round, the file goes through ten times. Each chunk was computed once, but for one in a race.
+      # In a round, the file is chunked ten times. Each chunk was computed once, except in a race.
       assert stats.hits + stats.misses == 2 * 10 * chunks
       assert stats.misses in chunks..(chunks * unquote(threads))
       assert stats.entries == chunks
@@ -64,7 +64,7 @@ defmodule Chunker.CacheTest do
     end
   end
 
-  test "a FIFO goes through the cache too", %{tmp_dir: folder} do
+  test "the chunks of a FIFO are cached too", %{tmp_dir: folder} do
     fifo = Path.join(folder, "fifo")
     {_, 0} = System.cmd("mkfifo", [fifo])
     data = random(1_000_000)
@@ -82,7 +82,7 @@ defmodule Chunker.CacheTest do
     assert hits == length(without)
   end
 
-  test "the chunks of NARs are looked up however they are cut and told about", %{tmp_dir: folder} do
+  test "the chunks of NARs are looked up with any options for cuts and annotations", %{tmp_dir: folder} do
     reference = "0123456789abcdfghijklmnpqrsvwxyz"
 
     for i <- 1..20,
@@ -95,16 +95,16 @@ defmodule Chunker.CacheTest do
 
     for how <- [[nar: true], [nar: :auto], [nar: true, entries: true], [nar: true, references: true]] do
       options = how ++ @small
-      told = how |> Keyword.delete(:nar) |> Keyword.merge(@small)
+      annotations = how |> Keyword.delete(:nar) |> Keyword.merge(@small)
 
       ways = [
         &Chunker.chunk_file!(path, &1 ++ options),
         &Chunker.chunk_data!(nar, &1 ++ options),
         &hd(Chunker.chunk_files!([path], &1 ++ options)),
         &Enum.to_list(Chunker.stream(path, &1 ++ options)),
-        &Nar.chunk!({:file, path}, &1 ++ told),
-        &Nar.chunk!(nar, &1 ++ told),
-        &Nar.chunk!([nar], &1 ++ told)
+        &Nar.chunk!({:file, path}, &1 ++ annotations),
+        &Nar.chunk!(nar, &1 ++ annotations),
+        &Nar.chunk!([nar], &1 ++ annotations)
       ]
 
       for way <- ways do
@@ -120,7 +120,7 @@ defmodule Chunker.CacheTest do
     end
   end
 
-  test "a stream that compresses its chunks looks digests up as well" do
+  test "a stream that compresses its chunks also looks up digests" do
     data = random(500_000)
     cache = Cache.new()
 
@@ -148,8 +148,8 @@ defmodule Chunker.CacheTest do
   end
 
   for verify <- [:fingerprint, :content] do
-    test "hostile families from many processes get their own digests: #{verify}" do
-      # Small enough that entries go all the time.
+    test "similar contents from many processes get their own digests: #{verify}" do
+      # Small enough that entries are evicted all the time.
       cache = Cache.new(verify: unquote(verify), max_entries: 60, max_memory: 60 * 40_000)
       contents = family(20_000)
 
@@ -185,7 +185,7 @@ defmodule Chunker.CacheTest do
     end
   end
 
-  test "a thousand processes share a cache, and the sums agree" do
+  test "a thousand processes share a cache, and its counters add up" do
     cache = Cache.new(max_entries: 500)
     contents = for i <- 1..800, do: random(5000, i)
     digests = Enum.map(contents, &Chunker.hash(&1, :blake3))
@@ -225,12 +225,12 @@ defmodule Chunker.CacheTest do
     assert %{entries: 77} = Cache.stats(by_number)
     assert %{entries: entries, bytes: bytes} = Cache.stats(contents)
     assert bytes <= 1_000_000 and entries in 70..100
-    # One fits in, which may take all of the memory.
+    # One entry fits, and may use all of the memory.
     single = Cache.new(max_entries: 1, verify: :content)
     digests = for i <- 1..3, do: Cache.put(single, "content #{i}", :blake3)
     assert Cache.get(single, "content 3", :blake3) == List.last(digests)
     assert %{entries: 1, evictions: 2} = Cache.stats(single)
-    # Nothing fits in.
+    # No entry fits.
     nothing = Cache.new(max_memory: 1)
     Cache.put(nothing, "content", :blake3)
     assert Cache.stats(nothing).entries == 0
@@ -248,7 +248,7 @@ defmodule Chunker.CacheTest do
     assert Cache.get(cache, "content 9", :blake3) == nil
   end
 
-  test "small items go past the cache in a batch, and not in get and put" do
+  test "small items bypass the cache in a batch, but not in get and put" do
     cache = Cache.new()
     items = for size <- [0, 1, 100, 2047, 2048, 5000], do: random(size)
     assert Chunker.hash_batch!(items, cache: cache) == Enum.map(items, &Chunker.hash(&1, :blake3))
@@ -259,7 +259,7 @@ defmodule Chunker.CacheTest do
     assert %{hits: 6, entries: 6} = Cache.stats(cache)
   end
 
-  test "clear forgets, and counts what went" do
+  test "clear removes everything, and counts the removed entries" do
     cache = Cache.new()
     for i <- 1..100, do: Cache.put(cache, "#{i}", :sha256)
     assert Cache.clear(cache) == :ok
@@ -269,7 +269,7 @@ defmodule Chunker.CacheTest do
     assert Cache.get(cache, "1", :sha256)
   end
 
-  test "a cache shows what it holds, and no secret" do
+  test "inspect shows the counters of a cache, and no secret" do
     cache = Cache.new()
     Cache.put(cache, "content", :blake3)
     Cache.get(cache, "content", :blake3)
@@ -315,8 +315,8 @@ defmodule Chunker.CacheTest do
     assert Chunker.hash_batch(["content"], cache: nil) == {:ok, [Chunker.hash("content", :blake3)]}
   end
 
-  test "what is no cache of this node any more is told apart from one" do
-    # In a process of its own, with which the cache goes.
+  test "a handle without a cache on this node is distinguished from a cache" do
+    # In a separate process, with which the cache is freed.
     stored = Task.await(Task.async(fn -> :erlang.term_to_binary(Cache.new()) end))
 
     wait_until(fn ->
@@ -336,7 +336,7 @@ defmodule Chunker.CacheTest do
       assert_raise ArgumentError, message, call
     end
 
-    # While somebody holds it, it is the same one.
+    # A copy of the handle names the same cache while a process holds the cache.
     cache = Cache.new()
     same = :erlang.binary_to_term(:erlang.term_to_binary(cache))
     digest = Cache.put(same, "content", :blake3)
@@ -360,7 +360,7 @@ defmodule Chunker.CacheTest do
     monitor = Process.monitor(caller)
     Process.exit(caller, :kill)
     assert_receive {:DOWN, ^monitor, _, _, :killed}
-    # The work that it left behind holds the data no longer.
+    # The work that it left behind no longer holds the data.
     Process.sleep(100)
     before = Cache.stats(cache)
     Process.sleep(700)

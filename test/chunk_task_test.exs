@@ -12,7 +12,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
   @small [min_size: 1024, avg_size: 4096, max_size: 16_384]
   @sizes ~w(--min-size 1K --avg-size 4K --max-size 16K)
 
-  # What the task prints, with its exit status.
+  # Returns what the task prints, with its exit status.
   defp run(arguments) do
     parent = self()
 
@@ -48,14 +48,14 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
   defp sha256(bytes), do: :crypto.hash(:sha256, bytes)
   defp hex(bytes), do: Base.encode16(bytes, case: :lower)
 
-  # What the reference expects of `data`: offset, length and digest of each chunk.
+  # Returns what the reference expects of `data`: offset, length and digest of each chunk.
   defp expected(data, options \\ @small) do
     for {offset, length} <- Reference.chunks(data, options) do
       {offset, length, hex(sha256(binary_part(data, offset, length)))}
     end
   end
 
-  # The rows below each header of a table.
+  # Returns the rows below each header of a table.
   defp rows(printed) do
     for [_, offset, length, hash] <- Regex.scan(~r/^ *(\d+) +(\d+)  (\S+)$/m, printed) do
       {String.to_integer(offset), String.to_integer(length), hash}
@@ -76,7 +76,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
     output |> String.trim() |> String.trim("\"") |> String.replace("\\n", "\n")
   end
 
-  test "NARs are chunked along their files, when asked for", %{tmp_dir: folder} do
+  test "NARs are chunked along their files on request", %{tmp_dir: folder} do
     content = :rand.bytes(100_000)
     nar = folder |> file("content", content) |> Chunker.Nar.stream() |> Enum.join()
     path = file(folder, "nar", nar)
@@ -104,9 +104,9 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
   end
 
   describe "the table" do
-    test "has each chunk, and a summary follows", %{tmp_dir: folder} do
+    test "lists each chunk, and a summary follows", %{tmp_dir: folder} do
       block = :rand.bytes(100_000)
-      # The same twice, so that some chunks come again.
+      # The same content twice, so that some chunks repeat.
       data = block <> block <> "end"
       path = file(folder, "data", data)
       {printed, "", 0} = run(@sizes ++ ["--hash", "sha256", path])
@@ -146,7 +146,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
       assert printed =~ "0 bytes in 0 chunks: empty\n0 unique bytes, "
     end
 
-    test "is one for each file, and a summary of all counts what they share once", %{tmp_dir: folder} do
+    test "is printed for each file, and the summary of all counts shared chunks once", %{tmp_dir: folder} do
       data = :rand.bytes(60_000)
       paths = for name <- ["one", "two", "three"], do: file(folder, name, data)
       {printed, "", 0} = run(@sizes ++ ["--hash", "sha256" | paths])
@@ -156,7 +156,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
       assert all =~ "60000 unique bytes (33.3%), "
     end
 
-    test "goes on after a file that cannot be chunked", %{tmp_dir: folder} do
+    test "continues after a file that cannot be chunked", %{tmp_dir: folder} do
       [one, two] = for name <- ["one", "two"], do: file(folder, name, name)
       missing = Path.join(folder, "missing")
       {printed, errors, 1} = run([one, missing, two])
@@ -166,7 +166,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
       assert {"", _, 1} = run([missing])
     end
 
-    test "shows odd names without harm to a terminal", %{tmp_dir: folder} do
+    test "prints odd names in a form that is safe for a terminal", %{tmp_dir: folder} do
       for {name, shown} <- [
             {<<"a", 255, "b">>, folder <> "/a\uFFFDb"},
             {"new\nline\e[2J", inspect(folder <> "/new\nline\e[2J")},
@@ -180,7 +180,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
   end
 
   describe "a directory" do
-    # A tree with everything in it that there can be, and the regular files below it in order.
+    # A tree with every kind of entry, and the regular files below it in order.
     defp tree(folder) do
       root = Path.join(folder, "tree")
       File.mkdir_p!(Path.join(root, "b/empty"))
@@ -195,7 +195,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
     end
 
     @tag :nix
-    test "stands for the files below it, in order, links not followed", %{tmp_dir: folder} do
+    test "stands for the files below it, in order and without following links", %{tmp_dir: folder} do
       {root, paths} = tree(folder)
       {printed, "", 0} = run(@sizes ++ ["--hash", "sha256", root])
       assert rows(printed) == Enum.flat_map(paths, &expected(File.read!(&1)))
@@ -203,7 +203,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
       assert Regex.scan(~r{^/.*$}m, printed) |> List.flatten() == shown
       assert printed =~ "all 5 files\n100000 bytes in "
 
-      # What is given by name is followed, and paths are as they were given.
+      # A link that is given by name is followed, and paths are printed as they were given.
       link = Path.join(folder, "link")
       File.ln_s!(root, link)
 
@@ -215,25 +215,25 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
       end
     end
 
-    test "beside other files is one of the paths", %{tmp_dir: folder} do
+    test "can be one of several paths", %{tmp_dir: folder} do
       {root, _paths} = tree(folder)
       {printed, "", 0} = run(["--summary", Path.join(root, "a"), Path.join(root, "b"), Path.join(root, "a")])
       assert printed =~ "all 4 files\n80000 bytes in 4 chunks"
       assert printed =~ "\n60000 unique bytes (75.0%), "
     end
 
-    test "that holds nothing is no error", %{tmp_dir: folder} do
+    test "that is empty is no error", %{tmp_dir: folder} do
       {printed, "", 0} = run([folder])
       assert printed =~ "all 0 files\n0 bytes in 0 chunks: empty\n"
       assert run(["--json", folder]) == {"", "", 0}
     end
 
     @tag :nix
-    test "with something that cannot be visited is chunked as far as it can" do
-      # Not in the folder of this test, which ExUnit could not remove.
+    test "with an entry that cannot be visited is chunked without that entry" do
+      # Outside the folder of this test, because ExUnit could not remove it.
       root = Path.join(System.tmp_dir!(), "chunker deep #{System.pid()}")
       on_exit(fn -> {"", 0} = System.cmd("rm", ["-r", root]) end)
-      # Not even root can name what lies so deep, which therefore takes two steps to make.
+      # Not even root can name a path this deep, so it is created in two steps.
       half = String.duplicate("/" <> String.duplicate("d", 250), 10)
       for start <- ["/b", "/other"], do: File.mkdir_p!(root <> start <> half)
       File.rename!(root <> "/other", root <> "/b" <> half <> "/other")
@@ -295,7 +295,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
         assert rows(printed) == expected
       end
 
-      # The other sizes follow the average.
+      # The other sizes are derived from the average.
       {printed, "", 0} = run(["--hash", "sha256", "--avg-size", "4K", path])
       assert rows(printed) == expected
 
@@ -313,7 +313,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
     end
 
     @tag :nix
-    test "digests are written in three ways", %{tmp_dir: folder} do
+    test "digests are written in three formats", %{tmp_dir: folder} do
       path = file(folder, "abc", "abc")
       digest = sha256("abc")
       {nix32, 0} = System.cmd("nix-hash", ["--to-base32", "--type", "sha256", hex(digest)])
@@ -345,7 +345,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
       end
     end
 
-    test "that are wrong are explained", %{tmp_dir: folder} do
+    test "that are invalid are explained", %{tmp_dir: folder} do
       path = file(folder, "data", "x")
 
       for {arguments, message} <- [
@@ -386,7 +386,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
 
   describe "--json" do
     @tag :nix
-    test "is one object a line, which another program reads", %{tmp_dir: folder} do
+    test "prints one object per line, which another program reads", %{tmp_dir: folder} do
       data = :rand.bytes(60_000) |> then(&(&1 <> &1))
       path = file(folder, "data", data)
       missing = Path.join(folder, "missing")
@@ -420,7 +420,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
     end
 
     @tag :nix
-    test "tells the entries that a chunk of a NAR touches, when asked for", %{tmp_dir: folder} do
+    test "lists the entries that a chunk of a NAR overlaps, on request", %{tmp_dir: folder} do
       tree = Path.join(folder, "tree")
       File.mkdir_p!(tree)
       for i <- 1..3, do: file(tree, ~s(a"#{i}), :rand.bytes(10_000))
@@ -454,7 +454,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
     end
 
     @tag :nix
-    test "has as many chunks as there are", %{tmp_dir: folder} do
+    test "lists all chunks", %{tmp_dir: folder} do
       data = :rand.bytes(700_000)
       path = file(folder, "data", data)
       sizes = ~w(--min-size 64 --avg-size 256 --max-size 1024)
@@ -466,7 +466,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
 
     @tag :nix
     test "quotes every name", %{tmp_dir: folder} do
-      for {name, told} <- [
+      for {name, shown} <- [
             {~s(quo"te's back\\slash), nil},
             {"new\nline\ttab\r\e[2J\x01\x7F", nil},
             {"größe € 😀 \u2028", nil},
@@ -475,10 +475,10 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
         path = file(folder, name, "x")
         {printed, "", 0} = run(["--json", path])
         assert [_] = String.split(printed, "\n", trim: true)
-        expected = hex(sha256(folder <> "/" <> (told || name)))
+        expected = hex(sha256(folder <> "/" <> (shown || name)))
         assert json(folder, printed, ~s(builtins.hashString "sha256" json.path)) == expected
 
-        # An error has the name too.
+        # An error contains the name too.
         File.rm!(path)
         {printed, "", 1} = run(["--json", path])
         assert json(folder, printed, ~s(builtins.hashString "sha256" json.path)) == expected
@@ -508,7 +508,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
       end
     end
 
-    test "its exit status tells whether all went well", %{tmp_dir: folder} do
+    test "its exit status says whether all inputs succeeded", %{tmp_dir: folder} do
       path = file(folder, "data", "x")
       {printed, 1} = real_task("mix chunker.chunk #{folder}/missing #{path}")
       assert printed =~ "chunker.chunk: #{folder}/missing: no such file or directory\n"
@@ -519,7 +519,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
       assert printed == "** (Mix) option --avg-size is 1, but must be 256..4194304\n"
     end
 
-    test "it says nothing when nobody reads its output to the end", %{tmp_dir: folder} do
+    test "it prints no error if its output is not read to the end", %{tmp_dir: folder} do
       path = file(folder, "data", :crypto.strong_rand_bytes(3_000_000))
       sizes = "--min-size 64 --avg-size 256 --max-size 1024"
 
@@ -531,12 +531,12 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
       assert {"", 0} = real_task("mix chunker.chunk #{sizes} #{path} | true")
     end
 
-    test "it does not pass over a full disk", %{tmp_dir: folder} do
+    test "it reports a full disk", %{tmp_dir: folder} do
       path = file(folder, "data", :crypto.strong_rand_bytes(3_000_000))
       sizes = "--min-size 64 --avg-size 256 --max-size 1024"
       assert {errors, 1} = real_task("mix chunker.chunk #{sizes} #{path} >/dev/full")
       assert errors =~ "the output cannot be written\n"
-      # Older versions of the VM do not tell the reason.
+      # Older versions of the VM do not report the reason.
       if System.otp_release() >= "26", do: assert(errors =~ "enospc")
     end
   end

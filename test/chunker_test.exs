@@ -25,7 +25,7 @@ defmodule ChunkerTest do
     output |> String.trim() |> Base.decode16!(case: :lower)
   end
 
-  # Many digests with one call of the program.
+  # Returns many digests from one call of the program.
   defp b3sums(binaries, folder) do
     paths =
       for {binary, i} <- Enum.with_index(binaries) do
@@ -38,8 +38,8 @@ defmodule ChunkerTest do
     for line <- String.split(output), do: Base.decode16!(line, case: :lower)
   end
 
-  describe "the reference that judges cut points" do
-    test "knows the first entries of the published gear table" do
+  describe "the reference implementation of cut points" do
+    test "has the first entries of the published gear table" do
       <<first::64, _::64>> = :crypto.hash(:md5, :binary.copy(<<0>>, 64))
       <<last::64, _::64>> = :crypto.hash(:md5, :binary.copy(<<1>>, 64))
       assert {first, last} == {0x3B5D3C7D207E37DC, 0x784D68BA91123086}
@@ -132,7 +132,7 @@ defmodule ChunkerTest do
 
   describe "hashes" do
     @tag :tmp_dir
-    test "of chunks are those that other programs compute", %{tmp_dir: folder} do
+    test "of chunks match those of other programs", %{tmp_dir: folder} do
       :rand.seed(:exsss, 3)
       data = :rand.bytes(300_000)
       options = [min_size: 1000, avg_size: 5000, max_size: 30_000]
@@ -146,7 +146,7 @@ defmodule ChunkerTest do
     end
 
     @tag :tmp_dir
-    test "of bytes and files are those that other programs compute", %{tmp_dir: folder} do
+    test "of bytes and files match those of other programs", %{tmp_dir: folder} do
       sizes = [0, 1, 63, 64, 65, 1024, 65_535, 65_536, 65_537, 1_048_576, 1_048_577, 3_333_333]
       :rand.seed(:exsss, 4)
       binaries = Enum.map(sizes, &:rand.bytes/1)
@@ -161,14 +161,14 @@ defmodule ChunkerTest do
       end
     end
 
-    test "take iodata, nested, improper and empty" do
+    test "accept iodata: nested, improper and empty" do
       for iodata <- [[], "", [[], [[]], ""], ["a", ["b" | "c"]], [?a, [[?b], "c" | <<0>>]]],
           hash <- [:sha256, :blake3] do
         assert Chunker.hash(iodata, hash) == digest(hash, IO.iodata_to_binary(iodata))
       end
     end
 
-    test "refuse another algorithm and what is not iodata" do
+    test "reject another algorithm and what is not iodata" do
       for wrong <- [:md5, "sha256", nil, 1, ~c"blake3"] do
         message = "the algorithm must be :blake3 or :sha256, not #{inspect(wrong)}"
         assert_raise ArgumentError, message, fn -> Chunker.hash("", wrong) end
@@ -199,7 +199,7 @@ defmodule ChunkerTest do
       assert Chunker.chunk_data(unaligned, options) == Chunker.chunk_data(part, options)
     end
 
-    test "gives no chunk of nothing, and one of a byte" do
+    test "returns no chunk for empty data, and one for a byte" do
       assert Chunker.chunk_data([]) == {:ok, []}
       assert {:ok, [%Chunk{offset: 0, length: 1, data: "x", compressed: nil}]} = Chunker.chunk_data(["x"])
     end
@@ -234,7 +234,7 @@ defmodule ChunkerTest do
   end
 
   describe "options" do
-    # All calls that take them, with input that is fine.
+    # All calls that take options, with valid input.
     defp calls(options) do
       [
         fn -> Chunker.chunk_data("abc", options) end,
@@ -252,7 +252,7 @@ defmodule ChunkerTest do
       error in Error -> {:error, error}
     end
 
-    test "that are unknown or of a wrong type raise at once, and say what there is" do
+    test "that are unknown or of a wrong type raise at once and list the valid ones" do
       for {options, message} <- [
             {[size: 1],
              ~r/^unknown option :size; there are: :min_size, :avg_size, :max_size, :normalization, :seed, :preset, :nar, :min_entry_size, :boundary_preference_distance, :entries, :references, :hash, :cache, :threads/},
@@ -307,7 +307,7 @@ defmodule ChunkerTest do
       end
     end
 
-    test "beyond their ranges are refused, with the option, its value and what is allowed" do
+    test "beyond their ranges are rejected, with the option, its value and what is allowed" do
       big = 1 <<< 200
 
       for {options, option, value, allowed} <- [
@@ -368,10 +368,10 @@ defmodule ChunkerTest do
             {[min_size: 1000, avg_size: 65_536], {1000, 65_536, 262_144}},
             {[avg_size: 65_536, max_size: 70_000], {16_384, 65_536, 70_000}},
             {[min_size: 60_000, avg_size: 65_536, max_size: 70_000], {60_000, 65_536, 70_000}},
-            # The average does not follow what else is given.
+            # The average does not depend on the other sizes.
             {[min_size: 300_000], {300_000, 1_048_576, 4_194_304}},
             {[max_size: 1_100_000], {262_144, 1_048_576, 1_100_000}},
-            # A preset is an average too.
+            # A preset sets an average too.
             {[preset: :small_packages], {32_768, 131_072, 524_288}},
             {[preset: :small_packages, avg_size: 8192], {2048, 8192, 32_768}},
             {[preset: :small_packages, avg_size: 8192, max_size: 524_288], {2048, 8192, 524_288}},
@@ -397,7 +397,7 @@ defmodule ChunkerTest do
       end
     end
 
-    test "that come twice in a list count once: the first" do
+    test "that occur twice in a list count once: the first one" do
       data = :binary.copy(<<0>>, 10_000)
       options = [max_size: 2048, max_size: 4096, min_size: 64, avg_size: 256]
       assert [%{length: 2048} | _] = Chunker.chunk_data!(data, options)
@@ -405,7 +405,7 @@ defmodule ChunkerTest do
   end
 
   describe "functions with !" do
-    test "give what the others give in :ok" do
+    test "return what the others return in :ok" do
       assert Chunker.chunk_data!("abc") == elem(Chunker.chunk_data("abc"), 1)
       assert Chunker.chunk_file!(__ENV__.file) == elem(Chunker.chunk_file(__ENV__.file), 1)
       assert Chunker.hash_file!(__ENV__.file, :sha256) == elem(Chunker.hash_file(__ENV__.file, :sha256), 1)
@@ -439,7 +439,7 @@ defmodule ChunkerTest do
       end
     end
 
-    test "goes both ways for bytes of every length" do
+    test "round-trips bytes of every length" do
       check(300, fn run ->
         bytes = pick([:rand.bytes(rem(run, 70)), :binary.copy(<<255>>, rem(run, 70)), :rand.bytes(2000)])
         text = Chunker.to_nix_base32(bytes)
@@ -448,7 +448,7 @@ defmodule ChunkerTest do
       end)
     end
 
-    test "is refused where it is wrong" do
+    test "is rejected if it is invalid" do
       whole = Chunker.to_nix_base32(:crypto.hash(:sha256, ""))
 
       for {text, position} <- [
@@ -462,11 +462,11 @@ defmodule ChunkerTest do
             {<<255>>, 0},
             {" 0", 0},
             {"0=", 1},
-            # No number of bytes has so many characters.
+            # No number of bytes encodes to this number of characters.
             {"0", 1},
             {"000", 3},
             {"000000", 6},
-            # The first character stands for more bits than are left of a byte.
+            # The first character has more bits than are left of a byte.
             {"zz", 0},
             {"80", 0},
             {"z" <> binary_part(whole, 1, 51), 0},
@@ -491,7 +491,7 @@ defmodule ChunkerTest do
   end
 
   describe "Chunk" do
-    test "shows its digest as text, and of its bytes only how many there are" do
+    test "shows its digest as text, and only the size of its data" do
       chunk = %Chunk{offset: 5, length: 3, hash: <<0xAB, 0::248>>}
       hash = "ab" <> String.duplicate("0", 62)
       assert inspect(chunk) == ~s(#Chunker.Chunk<offset: 5, length: 3, hash: "#{hash}">)
@@ -500,7 +500,7 @@ defmodule ChunkerTest do
                ~s([#Chunker.Chunk<offset: 5, length: 3, hash: "#{hash}", data: 3 bytes, compressed: 0 bytes>])
     end
 
-    test "that is half made can be shown" do
+    test "that is incomplete can be inspected" do
       assert inspect(%Chunk{offset: nil, length: nil, hash: nil}) =~ "offset: nil"
     end
 

@@ -15,7 +15,7 @@ defmodule Chunker.CompressionTest do
     bzip2: "BZh"
   }
 
-  # Words, so that there is something to find, and not the same in all places.
+  # Words, so that the data is compressible, and not the same at all positions.
   defp text(size, seed \\ 7) do
     state = :rand.seed_s(:exsss, seed)
     words = for i <- 1..1000, do: [Integer.to_string(i * i * 7919, 36), " "]
@@ -32,7 +32,7 @@ defmodule Chunker.CompressionTest do
 
   defp noise(size), do: :rand.bytes(size)
 
-  # What the codec's official program makes of `input`.
+  # Returns the output of the codec's official program for `input`.
   defp program(folder, codec, arguments, input) do
     name = Path.join(folder, "#{codec}-#{System.unique_integer([:positive])}")
     File.write!(name, input)
@@ -56,7 +56,7 @@ defmodule Chunker.CompressionTest do
   defp invalid(option, value, allowed),
     do: {:invalid_options, %{option: option, value: value, allowed: allowed}}
 
-  # How often the calling process closes a coder while `fun` runs, with what the function gives.
+  # Returns how often the calling process closes a coder while `fun` runs, with the result of `fun`.
   defp closes(fun) do
     mfas = for name <- [:compressor_close, :decompressor_close], do: {:chunker_nif, name, 1}
     for mfa <- mfas, do: :erlang.trace_pattern(mfa, true, [])
@@ -86,7 +86,7 @@ defmodule Chunker.CompressionTest do
           xz: [[], [level: 0], [level: 9]],
           bzip2: [[], [level: 1], [level: 9]]
         ] do
-      test "read what #{codec} makes", %{tmp_dir: folder} do
+      test "read the output of #{codec}", %{tmp_dir: folder} do
         codec = unquote(codec)
 
         for data <- ["", "a", text(300_000), noise(70_000)], level <- unquote(levels) do
@@ -96,7 +96,7 @@ defmodule Chunker.CompressionTest do
           assert Chunker.decompress!(compressed, codec: codec) == data
         end
 
-        # Beyond what is compressed at once.
+        # More than is compressed at once.
         data = text(5 * @mib + 1)
         assert program(folder, codec, ["-d"], Chunker.compress!(data, codec: codec)) == data
       end
@@ -130,7 +130,7 @@ defmodule Chunker.CompressionTest do
       end
     end
 
-    test "make nothing smaller than the smallest strategy", %{tmp_dir: folder} do
+    test "never compress better than the smallest strategy", %{tmp_dir: folder} do
       data = text(2 * @mib)
       ours = Chunker.compress!(data, strategy: :smallest)
       theirs = program(folder, :xz, ["-6"], data)
@@ -142,7 +142,7 @@ defmodule Chunker.CompressionTest do
   end
 
   describe "compress/2 and decompress/2" do
-    test "take iodata, and give the same for it" do
+    test "take iodata, with the same result" do
       data = text(200_000)
 
       iodata = [
@@ -165,7 +165,7 @@ defmodule Chunker.CompressionTest do
       assert Chunker.decompress!(Chunker.compress!([])) == ""
     end
 
-    test "leave parts of a large binary as they are" do
+    test "do not copy or modify parts of a large binary" do
       large = text(100_000)
       part = binary_part(large, 17, 50_000)
       assert Chunker.decompress!(Chunker.compress!(part)) == :binary.copy(part)
@@ -186,7 +186,7 @@ defmodule Chunker.CompressionTest do
       end
     end
 
-    test "refuse what is cut short, at every byte" do
+    test "reject data that is truncated at any byte" do
       data = text(300)
 
       for codec <- @codecs do
@@ -210,7 +210,7 @@ defmodule Chunker.CompressionTest do
       end
     end
 
-    test "never give other content for a flipped bit" do
+    test "never return other content for a flipped bit" do
       data = text(300)
 
       for codec <- @codecs do
@@ -218,7 +218,7 @@ defmodule Chunker.CompressionTest do
 
         for bit <- 0..(bit_size(compressed) - 1) do
           case Chunker.decompress(flip(compressed, bit), codec: codec) do
-            # Some bits of headers say nothing about the content.
+            # Some bits of headers do not affect the content.
             {:ok, content} -> assert {codec, bit, content} == {codec, bit, data}
             {:error, %Error{reason: reason}} -> assert reason in [:decompression_failed, :size_exceeded]
           end
@@ -226,24 +226,24 @@ defmodule Chunker.CompressionTest do
       end
     end
 
-    test "refuse what follows the content" do
+    test "reject data after the content" do
       for codec <- @codecs, rest <- ["x", <<0>>, <<0, 0, 0>>, "some other bytes"] do
         compressed = Chunker.compress!("content", codec: codec) <> rest
         assert {:decompression_failed, %{codec: ^codec, why: why}} = refused(Chunker.decompress(compressed))
-        # The xz library tells no more.
+        # The xz library reports no details.
         assert why in if(codec == :xz, do: [:corrupt, :truncated], else: [:trailing_data, :truncated])
         error = assert_raise Error, fn -> [compressed] |> Chunker.decompress_stream() |> Stream.run() end
         assert {error.reason, error.details} == {:decompression_failed, %{codec: codec, why: why}}
       end
 
-      # One codec's stream after another's.
+      # A stream of one codec after a stream of another.
       for one <- @codecs, two <- @codecs, one != two do
         both = Chunker.compress!("a", codec: one) <> Chunker.compress!("b", codec: two)
         assert {:decompression_failed, %{codec: ^one}} = refused(Chunker.decompress(both))
       end
     end
 
-    test "refuse another codec's data" do
+    test "reject data of another codec" do
       for one <- @codecs, two <- @codecs, one != two do
         assert refused(Chunker.decompress(Chunker.compress!("content", codec: one), codec: two)) ==
                  {:decompression_failed, %{codec: two, why: :bad_magic}}
@@ -252,7 +252,7 @@ defmodule Chunker.CompressionTest do
   end
 
   describe "limits" do
-    test "hold to the byte" do
+    test "are exact to the byte" do
       for codec <- @codecs, data <- ["a", text(1000), text(300_000), :binary.copy(<<0>>, 9_000_000)] do
         size = byte_size(data)
         compressed = Chunker.compress!(data, codec: codec)
@@ -277,7 +277,7 @@ defmodule Chunker.CompressionTest do
       end
     end
 
-    test "of nothing let nothing pass" do
+    test "of zero allow only empty content" do
       for codec <- @codecs do
         assert Chunker.decompress!(Chunker.compress!("", codec: codec), max_output_size: 0) == ""
         empty = Chunker.compress!("", codec: codec)
@@ -299,15 +299,15 @@ defmodule Chunker.CompressionTest do
     end
 
     test "are 1 GiB by default" do
-      # 1 GiB and a byte, as frames of 16 MiB.
+      # 1 GiB and one byte, as frames of 16 MiB.
       frame = Chunker.compress!(:binary.copy(<<0>>, 16 * @mib))
       bomb = [:binary.copy(frame, 64), Chunker.compress!("x")]
       assert refused(Chunker.decompress(bomb)) == {:size_exceeded, %{limit: 1_073_741_824}}
     end
 
-    test "stop a bomb at once" do
+    test "stop a decompression bomb at once" do
       for codec <- @codecs do
-        # What the frames unpack to is 10 GiB and more.
+        # The frames decompress to 10 GiB and more.
         frame = Chunker.compress!(:binary.copy(<<0>>, 8 * @mib), codec: codec)
         bomb = :binary.copy(frame, 1280)
         limit = [max_output_size: 16 * @mib]
@@ -325,7 +325,7 @@ defmodule Chunker.CompressionTest do
       end
     end
 
-    test "hold for one large frame" do
+    test "apply to one large frame" do
       zeros = :binary.copy(<<0>>, 256 * @mib)
 
       for codec <- [:zstd, :lz4] do
@@ -337,7 +337,7 @@ defmodule Chunker.CompressionTest do
       end
     end
 
-    test "refuse a window of 2 GiB", %{tmp_dir: folder} do
+    test "reject a window of 2 GiB", %{tmp_dir: folder} do
       path = Path.join(folder, "zeros")
       {_, 0} = System.cmd("truncate", ["-s", "300M", path])
       {frame, 0} = System.cmd("zstd", ["-q", "-c", "-1", "--long=31", "--no-content-size", path])
@@ -417,7 +417,7 @@ defmodule Chunker.CompressionTest do
             {[strategy: :fastest, dictionary: "d"], invalid(:codec, :lz4, "zstd, if a dictionary is given")}
           ] do
         assert refused(Chunker.compress("data", options)) == expected
-        # This is no failure of the codec.
+        # This is not a failure of the codec.
         assert refused(Chunker.compress("data", options ++ [fallback: true])) == expected
         assert refused(Compressor.new(options)) == expected
         assert refused(Chunker.compress_batch(["data", "data"], options)) == expected
@@ -441,7 +441,7 @@ defmodule Chunker.CompressionTest do
       assert refused(Decompressor.new(codec: :gzip)) == expected
     end
 
-    test "that are nil are as if not given" do
+    test "that are nil count as not given" do
       assert Chunker.compress!("data", codec: nil, level: nil, strategy: nil, dictionary: nil) ==
                Chunker.compress!("data")
 
@@ -451,7 +451,7 @@ defmodule Chunker.CompressionTest do
       assert [%{compressed: nil}] = ["data"] |> Chunker.stream(compress: nil) |> Enum.to_list()
     end
 
-    test "do not decide over what is no iodata" do
+    test "have no effect on input that is not iodata, which raises" do
       for wrong <- [nil, 1, :atom, {"a"}, ["a", :b], [256], <<1::7>>, ["a" | 1]] do
         assert_raise ArgumentError, fn -> Chunker.compress(wrong) end
         assert_raise ArgumentError, fn -> Chunker.decompress(wrong) end
@@ -467,7 +467,7 @@ defmodule Chunker.CompressionTest do
   end
 
   describe "fallback" do
-    test "changes nothing if the codec can compress" do
+    test "has no effect if the codec can compress" do
       for options <- [[] | for(codec <- @codecs, do: [codec: codec])] ++ [[strategy: :smallest]] do
         expected = Chunker.compress!("content", options)
         assert Chunker.compress("content", [fallback: true] ++ options) == {:ok, expected}
@@ -476,8 +476,8 @@ defmodule Chunker.CompressionTest do
       end
     end
 
-    test "is lz4 when the codec gets no memory" do
-      # The encoder of this level wants 674 MiB.
+    test "is lz4 if the codec cannot allocate memory" do
+      # The encoder of this level needs 674 MiB.
       code = """
       [_, kib] = Regex.run(~r/^VmSize:\\s+(\\d+) kB/m, File.read!("/proc/self/status"))
       {_, 0} = System.cmd("prlimit", ["--pid", System.pid(), "--as=\#{(String.to_integer(kib) + 300_000) * 1024}"])
@@ -503,7 +503,7 @@ defmodule Chunker.CompressionTest do
       %{samples: samples, dictionary: Chunker.train_dictionary!(samples, max_size: 4096)}
     end
 
-    test "make small items smaller, also for the program", %{samples: samples, dictionary: dictionary} = c do
+    test "make small items smaller, also with the program", %{samples: samples, dictionary: dictionary} = c do
       assert byte_size(dictionary) <= 4096
       item = Enum.at(samples, 1234)
       compressed = Chunker.compress!(item, dictionary: dictionary)
@@ -517,14 +517,14 @@ defmodule Chunker.CompressionTest do
       theirs = program(c.tmp_dir, :zstd, ["-D", path], item)
       assert Chunker.decompress!(theirs, dictionary: dictionary) == item
 
-      # With every function that takes one.
+      # With every function that accepts a dictionary.
       assert {:ok, [{:ok, ^compressed}]} = Chunker.compress_batch([item], dictionary: dictionary)
       assert {:ok, [{:ok, ^item}]} = Chunker.decompress_batch([compressed], dictionary: dictionary)
       streamed = [item] |> Chunker.compress_stream(dictionary: dictionary) |> Enum.join()
       assert [streamed] |> Chunker.decompress_stream(dictionary: dictionary) |> Enum.join() == item
       [chunk] = [item] |> Chunker.stream(compress: [dictionary: dictionary]) |> Enum.to_list()
       assert Chunker.decompress!(chunk.compressed, dictionary: dictionary) == item
-      # Data without one may be read with one.
+      # Data compressed without a dictionary may be decompressed with one.
       assert Chunker.decompress!(Chunker.compress!(item), dictionary: dictionary) == item
       assert Chunker.decompress!(Chunker.compress!(item, codec: :xz), dictionary: dictionary) == item
     end
@@ -543,18 +543,18 @@ defmodule Chunker.CompressionTest do
       end
     end
 
-    test "of plain bytes are taken as they are" do
+    test "can be any bytes" do
       dictionary = text(2000)
       item = binary_part(dictionary, 100, 1500)
       compressed = Chunker.compress!(item, dictionary: dictionary)
       assert byte_size(compressed) < 100
       assert Chunker.decompress!(compressed, dictionary: dictionary) == item
-      # They have no number, so that the checksum has to tell.
+      # They have no ID, so only the checksum detects a wrong one.
       assert {:decompression_failed, %{codec: :zstd}} =
                refused(Chunker.decompress(compressed, dictionary: text(2000, 8)))
     end
 
-    test "that are none are refused with the value", %{dictionary: dictionary} do
+    test "that are invalid are rejected with the value", %{dictionary: dictionary} do
       damaged = binary_part(dictionary, 0, 20)
       allowed = "a dictionary of zstd, neither empty nor damaged"
 
@@ -565,7 +565,7 @@ defmodule Chunker.CompressionTest do
       end
     end
 
-    test "cannot be made of everything", %{samples: samples} do
+    test "cannot be trained from unsuitable samples", %{samples: samples} do
       unsuitable = {:compression_failed, %{codec: :zstd, why: :samples_unsuitable}}
 
       for wrong <- [[], [""], ["a"], List.duplicate("", 100), List.duplicate("a", 5)] do
@@ -586,7 +586,7 @@ defmodule Chunker.CompressionTest do
   end
 
   describe "detect_format/1" do
-    test "knows each format by its first bytes, and by no fewer" do
+    test "detects each format by its magic, and needs all of it" do
       for codec <- @codecs, data <- ["", text(1000)] do
         compressed = Chunker.compress!(data, codec: codec)
         enough = if codec == :bzip2, do: 4, else: byte_size(@magics[codec])
@@ -609,11 +609,11 @@ defmodule Chunker.CompressionTest do
       end
     end
 
-    test "takes iodata" do
+    test "accepts iodata" do
       assert Chunker.detect_format([0x28, [<<0xB5, 0x2F>> | <<0xFD>>]]) == {:ok, :zstd}
     end
 
-    test "looks behind skippable frames" do
+    test "skips skippable frames" do
       skippable = <<0x50, 0x2A, 0x4D, 0x18, 3::little-32, "abc">>
       frame = Chunker.compress!("data", codec: :lz4)
       assert Chunker.detect_format(skippable <> frame) == {:ok, :lz4}
@@ -621,7 +621,7 @@ defmodule Chunker.CompressionTest do
       assert refused(Chunker.detect_format(skippable)) ==
                {:unknown_format, %{magic: <<0x50, 0x2A, 0x4D, 0x18>>}}
 
-      # So many that they do not belong on a plain scheduler.
+      # Too many of them for a normal scheduler.
       many = :binary.copy(<<0x5F, 0x2A, 0x4D, 0x18, 0::32>>, 1_000_000)
       assert Chunker.detect_format(many <> frame) == {:ok, :lz4}
       assert {:unknown_format, _} = refused(Chunker.detect_format(many))
@@ -629,7 +629,7 @@ defmodule Chunker.CompressionTest do
   end
 
   describe "compress_stream/2 and decompress_stream/2" do
-    test "do not depend on the pieces" do
+    test "do not depend on how the input is split" do
       data = text(150_000)
 
       for codec <- @codecs, size <- [1, 7, 65_535, 65_536, 65_537, 1_000_000] do
@@ -649,7 +649,7 @@ defmodule Chunker.CompressionTest do
       end
     end
 
-    test "of nothing are a content of nothing" do
+    test "of empty input give empty content" do
       for codec <- @codecs, source <- [[], [""], [[], [[]]], Stream.take(["a"], 0)] do
         compressed = source |> Chunker.compress_stream(codec: codec) |> Enum.join()
         assert Chunker.detect_format(compressed) == {:ok, codec}
@@ -664,7 +664,7 @@ defmodule Chunker.CompressionTest do
       end
     end
 
-    test "read no more of an endless source than they need, and close their coder" do
+    test "read no more of an endless source than needed, and close their coder" do
       noise = noise(100_000)
       zeros = Chunker.compress!(:binary.copy(<<0>>, @mib))
 
@@ -688,7 +688,7 @@ defmodule Chunker.CompressionTest do
       end
     end
 
-    test "close their coder however they end" do
+    test "close their coder in every case" do
       compressed = Chunker.compress!(text(100_000))
 
       raising =
@@ -723,20 +723,20 @@ defmodule Chunker.CompressionTest do
       assert {0, %Error{reason: :invalid_options}} = closes(run.(Chunker.compress_stream([], level: 99)))
     end
 
-    test "give what unpacks to much in pieces of at most 1 MiB" do
+    test "yield highly compressed data in pieces of at most 1 MiB" do
       for codec <- @codecs do
         zeros = :binary.copy(<<0>>, 20 * @mib + 1)
         compressed = Chunker.compress!(zeros, codec: codec)
         sizes = [compressed] |> Chunker.decompress_stream() |> Enum.map(&byte_size/1)
         assert Enum.sum(sizes) == byte_size(zeros)
         assert Enum.max(sizes) <= @mib
-        # And one at a time.
+        # One piece at a time.
         assert [one, two] = [compressed] |> Chunker.decompress_stream() |> Enum.take(2)
         assert byte_size(one) + byte_size(two) <= 2 * @mib
       end
     end
 
-    test "can be run again, nested and zipped" do
+    test "can be enumerated again, nested and zipped" do
       data = text(200_000)
 
       stream =
@@ -754,7 +754,7 @@ defmodule Chunker.CompressionTest do
   end
 
   describe "Compressor and Decompressor" do
-    test "give a content back, in whatever steps" do
+    test "round-trip content in steps of any size" do
       data = text(70_000)
 
       for codec <- @codecs do
@@ -824,12 +824,12 @@ defmodule Chunker.CompressionTest do
       end
     end
 
-    test "are good after a mistake of the programmer" do
+    test "remain usable after a call with wrong arguments" do
       {:ok, compressor} = Compressor.new()
       assert_raise ArgumentError, fn -> Compressor.update(compressor, :data) end
       {:ok, decompressor} = Decompressor.new()
 
-      # Each taken for the other.
+      # Each is passed in place of the other.
       for call <- [
             fn -> :chunker.decompressor_update(compressor.coder, "a") end,
             fn -> :chunker.decompressor_finish(compressor.coder) end,
@@ -848,7 +848,7 @@ defmodule Chunker.CompressionTest do
       assert {:ok, _} = Decompressor.finish(decompressor)
     end
 
-    test "can be handed to another process" do
+    test "can be passed to another process" do
       {:ok, compressor} = Compressor.new(codec: :xz)
 
       outputs =
@@ -860,9 +860,9 @@ defmodule Chunker.CompressionTest do
       assert Chunker.decompress!([outputs, last]) == "some content"
     end
 
-    test "stay closed when a close comes in the middle of a call" do
+    test "stay closed if they are closed during a call" do
       {:ok, compressor} = Compressor.new(codec: :xz, level: 9)
-      # One call of the engine, so that the close finds it under way.
+      # One call of the engine, so that the close happens during it.
       piece = noise(3 * @mib)
       coder = compressor.coder
       task = Task.async(fn -> :chunker_nif.compressor_update(coder, piece) end)
@@ -872,7 +872,7 @@ defmodule Chunker.CompressionTest do
       assert refused(Compressor.update(compressor, "data")) == {:cancelled, %{}}
     end
 
-    test "limit the content as a whole" do
+    test "limit the total size of the content" do
       compressed = Chunker.compress!("content", codec: :bzip2)
       {:ok, decompressor} = Decompressor.new(max_output_size: 13)
       assert {:ok, _} = Decompressor.update(decompressor, compressed)
@@ -881,7 +881,7 @@ defmodule Chunker.CompressionTest do
   end
 
   test "a caller that is killed frees its dirty scheduler" do
-    # In a VM that has only one of them.
+    # In a VM with only one of them.
     code = """
     data = Base.encode64(:rand.bytes(75_000_000))
     noise = for codec <- [:xz, :bzip2], into: %{}, do: {codec, :binary.copy(Chunker.compress!(binary_part(data, 0, 1_000_000), codec: codec), 60)}
@@ -909,8 +909,8 @@ defmodule Chunker.CompressionTest do
       time
     end
 
-    # Each call alone takes longer than a second, whatever the machine does meanwhile. If the machine is busy, so may the end of
-    # one be: but not each time.
+    # Each call alone takes longer than a second on any machine. On a busy machine the end of one may take as
+    # long, but not every time.
     for call <- calls do
       IO.puts(if Enum.any?(1..5, fn _ -> busy.(call) < 1_000_000 end), do: "free", else: "busy")
     end

@@ -1,5 +1,5 @@
 defmodule Chunker.ErlangDocsTest do
-  # What h/1 shows of the Erlang modules in either shell.
+  # The output of h/1 for the Erlang modules in either shell.
   use ExUnit.Case, async: true
 
   @ebin Path.join(Mix.Project.app_path(), "ebin")
@@ -8,7 +8,7 @@ defmodule Chunker.ErlangDocsTest do
   @internal [module_info: 0, module_info: 1, chunk: 3, chunk_file: 3, chunk_data: 3, chunk_files: 3]
 
   for module <- @modules do
-    test "#{module} has documentation, and so has each of its functions" do
+    test "#{module} and each of its functions have documentation" do
       module = unquote(module)
       assert {:docs_v1, _, :erlang, format, %{"en" => documentation}, _, docs} = Code.fetch_docs(module)
       otp = :erlang.system_info(:otp_release) |> List.to_integer()
@@ -25,9 +25,9 @@ defmodule Chunker.ErlangDocsTest do
     end
   end
 
-  test "h/1 of Erlang's shell shows it" do
+  test "h/1 of Erlang's shell prints it" do
     code = "c:h(chunker), c:h(chunker, chunk_file, 2), c:h(chunker_nar, dump, 2), halt()."
-    # Elixir hands its own folders down.
+    # Elixir passes its own folders to child processes.
     environment = [{"ERL_LIBS", nil}, {"ERL_FLAGS", nil}, {"ERL_AFLAGS", nil}]
     {output, 0} = System.cmd("erl", ["-noinput", "-pa", @ebin, "-eval", code], env: environment)
     shown = plain(output)
@@ -45,7 +45,7 @@ defmodule Chunker.ErlangDocsTest do
     end
   end
 
-  test "h/1 of Elixir's shell shows it" do
+  test "h/1 of Elixir's shell prints it" do
     code = "import IEx.Helpers; h(:chunker); h(:chunker.chunk_file/2); h(:chunker_nar.dump)"
     {output, 0} = System.cmd("elixir", ["-pa", @ebin, "-e", code])
     shown = plain(output)
@@ -62,7 +62,7 @@ defmodule Chunker.ErlangDocsTest do
     end
   end
 
-  # Without colours, marks and line breaks.
+  # Removes colours, marks and line breaks.
   defp plain(text) do
     text |> String.replace(~r/\e\[[\d;]*m|`/, "") |> String.split() |> Enum.join(" ")
   end

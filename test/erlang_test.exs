@@ -1,10 +1,10 @@
 defmodule Chunker.ErlangTest do
-  # The Erlang face in a plain Erlang node, which has this application's `ebin` on its code path and no Elixir.
+  # The Erlang API in a plain Erlang node, which has this application's `ebin` on its code path and no Elixir.
   use ExUnit.Case, async: true
 
   @moduletag :tmp_dir
 
-  # How many tests a module has at least.
+  # The minimum number of tests in a module.
   for {module, least} <- [
         chunker_tests: 55,
         chunker_nar_tests: 6,
@@ -30,11 +30,11 @@ defmodule Chunker.ErlangTest do
     """
 
     arguments = ["-noshell", "-noinput", "-pa", ebin, "-pa", folder, "-eval", code]
-    # Elixir hands its own folders down.
+    # Elixir passes its own folders to child processes.
     environment = [{"TMPDIR", folder}, {"ERL_LIBS", nil}, {"ERL_FLAGS", nil}, {"ERL_AFLAGS", nil}]
     {output, status} = System.cmd("erl", arguments, stderr_to_stdout: true, env: environment)
     assert status == 0, output
-    # Every test of the file was run.
+    # Every test of the file has run.
     [_, count] = Regex.run(~r/All (\d+) tests passed/, output)
     assert String.to_integer(count) >= least
   end

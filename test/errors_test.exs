@@ -1,5 +1,5 @@
 defmodule Chunker.ErrorsTest do
-  # Every reason there is, met by calls of both languages: what it is called, its details, and what people read.
+  # Every error reason, caused by calls of both languages: its name, its details, and its message.
   use ExUnit.Case, async: true
 
   alias Chunker.{Compressor, Decompressor, Error, Nar, NarInfo}
@@ -7,7 +7,7 @@ defmodule Chunker.ErrorsTest do
   @moduletag :tmp_dir
   @codecs [:zstd, :lz4, :xz, :bzip2]
 
-  # Both ways to fail of a function in Elixir, and that of Erlang.
+  # A function's two ways to fail in Elixir, and its way in Erlang.
   defp assert_fails(calls, reason, details, message) do
     for call <- calls[:elixir] do
       assert {:error, %Error{} = error} = call.()
@@ -28,10 +28,10 @@ defmodule Chunker.ErrorsTest do
 
   defp invalid(option, value, allowed), do: %{option: option, value: value, allowed: allowed}
 
-  test "each reason that is documented has its test here" do
+  test "each documented reason has a test here" do
     {:docs_v1, _, _, _, %{"en" => documentation}, _, _} = Code.fetch_docs(Error)
     documented = for [_, reason] <- Regex.scan(~r/^\| `:(\w+)`/m, documentation), do: reason
-    # What a build that leaves a codec out says is tested on such builds.
+    # The message of a build without a codec is tested on such builds.
     tested = Regex.scan(~r/^  test ":(\w+)/m, File.read!(__ENV__.file), capture: :all_but_first)
     assert Enum.sort(documented) -- ["feature_disabled"] == Enum.sort(List.flatten(tested))
   end
@@ -247,7 +247,7 @@ defmodule Chunker.ErrorsTest do
 
     fresh = fn ->
       File.write!(path, "")
-      # Read in more than one go.
+      # Takes more than one read.
       {_, 0} = System.cmd("truncate", ["-s", "64M", path])
     end
 

@@ -17,7 +17,7 @@ defmodule Chunker.InfoTest do
     Application.delete_env(:chunker, :threads)
   end
 
-  test "info/0 tells the version, and the same in Erlang" do
+  test "info/0 returns the version, and the same in Erlang" do
     info = Chunker.info()
     assert info.version == to_string(Application.spec(:chunker, :vsn))
     assert info == :chunker.info()
@@ -39,7 +39,7 @@ defmodule Chunker.InfoTest do
     System.cmd("elixir", ["-pa", ebin, "-e", code], stderr_to_stdout: true, env: environment)
   end
 
-  test "CHUNKER_KERNEL forces a scan kernel, and each finds the same chunks" do
+  test "CHUNKER_KERNEL forces a scan kernel, and all kernels find the same chunks" do
     code = """
     data = :erlang.iolist_to_binary(for i <- 1..200_000, do: :erlang.md5(<<i::32>>))
     IO.puts(Chunker.info().kernels.scan)
@@ -52,7 +52,7 @@ defmodule Chunker.InfoTest do
     assert in_vm_with_kernel(usual, code) == {"#{usual}\n#{chunks}\n", 0}
   end
 
-  test "a kernel that there is not is an error, from each language" do
+  test "an unknown kernel is an error in both languages" do
     code = """
     {:error, %Chunker.Error{reason: :invalid_options, details: details}} = Chunker.chunk_data("x")
     IO.inspect({details.option, details.value})
@@ -65,10 +65,10 @@ defmodule Chunker.InfoTest do
              {"{:CHUNKER_KERNEL, \"abacus\"}\ntrue\nraised\n", 0}
   end
 
-  test "info/0 lists the CPU features that the kernel lists too" do
+  test "info/0 lists the CPU features that the operating system's kernel lists too" do
     info = Chunker.info()
     flags = flags()
-    # How the kernel calls what Rust calls otherwise.
+    # The kernel's names for features that have another name in Rust.
     kernel = %{"sha" => "sha_ni", "neon" => "asimd", "sse4.1" => "sse4_1", "sse4.2" => "sse4_2"}
     kernel = Map.merge(kernel, %{"sse3" => "pni", "lzcnt" => "abm", "bmi" => "bmi1"})
 
@@ -78,7 +78,7 @@ defmodule Chunker.InfoTest do
 
     assert info.cpu_features == Enum.uniq(info.cpu_features)
 
-    # And those that matter are not left out.
+    # The features that matter are not left out.
     for {feature, flag} <- [{"avx2", "avx2"}, {"sha", "sha_ni"}, {"sse4.1", "sse4_1"}, {"avx512f", "avx512f"}],
         flag in flags do
       assert feature in info.cpu_features
@@ -90,7 +90,7 @@ defmodule Chunker.InfoTest do
     String.split(flags)
   end
 
-  test "threads are those of the configuration, by default one for each dirty CPU scheduler" do
+  test "threads come from the configuration, by default one per online dirty CPU scheduler" do
     assert Chunker.info().threads == :erlang.system_info(:dirty_cpu_schedulers_online)
 
     for threads <- [1, 3, 1024] do
@@ -101,7 +101,7 @@ defmodule Chunker.InfoTest do
     end
   end
 
-  test "threads that are configured as nil are not configured" do
+  test "threads that are configured as nil count as not configured" do
     for none <- [nil, :undefined] do
       Application.put_env(:chunker, :threads, none)
       assert Chunker.info().threads == :erlang.system_info(:dirty_cpu_schedulers_online)
@@ -110,7 +110,7 @@ defmodule Chunker.InfoTest do
   end
 
   @tag :tmp_dir
-  test "a configuration that makes no sense is explained wherever it matters", %{tmp_dir: folder} do
+  test "an invalid configuration is explained by each call that needs it", %{tmp_dir: folder} do
     into = Path.join(folder, "nar")
 
     for {wrong, shown} <- [
@@ -161,7 +161,7 @@ defmodule Chunker.InfoTest do
     :error, :badarg -> __STACKTRACE__
   end
 
-  test "the configuration counts before the application is loaded" do
+  test "the configuration is read before the application is loaded" do
     # As in `bin/app eval` of a release.
     code = """
     :undefined = :application.get_key(:chunker, :vsn)
@@ -173,7 +173,7 @@ defmodule Chunker.InfoTest do
     assert System.cmd("elixir", arguments, stderr_to_stdout: true) == {"7\n", 0}
   end
 
-  test "the engine's threads are as many as configured, and named" do
+  test "the engine has the configured number of threads, and they are named" do
     code = """
     Application.put_env(:chunker, :threads, 3)
     Chunker.chunk_data!(:crypto.strong_rand_bytes(10_000_000))
@@ -185,7 +185,7 @@ defmodule Chunker.InfoTest do
     assert {"3\n", 0} = System.cmd("elixir", ["-pa", ebin, "-e", code], stderr_to_stdout: true)
   end
 
-  test "no thread of the engine is made for a call that may use its caller's only" do
+  test "no engine thread is started for a call that is limited to its caller's thread" do
     code = """
     Chunker.chunk_data!(:crypto.strong_rand_bytes(3_000_000), threads: 1)
     Chunker.hash(:crypto.strong_rand_bytes(3_000_000), :blake3)

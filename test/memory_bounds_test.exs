@@ -1,6 +1,7 @@
 defmodule Chunker.MemoryBoundsTest do
-  # What a call hands out is charged to its process, so that the VM collects it however large the process's heap is. On
-  # OTP 27 a binary over a resource is not: a process with a large heap then keeps all of what it was given.
+  # The memory that a call returns is charged to its process, so the VM collects it regardless of the size of
+  # the process's heap. On OTP 27 a binary over a resource is not charged: a process with a large heap then
+  # keeps all that it received.
   use ExUnit.Case, async: true
 
   @mib 1_048_576
@@ -18,8 +19,10 @@ defmodule Chunker.MemoryBoundsTest do
                   decompress_stream chunk_data nar_stream nar_read_file read_chunk hash_batch)
 
   for operation <- operations do
-    @tag skip: not File.exists?("/proc/self/clear_refs") && "the peak of resident memory is Linux's to tell"
-    test "#{operation}: the peak of memory does not depend on the heap of the process", %{folder: folder} do
+    @tag skip:
+           not File.exists?("/proc/self/clear_refs") &&
+             "the peak of resident memory can be reset on Linux only"
+    test "#{operation}: peak memory does not depend on the heap of the process", %{folder: folder} do
       folder = Path.join(folder, unquote(operation))
       File.mkdir_p!(folder)
       peaks = for heap <- ~w(small map list), do: peak(unquote(operation), heap, folder)
@@ -38,14 +41,15 @@ defmodule Chunker.MemoryBoundsTest do
 end
 
 defmodule Chunker.BinaryAccountingTest do
-  # Not async: what is measured is the memory of all binaries of this VM.
+  # Not async: it measures the memory of all binaries of this VM.
   use ExUnit.Case, async: false
 
   @mib 1_048_576
   @slack 4 * @mib
 
-  # The bytes of all binaries, once what is garbage has been freed: other threads of the VM do that, some time after the
-  # collection. Settled are five measurements in a row, 20 ms apart, that differ by less than 64 KiB.
+  # Returns the bytes of all binaries after garbage has been freed, which other threads of the VM do some time
+  # after the collection. The value is settled if five successive measurements, 20 ms apart, differ by less than
+  # 64 KiB.
   defp binaries, do: settled([])
 
   defp settled([last | _] = measured) when length(measured) == 5 do
@@ -72,7 +76,7 @@ defmodule Chunker.BinaryAccountingTest do
     end
   end
 
-  test "what is handed out counts as memory of binaries, and goes with the process that holds it" do
+  test "returned data counts as memory of binaries, and is freed with the process that holds it" do
     data = :crypto.strong_rand_bytes(32 * @mib)
     path = Path.join(System.tmp_dir!(), "chunker-accounting-#{System.pid()}")
     File.write!(path, data)
@@ -106,19 +110,19 @@ defmodule Chunker.BinaryAccountingTest do
       during = binaries() - before
       assert abs(during - 32 * @mib) < @slack, "#{name}: #{during} bytes"
       Process.exit(holder, :kill)
-      # Other threads of the VM free it, which takes moments.
+      # Other threads of the VM free it, after a short delay.
       wait_until(fn -> :erlang.memory(:binary) - before < @slack end)
     end
 
-    # The inputs are needed until here, so that none of them is collected between two measurements.
+    # The inputs are used here, so that none of them is collected between two measurements.
     assert :erlang.crc32(data) == :erlang.crc32(items)
     assert byte_size(zstd) > 0
   end
 
-  test "a stream keeps little of the memory of chunks that are dropped" do
+  test "a stream retains little of the memory of chunks that are dropped" do
     path = Path.join(System.tmp_dir!(), "chunker-spare-#{System.pid()}")
     on_exit(fn -> File.rm(path) end)
-    # Not through this VM, whose memory is measured.
+    # Written by another program, because the memory of this VM is measured.
     {"", 0} = System.cmd("sh", ["-c", "head -c #{256 * @mib} /dev/urandom > \"$1\"", "sh", path])
     before = binaries()
 
@@ -126,7 +130,7 @@ defmodule Chunker.BinaryAccountingTest do
     step = fn
       %{offset: offset} = chunk, held when offset < 128 * @mib -> [chunk | held]
       %{offset: offset}, _held when offset < 192 * @mib -> []
-      # 32 MiB are kept for later chunks, and as much may be on the way.
+      # 32 MiB are kept for later chunks, and as much may be in flight.
       _chunk, [] -> wait_until(fn -> binaries() - before < 64 * @mib end)
       _chunk, :ok -> :ok
     end
@@ -135,7 +139,7 @@ defmodule Chunker.BinaryAccountingTest do
     wait_until(fn -> binaries() - before < @slack end)
   end
 
-  test "a thousand processes that hold a chunk each hold no more than their chunks" do
+  test "a thousand processes that hold one chunk each hold no more than their chunks" do
     data = :crypto.strong_rand_bytes(64 * @mib)
     options = [min_size: 16_384, avg_size: 65_536, max_size: 262_144]
     owner = self()
@@ -150,7 +154,7 @@ defmodule Chunker.BinaryAccountingTest do
             receive do
               {:hold, chunk} ->
                 send(owner, {:holds, byte_size(chunk.data)})
-                # Used afterwards, so that the process needs it until then.
+                # Used afterwards, so that the process holds it until then.
                 receive do: (:let_go -> send(owner, {:held, :erlang.crc32(chunk.data)}))
             end
           end)
@@ -165,13 +169,13 @@ defmodule Chunker.BinaryAccountingTest do
     grown = binaries() - before
     assert abs(grown - bytes) < @slack, "#{grown} bytes for #{bytes}"
 
-    # Half of them let go, and so does half of the memory.
+    # Half of the processes drop their chunk, which frees half of the memory.
     leaving = Enum.take(holders, div(length(holders), 2))
     Enum.each(leaving, &send(&1, :let_go))
     wait_until(fn -> abs(binaries() - before - div(bytes, 2)) < @slack end)
     Enum.each(holders -- leaving, &send(&1, :let_go))
     wait_until(fn -> binaries() - before < @slack end)
-    # The input is needed until here.
+    # The input is used here, so that it is not collected before.
     assert is_integer(:erlang.crc32(data))
   end
 end

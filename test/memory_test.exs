@@ -1,5 +1,5 @@
 defmodule Chunker.MemoryTest do
-  # Large inputs, in a VM of their own whose resident memory the kernel tells.
+  # Large inputs, in a separate VM whose resident memory is read from the kernel.
   use ExUnit.Case, async: true
 
   @mib 1_048_576
@@ -14,15 +14,15 @@ defmodule Chunker.MemoryTest do
 
     path = Path.join(folder, "large")
     {:ok, file} = File.open(path, [:write, :read, :binary, :raw])
-    # Something to cut beyond what 32 bits can count.
+    # Data with cut points at offsets beyond 32 bits.
     :ok = :file.pwrite(file, 4_831_838_208, :rand.bytes(6_000_000))
     :ok = :file.pwrite(file, @size - 1, "x")
     :ok = File.close(file)
     %{path: path, folder: folder}
   end
 
-  # Runs `code` with `path` in it. Gives what it evaluates to, and by how many MiB the highest resident memory
-  # exceeds the one after a warm-up on a small file.
+  # Runs `code` with `path` in it. Returns its value, and by how many MiB the highest resident memory exceeds
+  # the resident memory after a warm-up on a small file.
   defp in_fresh_vm(path, folder, code) do
     answer = Path.join(folder, "answer-#{System.unique_integer([:positive])}")
 
@@ -59,7 +59,7 @@ defmodule Chunker.MemoryTest do
 
     assert finish == @size
 
-    # Zeros are the same in all places.
+    # Chunks of zeros are the same at all positions.
     far = chunks |> Enum.filter(&(&1.offset > 0xFFFF_FFFF)) |> Enum.uniq_by(& &1.hash)
     assert length(far) > 3
     {:ok, file} = File.open(path, [:read, :binary, :raw])
@@ -77,7 +77,7 @@ defmodule Chunker.MemoryTest do
     assert grown <= 128
   end
 
-  test "stream/2 of 2 GiB in pieces takes at most 128 MiB, whatever the pieces are", %{
+  test "stream/2 of 2 GiB in pieces takes at most 128 MiB, for pieces of any kind", %{
     path: path,
     folder: folder
   } do
@@ -98,8 +98,8 @@ defmodule Chunker.MemoryTest do
     end
   end
 
-  test "streams that are dropped in the middle give their memory back", %{path: path, folder: folder} do
-    # Each holds some MiB of the input that it has seen, which all in all would be more than 1 GiB.
+  test "streams that are dropped in the middle free their memory", %{path: path, folder: folder} do
+    # Each holds some MiB of the input that it has read, in total more than 1 GiB.
     code = """
     piece = :binary.copy(<<1>>, 3 * #{@mib})
     options = {{nil, 262_144, 1_048_576, 16_777_216, 1, 0}, nil, {:blake3, nil}, {2, 2}}
@@ -131,12 +131,12 @@ defmodule Chunker.MemoryTest do
 end
 
 defmodule Chunker.BinaryMemoryTest do
-  # Not async: what is measured is the memory of all binaries of this VM.
+  # Not async: it measures the memory of all binaries of this VM.
   use ExUnit.Case, async: false
 
   @mib 1_048_576
 
-  test "chunk_data/2 gives parts of the input and copies nothing" do
+  test "chunk_data/2 returns parts of the input and copies nothing" do
     data = :crypto.strong_rand_bytes(20_000_000)
     before = :erlang.memory(:binary)
     chunks = Chunker.chunk_data!(data, min_size: 1000, avg_size: 60_000, max_size: 100_000)
@@ -145,7 +145,7 @@ defmodule Chunker.BinaryMemoryTest do
     assert Enum.all?(chunks, &(:binary.referenced_byte_size(&1.data) == 20_000_000))
   end
 
-  test "a huge element of a stream comes out bit by bit" do
+  test "a huge element of a stream is chunked incrementally" do
     data = :crypto.strong_rand_bytes(64 * @mib)
     owner = self()
     before = :erlang.memory(:binary)
@@ -156,7 +156,7 @@ defmodule Chunker.BinaryMemoryTest do
     |> Stream.take(5)
     |> Stream.run()
 
-    # All chunks at once would be 64 MiB.
+    # All chunks at once would take 64 MiB.
     assert_received {:memory, grown}
     assert grown < 48 * @mib
 

@@ -1,13 +1,13 @@
 defmodule Chunker.NarChunkingTest do
-  # Chunking NARs along their files. Where the cuts are, the tests of the engine judge; here it is whether each way of the
-  # public API leads there.
+  # Chunks NARs along their files. The tests of the engine check the cut points; these tests check that each
+  # way through the public API uses them.
   use ExUnit.Case, async: true
 
   alias Chunker.{Error, Nar}
 
   @moduletag :tmp_dir
 
-  # Small, so that small files have many chunks.
+  # Small sizes, so that small files have many chunks.
   @small [min_size: 1024, avg_size: 4096, max_size: 16_384]
 
   defp nar(folder, files) do
@@ -37,7 +37,7 @@ defmodule Chunker.NarChunkingTest do
     path
   end
 
-  # With nobody who writes to it.
+  # Without a writer.
   defp fifo(folder) do
     path = Path.join(folder, "fifo#{System.unique_integer([:positive])}")
     {_, 0} = System.cmd("mkfifo", [path])
@@ -57,7 +57,7 @@ defmodule Chunker.NarChunkingTest do
 
   defp key(chunks), do: Enum.map(chunks, &{&1.offset, &1.length, &1.hash})
 
-  # All ways to chunk what is read once or more often.
+  # All ways to chunk an input that can be read once or more often.
   defp ways(folder, data, options) do
     path = put(folder, data)
     many = [parallel_threshold: 0] ++ options
@@ -77,7 +77,7 @@ defmodule Chunker.NarChunkingTest do
     }
   end
 
-  # All ways to chunk what is read once.
+  # All ways to chunk an input that can be read only once.
   defp ways_of_once(fifo, data, options) do
     ways = %{
       fifo: fn -> Chunker.chunk_file(fifo.(), options) end,
@@ -133,14 +133,14 @@ defmodule Chunker.NarChunkingTest do
     assert Enum.map_join(streamed, &Chunker.decompress!(&1.compressed)) == nar
   end
 
-  test "cuts are where the contents of a large file begin and end", %{tmp_dir: folder} do
+  test "cuts are at the beginning and end of the contents of a large file", %{tmp_dir: folder} do
     nar = some_nar(folder)
     %{offset: offset, size: size} = nar |> Nar.list!() |> Enum.find(&(&1.path == "bin/large"))
     offsets = for chunk <- Chunker.chunk_data!(nar, nar: true, preset: :small_packages), do: chunk.offset
     assert offset in offsets
     assert (offset + size) in offsets
 
-    # Unless it is not large enough; and elsewhere if the sizes are others.
+    # With a larger `min_entry_size`, the file counts as small and no cut is at its beginning.
     above = for chunk <- Chunker.chunk_data!(nar, nar: true, min_entry_size: size + 1), do: chunk.offset
     refute offset in above
     exactly = for chunk <- Chunker.chunk_data!(nar, nar: true, min_entry_size: size), do: chunk.offset
@@ -165,11 +165,11 @@ defmodule Chunker.NarChunkingTest do
     assert length(alone) > 1
     assert among == alone
     assert renamed == alone
-    # They are those of the file by itself.
+    # They are the chunks of the file by itself.
     assert alone == for(chunk <- Chunker.chunk_data!(content, preset: :default), do: chunk.hash)
   end
 
-  test "the cut moves back to where a file ended, within the distance that is asked for", %{tmp_dir: folder} do
+  test "the cut moves back to the end of a file within the given distance", %{tmp_dir: folder} do
     nar = some_nar(folder)
 
     of = fn distance ->
@@ -178,12 +178,12 @@ defmodule Chunker.NarChunkingTest do
 
     refute of.(0) == of.(1024)
     assert of.(nil) == of.(1024)
-    # With no file large enough and no boundary sought, a NAR is chunked as any input.
+    # Without large files and without a boundary distance, a NAR is chunked like any input.
     never = [nar: true, boundary_preference_distance: 0, min_entry_size: 10_000_000] ++ @small
     assert nar |> Chunker.chunk_data!(never) |> key() == nar |> Chunker.chunk_data!(@small) |> key()
   end
 
-  test "what is no NAR is refused, with the offset and the reason, by each way", %{tmp_dir: folder} do
+  test "an invalid NAR is rejected with offset and reason, by each way", %{tmp_dir: folder} do
     nar = some_nar(folder)
     size = byte_size(nar)
 
@@ -208,7 +208,7 @@ defmodule Chunker.NarChunkingTest do
              Chunker.chunk_data("", nar: true)
   end
 
-  test "with :auto what is no NAR as a whole is chunked as it is", %{tmp_dir: folder} do
+  test "with :auto an input that is not a valid NAR to its end is chunked as plain data", %{tmp_dir: folder} do
     nar = some_nar(folder)
 
     for data <- [
@@ -218,7 +218,7 @@ defmodule Chunker.NarChunkingTest do
           binary_part(nar, 0, 56),
           nar <> <<0>>,
           nar <> nar,
-          # The very last byte is padding of the last parenthesis.
+          # The last byte is padding of the last parenthesis.
           binary_part(nar, 0, byte_size(nar) - 1) <> <<1>>
         ],
         threads <- [1, 2] do
@@ -232,7 +232,7 @@ defmodule Chunker.NarChunkingTest do
     assert {:error, %Error{reason: :io_error}} = Chunker.chunk_file(folder, nar: :auto)
   end
 
-  test "with :auto an input that can be read only once is refused, whatever it is", %{tmp_dir: folder} do
+  test "with :auto an input that can be read only once is rejected, whatever it contains", %{tmp_dir: folder} do
     for data <- ["no NAR", some_nar(folder)],
         {name, way} <- ways_of_once(fn -> fifo(folder) end, data, nar: :auto) do
       assert {:error, %Error{reason: :invalid_options} = error} = way.()
@@ -240,7 +240,7 @@ defmodule Chunker.NarChunkingTest do
     end
   end
 
-  test "each preset is its sizes, for NARs and for all else", %{tmp_dir: folder} do
+  test "each preset sets its sizes, for NARs and other inputs", %{tmp_dir: folder} do
     large = some_nar(folder) <> :rand.bytes(9_000_000)
     nar = nar(folder, [{"large", :rand.bytes(9_000_000)}, {"small", "content"}])
     kib = fn {min, avg, max} -> [min_size: min * 1024, avg_size: avg * 1024, max_size: max * 1024] end
@@ -256,14 +256,15 @@ defmodule Chunker.NarChunkingTest do
                Chunker.chunk_data!(nar, [nar: true] ++ kib.(sizes))
     end
 
-    # A NAR has those of a preset also when none is named, and so has what turns out to be none.
+    # A NAR has the sizes of a preset even if no preset is given, and so has an input that turns out not to be
+    # one.
     default = Chunker.chunk_data!(nar, nar: true, preset: :default)
     assert Chunker.chunk_data!(nar, nar: true) == default
     assert Chunker.chunk_data!(nar, nar: :auto) == default
     assert Chunker.chunk_data!(large, nar: :auto) == Chunker.chunk_data!(large, preset: :default)
     assert Chunker.chunk_data!(large, preset: nil) == Chunker.chunk_data!(large)
     assert Chunker.chunk_data!(large, nar: false) == Chunker.chunk_data!(large)
-    # An average that is given takes the place of the preset's, and the other sizes follow it.
+    # A given average replaces the average of the preset, and the other sizes are derived from it.
     for nar? <- [true, :auto] do
       assert Chunker.chunk_data!(nar, nar: nar?, avg_size: 262_144) ==
                Chunker.chunk_data!(nar, [nar: nar?] ++ kib.({64, 256, 1024}))
@@ -273,7 +274,7 @@ defmodule Chunker.NarChunkingTest do
     end
   end
 
-  test "digests are those that are asked for", %{tmp_dir: folder} do
+  test "digests are of the requested algorithm", %{tmp_dir: folder} do
     nar = some_nar(folder)
     cache = Chunker.Cache.new()
 
@@ -286,7 +287,7 @@ defmodule Chunker.NarChunkingTest do
     assert Chunker.Cache.stats(cache).hits > 0
   end
 
-  test "options that need one another" do
+  test "options that depend on others are rejected without them" do
     for {option, value} <- [min_entry_size: 1_000_000, boundary_preference_distance: 0] do
       message = "option :#{option} needs option :nar"
       assert_raise ArgumentError, message, fn -> Chunker.chunk_data("", [{option, value}]) end
@@ -299,7 +300,7 @@ defmodule Chunker.NarChunkingTest do
   end
 
   test "killing the caller ends the search for a NAR", %{tmp_dir: folder} do
-    # A sparse file that says it holds one file of 3 GB: skipped at once, and chunked for seconds.
+    # A sparse file that declares one file of 3 GB: skipping it takes no time, chunking it takes seconds.
     path = Path.join(folder, "sparse")
     [head, tail] = nar(folder, [{"x", "MARKMARK"}]) |> :binary.split("MARKMARK")
     size = 3_000_000_000
@@ -314,7 +315,7 @@ defmodule Chunker.NarChunkingTest do
     Process.sleep(50)
     Process.exit(caller, :kill)
     assert_receive {:DOWN, ^monitor, :process, ^caller, :killed}, 1000
-    # The first chunks of the stream come before all is read.
+    # The first chunks of the stream arrive before the whole input is read.
     assert [first | _] = path |> Chunker.stream(nar: :auto) |> Enum.take(2)
     assert first.length == byte_size(head)
   end

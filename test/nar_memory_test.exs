@@ -1,5 +1,5 @@
 defmodule Chunker.NarMemoryTest do
-  # Not beside others, whose memory would count too.
+  # Not async: the memory of other tests would count too.
   use ExUnit.Case, async: false
 
   alias Chunker.Nar
@@ -7,7 +7,7 @@ defmodule Chunker.NarMemoryTest do
 
   @moduletag :tmp_dir
 
-  test "three gibibytes pass in little memory", %{tmp_dir: folder} do
+  test "a NAR of 3 GiB takes little memory", %{tmp_dir: folder} do
     large = Path.join(folder, "large")
     {_, 0} = System.cmd("truncate", ["-s", "3G", large])
     before = :erlang.memory(:total)
@@ -23,7 +23,7 @@ defmodule Chunker.NarMemoryTest do
     assert :counters.get(peak, 1) - before < 64 * 1_048_576
   end
 
-  # The longest paths that there can be, 16 KiB, of entries that take 184 bytes each.
+  # The longest possible paths, 16 KiB, of entries that take 184 bytes each.
   @names 63
   @path 62 * 256 + 8
   @sizes [min_size: 16_384, avg_size: 65_536, max_size: 262_144]
@@ -51,8 +51,9 @@ defmodule Chunker.NarMemoryTest do
     path
   end
 
-  # Runs `code` with `path` and `options` in it, in a VM of its own, since the allocators of this one do not know of the engine's
-  # memory. Gives what it evaluates to, and by how many bytes the highest resident memory exceeds the one before.
+  # Runs `code` with `path` and `options` in it, in a separate VM, because the allocators of this VM do not
+  # count the engine's memory. Returns the value of `code`, and by how many bytes the highest resident memory
+  # exceeds the resident memory before.
   defp in_fresh_vm(code, path, small) do
     answer = path <> ".answer"
 
@@ -78,7 +79,7 @@ defmodule Chunker.NarMemoryTest do
     answer |> File.read!() |> :erlang.binary_to_term()
   end
 
-  test "a stream that tells long paths takes as much memory for many as for few", %{tmp_dir: folder} do
+  test "a stream with long paths takes as much memory for many entries as for few", %{tmp_dir: folder} do
     small = write_deep(folder, 10)
     path = write_deep(folder, 180_000)
 
@@ -89,12 +90,12 @@ defmodule Chunker.NarMemoryTest do
       code = code <> " |> Enum.reduce(0, &(length(&1.entries) + &2))"
       {count, grown} = in_fresh_vm(code, path, small)
       assert count == 180_000 + @names
-      # All paths are 2.9 GB, those of one chunk up to 23 MB.
+      # All paths are 2.9 GB, the paths of one chunk up to 23 MB.
       assert grown < 160 * 1_048_576
     end
   end
 
-  test "a result that tells long paths is hardly surpassed on the way to it", %{tmp_dir: folder} do
+  test "the peak memory of a call that returns long paths is little above its result", %{tmp_dir: folder} do
     small = write_deep(folder, 10)
     path = write_deep(folder, 15_000)
 
@@ -112,7 +113,7 @@ defmodule Chunker.NarMemoryTest do
     end
   end
 
-  test "an entry that is in many chunks has one path", %{tmp_dir: folder} do
+  test "an entry that is in many chunks has one path binary", %{tmp_dir: folder} do
     tree = Path.join(folder, "tree")
     path = Path.join([tree | List.duplicate(String.duplicate("d", 200), 10)])
     File.mkdir_p!(path)
@@ -122,7 +123,7 @@ defmodule Chunker.NarMemoryTest do
     chunks = Chunker.chunk_data!(nar, nar: true, entries: true, min_size: 64, avg_size: 256, max_size: 1024)
     grown = :erlang.memory(:binary) - before
     assert Enum.count(chunks, &match?([%{path: <<_::binary-size(2014)>>} | _], &1.entries)) > 1000
-    # A path for each chunk would be 8 MB.
+    # One path per chunk would take 8 MB.
     assert grown < 1_000_000
   end
 end

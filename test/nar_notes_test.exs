@@ -1,8 +1,9 @@
 Code.require_file("support/file_stream.exs", __DIR__)
 
 defmodule Chunker.NarNotesTest do
-  # What is told of a NAR beside its chunks: the entries that they touch, the store hashes that were taken out of them, and the
-  # hash of the whole. What the engine finds, its own tests judge; here it is whether each way of the public API tells it.
+  # Annotations of the chunks of a NAR: the entries that each chunk overlaps, the store hashes that were
+  # normalized in it, and the hash of the whole NAR. The engine's own tests check the annotations; these tests
+  # check that each way through the public API returns them.
   use ExUnit.Case, async: true
 
   alias Chunker.{Chunk, Error, FileStream, Nar}
@@ -27,7 +28,7 @@ defmodule Chunker.NarNotesTest do
 
   defp store_path, do: "/nix/store/#{for _ <- 1..32, into: "", do: <<Enum.random(@digits)>>}-glibc/lib"
 
-  # One of them is full of store paths, so that hashes lie across the ends of chunks.
+  # One file is full of store paths, so that hashes cross the ends of chunks.
   defp script(1), do: for(_ <- 1..2000, do: store_path())
   defp script(i), do: ["#!", store_path(), "\n", :rand.bytes(rem(i * 7919, 900))]
 
@@ -51,7 +52,7 @@ defmodule Chunker.NarNotesTest do
     for at <- 0..(byte_size(data) - 1)//size, do: binary_part(data, at, min(size, byte_size(data) - at))
   end
 
-  # Each way to chunk, with whether chunks come with their bytes.
+  # Each way to chunk, and whether it returns chunks with their bytes.
   defp ways(folder, nar, options) do
     path = put(folder, nar)
     many = [parallel_threshold: 0] ++ options
@@ -76,14 +77,14 @@ defmodule Chunker.NarNotesTest do
 
   defp bare(chunks), do: Enum.map(chunks, &%{&1 | data: nil})
 
-  test "each way to chunk tells the same entries, on any number of threads", %{tmp_dir: folder} do
+  test "each way to chunk returns the same entries, on any number of threads", %{tmp_dir: folder} do
     nar = folder |> tree() |> nar()
     plain = nar |> Chunker.chunk_data!([nar: true] ++ @small) |> bare()
     assert Enum.all?(plain, &(&1.entries == nil and &1.references == nil))
     [expected | _] = all = for threads <- [1, 2], do: entries_of(folder, nar, threads)
     assert Enum.uniq(all) == [expected]
     assert Enum.map(expected, &%{&1 | entries: nil}) == plain
-    # Whether it is a NAR or turns out to be one.
+    # The same with `nar: :auto`, which detects the NAR.
     assert nar |> Chunker.chunk_data!([nar: :auto, entries: true] ++ @small) |> bare() == expected
   end
 
@@ -93,7 +94,7 @@ defmodule Chunker.NarNotesTest do
     chunks
   end
 
-  test "entries are all that is in the NAR, and their parts are their contents", %{tmp_dir: folder} do
+  test "entries are all entries of the NAR, and their parts are their contents", %{tmp_dir: folder} do
     nar = folder |> tree() |> nar()
 
     for options <- [@small, [preset: :default]] do
@@ -118,7 +119,7 @@ defmodule Chunker.NarNotesTest do
     end
   end
 
-  test "a changed mode, target or empty file is in a chunk that touches it", %{tmp_dir: folder} do
+  test "a changed mode, target or empty file is in the entries of a changed chunk", %{tmp_dir: folder} do
     tree = tree(folder)
 
     chunks = fn ->
@@ -138,7 +139,7 @@ defmodule Chunker.NarNotesTest do
     end
   end
 
-  test "what is no NAR has no entries and no references", %{tmp_dir: folder} do
+  test "an input that is not a NAR has no entries and no references", %{tmp_dir: folder} do
     data = :rand.bytes(100_000) <> store_path()
     options = [nar: :auto, entries: true, references: true] ++ @small
     path = put(folder, data)
@@ -152,7 +153,7 @@ defmodule Chunker.NarNotesTest do
     end
   end
 
-  test "each way to chunk takes the same references out, and they can be put back", %{tmp_dir: folder} do
+  test "each way to chunk normalizes the same references, and they can be restored", %{tmp_dir: folder} do
     nar = folder |> tree() |> nar()
     normalized = Regex.replace(@store_hash, nar, String.duplicate("e", 32))
     expected = normalized |> Chunker.chunk_data!([nar: true] ++ @small) |> bare()
@@ -176,7 +177,7 @@ defmodule Chunker.NarNotesTest do
         end
 
       assert [table] = Enum.uniq(tables)
-      # Some are cut in two by the end of a chunk.
+      # Some references cross the end of a chunk.
       assert table |> List.flatten() |> Enum.any?(fn {_, characters} -> byte_size(characters) < 32 end)
     end
 
@@ -185,7 +186,7 @@ defmodule Chunker.NarNotesTest do
     for chunk <- Chunker.chunk_file!(path, [nar: true, references: true] ++ @small) do
       bytes = Chunker.read_chunk!(path, chunk)
       assert bytes == binary_part(normalized, chunk.offset, chunk.length)
-      # Without the table its digest is another, if there is anything in it.
+      # Without the table the digest differs, if the chunk has references.
       if chunk.references != [] do
         assert {:error, %Error{reason: :file_changed}} = Chunker.read_chunk(path, %{chunk | references: nil})
       end
@@ -195,7 +196,7 @@ defmodule Chunker.NarNotesTest do
     assert Enum.map_join(compressed, &Chunker.decompress!(&1.compressed)) == normalized
   end
 
-  test "the chunks of two builds that differ in store hashes alone are the same", %{tmp_dir: folder} do
+  test "the chunks of two builds that differ only in store hashes are the same", %{tmp_dir: folder} do
     nar = folder |> tree() |> nar()
     rebuilt = Regex.replace(@store_hash, nar, "0123456789abcdfghijklmnpqrsvwxyz")
 
@@ -208,7 +209,7 @@ defmodule Chunker.NarNotesTest do
   end
 
   @tag :nix
-  test "the hash of the same pass is that of Nix", %{tmp_dir: folder} do
+  test "the hash computed in the same pass matches Nix", %{tmp_dir: folder} do
     path = Path.join(folder, "nar")
     tree = tree(folder)
     {_, 0} = System.shell(~s(nix-store --dump "#{tree}" > "#{path}"))
@@ -240,7 +241,7 @@ defmodule Chunker.NarNotesTest do
     end
   end
 
-  test "what is no NAR has no hash", %{tmp_dir: folder} do
+  test "an input that is not a NAR has no hash", %{tmp_dir: folder} do
     nar = folder |> tree() |> nar()
 
     for {data, details} <- [
@@ -261,7 +262,7 @@ defmodule Chunker.NarNotesTest do
     assert_raise Error, fn -> Nar.chunk!("") end
   end
 
-  test "options that need nar, and of the right type" do
+  test "annotation options need nar and a value of the right type" do
     for option <- [:entries, :references] do
       message = "option :#{option} needs option :nar"
       assert_raise ArgumentError, message, fn -> Chunker.chunk_data("", [{option, true}]) end
@@ -271,7 +272,7 @@ defmodule Chunker.NarNotesTest do
     end
   end
 
-  test "references that are none" do
+  test "invalid references are rejected" do
     for wrong <- [[{-1, "a"}], [{0, ~c"a"}], [1], :none, [{0, "a"} | :tail]] do
       assert_raise ArgumentError, ~r/expected a list of pairs of a position and characters, got: /, fn ->
         Nar.restore_references("e", wrong)
@@ -292,12 +293,12 @@ defmodule Chunker.NarNotesTest do
     end
   end
 
-  test "a chunk shows how many entries and references it has" do
+  test "inspect of a chunk shows how many entries and references it has" do
     chunk = %Chunk{offset: 0, length: 1, hash: <<0::256>>, entries: [], references: [{1, "a"}]}
     assert inspect(chunk) =~ ~s(", entries: 0, references: 1>)
   end
 
-  test "killing the caller ends the work for chunks and hash", %{tmp_dir: folder} do
+  test "killing the caller ends the computation of chunks and hash", %{tmp_dir: folder} do
     path = Path.join(folder, "sparse")
     [head, tail] = folder |> put("MARKMARK") |> nar() |> :binary.split("MARKMARK")
     size = 20_000_000_000

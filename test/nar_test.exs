@@ -23,24 +23,24 @@ defmodule Chunker.NarTest do
 
   defp assert_listed_as_nix_lists(listing, tree, folder) do
     case nix_ls(tree, folder) do
-      {:ok, told} ->
-        assert listing == told
+      {:ok, expected} ->
+        assert listing == expected
 
-      # Versions newer than 2.8 put names into another order, and list none that is not text. So they see another one in its
-      # place, which is as long.
+      # Nix versions newer than 2.8 sort names differently and do not list names that are not text. For these
+      # versions the odd name is replaced by a name of the same length.
       {:error, message} ->
         assert message =~ "invalid UTF-8"
         {odd, text} = {<<"not text ", 255>>, "not text ~"}
         listed = Path.join(folder, "listed")
         {"", 0} = System.cmd("cp", ["-a", tree, listed])
         File.rename!(listed <> "/" <> odd, listed <> "/" <> text)
-        {:ok, told} = nix_ls(listed, folder)
+        {:ok, expected} = nix_ls(listed, folder)
         assert [_, _] = String.split(listing, odd)
-        assert listing |> String.replace(odd, text) |> sorted_json(folder) == sorted_json(told, folder)
+        assert listing |> String.replace(odd, text) |> sorted_json(folder) == sorted_json(expected, folder)
     end
   end
 
-  # The same JSON as Nix writes it.
+  # Returns the JSON in the same form as Nix writes it.
   defp sorted_json(text, folder) do
     path = Path.join(folder, "listing.json")
     File.write!(path, text)
@@ -60,7 +60,7 @@ defmodule Chunker.NarTest do
     end
   end
 
-  # What is unusual and allowed.
+  # Unusual nodes that are allowed.
   defp tree(folder) do
     tree = Path.join(folder, "tree")
     File.mkdir_p!(Path.join(tree, "folder/empty"))
@@ -84,7 +84,7 @@ defmodule Chunker.NarTest do
     tree
   end
 
-  # Each form that a source can have.
+  # Every form of a source.
   defp sources(nar, folder) do
     path = Path.join(folder, "nar")
     File.write!(path, nar)
@@ -121,11 +121,11 @@ defmodule Chunker.NarTest do
     end
   end
 
-  # Whether something that was half unpacked or half written is there.
+  # Returns whether there are partially restored or written files.
   defp leftovers(folder), do: Enum.filter(File.ls!(folder), &String.starts_with?(&1, ".chunker-"))
 
   @tag :nix
-  test "a tree becomes the NAR that Nix makes of it", %{tmp_dir: folder} do
+  test "a tree is dumped to the same NAR as by Nix", %{tmp_dir: folder} do
     tree = tree(folder)
     expected = nix_dump(tree)
     assert tree |> Nar.stream() |> Enum.join() == expected
@@ -142,7 +142,7 @@ defmodule Chunker.NarTest do
   end
 
   @tag :nix
-  test "each kind of source gives the same", %{tmp_dir: folder} do
+  test "each kind of source gives the same result", %{tmp_dir: folder} do
     tree = tree(folder)
     nar = nix_dump(tree)
     sources = sources(nar, folder)
@@ -189,7 +189,7 @@ defmodule Chunker.NarTest do
   end
 
   @tag :nix
-  test "each kind of source unpacks to what Nix unpacks", %{tmp_dir: folder} do
+  test "each kind of source is restored to the same tree as by Nix", %{tmp_dir: folder} do
     tree = tree(folder)
     nar = nix_dump(tree)
 
@@ -227,7 +227,7 @@ defmodule Chunker.NarTest do
     assert File.read_link(link <> " restored") == {:ok, "file"}
   end
 
-  test "a NAR that is written into its own tree has the tree as it was", %{tmp_dir: folder} do
+  test "a NAR written into its own tree contains the tree as it was before", %{tmp_dir: folder} do
     tree = Path.join(folder, "own")
     File.mkdir_p!(Path.join(tree, "deep/down"))
     File.write!(Path.join(tree, "file"), :rand.bytes(1_000_000))
@@ -241,7 +241,7 @@ defmodule Chunker.NarTest do
     end
   end
 
-  test "what no NAR can hold is refused", %{tmp_dir: folder} do
+  test "a node that a NAR cannot contain is rejected", %{tmp_dir: folder} do
     path = fifo(folder)
     into = Path.join([folder, "..", "into"])
     refused = %{kind: :enotsup, path: path}
@@ -260,7 +260,7 @@ defmodule Chunker.NarTest do
     nar = folder |> tree() |> nix_dump()
     File.write!(Path.join(folder, "nar"), nar)
     expected = Nar.list!(nar)
-    # More than there are schedulers of any kind.
+    # More FIFOs than schedulers of any kind.
     count = :erlang.system_info(:dirty_io_schedulers) + :erlang.system_info(:dirty_cpu_schedulers) + 3
     fifos = for _ <- 1..count, do: fifo(folder)
     tasks = for fifo <- fifos, do: Task.async(fn -> Nar.list({:file, fifo}) end)
@@ -279,7 +279,7 @@ defmodule Chunker.NarTest do
     assert nix_dump(restored) == nar
   end
 
-  test "an enumerable is enumerated as far as that is of use" do
+  test "an enumerable is read only as far as needed" do
     start = <<13::little-64, "nix-archive-1", 0::24>>
 
     string = fn text ->
@@ -313,14 +313,14 @@ defmodule Chunker.NarTest do
     assert_raise FunctionClauseError, fn -> apply(Nar, :dump, ["path", "into"]) end
   end
 
-  # Half of a NAR, and then for ever nothing.
+  # Half of a NAR, then blocks forever.
   defp stuck(nar) do
     half = binary_part(nar, 0, div(byte_size(nar), 2))
     Stream.concat([half], Stream.repeatedly(fn -> Process.sleep(:infinity) end))
   end
 
   @tag :nix
-  test "who is killed leaves nothing unpacked", %{tmp_dir: folder} do
+  test "killing the caller leaves no partially restored files", %{tmp_dir: folder} do
     nar = folder |> tree() |> nix_dump()
     dest = Path.join(folder, "dest")
     pid = spawn(fn -> Nar.restore(stuck(nar), dest) end)
@@ -336,8 +336,8 @@ defmodule Chunker.NarTest do
     assert leftovers(folder) == []
   end
 
-  test "who is killed stops its work", %{tmp_dir: folder} do
-    # So much that it takes half a minute, and no place on the disk.
+  test "killing the caller stops its work", %{tmp_dir: folder} do
+    # Large enough to take half a minute, without using disk space.
     large = Path.join(folder, "large")
     {_, 0} = System.cmd("truncate", ["-s", "60G", large])
     into = Path.join([folder, "into"])
@@ -348,7 +348,7 @@ defmodule Chunker.NarTest do
              Process.exit(pid, :kill)
              started = System.monotonic_time(:millisecond)
              assert eventually(fn -> leftovers(folder) == [] end)
-             # 100 ms, and as much again for a machine that does other things too.
+             # 100 ms, and as much again for a busy machine.
              System.monotonic_time(:millisecond) - started < 200
            end)
 
@@ -366,7 +366,7 @@ defmodule Chunker.NarTest do
     end
 
     refute open.()
-    # Nothing happens before it is enumerated.
+    # A stream does nothing before it is enumerated.
     assert Nar.stream("/no/such/file")
     error = assert_raise Error, fn -> "/no/such/file" |> Nar.stream() |> Stream.run() end
     assert error.details == %{kind: :enoent, path: "/no/such/file"}

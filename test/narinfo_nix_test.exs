@@ -1,6 +1,7 @@
 defmodule Chunker.NarInfoNixTest do
-  # Narinfos, keys and signatures against the real Nix, both ways: what Nix writes is read here, and what is written here,
-  # Nix takes. Everything of Nix's lies in a temporary folder; there is no daemon, no network and no sandbox.
+  # Compares narinfos, keys and signatures with the real Nix in both directions: output of Nix is read here,
+  # and Nix accepts output of this library. All files of Nix are in a temporary folder; there is no daemon,
+  # network or sandbox.
   use ExUnit.Case, async: true
 
   alias Chunker.{Error, NarInfo}
@@ -8,12 +9,12 @@ defmodule Chunker.NarInfoNixTest do
   @moduletag :tmp_dir
   @moduletag :nix
 
-  # A world of Nix's: a store, its database, and the environment that makes Nix use them.
+  # A separate Nix installation: a store, its database, and the environment that makes Nix use them.
   defp world(folder, name) do
     root = Path.join(folder, name)
     [store, state, log, conf, home] = for part <- ~w(store state log conf home), do: Path.join(root, part)
     Enum.each([store, state, log, conf, home], &File.mkdir_p!/1)
-    # Nix's own group of builders is not there, neither is a sandbox in a container.
+    # There is no group of Nix builders, and no sandbox in a container.
     File.write!(Path.join(conf, "nix.conf"), """
     experimental-features = nix-command
     build-users-group =
@@ -39,7 +40,8 @@ defmodule Chunker.NarInfoNixTest do
     }
   end
 
-  # The same store in an empty world: a path can be copied only between stores at the same place.
+  # The same store path in an empty environment: a path can be copied only between stores at the same
+  # location.
   defp empty_world(world, name) do
     File.mkdir_p!(Path.join(world.root, name))
 
@@ -65,8 +67,8 @@ defmodule Chunker.NarInfoNixTest do
 
   defp last_line(output), do: output |> String.trim() |> String.split("\n") |> List.last()
 
-  # A path that was added, which has a content address, and one that was built, which refers to that and to itself and has
-  # a deriver.
+  # A path that was added, which has a content address, and a path that was built, which references the first
+  # one and itself and has a deriver.
   defp paths(world) do
     tree = Path.join(world.root, "tree")
     File.mkdir_p!(Path.join(tree, "folder"))
@@ -98,11 +100,11 @@ defmodule Chunker.NarInfoNixTest do
   defp hash_part(path), do: path |> Path.basename() |> binary_part(0, 32)
   defp narinfo_file(cache, path), do: Path.join(cache, hash_part(path) <> ".narinfo")
 
-  test "what Nix writes is read, verified, signed alike and written alike", %{tmp_dir: folder} do
+  test "output of Nix is read and verified, and is signed and written identically", %{tmp_dir: folder} do
     world = world(folder, "one")
     [added, built] = paths = paths(world)
     first = generated_key(world, "nix-1")
-    # One of ours, which Nix takes.
+    # A key generated here, which Nix accepts.
     ours = NarInfo.generate_key!("another.example.org-1")
     second = Map.put(ours, :file, Path.join(world.root, "ours.secret"))
     File.write!(second.file, ours.secret_key)
@@ -132,7 +134,7 @@ defmodule Chunker.NarInfoNixTest do
         assert {:error, %Error{reason: :invalid_key, details: %{why: :unknown_name}}} =
                  NarInfo.verify(narinfo, second.public_key)
 
-        # It says of the NAR what is true.
+        # Its fields match the NAR.
         file = Path.join(cache, narinfo.url)
         assert narinfo.file_size == File.stat!(file).size
         assert narinfo.file_hash == "sha256:" <> Chunker.to_nix_base32(Chunker.hash_file!(file, :sha256))
@@ -142,7 +144,7 @@ defmodule Chunker.NarInfoNixTest do
       end
     end
 
-    # Two signatures, in the order in which Nix has them.
+    # Two signatures, in Nix's order.
     cache = Path.join(world.root, "cache-none")
     run!(world, "nix", ["store", "sign", "--store", "file://#{cache}", "--key-file", second.file, built])
     text = File.read!(narinfo_file(cache, built))
@@ -154,7 +156,7 @@ defmodule Chunker.NarInfoNixTest do
     resigned = %{narinfo | sigs: []} |> NarInfo.sign!(first.secret_key) |> NarInfo.sign!(second.secret_key)
     assert to_string(resigned) == text
 
-    # What the fields mean.
+    # The meaning of the fields.
     assert %{ca: "fixed:r:sha256:" <> _, references: [], deriver: nil} =
              NarInfo.parse!(File.read!(narinfo_file(cache, added)))
 
@@ -163,7 +165,7 @@ defmodule Chunker.NarInfoNixTest do
     assert Path.basename(last_line(run!(world, "nix-store", ["--query", "--deriver", built]))) == deriver
   end
 
-  test "what is written here Nix takes, and refuses what was tampered with", %{tmp_dir: folder} do
+  test "Nix accepts output of this library, and rejects modified narinfos", %{tmp_dir: folder} do
     world = world(folder, "one")
     [_, built] = paths = paths(world)
     keys = NarInfo.generate_key!("ours-1")
@@ -194,7 +196,7 @@ defmodule Chunker.NarInfoNixTest do
           compression: compression,
           file_hash: "sha256:" <> hash,
           file_size: byte_size(file),
-          # Not as Nix writes it.
+          # In a form that Nix does not write.
           nar_hash: "sha256-" <> Base.encode64(Chunker.hash(nar, :sha256)),
           nar_size: byte_size(nar),
           references: Enum.reverse(references),
@@ -204,7 +206,7 @@ defmodule Chunker.NarInfoNixTest do
         File.write!(narinfo_file(cache, path), to_string(NarInfo.sign!(narinfo, keys.secret_key)))
       end
 
-      # Without a content address nothing but the signature makes Nix take it.
+      # Without a content address, only the signature makes Nix accept the path.
       good = copy(world, cache, "good-#{compression}", keys.public_key, built)
       assert {_, 0} = good.result
 
@@ -240,7 +242,7 @@ defmodule Chunker.NarInfoNixTest do
       File.write!(file, text)
     end
 
-    # And without a store.
+    # The same without a store.
     {nar, _} = nars[hd(paths)]
     packed = Path.join(folder, "packed.nar.xz")
     File.write!(packed, Chunker.compress!(nar, codec: :xz))
@@ -250,7 +252,9 @@ defmodule Chunker.NarInfoNixTest do
     assert {"", 0} = System.cmd("diff", ["-r", "--no-dereference", hd(paths), restored])
   end
 
-  test "what Nix reads, with all quirks, is read alike, and what Nix refuses is refused", %{tmp_dir: folder} do
+  test "Nix and this library read the same unusual narinfos in the same way, and reject the same ones", %{
+    tmp_dir: folder
+  } do
     world = world(folder, "one")
     world = Map.put(world, :json_format, json_format(world))
     cache = Path.join(world.root, "cache")
@@ -319,7 +323,7 @@ defmodule Chunker.NarInfoNixTest do
         before.("CA", "")
       ] ++ for(name <- ~w(Compression FileHash FileSize References Deriver System Sig CA), do: without.(name))
 
-    # Nix 2.34 refuses what has not the form of a signature; older versions take it as one that nothing trusts.
+    # Nix 2.34 rejects a signature of the wrong form; older versions read it as a signature by an unknown key.
     formless = [set.("Sig", ""), set.("Sig", "garbage")]
 
     for text <- accepted ++ formless do
@@ -341,7 +345,7 @@ defmodule Chunker.NarInfoNixTest do
         assert value.("ca") == List.wrap(narinfo.ca), text
         assert value.("signatures") == Enum.sort(narinfo.sigs), text
         assert value.("url") == [narinfo.url]
-        # And what is written of it, Nix reads as the same.
+        # Nix reads the rewritten narinfo as the same.
         assert {0, ^output, _} = path_info(world, cache, path, to_string(narinfo))
       else
         assert messages =~ "signature is corrupt"
@@ -393,24 +397,26 @@ defmodule Chunker.NarInfoNixTest do
     end
   end
 
-  # What Nix has to say of the path in a cache whose narinfo this is: exit status, JSON, and all that it printed.
+  # Returns Nix's output for the path in a cache that has this narinfo: exit status, JSON, and everything
+  # printed.
   defp path_info(world, cache, path, text) do
     File.write!(narinfo_file(cache, path), text)
     arguments = ["path-info", "--json" | world.json_format] ++ ["--store", "file://#{cache}", path]
     {output, status} = run(world, "nix", arguments)
 
-    # Warnings stand around it. Newer versions of Nix print an object that has the paths as its names, older ones a list.
+    # Warnings surround the JSON. Newer versions of Nix print an object with the paths as keys, older ones a
+    # list.
     json = output |> String.split("\n") |> Enum.filter(&(&1 =~ ~r/^[\[{]/)) |> Enum.join()
     {status, json, output}
   end
 
-  # Nix has two formats for what it says of a path since 2.33, and older versions know the first one only.
+  # Since 2.33 Nix has two formats for path information; older versions support only the first one.
   defp json_format(world) do
     {output, _} = run(world, "nix", ["path-info", "--json-format", "1", "--json", "/"])
     if output =~ "--json-format", do: [], else: ["--json-format", "1"]
   end
 
-  # A value in what Nix printed: a list of texts, a text, a number, or `nil` if it is not there.
+  # Returns a value of Nix's output: a list of strings, a string, a number, or `nil` if it is missing.
   defp json(output, name) do
     case Regex.run(~r/"#{name}":(?:\[(.*?)\]|"(.*?)"|(\d+))/, output, capture: :all_but_first) do
       nil -> nil
@@ -420,8 +426,8 @@ defmodule Chunker.NarInfoNixTest do
     end
   end
 
-  # Signatures that a lax verifier takes: one that anybody can make of a good one, by adding the order of the group to its
-  # scalar, and one whose point is of small order. OTP's takes the second.
+  # Signatures that a lax verifier accepts: one that anyone can derive from a valid signature by adding the
+  # order of the group to its scalar, and one whose point has small order. OTP accepts the second one.
   defp lax_signatures(message, secret_key, <<point::binary-32, scalar::little-256>>) do
     order = Bitwise.bsl(1, 252) + 27_742_317_777_372_353_535_851_937_790_883_648_493
     malleable = <<point::binary, scalar + order::little-256>>
@@ -439,7 +445,8 @@ defmodule Chunker.NarInfoNixTest do
     [malleable, small]
   end
 
-  # Copies `path` and what it refers to from the cache to a new store, which trusts the key and checks signatures.
+  # Copies `path` and its references from the cache to a new store, which trusts the key and checks
+  # signatures.
   defp copy(world, cache, name, public_key, path) do
     world = empty_world(world, name)
     root = Path.join([world.root, name, "root"])
@@ -457,7 +464,7 @@ defmodule Chunker.NarInfoNixTest do
       path
     ]
 
-    # Where a store under a root keeps its paths, whatever they are called.
+    # A store under a root keeps its paths here, regardless of its logical store folder.
     physical = &Path.join([root, "nix/store", Path.basename(&1)])
     %{result: run(world, "nix", arguments), physical: physical}
   end
@@ -465,7 +472,7 @@ defmodule Chunker.NarInfoNixTest do
   defp assert_refused(copy, path) do
     assert {output, status} = copy.result
     assert status != 0
-    # As Nix 2.8 and as newer ones call it.
+    # The messages of Nix 2.8 and of newer versions.
     assert output =~ ~r/lacks a (valid signature|signature by a trusted key)/
     refute File.exists?(copy.physical.(path))
   end

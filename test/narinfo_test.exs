@@ -5,7 +5,7 @@ defmodule Chunker.NarInfoTest do
 
   doctest Chunker.NarInfo
 
-  # As the cache of NixOS serves it.
+  # As served by the cache of NixOS.
   @net_tools """
   StorePath: /nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-net-tools-1.60_p20170221182432
   URL: nar/1094wph9z4nwlgvsd53abfz8i117ykiv5dwnq9nnhz846s7xqd7d.nar.xz
@@ -81,10 +81,10 @@ defmodule Chunker.NarInfoTest do
       assert several.references == [b, a]
       assert to_string(several) =~ "\nReferences: #{b} #{a}\n"
       assert String.ends_with?(NarInfo.fingerprint!(several), ";464152;/nix/store/#{b},/nix/store/#{a}")
-      # Given to be written, not read.
+      # This value is to be written, not parsed.
       assert NarInfo.to_string!(%{several | references: [a, b, a]}) == to_string(several)
 
-      # Only one that names some counts.
+      # Only a line that names references counts.
       assert several ==
                NarInfo.parse!(
                  "References: \n" <> replace(@net_tools, "References", "References: #{a} #{b}\n")
@@ -100,7 +100,7 @@ defmodule Chunker.NarInfoTest do
       end
     end
 
-    test "hashes may be in any notation of Nix" do
+    test "hashes may be in any of Nix's notations" do
       digest = :crypto.hash(:sha256, "content")
       hash = "sha256:" <> Chunker.to_nix_base32(digest)
 
@@ -125,18 +125,18 @@ defmodule Chunker.NarInfoTest do
       assert NarInfo.parse!(md5).file_hash == "md5:3y8bwfr609h3lh9ch0izcqq7fl"
     end
 
-    test "what comes last counts, and signatures that are there twice count once" do
+    test "the last of several lines counts, and repeated signatures count once" do
       narinfo = NarInfo.parse!(@net_tools)
       again = NarInfo.parse!(@net_tools <> "URL: elsewhere\nNarSize: 1\nSig: #{hd(narinfo.sigs)}\n")
       assert again == %{narinfo | url: "elsewhere", nar_size: 1}
     end
 
-    test "numbers may have zeros before them" do
+    test "numbers may have leading zeros" do
       assert NarInfo.parse!(replace(@net_tools, "NarSize", "NarSize: 00464152\n")) ==
                NarInfo.parse!(@net_tools)
     end
 
-    test "the order of the lines is free, and the store anywhere" do
+    test "the lines may be in any order, and the store in any folder" do
       lines = @net_tools |> String.split("\n", trim: true) |> Enum.reverse() |> Enum.map(&[&1, ?\n])
       assert lines |> NarInfo.parse!() |> to_string() == @net_tools
 
@@ -146,7 +146,7 @@ defmodule Chunker.NarInfoTest do
       assert NarInfo.fingerprint!(narinfo) =~ ";/tmp/a store/7gx4"
     end
 
-    test "what nobody knows is kept, in its order" do
+    test "unknown fields are kept, in their order" do
       text = @net_tools <> "CA: \nZ: 1\nA:  \nZ: \xFF:\n: \nstorepath: x\n"
       narinfo = NarInfo.parse!("Z: 0\n" <> text)
       extra = [{"Z", "0"}, {"Z", "1"}, {"A", " "}, {"Z", "\xFF:"}, {"", ""}, {"storepath", "x"}]
@@ -156,7 +156,7 @@ defmodule Chunker.NarInfoTest do
       assert NarInfo.verify!(narinfo, @nixos_key) == "cache.nixos.org-1"
     end
 
-    test "every field has its place" do
+    test "every field is written at its position" do
       narinfo = %{
         NarInfo.parse!(@net_tools)
         | system: "x86_64-linux",
@@ -174,18 +174,18 @@ defmodule Chunker.NarInfoTest do
     end
   end
 
-  describe "what is no narinfo is refused" do
-    test "by the line" do
+  describe "an invalid narinfo is rejected" do
+    test "with the line" do
       assert rejected("StorePath") == %{line: 1, why: :missing_newline}
       assert rejected(String.trim_trailing(@net_tools)) == %{line: 10, why: :missing_newline}
       assert rejected(@net_tools <> "\n") == %{line: 11, why: :missing_colon}
       assert rejected("StorePath\n" <> @net_tools) == %{line: 1, why: :missing_colon}
-      # Nix takes the next line for the references.
+      # Nix reads the next line as the references.
       assert rejected(replace(@net_tools, "References", "References:\n")) == %{line: 8, why: :missing_space}
       assert rejected(replace(@net_tools, "URL", "URL:nar/x\n")) == %{line: 2, why: :missing_space}
     end
 
-    test "by the field" do
+    test "with the field" do
       hash = "0lxjvvpr59c2mdram7ympy5ay741f180kv3349hvfc3f8nrmbqf6"
       store_hash = "00bgd045z0d4icpbc2yyz4gx48ak44la"
 
@@ -234,7 +234,7 @@ defmodule Chunker.NarInfoTest do
       assert rejected("") == %{field: "StorePath", why: :missing}
     end
 
-    test "when it is given to be written too, so that no value can bring a line of its own" do
+    test "when it is written too, so that no value can inject a line" do
       narinfo = NarInfo.parse!(@net_tools)
       line = "x\nSig: forged:"
 
@@ -275,7 +275,7 @@ defmodule Chunker.NarInfoTest do
       end
     end
 
-    test "when it is larger than any" do
+    test "if it exceeds the maximum size" do
       limit = 8 * 1024 * 1024
 
       fill = fn size ->
@@ -319,7 +319,7 @@ defmodule Chunker.NarInfoTest do
   end
 
   describe "signatures" do
-    test "are Ed25519, as OTP's crypto verifies it" do
+    test "are Ed25519 and verify with OTP's crypto" do
       keys = NarInfo.generate_key!("mine-1")
       signed = @net_tools |> NarInfo.parse!() |> NarInfo.sign!(keys.secret_key)
       ["mine-1", public] = String.split(keys.public_key, ":")
@@ -329,7 +329,7 @@ defmodule Chunker.NarInfoTest do
       assert :crypto.verify(:eddsa, :none, message, Base.decode64!(signature), key)
     end
 
-    test "take the place that Nix gives them, once" do
+    test "are inserted at Nix's position, once" do
       narinfo = NarInfo.parse!(@net_tools)
 
       for name <- ["zzz", "aaa", "cache.nixos.org-0", "cache.nixos.org-10"] do
@@ -344,7 +344,7 @@ defmodule Chunker.NarInfoTest do
       end
     end
 
-    test "of any one of several keys and signatures will do" do
+    test "are accepted if one of several keys and signatures matches" do
       narinfo = NarInfo.parse!(@net_tools)
       # Another key of the same name.
       [_, public] = String.split(NarInfo.generate_key!("x").public_key, ":")
@@ -365,7 +365,7 @@ defmodule Chunker.NarInfoTest do
       assert NarInfo.verify!(%{narinfo | sigs: garbage ++ narinfo.sigs}, @nixos_key) == "cache.nixos.org-1"
     end
 
-    test "say why they are not good" do
+    test "report why they are invalid" do
       narinfo = NarInfo.parse!(@net_tools)
       [good] = narinfo.sigs
 
@@ -386,7 +386,7 @@ defmodule Chunker.NarInfoTest do
       assert {:error, %Error{reason: :invalid_key}} = NarInfo.verify(narinfo, [])
     end
 
-    test "what is not signed may change, and nothing else" do
+    test "cover exactly the signed fields" do
       narinfo = NarInfo.parse!(@net_tools)
 
       unsigned = %{
@@ -417,14 +417,14 @@ defmodule Chunker.NarInfoTest do
   end
 
   test "a caller that is killed frees its dirty scheduler" do
-    # In a VM that has only one of them.
+    # In a VM with only one of them.
     code = """
     alias Chunker.NarInfo
     keys = NarInfo.generate_key!("a")
     hash = "sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73"
     path = "/nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-a"
     narinfo = %NarInfo{store_path: path, url: "a", compression: "none", nar_hash: hash, nar_size: 1}
-    # Each takes the whole computation: the point is a good one, the number is not.
+    # Each takes the whole computation: the point is valid, the scalar is not.
     %NarInfo{sigs: ["a:" <> signature]} = NarInfo.sign!(narinfo, keys.secret_key)
     <<point::binary-32, _::binary>> = Base.decode64!(signature)
     forged = for i <- 1..70_000, do: "a:" <> Base.encode64(<<point::binary, i::little-256>>)
@@ -441,11 +441,12 @@ defmodule Chunker.NarInfoTest do
     assert {"free\n", 0} = System.cmd("elixir", arguments, stderr_to_stdout: true)
   end
 
-  test "keys say why they are none" do
+  test "invalid keys report why" do
     "cache.nixos.org-1:" <> public = @nixos_key
     "test-1:" <> secret = @secret
 
-    # Coordinates of the curve's point of order 1, of one of order 8, of none, and one that is not below the prime.
+    # Encodings of the curve's point of order 1, of a point of order 8, of no point, and a coordinate that is
+    # not below the prime.
     order_1 = Base.encode64(<<1, 0::248>>)
 
     order_8 =
@@ -477,7 +478,7 @@ defmodule Chunker.NarInfoTest do
       assert {error.reason, error.details} == {:invalid_key, %{why: why}}, key
     end
 
-    # As an editor leaves them, and without the padding.
+    # With a line break as editors add it, and without the padding.
     for key <- [
           @nixos_key <> "\n",
           String.trim_trailing(@nixos_key, "="),

@@ -3,8 +3,8 @@ defmodule Chunker.NativeTest do
 
   @ebin Path.join(Mix.Project.app_path(), "ebin")
 
-  # Runs in a node of its own, since this one has the library loaded. Only `ebin` is on its code path, under a folder
-  # that is not named after the application, and there is no Elixir.
+  # Runs in a separate node, because this one has the library loaded. Only `ebin` is on its code path, in a
+  # folder that is not named after the application, and there is no Elixir.
   defp call_in_plain_erlang(app) do
     code = ~S"""
     try io:format("returned ~p", [chunker_nif:info()])
@@ -25,7 +25,7 @@ defmodule Chunker.NativeTest do
   end
 
   @tag :tmp_dir
-  test "loads in a plain Erlang node, whatever the folder is called", %{tmp_dir: tmp_dir} do
+  test "loads in a plain Erlang node, from a folder of any name", %{tmp_dir: tmp_dir} do
     library = File.read!(Path.join(Mix.Project.app_path(), "priv/chunker_nif.so"))
     assert call_in_plain_erlang(app_with_library(tmp_dir, library)) =~ "returned "
   end
@@ -38,7 +38,7 @@ defmodule Chunker.NativeTest do
     assert message =~ Path.join(app, "priv/chunker_nif.so") <> " (1900 bytes)\n"
     assert message =~ "#{:erlang.system_info(:system_architecture)}"
     assert message =~ "NIF version #{:erlang.system_info(:nif_version)} (the library needs 2.15"
-    # The dynamic linker's own words.
+    # The message of the dynamic linker.
     assert message =~ "invalid ELF header" or message =~ "not a mach-o"
   end
 
@@ -52,11 +52,11 @@ defmodule Chunker.NativeTest do
   end
 
   @tag :tmp_dir
-  test "tells a library for another kind of machine from a missing one", %{tmp_dir: tmp_dir} do
+  test "distinguishes a library for another architecture from a missing one", %{tmp_dir: tmp_dir} do
     <<before::binary-size(18), machine, rest::binary>> =
       File.read!(Path.join(Mix.Project.app_path(), "priv/chunker_nif.so"))
 
-    # x86-64 and 64-bit ARM, as ELF numbers them.
+    # The ELF numbers of x86-64 and 64-bit ARM.
     other = if machine == 0x3E, do: 0xB7, else: 0x3E
     app = app_with_library(tmp_dir, <<before::binary, other, rest::binary>>)
     message = call_in_plain_erlang(app)
@@ -66,7 +66,7 @@ defmodule Chunker.NativeTest do
   end
 
   @tag :tmp_dir
-  test "raises that explanation in Elixir too", %{tmp_dir: tmp_dir} do
+  test "raises the same explanation in Elixir", %{tmp_dir: tmp_dir} do
     app = app_with_library(tmp_dir, nil)
     arguments = ["-pa", Path.join(app, "ebin"), "-e", ":chunker_nif.info()"]
     {output, 1} = System.cmd("elixir", arguments, stderr_to_stdout: true)
@@ -75,7 +75,7 @@ defmodule Chunker.NativeTest do
   end
 
   describe "reloading" do
-    # Runs in a VM of its own, with Elixir and the application's folder, and returns what the code evaluates to.
+    # Runs code in a separate VM, with Elixir and the application's folder, and returns the value of the code.
     defp in_vm(app, code) do
       script =
         ":logger.set_primary_config(:level, :none)\n(" <>
@@ -86,7 +86,8 @@ defmodule Chunker.NativeTest do
       output |> Code.eval_string() |> elem(0)
     end
 
-    # Binds a stream, a cache, a compressor and a decompressor that are in use, and `proceed`, which goes on with them.
+    # Binds a stream, a cache, a compressor and a decompressor that are in use, and `proceed`, which continues
+    # to use them.
     @in_use """
     data = :binary.copy("some content ", 100_000)
     {:ok, stream} = :chunker.stream([data, data], avg_size: 65_536)
@@ -119,7 +120,7 @@ defmodule Chunker.NativeTest do
     """
     @goes_on [stream: true, cache: true, compressor: true, decompressor: true]
 
-    test "is refused in a running VM, whose code goes on with its streams, caches and coders" do
+    test "is rejected in a running VM, whose streams, caches and coders remain usable" do
       code = """
       #{@in_use}
       reloaded = for _ <- 1..3, do: :code.load_file(:chunker_nif)
@@ -131,7 +132,7 @@ defmodule Chunker.NativeTest do
       assert in_vm(Mix.Project.app_path(), code) == {refused, {false, true}, @goes_on, 32}
     end
 
-    test "is refused while calls run" do
+    test "is rejected while calls run" do
       code = """
       Chunker.info()
       task = Task.async(fn -> Chunker.compress!(:binary.copy("some content ", 2_000_000), codec: :xz) end)
@@ -144,7 +145,7 @@ defmodule Chunker.NativeTest do
     end
 
     @tag :tmp_dir
-    test "is refused if the library is gone or broken by now", %{tmp_dir: tmp_dir} do
+    test "is rejected if the library is missing or broken by now", %{tmp_dir: tmp_dir} do
       library = File.read!(Path.join(Mix.Project.app_path(), "priv/chunker_nif.so"))
       app = app_with_library(tmp_dir, library)
       file = Path.join(app, "priv/chunker_nif.so")
@@ -177,7 +178,7 @@ defmodule Chunker.NativeTest do
                in_vm(app, code)
     end
 
-    test "leaves other modules free to be loaded anew, as `recompile` and `r Chunker` of IEx do" do
+    test "of other modules works, as by `recompile` and `r Chunker` in IEx" do
       code = """
       #{@in_use}
       modules = [Chunker, Chunker.Compressor, :chunker, :chunker_dispatch, :chunker_options]
@@ -188,7 +189,7 @@ defmodule Chunker.NativeTest do
       assert in_vm(Mix.Project.app_path(), code) == {[{false, :module}], @goes_on}
     end
 
-    test "works after the code was deleted, as the Erlang compiler of Mix does before it writes a module" do
+    test "is not needed after the code was deleted, which the Erlang compiler of Mix does before it writes a module" do
       code = """
       before = Chunker.hash("abc", :sha256)
       deleted = :code.delete(:chunker_nif)

@@ -1,7 +1,7 @@
 defmodule Chunker.PanicTest do
   use ExUnit.Case, async: true
 
-  # Runs in a VM of its own, since Rust also writes what it panicked with to standard error.
+  # Runs in a separate VM, because Rust also writes the panic message to standard error.
   defp run(code) do
     ebin = Path.join(Mix.Project.app_path(), "ebin")
     script = "(" <> code <> ") |> inspect(limit: :infinity) |> IO.puts()"
@@ -9,7 +9,7 @@ defmodule Chunker.PanicTest do
     output |> Code.eval_string() |> elem(0)
   end
 
-  test "a panic of the engine is an exception in its caller, with its message" do
+  test "a panic of the engine raises an exception in its caller, with its message" do
     for message <- ["boom", "", "größer\n{}"] do
       assert run("try do :chunker_nif.panic(#{inspect(message)}) rescue e in Chunker.PanicError -> e end") ==
                %Chunker.PanicError{message: message}
@@ -25,7 +25,7 @@ defmodule Chunker.PanicTest do
     assert System.cmd("sh", ["-c", script, code]) == {"boom", 0}
   end
 
-  test "the VM and other calls go on after many panics at a time" do
+  test "the VM and other calls continue after many concurrent panics" do
     code = """
     chunks = fn -> Chunker.chunk_file!(#{inspect(__ENV__.file)}, min_size: 64, avg_size: 256, max_size: 1024) end
     before = chunks.()

@@ -13,7 +13,7 @@ defmodule Chunker.ReadChunkTest do
     path
   end
 
-  test "each chunk of a file is read as it is", %{tmp_dir: folder} do
+  test "each chunk of a file is read", %{tmp_dir: folder} do
     data = :crypto.strong_rand_bytes(300_000)
     path = file(folder, data)
 
@@ -33,7 +33,7 @@ defmodule Chunker.ReadChunkTest do
     end
   end
 
-  test "offsets beyond 32 bits", %{tmp_dir: folder} do
+  test "offsets may exceed 32 bits", %{tmp_dir: folder} do
     path = Path.join(folder, "sparse")
 
     File.open!(path, [:write, :raw], fn file ->
@@ -45,7 +45,7 @@ defmodule Chunker.ReadChunkTest do
     assert Chunker.read_chunk(path, chunk) == {:ok, "end"}
   end
 
-  test "another content is an error, as is another algorithm", %{tmp_dir: folder} do
+  test "changed content is an error, and so is another algorithm", %{tmp_dir: folder} do
     path = file(folder, "content")
     [chunk] = Chunker.chunk_file!(path)
 
@@ -82,7 +82,7 @@ defmodule Chunker.ReadChunkTest do
     end
   end
 
-  test "no length makes it take more memory than the longest chunk there is", %{tmp_dir: folder} do
+  test "a chunk with a huge length takes no more memory than the longest possible chunk", %{tmp_dir: folder} do
     path = file(folder, "content")
 
     for length <- [16_777_217, 1_000_000_000_000, 2 ** 63, 2 ** 100] do
@@ -97,7 +97,7 @@ defmodule Chunker.ReadChunkTest do
     end
   end
 
-  test "what is no regular file, and what is no chunk", %{tmp_dir: folder} do
+  test "a file that is not regular and a value that is not a chunk are rejected", %{tmp_dir: folder} do
     chunk = %Chunk{offset: 0, length: 1, hash: <<0::256>>}
 
     for {path, kind} <- [{folder, :eisdir}, {Path.join(folder, "missing"), :enoent}, {"/dev/null", :espipe}] do

@@ -1,5 +1,5 @@
 defmodule Chunker.ReadmeTest do
-  # The tours of the README, as somebody would type them.
+  # The examples of the README, executed as a user would type them.
   use ExUnit.Case, async: true
 
   @moduletag :tmp_dir
@@ -7,7 +7,7 @@ defmodule Chunker.ReadmeTest do
   @readme File.read!(Path.expand("../README.md", __DIR__))
   @ebin Path.join(Mix.Project.app_path(), "ebin")
 
-  # The blocks of a section, each with a line in it that tells it from other code.
+  # The code blocks of a section, each identified by one of its lines.
   defp block(language, line) do
     blocks = Regex.scan(~r/^```#{language}\n(.*?)^```$/ms, @readme, capture: :all_but_first)
     assert [code] = for([code] <- blocks, code =~ line, do: code)
@@ -18,7 +18,7 @@ defmodule Chunker.ReadmeTest do
         {"the tour in Elixir", "# What are the chunks of this file?"},
         {"Nix archives", "Chunker.Nar.dump("}
       ] do
-    test "#{name} works as it stands", %{tmp_dir: folder} do
+    test "#{name} runs unchanged", %{tmp_dir: folder} do
       code = block("elixir", unquote(line)) <> ~s|\nIO.puts("to its end")|
       arguments = ["-pa", @ebin, "-e", code]
       {output, status} = System.cmd("elixir", arguments, cd: folder, stderr_to_stdout: true)
@@ -27,7 +27,7 @@ defmodule Chunker.ReadmeTest do
     end
   end
 
-  test "the tour in Erlang works as it stands", %{tmp_dir: folder} do
+  test "the Erlang examples run unchanged", %{tmp_dir: folder} do
     code = block("erlang", "chunker:next(Stream)") <> ~s|io:put_chars("to its end"), halt().|
     environment = [{"ERL_LIBS", nil}, {"ERL_FLAGS", nil}, {"ERL_AFLAGS", nil}]
     arguments = ["-noinput", "-pa", @ebin, "-eval", String.replace(code, ~s|"/nowhere").|, ~s|"/nowhere"),|)]

@@ -1,16 +1,16 @@
 defmodule Chunker.SchedulersTest do
-  # On which kind of scheduler calls run, as the VM itself tells: what can take longer than a millisecond must leave the
-  # ordinary ones to others.
+  # The kind of scheduler that each call runs on, as traced by the VM: calls that can take longer than a
+  # millisecond must not run on normal schedulers.
   use ExUnit.Case, async: true
 
   alias Chunker.Cache
 
   @moduletag :tmp_dir
 
-  # A dirty scheduler has no number.
+  # The trace reports dirty schedulers as number 0.
   @dirty 0
 
-  # The functions of the NIF that a call has run on dirty schedulers.
+  # Returns the functions of the NIF that a call has run on dirty schedulers.
   defp dirty(call) do
     {pid, monitor} = spawn_monitor(fn -> receive(do: (:go -> call.())) end)
     :erlang.trace(pid, true, [:running, :scheduler_id])
@@ -30,7 +30,7 @@ defmodule Chunker.SchedulersTest do
     end
   end
 
-  test "long work is done on dirty ones", %{tmp_dir: folder} do
+  test "long work runs on dirty schedulers", %{tmp_dir: folder} do
     data = :rand.bytes(200_000)
     path = Path.join(folder, "file")
     File.write!(path, data)
@@ -77,7 +77,7 @@ defmodule Chunker.SchedulersTest do
           {[:stream_pieces, :stream_push, :stream_finish],
            fn -> [data] |> Chunker.stream() |> Stream.run() end},
           {[:nar_dump_next], fn -> path |> Chunker.Nar.stream() |> Stream.run() end},
-          # Whoever waits for a FIFO does so on none.
+          # Waiting for a FIFO occupies no scheduler.
           {[:chunk_file, :stream_file, :stream_next_special],
            fn -> fed.(fn -> Chunker.chunk_file(fifo) end) end},
           {[:hash_file, :hash_special_open, :hash_special_next],
@@ -87,7 +87,7 @@ defmodule Chunker.SchedulersTest do
     end
   end
 
-  test "short work is done where it is asked for, without a detour" do
+  test "short work runs on the calling scheduler" do
     cache = Cache.new()
 
     for call <- [

@@ -1,7 +1,7 @@
 Code.require_file("support/attempts.exs", __DIR__)
 
 defmodule Chunker.ScriptsTest do
-  # scripts/chunk in a copy of the project, which takes the library that is already there.
+  # scripts/chunk in a copy of the project, which uses the existing library.
   use ExUnit.Case, async: true
 
   alias Chunker.Attempts
@@ -22,7 +22,7 @@ defmodule Chunker.ScriptsTest do
     %{script: Path.join(copy, "scripts/chunk")}
   end
 
-  # Standard output alone: what the build says goes elsewhere.
+  # Returns standard output only; build output goes elsewhere.
   defp chunk(script, folder, arguments, locale \\ "C.UTF-8") do
     {printed, status} =
       System.cmd("sh", ["-c", "exec 2>errors; " <> Enum.join(["'#{script}'" | arguments], " ")],
@@ -33,7 +33,7 @@ defmodule Chunker.ScriptsTest do
     {printed, File.read!(Path.join(folder, "errors")), status}
   end
 
-  test "scripts/chunk takes every name as it is, from the folder it is called in", %{
+  test "scripts/chunk accepts any file name, relative to the caller's folder", %{
     script: script,
     tmp_dir: folder
   } do
@@ -41,7 +41,7 @@ defmodule Chunker.ScriptsTest do
       File.write!(Path.join(folder, name), :binary.copy("x", size))
     end
 
-    # System.cmd/3 takes text only; so the shell makes the names.
+    # System.cmd/3 accepts only text, so the shell creates the names.
     arguments = ~S[--summary größe "$(printf 'a\377b')" "$(printf 'a b\nc')" "" -- --json]
 
     for locale <- ["C.UTF-8", "C"] do
@@ -50,7 +50,7 @@ defmodule Chunker.ScriptsTest do
       assert errors =~ ~s(chunker.chunk: "": no such file or directory)
     end
 
-    # Nothing but what the task prints comes to standard output, and its exit status is the script's.
+    # Standard output contains only the output of the task, and the exit status of the task is the script's.
     assert {~s({"path":"/dev/null") <> _, _, 0} = chunk(script, folder, ["--json", "/dev/null"])
     assert {"", errors, 1} = chunk(script, folder, ["--hash", "md5", "/dev/null"])
     assert errors =~ "option --hash must be blake3 or sha256, not md5"
@@ -77,7 +77,7 @@ defmodule Chunker.ScriptsTest do
       :ok
     end
 
-    test "may be a file, from where it stands", %{script: script, tmp_dir: folder} do
+    test "may be a file, and is read from its current position", %{script: script, tmp_dir: folder} do
       assert_chunks(script, folder, ~S("$script" --summary - <data), 1_000_000)
       assert_chunks(script, folder, ~S({ head -c 7 >/dev/null; "$script" --summary - ; } <data), 999_993)
       assert_chunks(script, folder, ~S("$script" --summary /dev/stdin </dev/null), 0)
@@ -90,7 +90,7 @@ defmodule Chunker.ScriptsTest do
       assert_chunks(script, folder, ~S(cat data | "$script" --summary -), 1_000_000)
       assert_chunks(script, folder, ~S(printf 12345 | { sleep 0.1; "$script" --summary - ; }), 5)
       assert_chunks(script, folder, ~S(cat data >fifo & "$script" --summary - <fifo), 1_000_000)
-      # Opened for both, a FIFO waits for nothing; then it has a reader and no writer.
+      # A FIFO opened for reading and writing does not wait; afterwards it has a reader and no writer.
       ended = ~S(exec 5<>fifo 6<fifo; printf 12345 >&5; exec 5>&-; "$script" --summary - <&6)
       assert_chunks(script, folder, ended, 5)
 
@@ -109,13 +109,13 @@ defmodule Chunker.ScriptsTest do
     end
 
     test "may be a terminal", %{script: script, tmp_dir: folder} do
-      # script(1) is in every Debian; it makes a terminal and types what it reads.
+      # script(1) is part of every Debian; it creates a terminal and types its input.
       command = ~S[{ printf 'typed\n\004'; sleep 3; } | script -qec "'$script' --summary -" /dev/null]
 
       assert_chunks(script, folder, command, 6)
     end
 
-    test "that cannot be read is an error of the name that was given", %{script: script, tmp_dir: folder} do
+    test "that cannot be read is an error with the given name", %{script: script, tmp_dir: folder} do
       assert {"", errors, 1} = chunk(script, folder, ["-", "<", "."])
       assert errors =~ "chunker.chunk: -: illegal operation on a directory"
       assert {"", errors, 1} = chunk(script, folder, ["--nar", "true", "/dev/stdin", "<", "data"])
@@ -123,7 +123,7 @@ defmodule Chunker.ScriptsTest do
       assert {"", "scripts/chunk: standard input is closed\n", 1} = chunk(script, folder, ["-", "<&-"])
     end
 
-    test "stays where it is unless it is asked for", %{script: script, tmp_dir: folder} do
+    test "is not consumed unless it is requested", %{script: script, tmp_dir: folder} do
       command =
         ~S(printf 'data\nrest\n' | { read -r name; "$script" --summary "$name"; read -r rest; [ "$rest" = rest ]; })
 
@@ -132,7 +132,7 @@ defmodule Chunker.ScriptsTest do
       assert_chunks(script, folder, ~S("$script" --summary /dev/fd/3 3<data), 1_000_000)
     end
 
-    # Through the VM's own server it is 8 MB/s since OTP 26.
+    # Through the VM's own I/O server it would be 8 MB/s since OTP 26.
     test "is as fast as a file", %{script: script, tmp_dir: folder} do
       File.write!(Path.join(folder, "large"), :rand.bytes(100_000_000))
 
@@ -146,18 +146,18 @@ defmodule Chunker.ScriptsTest do
     end
   end
 
-  test "scripts/check-glibc fails if the library needs a newer glibc than it may", %{tmp_dir: folder} do
+  test "scripts/check-glibc fails if the library needs a newer glibc than allowed", %{tmp_dir: folder} do
     check = fn arguments ->
       System.cmd(Path.join(@root, "scripts/check-glibc"), arguments, cd: folder, stderr_to_stdout: true)
     end
 
-    # As the guide says.
+    # The default is the version stated in the guide.
     assert {"needs glibc " <> _, 0} = check.([@library])
 
     assert {output, 1} = check.([@library, "2.3"])
     assert output =~ "and docs/building.md promises 2.3. What needs 2."
     assert output =~ ~r/\(GLIBC_2\.\d+\)\s+\w+/
-    # Versions are compared as numbers, and not as text.
+    # Versions are compared as numbers, not as text.
     assert {_, 0} = check.([@library, "2.340"])
     assert {output, 1} = check.(["/dev/null"])
     refute output =~ "allowed"

@@ -2,7 +2,7 @@ Code.require_file("support/attempts.exs", __DIR__)
 Code.require_file("support/reference.exs", __DIR__)
 
 defmodule Chunker.SpecialFilesTest do
-  # Whatever a path can lead to, through each function that takes a path.
+  # Every kind of file that a path can lead to, with each function that takes a path.
   use ExUnit.Case, async: true
 
   alias Chunker.{Attempts, Error}
@@ -11,7 +11,7 @@ defmodule Chunker.SpecialFilesTest do
   @small [min_size: 64, avg_size: 256, max_size: 1024]
   @mib 1_048_576
 
-  # What each function makes of a file: its length and digest, or the error.
+  # Returns the result of each function for a file: its length and digest, or the error.
   defp readers do
     [
       chunk_file: fn path ->
@@ -56,7 +56,7 @@ defmodule Chunker.SpecialFilesTest do
     end
   end
 
-  # Files of this VM that are open, by the path that they were opened by.
+  # Returns this VM's open files, by the path that they were opened by.
   defp open?(path), do: open_count(path) > 0
 
   defp open_count(path) do
@@ -87,8 +87,8 @@ defmodule Chunker.SpecialFilesTest do
 
   defp truncate(path, size), do: {_, 0} = System.cmd("truncate", ["-s", "#{size}", path])
 
-  describe "a path that leads nowhere" do
-    test "is refused", %{tmp_dir: folder} do
+  describe "a path without a readable file" do
+    test "is rejected", %{tmp_dir: folder} do
       assert_refuses(Path.join(folder, "missing"), :enoent)
       assert_refuses("", :enoent)
       assert_refuses(folder, :eisdir)
@@ -101,7 +101,7 @@ defmodule Chunker.SpecialFilesTest do
       assert_refuses(Path.join(folder, <<"not text ", 255>>), :enoent)
     end
 
-    test "through symbolic links is refused", %{tmp_dir: folder} do
+    test "through symbolic links is rejected", %{tmp_dir: folder} do
       [loop, dangling, to_folder] = for name <- ["loop", "dangling", "folder"], do: Path.join(folder, name)
       File.ln_s!(loop, loop)
       File.ln_s!("missing", dangling)
@@ -111,7 +111,7 @@ defmodule Chunker.SpecialFilesTest do
       assert_refuses(to_folder, :eisdir)
     end
 
-    test "to a socket is refused" do
+    test "to a socket is rejected" do
       # Names of sockets must be short.
       path = Path.join(System.tmp_dir!(), "chunker-#{System.unique_integer([:positive])}.sock")
       on_exit(fn -> File.rm(path) end)
@@ -120,7 +120,7 @@ defmodule Chunker.SpecialFilesTest do
       :gen_tcp.close(socket)
     end
 
-    test "that is not a name at all raises, and says so" do
+    test "that is not a valid name raises and says so" do
       for wrong <- [
             nil,
             :path,
@@ -150,8 +150,8 @@ defmodule Chunker.SpecialFilesTest do
     end
   end
 
-  test "a file that may not be read is refused" do
-    # A user who may do everything becomes one who may not.
+  test "an unreadable file is rejected" do
+    # A privileged user drops its privileges first.
     folder = Path.join(System.tmp_dir!(), "chunker-secret-#{System.unique_integer([:positive])}")
     on_exit(fn -> File.rm_rf!(folder) end)
     File.mkdir_p!(Path.join(folder, "app"))
@@ -235,7 +235,7 @@ defmodule Chunker.SpecialFilesTest do
       assert Chunker.chunk_file("mix.exs") == Chunker.chunk_file(Path.expand("mix.exs"))
     end
 
-    test "may say that it is empty or a page long and have other content" do
+    test "may report a size of zero or one page and have other content" do
       version = File.read!("/proc/version")
       assert File.stat!("/proc/version").size == 0
       assert_reads("/proc/version", version)
@@ -249,7 +249,7 @@ defmodule Chunker.SpecialFilesTest do
   end
 
   describe "a file that changes while it is streamed" do
-    # Longer than what the engine reads ahead.
+    # Larger than the engine's read-ahead.
     @length 200 * @mib
 
     setup %{tmp_dir: folder} do
@@ -317,7 +317,7 @@ defmodule Chunker.SpecialFilesTest do
 
     for call <- [&Chunker.chunk_file/1, &Chunker.hash_file(&1, :sha256)] do
       File.write!(path, "")
-      # It takes many seconds to read that much.
+      # Reading that much takes many seconds.
       truncate(path, 60 * 1024 * @mib)
       task = Task.async(fn -> call.(path) end)
       assert eventually(fn -> open?(path) end)
@@ -340,7 +340,7 @@ defmodule Chunker.SpecialFilesTest do
       assert_reads("/dev/null", "")
     end
 
-    test "zero has no end, and the work ends with the caller" do
+    test "zero is endless, and the work ends with the caller" do
       before = open_count("/dev/zero")
 
       for call <- [
@@ -368,7 +368,7 @@ defmodule Chunker.SpecialFilesTest do
       File.write!(source, content)
 
       for {name, read} <- readers() do
-        # In two parts, with a pause in which nothing comes.
+        # In two parts, with a pause between them.
         writer = shell("exec > #{path}; head -c 300000 #{source}; sleep 0.2; tail -c +300001 #{source}")
         assert {^name, {:ok, {size, digest}}} = {name, read.(path)}
         assert (size || 700_000) == 700_000
@@ -382,7 +382,7 @@ defmodule Chunker.SpecialFilesTest do
       Task.await(writer)
     end
 
-    test "whose writer writes nothing is empty", %{tmp_dir: folder} do
+    test "is empty if its writer writes nothing", %{tmp_dir: folder} do
       path = fifo(folder)
 
       for {_name, read} <- readers() do
@@ -394,7 +394,7 @@ defmodule Chunker.SpecialFilesTest do
       end
     end
 
-    test "gives its chunks as soon as they are there", %{tmp_dir: folder} do
+    test "yields its chunks as soon as they are complete", %{tmp_dir: folder} do
       path = fifo(folder)
       # The writer stays until its own input, which is the port's, ends.
       script = "exec 3> #{path}; head -c 60000 /dev/urandom >&3 2>/dev/null; cat"
@@ -405,7 +405,7 @@ defmodule Chunker.SpecialFilesTest do
       Port.close(writer)
     end
 
-    test "without a writer keeps its caller waiting and nobody else, until the caller is killed", %{
+    test "without a writer blocks only its caller, until the caller is killed", %{
       tmp_dir: folder
     } do
       for {{name, read}, i} <- Enum.with_index(readers()) do
@@ -424,8 +424,8 @@ defmodule Chunker.SpecialFilesTest do
       end
     end
 
-    test "waits beside others without holding up the VM", %{tmp_dir: folder} do
-      # More than there are schedulers of either dirty kind, which a wait must not take.
+    test "waits concurrently with others without blocking the VM", %{tmp_dir: folder} do
+      # More FIFOs than dirty schedulers of either kind, which a wait must not occupy.
       count = 2 + max(:erlang.system_info(:dirty_io_schedulers), :erlang.system_info(:dirty_cpu_schedulers))
       paths = for i <- 1..count, do: fifo(folder, "waiting-#{i}")
       tasks = for path <- paths, do: Task.async(fn -> Chunker.chunk_file!(path) end)
@@ -442,12 +442,12 @@ defmodule Chunker.SpecialFilesTest do
       for [chunk] <- Task.await_many(tasks), do: assert(chunk.hash == Chunker.hash("hello", :blake3))
     end
 
-    test "tells its writer at once that the reader is gone", %{tmp_dir: folder} do
+    test "is closed at once when the reader ends, so the writer fails", %{tmp_dir: folder} do
       test = self()
 
       for {halt, i} <- Enum.with_index([:take, :raise, :kill]) do
         path = fifo(folder, "broken-#{i}")
-        # What the VM starts ignores SIGPIPE, so that `cat` sees the error.
+        # The VM's child processes ignore SIGPIPE, so `cat` reports the error.
         writer = shell("LC_ALL=C cat /dev/zero > #{path}")
 
         {pid, monitor} =
@@ -459,7 +459,7 @@ defmodule Chunker.SpecialFilesTest do
           end)
 
         if halt == :kill do
-          # Not before the writer has opened the FIFO too: it would wait for another reader.
+          # Not before the writer has opened the FIFO too, because it would wait for another reader.
           assert_receive {:reading, ^pid}, 5_000
           Process.exit(pid, :kill)
         end

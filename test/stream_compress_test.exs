@@ -23,7 +23,7 @@ defmodule Chunker.StreamCompressTest do
   end
 
   for codec <- @codecs do
-    test "gives each chunk compressed with #{codec}, for a file and for pieces", %{tmp_dir: folder} do
+    test "returns each chunk compressed with #{codec}, for a file and for pieces", %{tmp_dir: folder} do
       codec = unquote(codec)
       path = Path.join(folder, "file")
       half = Base.encode64(:rand.bytes(15_000))
@@ -45,32 +45,32 @@ defmodule Chunker.StreamCompressTest do
     end
   end
 
-  test "gives what compress/2 gives for the chunk" do
+  test "returns what compress/2 returns for the chunk" do
     data = Base.encode64(:rand.bytes(2 * @mib))
 
     for options <- [[], [level: 19], [codec: :xz, level: 0], [strategy: :fastest], %{strategy: :smallest}] do
       for chunk <-
             Chunker.stream([data], min_size: 65_536, avg_size: 131_072, max_size: 262_144, compress: options) do
         whole = Chunker.compress!(chunk.data, options)
-        # Where a chunk is more than is compressed at once, a little may be lost.
+        # A chunk that is compressed in several pieces may be slightly larger.
         assert byte_size(chunk.compressed) in (byte_size(whole) - 200)..(byte_size(whole) + 200)
         assert Chunker.decompress!(chunk.compressed) == chunk.data
       end
     end
   end
 
-  test "without `compress` leaves it out" do
+  test "returns no compressed data without `compress`" do
     for options <- [[], [compress: nil]] do
       assert [%{compressed: nil, data: "data"}] = ["data"] |> Chunker.stream(options) |> Enum.to_list()
     end
 
-    # No options of compression are its defaults.
+    # Empty compression options are the defaults.
     assert [%{compressed: compressed}] = ["data"] |> Chunker.stream(compress: []) |> Enum.to_list()
     assert Chunker.detect_format(compressed) == {:ok, :zstd}
     assert [%{compressed: ^compressed}] = ["data"] |> Chunker.stream(compress: %{}) |> Enum.to_list()
   end
 
-  test "tells of bad options when it is made if they are of the wrong type, else when it runs" do
+  test "reports options of the wrong type when it is created, and other invalid options when it runs" do
     for source <- [["data"], "/no/such/file"] do
       for wrong <- [
             :xz,
@@ -97,7 +97,7 @@ defmodule Chunker.StreamCompressTest do
       end
     end
 
-    # Other functions have no such option.
+    # Other functions do not have this option.
     for call <- [&Chunker.chunk_file/2, &Chunker.chunk_data/2] do
       assert_raise ArgumentError, fn -> call.("/no/such/file", compress: []) end
     end
@@ -105,7 +105,7 @@ defmodule Chunker.StreamCompressTest do
     assert_raise ArgumentError, fn -> Chunker.chunk_files([], compress: []) end
   end
 
-  test "stops when the consumer does" do
+  test "stops when its consumer stops" do
     data = Base.encode64(:rand.bytes(3 * @mib))
 
     {:ok, counter} = Agent.start_link(fn -> 0 end)
@@ -120,12 +120,12 @@ defmodule Chunker.StreamCompressTest do
     assert Agent.get(counter, & &1) < 20
   end
 
-  test "keeps to its bound of memory, also with the largest chunks", %{tmp_dir: folder} do
+  test "keeps its memory bound even with the largest chunks", %{tmp_dir: folder} do
     path = Path.join(folder, "file")
     block = Base.encode64(:rand.bytes(12 * @mib))
     File.write!(path, List.duplicate(block, 16))
 
-    # In a VM of its own, whose memory the kernel tells.
+    # In a separate VM, whose memory is read from the kernel.
     code = """
     resident = fn field ->
       [_, kib] = Regex.run(~r/^\#{field}:\\s+(\\d+) kB/m, File.read!("/proc/self/status"))
@@ -150,7 +150,8 @@ defmodule Chunker.StreamCompressTest do
     [size, mib] = output |> String.split() |> Enum.map(&String.to_integer/1)
     assert size == 16 * byte_size(block)
 
-    # Four times 16 MiB, as much again compressed, and a few MiB for each of at most 8 threads. The file has 256.
+    # Four times 16 MiB, as much again for compressed data, and a few MiB for each of at most 8 threads. The
+    # file has 256 MiB.
     assert mib <= 4 * 16 + 4 * 16 + 8 * 8
   end
 end

@@ -10,17 +10,17 @@ defmodule Chunker.StreamTest do
   @mib 1_048_576
   @small [min_size: 64, avg_size: 256, max_size: 1024]
 
-  # As `chunker_options` gives them.
+  # In the form that `chunker_options` returns.
   @native {{nil, 64, 256, 1024, 1, 0}, nil, {:blake3, nil}, {2, 2}}
 
   defp open?(path) do
     Enum.any?(File.ls!("/proc/self/fd"), &(File.read_link("/proc/self/fd/#{&1}") == {:ok, path}))
   end
 
-  # A thread of the engine that is inside a read when a stream ends closes the file when it returns.
+  # A thread of the engine that is in a read when a stream ends closes the file when the read returns.
   defp closed?(path), do: eventually(fn -> not open?(path) end)
 
-  # How far this VM has read in a file that it has open once.
+  # Returns the position of this VM in a file that it has opened once.
   defp position(path) do
     fd = Enum.find(File.ls!("/proc/self/fd"), &(File.read_link("/proc/self/fd/#{&1}") == {:ok, path}))
     [_, position] = Regex.run(~r/^pos:\s+(\d+)/, File.read!("/proc/self/fdinfo/#{fd}"))
@@ -49,7 +49,7 @@ defmodule Chunker.StreamTest do
     path
   end
 
-  # A source that tells the test of each piece it gives.
+  # A source that sends the test a message for each piece that it yields.
   defp telling(piece, count) do
     parent = self()
 
@@ -70,9 +70,9 @@ defmodule Chunker.StreamTest do
     )
   end
 
-  defp told(message, count \\ 0) do
+  defp received(message, count \\ 0) do
     receive do
-      ^message -> told(message, count + 1)
+      ^message -> received(message, count + 1)
     after
       0 -> count
     end
@@ -95,7 +95,7 @@ defmodule Chunker.StreamTest do
       assert_received :source_closed
     end
 
-    test "it can run again, and twice at a time", %{tmp_dir: folder} do
+    test "it can run again, and twice at the same time", %{tmp_dir: folder} do
       path = Path.join(folder, "again")
       data = :rand.bytes(100_000)
       File.write!(path, data)
@@ -110,22 +110,22 @@ defmodule Chunker.StreamTest do
       end
 
       refute open?(path)
-      told(:piece)
+      received(:piece)
     end
 
-    test "of an endless source it takes no more than it needs" do
+    test "it reads no more of an endless source than it needs" do
       piece = :rand.bytes(100_000)
       assert [_, _, _] = telling(piece, :never) |> Chunker.stream([threads: 2] ++ @small) |> Enum.take(3)
-      # On a busy machine the engine is fed within its bounds, a few MiB, until the first chunk is done.
-      assert told(:piece) <= 80
+      # On a busy machine the engine receives up to its bound, a few MiB, until the first chunk is complete.
+      assert received(:piece) <= 80
       assert_received :source_closed
 
       assert [_] = telling(:binary.copy(<<0>>, @mib), :never) |> Chunker.stream(threads: 2) |> Enum.take(1)
-      # Bound by four times the largest chunk, which is 16 MiB, and a few MiB for each thread.
-      assert told(:piece) <= 32
+      # The bound is four times the largest chunk, which is 16 MiB, and a few MiB for each thread.
+      assert received(:piece) <= 32
     end
 
-    test "a file is not read further ahead than memory is bounded", %{tmp_dir: folder} do
+    test "the read-ahead of a file is bounded", %{tmp_dir: folder} do
       path = sparse(folder, "ahead", 1024 * @mib)
 
       for {options, bound} <- [
@@ -200,7 +200,7 @@ defmodule Chunker.StreamTest do
       assert closed?(path)
     end
 
-    test "when a suspended stream is halted, and it can go on before", %{path: path} do
+    test "when a suspended stream is halted, and it can be resumed before", %{path: path} do
       next = &Enumerable.reduce(Chunker.stream(path), &1, fn chunk, _ -> {:suspend, chunk} end)
       assert {:suspended, first, next} = next.({:cont, nil})
       assert first.offset == 0
@@ -211,7 +211,7 @@ defmodule Chunker.StreamTest do
       assert closed?(path)
     end
 
-    test "when nobody holds the stream any more", %{path: path} do
+    test "when no process holds the stream any more", %{path: path} do
       iterate = fn ->
         {:ok, iterator} = :chunker.stream({:file, path})
         :chunker.next(iterator)
@@ -222,7 +222,7 @@ defmodule Chunker.StreamTest do
       end
 
       for hold <- [iterate, suspend] do
-        # A variable would be free as soon as it is not used any more.
+        # A variable would be free after its last use.
         Process.put(:held, hold.())
         :erlang.garbage_collect()
         assert open?(path)
@@ -233,7 +233,7 @@ defmodule Chunker.StreamTest do
   end
 
   describe "a source" do
-    test "of any kind of pieces gives the chunks of the whole" do
+    test "may have pieces of any kind, with the chunks of the whole" do
       data = for(i <- 1..30_000, into: "", do: <<rem(i * i, 251)>>)
       expected = Reference.chunks(data, @small)
       spans = fn source -> source |> Chunker.stream(@small) |> Enum.map(&{&1.offset, &1.length}) end
@@ -272,7 +272,7 @@ defmodule Chunker.StreamTest do
       end
     end
 
-    test "that raises in the middle raises in the consumer, after the chunks before" do
+    test "that raises midway raises in the consumer, after the chunks before" do
       owner = self()
       source = Stream.map(1..100, fn i -> if i == 50, do: raise("source"), else: :rand.bytes(10_000) end)
 
@@ -289,7 +289,7 @@ defmodule Chunker.StreamTest do
       assert_received :after
     end
 
-    test "that gives something else than iodata raises" do
+    test "that yields anything other than iodata raises" do
       for wrong <- [1, :a, nil, {"a"}, %{}, [256], [:a], <<1::3>>, 1.0, ["a" | 5]] do
         message = "expected iodata, got: #{inspect(wrong)}"
         assert_raise ArgumentError, message, fn -> [wrong] |> Chunker.stream() |> Enum.to_list() end
@@ -300,7 +300,7 @@ defmodule Chunker.StreamTest do
         end
       end
 
-      # A path as a list of characters is taken for pieces.
+      # A path as a list of characters is read as pieces.
       assert_raise ArgumentError, "expected iodata, got: 47", fn ->
         ~c"/etc/passwd" |> Chunker.stream() |> Enum.to_list()
       end
@@ -318,13 +318,13 @@ defmodule Chunker.StreamTest do
 
       assert_received :source_closed
 
-      assert told(:source_opened) == 2
+      assert received(:source_opened) == 2
       assert_raise Error, fn -> telling("a", 1) |> Chunker.stream(min_size: 1) |> Enum.to_list() end
-      # Not even opened, or closed again.
-      assert told(:source_opened) == told(:source_closed)
+      # Either not opened, or closed again.
+      assert received(:source_opened) == received(:source_closed)
     end
 
-    test "that halts early itself ends the input" do
+    test "that halts early ends the input" do
       data = :rand.bytes(50_000)
       chunks = [data] |> Chunker.stream(@small) |> Enum.to_list()
       assert [data, :rand.bytes(10)] |> Stream.take(1) |> Chunker.stream(@small) |> Enum.to_list() == chunks
@@ -353,7 +353,7 @@ defmodule Chunker.StreamTest do
   end
 
   describe "the native stream" do
-    test "belongs to one caller at a time and never harms the VM", %{tmp_dir: folder} do
+    test "belongs to one caller at a time", %{tmp_dir: folder} do
       path = sparse(folder, "fought-over", 20 * @mib)
 
       for round <- 1..20 do
@@ -385,7 +385,7 @@ defmodule Chunker.StreamTest do
       assert closed?(path)
     end
 
-    test "answers wrong use with errors, not with harm" do
+    test "returns errors for wrong use" do
       {:ok, pieces} = :chunker_nif.stream_pieces(@native, nil, false)
       {:ok, file, :regular} = :chunker_nif.stream_file(__ENV__.file, @native, nil, false)
       cancelled = {:error, {:cancelled, %{}}}
@@ -413,7 +413,7 @@ defmodule Chunker.StreamTest do
       assert_raise ArgumentError, fn -> :chunker_nif.stream_pieces(nil, nil, false) end
     end
 
-    test "that is closed while another process waits in it stays closed, and lets that one go", %{
+    test "that is closed while another process waits in it stays closed, and releases that process", %{
       tmp_dir: folder
     } do
       path = Path.join(folder, "fifo")

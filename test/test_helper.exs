@@ -1,4 +1,5 @@
-# A test that waits for an event that never comes fails after ten minutes: the speed of the machine must not decide.
+# A test that waits for an event that never comes fails after ten minutes: it must not depend on the speed of
+# the machine.
 #
 # Left out unless included (`mix test --include build --include nix`; `scripts/test --all` includes both):
 #

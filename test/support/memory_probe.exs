@@ -1,11 +1,12 @@
-# Runs one call of Chunker again and again, in a process that keeps digests only, and prints by how many MiB the peak of
-# resident memory exceeds what was resident before:
+# Runs one call of Chunker repeatedly, in a process that keeps only digests, and prints by how many MiB peak
+# resident memory exceeds the resident memory before:
 #
 #     elixir -pa EBIN test/support/memory_probe.exs OPERATION HEAP BYTES FOLDER
 #
-# BYTES go through the call in all. HEAP is what the process holds meanwhile: `small`, a `map` of 100,000 entries, or a
-# `list` of a million integers. With a large heap the VM collects garbage only if binaries are charged to the process.
-# Inputs are made in FOLDER. test/memory_bounds_test.exs runs it, and bench/memory.exs.
+# BYTES is the total that goes through the call. HEAP is what the process holds at the same time: `small`, a
+# `map` of 100,000 entries, or a `list` of a million integers. With a large heap the VM collects garbage only
+# if binaries are charged to the process. Inputs are created in FOLDER. Used by test/memory_bounds_test.exs
+# and bench/memory.exs.
 
 defmodule Chunker.MemoryProbe do
   @mib 1_048_576
@@ -25,7 +26,7 @@ defmodule Chunker.MemoryProbe do
       spawn_monitor(fn ->
         held = hold(heap)
         call = prepare(operation, folder)
-        # The first calls make pools and load code.
+        # The first calls create pools and load code.
         for _ <- 1..2, do: digest(call.())
         :erlang.garbage_collect()
         Process.sleep(100)
@@ -33,7 +34,7 @@ defmodule Chunker.MemoryProbe do
         before = resident("VmRSS")
         digests = for _ <- 1..div(bytes, @unit), do: digest(call.())
         send(owner, {:grown, resident("VmHWM") - before, length(digests)})
-        # Still alive, so that nothing of it can be collected before.
+        # Still referenced, so that it cannot be collected earlier.
         :erlang.phash2(held)
       end)
 
@@ -47,7 +48,7 @@ defmodule Chunker.MemoryProbe do
   defp hold("map"), do: Map.new(1..100_000, &{&1, {&1, :value}})
   defp hold("list"), do: Enum.to_list(1..1_000_000)
 
-  # Each call takes or gives 64 MiB. What is kept of it is hashed, so that it is really there.
+  # Each call takes or returns 64 MiB. The retained part is hashed, so that it is actually in memory.
   defp prepare("stream", folder) do
     path = file(folder)
     fn -> path |> Chunker.stream() |> Stream.map(& &1.data) end
@@ -141,7 +142,7 @@ defmodule Chunker.MemoryProbe do
     path
   end
 
-  # The kernel then counts the peak from now on.
+  # The kernel measures the peak from here on.
   defp reset_peak, do: File.write!("/proc/self/clear_refs", "5")
 
   defp resident(field) do

@@ -1,17 +1,17 @@
 defmodule Chunker.Reference do
-  # FastCDC v2020 once more, the slow and obvious way, from the paper and the rules of crate `fastcdc` 5. It shares no
-  # code and no table with the engine, so that it can judge it.
+  # A slow and simple implementation of FastCDC v2020, from the paper and the rules of crate `fastcdc` 5. It
+  # shares no code and no table with the engine, so it is an independent reference.
   import Bitwise
 
-  # The first eight bytes of the MD5 digest of 64 equal bytes; all masks lie in the lowest 48 bits, and additions and
-  # shifts to the left carry nothing down, so the bits above them can be left out.
+  # The first eight bytes of the MD5 digest of 64 equal bytes. All masks are in the lowest 48 bits, and
+  # additions and left shifts carry nothing downwards, so the bits above can be omitted.
   @low 0xFFFF_FFFF_FFFF
   @gear Enum.map(0..255, fn byte ->
           <<entry::64, _::64>> = :crypto.hash(:md5, :binary.copy(<<byte>>, 64))
           entry
         end)
 
-  # By the binary logarithm of the average size, from 5 for 32 bytes to 25 for 32 MiB.
+  # Indexed by the binary logarithm of the average size, from 5 for 32 bytes to 25 for 32 MiB.
   @masks ~w(1804110 1803110 18035100 1800035300 19000353000 590003530000 D90003530000 D90103530000 D90303530000
             D90313530000 D90F03530000 D90303537000 D90703537000 D90707537000 D91707537000 D91747537000 D91767537000
             D93767537000 D93777537000 D93777577000 DB3777577000)
@@ -19,7 +19,7 @@ defmodule Chunker.Reference do
          |> Enum.zip(5..25)
          |> Map.new(fn {mask, bits} -> {bits, mask} end)
 
-  @doc "`{offset, length}` of each chunk."
+  @doc "Returns `{offset, length}` of each chunk."
   def chunks(data, options \\ []) do
     average = Keyword.get(options, :avg_size, 1_048_576)
     min = Keyword.get(options, :min_size, div(average, 4))
@@ -71,7 +71,7 @@ defmodule Chunker.Reference do
 end
 
 defmodule Chunker.Random do
-  # Random inputs for property tests. They follow from ExUnit's `--seed`, and a failure names its run.
+  # Random inputs for property tests. They depend on ExUnit's `--seed`, and a failure reports its run.
   def check(runs, property) do
     seed = ExUnit.configuration()[:seed]
 
@@ -92,7 +92,7 @@ defmodule Chunker.Random do
     end
   end
 
-  @doc "A number from `low` to `high`, small ones as often as large ones."
+  @doc "Returns a number from `low` to `high`, small ones as often as large ones."
   def skewed(low, high) do
     exponent = :rand.uniform() * :math.log(high - low + 1)
     min(high, low + trunc(:math.exp(exponent)) - 1)
@@ -102,7 +102,7 @@ defmodule Chunker.Random do
 
   def pick(list), do: Enum.random(list)
 
-  @doc "Bytes of one of several kinds: noise, few different bytes, a repeated pattern, noise with long runs of zeros."
+  @doc "Returns bytes of one of several kinds: noise, few different bytes, a repeated pattern, noise with long runs of zeros."
   def data(size) do
     case between(1, 4) do
       1 -> :rand.bytes(size)
@@ -124,7 +124,7 @@ defmodule Chunker.Random do
     :rand.bytes(noise) <> <<0::size(zeros)-unit(8)>> <> holes(size - noise - zeros)
   end
 
-  @doc "Options for chunking that make small chunks; sizes may be odd, and equal."
+  @doc "Returns options for chunking with small chunks; sizes may be odd, and equal."
   def options do
     [min, average, max] =
       pick([
@@ -146,7 +146,7 @@ defmodule Chunker.Random do
     ]
   end
 
-  @doc "`data` in pieces of random sizes, empty ones among them, as binaries and nested lists."
+  @doc "Returns `data` in pieces of random sizes, some of them empty, as binaries and nested lists."
   def pieces(""), do: pick([[], [""], [[], ""]])
 
   def pieces(data) do
