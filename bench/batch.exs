@@ -1,9 +1,9 @@
-# What a batch saves, and what a small call costs.
+# Measures the gain of a batch call, and the cost of a small call.
 #
 #     MIX_ENV=prod mix run bench/batch.exs [ROUNDS]
 #
-# 1,000 items of 64 KiB in one call on all threads, against one call for each; and `Chunker.hash` of 1 KiB beside
-# `:crypto.hash`. Rounds alternate. Needs no Hex package.
+# 1,000 items of 64 KiB in one call on all threads, compared with one call per item; and `Chunker.hash` of 1
+# KiB, compared with `:crypto.hash`. Rounds alternate. Needs no Hex package.
 
 rounds =
   case System.argv() do

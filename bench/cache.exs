@@ -1,10 +1,11 @@
-# What a cache saves when a file comes again, and how many lookups there are a second.
+# Measures the time that a cache saves when a file is chunked again, and the number of lookups per second.
 #
 #     MIX_ENV=prod mix run bench/cache.exs [FILE [ROUNDS]]
 #
-# `Chunker.chunk_file` of FILE without a cache, with an empty one, and again with that one, which then knows all chunks;
-# rounds alternate. Without FILE it makes one of 1 GB of random bytes in the system's folder for temporary files. Before
-# that the memory of full caches, after it `get` and `put` from 1,000 processes. Needs no Hex package.
+# Measures the memory of full caches; then `Chunker.chunk_file` of FILE without a cache, with an empty one,
+# and again with the same one, which then has all chunks, in alternating rounds; then `get` and `put` from
+# 1,000 processes. Without FILE it creates a file of 1 GB of random bytes in the system's temporary folder.
+# Needs no Hex package.
 
 Code.require_file("input.exs", __DIR__)
 alias Chunker.Cache
@@ -31,7 +32,7 @@ if File.exists?("/proc/self/status") do
     :erlang.garbage_collect()
     before = resident.()
     cache = Cache.new(max_entries: entries)
-    # Three times as many as it holds, so that it has evicted too.
+    # Three times the capacity, so that entries have been evicted too.
     Enum.each(1..(3 * entries), &Cache.put(cache, <<&1::64>>, :blake3))
     :erlang.garbage_collect()
     taken = resident.() - before
@@ -77,12 +78,12 @@ end
 
 if made, do: File.rm!(path)
 
-# Lookups from many processes: 100,000 contents, of which each process asks for its own share, in turn.
+# Lookups from many processes: 100,000 contents, of which each process looks up its own sequence.
 for size <- [256, 65_536, 1_048_576] do
   count = min(100_000, div(400_000_000, size))
   data = :crypto.strong_rand_bytes(size)
   contents = for i <- 1..count, do: <<i::64, binary_part(data, 8, size - 8)::binary>>
-  # What a process is given is copied to it, unless it lies here.
+  # Data passed to a process is copied, except for persistent terms.
   :persistent_term.put(:contents, List.to_tuple(contents))
   cache = Cache.new(max_entries: 200_000)
   calls = max(1, div(min(1_000_000, div(8_000_000_000, size)), 1000))

@@ -1,5 +1,5 @@
-# `chunk_file`, `chunk_data` and `stream` on inputs of three sizes, random and compressible, beside `:crypto.hash`, the
-# floor that every BEAM program knows. Throughput is printed beside Benchee's own figures.
+# Measures `chunk_file`, `chunk_data` and `stream` on inputs of three sizes, random and compressible, compared
+# with `:crypto.hash` as a baseline. Prints throughput in addition to Benchee's own figures.
 #
 #     MIX_ENV=bench mix deps.get && MIX_ENV=bench mix run bench/chunking.exs [OPTIONS]
 #
@@ -26,7 +26,7 @@ defmodule Inputs do
   def random(bytes),
     do: IO.iodata_to_binary(for _ <- 1..div(bytes, @piece), do: :crypto.strong_rand_bytes(@piece))
 
-  # Words out of a vocabulary, in random order: zstd makes about a quarter of it.
+  # Words of a vocabulary in random order: zstd compresses them to about a quarter.
   def compressible(bytes) when bytes <= @piece do
     words =
       for _ <- 1..2000, do: [Base.encode32(:crypto.strong_rand_bytes(:rand.uniform(6)), padding: false), " "]
@@ -36,7 +36,7 @@ defmodule Inputs do
     text |> IO.iodata_to_binary() |> binary_part(0, bytes)
   end
 
-  # Each piece is another, so that no chunk comes twice.
+  # Each piece is different, so that no chunk repeats.
   def compressible(bytes), do: IO.iodata_to_binary(for _ <- 1..div(bytes, @piece), do: compressible(@piece))
 end
 
@@ -77,7 +77,7 @@ throughput = fn suite ->
     scenarios
     |> Enum.sort_by(& &1.run_time_data.statistics.median)
     |> Enum.each(fn scenario ->
-      # Benchee counts in nanoseconds.
+      # Benchee measures in nanoseconds.
       rate = bytes * 1000 / scenario.run_time_data.statistics.median
       name = String.pad_trailing(scenario.name, 40)
       IO.puts("#{name} #{String.pad_leading(:erlang.float_to_binary(rate, decimals: 1), 9)} MB/s")

@@ -1,10 +1,11 @@
-# Each codec at its default level, compressing and decompressing one file, beside the official programs on the same file.
+# Compresses and decompresses one file with each codec at its default level, compared with the official
+# programs.
 #
 #     ERL_LIBS=/path/to/libs MIX_ENV=prod mix run bench/compression.exs [FILE] [SECONDS]
 #
-# Needs Benchee (see bench/chunking.exs) and the programs zstd, lz4, xz and bzip2. FILE is read as a whole; without it,
-# 32 MiB of the libraries below /usr/lib are taken. Programs read and write through pipes to nothing, one thread each; their
-# figures include the start of a process, about a millisecond.
+# Needs Benchee (see bench/chunking.exs) and the programs zstd, lz4, xz and bzip2. FILE is read as a whole;
+# without it, 32 MiB of the libraries below /usr/lib are used. Programs read from and write to pipes, discard
+# the output, and use one thread each; their times include the start of a process, about 1 ms.
 
 Code.require_file("input.exs", __DIR__)
 Bench.Input.needs_benchee!()
@@ -63,7 +64,7 @@ throughput = fn suite ->
     IO.puts("\n##### #{input}, MB/s of content, median")
 
     for scenario <- Enum.sort_by(scenarios, & &1.name) do
-      # Benchee counts in nanoseconds.
+      # Benchee measures in nanoseconds.
       rate = byte_size(data) * 1000 / scenario.run_time_data.statistics.median
       IO.puts("#{String.pad_trailing(scenario.name, 24)} #{:erlang.float_to_binary(rate, decimals: 1)}")
     end

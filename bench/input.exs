@@ -1,16 +1,16 @@
 defmodule Bench.Input do
   @moduledoc """
-  What the benchmarks work on when they are given no FILE. Each function says what it takes or makes before it does so.
+  Default inputs of the benchmarks, used if no FILE is given. Each function prints what it uses or creates beforehand.
   """
 
   alias Mix.Chunker.FileTree
 
-  # A folder with more files than this is not looked through.
+  # A folder with more files than this is not searched.
   @most 200_000
 
   @doc """
-  The first regular files below `folder`, in the order of their names and without following links, that come to `bytes` in
-  sum: their paths and sizes. `wanted?` chooses among their paths. Fewer bytes are there if the walk ends before.
+  Returns the paths and sizes of the first regular files below `folder`, in the order of their names and without
+  following links, whose sizes add up to `bytes`, or of all files if they are smaller. `wanted?` filters their paths.
   """
   def files(folder, bytes, wanted? \\ fn _path -> true end) do
     IO.puts("Looking for #{megabytes(bytes)} of files below #{folder} ...")
@@ -39,7 +39,7 @@ defmodule Bench.Input do
 
   defp readable?(path), do: match?({:ok, _}, File.open(path, [:read], fn _file -> :ok end))
 
-  @doc "A file of random bytes in the system's folder for temporary files, which the caller is to remove."
+  @doc "Creates a file of random bytes in the system's temporary folder. The caller must remove it."
   def random_file(name, bytes \\ 1_000_000_000) do
     path = temporary(name)
     IO.puts("Takes #{megabytes(bytes)} of random bytes, which it writes to #{path} ...")
@@ -51,16 +51,16 @@ defmodule Bench.Input do
     path
   end
 
-  @doc "A path in the system's folder for temporary files."
+  @doc "Returns a path in the system's temporary folder."
   def temporary(name), do: Path.join(System.tmp_dir!(), "chunker-#{name}-#{System.pid()}")
 
-  @doc "Says which file is taken."
+  @doc "Prints which file is used."
   def given(path) do
     IO.puts("Takes #{path}, #{megabytes(File.stat!(path).size)}.")
     path
   end
 
-  @doc "Stops here if Benchee is not at hand, before anything is prepared for it."
+  @doc "Exits if Benchee is not available, before any input is prepared."
   def needs_benchee! do
     Code.ensure_loaded?(Benchee) ||
       raise "this benchmark needs Benchee; bench/chunking.exs says how to get it"

@@ -1,9 +1,9 @@
-# How late do ordinary processes wake while Chunker is at work?
+# Measures how late ordinary processes wake up while Chunker works.
 #
 #     MIX_ENV=prod mix run bench/latency.exs [SECONDS]
 #
-# A process sleeps for a millisecond, again and again, and notes how late each wake is: first in an idle VM, then while
-# four processes chunk a file of 1 GB in the page cache, over and over. Needs no Hex package.
+# A process repeatedly sleeps for 1 ms and records the delay of each wake-up: first in an idle VM, then while
+# four processes repeatedly chunk a file of 1 GB in the page cache. Needs no Hex package.
 
 Code.require_file("input.exs", __DIR__)
 
@@ -14,7 +14,7 @@ seconds =
   end
 
 defmodule Sleeper do
-  # How late each wake was, in milliseconds.
+  # Returns the delay of each wake-up, in milliseconds.
   def run(until, late \\ []) do
     before = System.monotonic_time(:microsecond)
     Process.sleep(1)

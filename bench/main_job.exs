@@ -1,17 +1,17 @@
-# The main job, measured: `Chunker.chunk_file` with defaults on a file in the page cache, against the sequence that a
-# program runs which has only crate `fastcdc` and a hash function (one thread, the file already in memory).
+# Measures the main job: `Chunker.chunk_file` with defaults on a file in the page cache, compared with crate
+# `fastcdc` and a hash function called in sequence (one thread, the file already in memory).
 #
 #     MIX_ENV=prod mix run bench/main_job.exs [FILE]
 #
-# Without FILE it makes one of 1 GB of random bytes in the system's folder for temporary files. Rounds alternate between
-# the two, so that both see the same weather. Needs Cargo, and no Hex package.
+# Without FILE it creates a file of 1 GB of random bytes in the system's temporary folder. Rounds of the two
+# alternate, so that both run under the same load. Needs Cargo, and no Hex package.
 
 Code.require_file("input.exs", __DIR__)
 
 rounds = 7
 
 defmodule Rival do
-  # Seconds for one round of cutting and hashing.
+  # Returns the seconds for one round of cutting and hashing.
   def run(path, hash) do
     arguments =
       ~w(run --quiet --release --locked --package chunker --example bare_sequence --) ++ [path, hash, "1"]

@@ -1,9 +1,9 @@
-# By how many MiB resident memory grows at its peak while 4 GB go through a call, in processes with a small heap, with a map
-# of 100,000 entries, and with a list of a million integers. Prints a Markdown table.
+# Measures by how many MiB peak resident memory grows while 4 GB go through a call, in processes with a small
+# heap, with a map of 100,000 entries, and with a list of a million integers. Prints a Markdown table.
 #
 #     MIX_ENV=prod mix run bench/memory.exs [BYTES]
 #
-# Each figure comes from a VM of its own (test/support/memory_probe.exs). Takes ten minutes. Needs Linux.
+# Each figure comes from a separate VM (test/support/memory_probe.exs). Takes ten minutes. Needs Linux.
 
 bytes =
   case System.argv() do

@@ -1,10 +1,11 @@
-# What it costs to chunk a NAR along its files, to tell entries, to take references out, and to hash the whole as well.
+# Measures the cost of chunking a NAR along its files, listing entries, normalizing references, and hashing
+# the whole NAR.
 #
 #     MIX_ENV=prod mix run bench/nar.exs [FILE.nar]
 #
-# `Chunker.chunk_file` of a NAR in the page cache, plain and with `nar: true`, with the same sizes; rounds alternate between
-# all, so that they see the same weather. Without FILE it dumps 500 MB of the files below /usr/lib, in the order of their names, into
-# the system's folder for temporary files. Needs no Hex package.
+# `Chunker.chunk_file` of a NAR in the page cache, plain and with `nar: true`, with the same sizes. Rounds
+# alternate, so that all run under the same load. Without FILE it dumps 500 MB of the files below /usr/lib, in
+# the order of their names, into the system's temporary folder. Needs no Hex package.
 
 Code.require_file("input.exs", __DIR__)
 alias Chunker.Nar
@@ -66,7 +67,7 @@ for hash <- [:blake3, :sha256] do
 
   for {name, _} <- runs do
     all = times[name]
-    # Round by round: what is beside each other has the same weather.
+    # Compared round by round, because measurements of one round run under the same load.
     ratio = all |> Enum.zip(times["plain"]) |> Enum.map(fn {one, plain} -> one / plain end) |> then(median)
 
     IO.puts(

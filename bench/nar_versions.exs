@@ -1,10 +1,11 @@
-# How much hashing a cache saves when the next version of a package comes.
+# Measures how much hashing a cache saves for the next version of a package.
 #
 #     MIX_ENV=prod mix run bench/nar_versions.exs FOLDER
 #
-# FOLDER is what scripts/nar-series has made: a folder for each package, with a NAR of each version. All versions of a package
-# are chunked with `nar: true` and one cache; the share is that of the bytes of versions 2 to n that were looked up instead of
-# hashed. Then the time for versions 2 to n, with the cache that knows version 1, and without one. Needs no Hex package.
+# FOLDER is the output of scripts/nar-series: a folder per package, with a NAR of each version. All versions
+# of a package are chunked with `nar: true` and one cache; the share is the part of the bytes of versions 2 to
+# n that was looked up instead of hashed. Then it measures the time for versions 2 to n, with a cache that has
+# version 1 and without a cache. Needs no Hex package.
 
 alias Chunker.Cache
 
@@ -22,7 +23,7 @@ percent = fn part, whole -> :erlang.float_to_binary(100 * part / whole, decimals
 times = fn one, other -> :erlang.float_to_binary(one / other, decimals: 2) end
 chunk = &Chunker.chunk_file!(&1, [nar: true] ++ &2)
 
-# The bytes of the chunks that the cache knows already.
+# Returns the bytes of the chunks that are already in the cache.
 looked_up = fn paths ->
   cache = Cache.new()
 
@@ -31,7 +32,7 @@ looked_up = fn paths ->
       {known, looked_up} ->
         hits = Cache.stats(cache).hits
         chunks = chunk.(path, cache: cache)
-        # Chunks of less than 2 KiB go past the cache.
+        # Chunks of less than 2 KiB bypass the cache.
         found = for %{length: length, hash: hash} when length >= 2048 <- chunks, hash in known, do: length
         repeated = length(chunks) - length(Enum.uniq_by(chunks, & &1.hash))
         new_hits = Cache.stats(cache).hits - hits

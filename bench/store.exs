@@ -1,11 +1,12 @@
-# What a store does with a file: find chunks, hash and compress them; against programs that only compress.
+# Measures the work of a store for a file: finding chunks, hashing and compressing them; compared with
+# programs that only compress.
 #
 #     MIX_ENV=prod mix run bench/store.exs FILE [ROUNDS]
 #
-# `Chunker.stream` with default sizes (1 MiB on average), BLAKE3 and `compress:`, on all threads; against
-# `zstd -3 -B1MiB -T2` and `lz4 -1` reading the same file and writing to nothing. Rounds alternate, so that all see the same
-# weather. FILE should be a tar of some hundred MB; it is read once before, so that it is in the page cache. Needs the
-# programs zstd and lz4, and no Hex package.
+# `Chunker.stream` with default sizes (1 MiB on average), BLAKE3 and `compress:`, on all threads; compared
+# with `zstd -3 -B1MiB -T2` and `lz4 -1`, which read the same file and discard the output. Rounds alternate,
+# so that all run under the same load. FILE should be a tar of several hundred MB; it is read once beforehand,
+# so that it is in the page cache. Needs the programs zstd and lz4, and no Hex package.
 
 Code.require_file("input.exs", __DIR__)
 

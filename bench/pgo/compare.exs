@@ -1,4 +1,4 @@
-# Prints the medians of what `workload.exs` has printed for several builds, beside those of the first one.
+# Prints the medians of the output of `workload.exs` for several builds, compared with the first build.
 #
 #     elixir bench/pgo/compare.exs FILE...
 

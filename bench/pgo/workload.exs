@@ -1,19 +1,20 @@
-# The work that `scripts/build-pgo.sh` profiles, and that it compares builds by: chunk, hash, compress and decompress with all
-# codecs, read and write NARs, batches, streams, narinfos. It stands for what stores and binary caches do, and makes its data
-# itself: a folder of random files, text, numbers and repeated pieces of them.
+# The workload that `scripts/build-pgo.sh` profiles and compares builds with: chunking, hashing, compression
+# and decompression with all codecs, reading and writing NARs, batches, streams, narinfos. It represents the
+# work of stores and binary caches, and generates its data: a folder of random files, text, numbers and
+# repeated pieces of them.
 #
 #     mix run bench/pgo/workload.exs SEED ROUNDS
 #
-# Prints `name  seconds` for each job and round. Another SEED makes other data, so that a build need not be judged by
-# what it was trained with.
+# Prints `name  seconds` for each job and round. Another SEED generates other data, so that a build can be
+# measured on data that it was not trained with.
 
 [seed, rounds] = Enum.map(System.argv(), &String.to_integer/1)
-# Jobs go through hundreds of functions; small ones are repeated, so that each is measured and each counts.
+# Jobs call hundreds of functions; small jobs are repeated, so that each is measured and contributes.
 :rand.seed(:exsss, {seed, seed, seed})
 folder = Path.join(System.tmp_dir!(), "chunker-pgo-#{System.pid()}")
 tree = Path.join(folder, "tree")
 File.mkdir_p!(Path.join(tree, "lib"))
-# Standard output is for the times.
+# Standard output contains only the times.
 IO.puts(:stderr, "Makes its data in #{folder} ...")
 
 random = :rand.bytes(24_000_000)

@@ -1,4 +1,5 @@
-# Each codec, compressing and decompressing one binary on one thread, against the official programs on the same bytes.
+# Each codec, compressing and decompressing one binary on one thread, compared with the official programs on
+# the same bytes.
 
 Code.require_file("suite.exs", __DIR__)
 

@@ -1,4 +1,4 @@
-# Makes a file of bytes that look random, the same ones everywhere: a key stream of AES.
+# Creates a file of pseudorandom bytes that are the same on every machine: an AES key stream.
 #
 #     mix run bench/suite/data.exs FILE BYTES
 

@@ -1,4 +1,4 @@
-# How long chunks are, and how much of a real file came before: nothing is timed.
+# The lengths of chunks, and the share of duplicate data in a real file. Nothing is timed.
 
 Code.require_file("suite.exs", __DIR__)
 

@@ -1,4 +1,4 @@
-# The machine, and the versions of all that takes part.
+# The machine, and the versions of all software involved.
 
 Code.require_file("suite.exs", __DIR__)
 

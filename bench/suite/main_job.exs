@@ -1,5 +1,5 @@
-# The main job, to chunk and hash a file in the page cache: against the sequence that a program runs which has only crate
-# `fastcdc` and a hash function, and against what the speeds of its parts allow.
+# The main job, chunking and hashing a file in the page cache: compared with crate `fastcdc` and a hash
+# function called in sequence, and with the limit set by the speeds of its parts.
 
 Code.require_file("suite.exs", __DIR__)
 
@@ -16,8 +16,8 @@ example = fn name, arguments ->
   output |> String.split("\n", trim: true) |> Enum.map(&String.split(&1, "\t"))
 end
 
-# The times that examples tell, of one round each; their starting and reading is not in them.
-told =
+# The times that the examples print, of one round each, without starting the program and reading the file.
+examples =
   for hash <- ["blake3", "sha256"],
       do:
         {"crate fastcdc, then #{hash}", hash,
@@ -49,7 +49,7 @@ for contestant <- measured, do: contestant.run.()
 
 turns =
   for _ <- 1..Suite.rounds(7) do
-    rivals = for {name, hash, run} <- told, do: {{name, hash}, String.to_float(run.())}
+    rivals = for {name, hash, run} <- examples, do: {{name, hash}, String.to_float(run.())}
     ours = for row <- measured, do: {{row.row, row.x}, row.run |> :timer.tc() |> elem(0) |> Kernel./(1.0e6)}
 
     parts =
@@ -62,7 +62,7 @@ turns =
 times = turns |> Enum.concat() |> Enum.group_by(&elem(&1, 0), &elem(&1, 1))
 
 rivals =
-  for {name, hash, _} <- told do
+  for {name, hash, _} <- examples do
     %{
       table: "main_job",
       row: name,

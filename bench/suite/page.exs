@@ -1,4 +1,4 @@
-# Writes the pages benchmarks.md and targets.md from the results that the parts have kept.
+# Writes the pages benchmarks.md and targets.md from the recorded results of the parts.
 #
 #     mix run bench/suite/page.exs FOLDER
 
@@ -58,7 +58,7 @@ defmodule Page do
     end
   end
 
-  # What it should reach.
+  # The targets.
 
   defp targets_introduction do
     """
@@ -129,7 +129,7 @@ defmodule Page do
     """
   end
 
-  # Why what is missed is missed, by other figures of the same run.
+  # Explains missed targets with other figures of the same run.
 
   defp obstacles do
     sizes = kept("sizes")
@@ -179,7 +179,8 @@ defmodule Page do
     "| #{what} | #{sense} #{show(wanted, 2)} #{unit} | #{found} | #{word} |"
   end
 
-  # What all cores could do if nothing were lost between the parts: each byte is read, scanned and hashed once.
+  # Returns the rate of all cores if nothing were lost between the parts: each byte is read, scanned and
+  # hashed once.
   defp allowed(hash) do
     parts = for row <- kept("main_job"), row.table == "parts", row.row in ["read", "scan", hash], do: row
 
@@ -485,7 +486,7 @@ defmodule Page do
     end
   end
 
-  # What sections are made of.
+  # The building blocks of sections.
 
   defp section(part, title, text) do
     case kept(part) do

@@ -1,5 +1,5 @@
-# `chunk_file` by the size of the file: what a byte costs must not depend on how many there are. And `chunk_files` of as many files
-# of that size as make 256 MB, which is how small ones are chunked.
+# `chunk_file` by the size of the file: the cost per byte must not depend on the size. And `chunk_files` of as
+# many files of that size as make up 256 MB, which is the usual way to chunk small files.
 
 Code.require_file("suite.exs", __DIR__)
 

@@ -1,4 +1,4 @@
-# What a small call costs.
+# The cost of a small call.
 
 Code.require_file("suite.exs", __DIR__)
 

@@ -1,5 +1,6 @@
-# What a backup does with a file: find chunks, hash and compress them, and write those that are new to a store. Chunker with
-# a store of one file a chunk, against backup programs and against programs that only compress.
+# The work of a backup for a file: finding chunks, hashing and compressing them, and writing new ones to a
+# store. Chunker with a store of one file per chunk, compared with backup programs and with programs that only
+# compress.
 
 Code.require_file("suite.exs", __DIR__)
 
@@ -9,7 +10,7 @@ store = Suite.data("store")
 cores = System.schedulers_online()
 
 defmodule Store do
-  # 256 folders, and in them a file for each chunk, named by the digest.
+  # 256 folders with a file for each chunk, named by the digest.
   def make(folder) do
     for first <- 0..255, do: File.mkdir_p!(Path.join(folder, Chunker.to_hex(<<first>>)))
   end
@@ -22,7 +23,7 @@ defmodule Store do
         :ok = :file.write(file, chunk.compressed)
         :ok = :file.close(file)
 
-      # It came before.
+      # A duplicate chunk.
       {:error, :eexist} ->
         :ok
     end
@@ -56,7 +57,7 @@ clear = fn ->
   File.rm_rf!(store <> "-base")
 end
 
-# What is in the store, in bytes.
+# Returns the size of the store, in bytes.
 weigh = fn _ ->
   store
   |> Mix.Chunker.FileTree.files()
@@ -99,8 +100,8 @@ contestants =
       row.(name, Suite.program(command, path), Suite.program(prepare, path), command)
     end
 
-# What is only compressed, and not written; and the codec alone, on pieces of about the length of the chunks, which are in memory.
-# That memory is held where no process counts it as its own: one that holds so much collects its garbage more seldom.
+# Compression without writing; and the codec alone, on pieces in memory of about the length of the chunks. The
+# pieces are a persistent term, because a process that holds much memory collects its garbage less often.
 piece = 1_300_000
 
 keep = fn ->
@@ -151,7 +152,7 @@ compressed = [
       end
 ]
 
-# It is read once before, so that all find it in the page cache.
+# The file is read once beforehand, so that it is in the page cache for all contestants.
 Chunker.hash_file!(path, :blake3)
 Suite.keep("store", Suite.race(compressed ++ contestants, Suite.rounds(3), warm: false))
 clear.()

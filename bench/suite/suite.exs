@@ -1,23 +1,23 @@
 defmodule Suite do
   @moduledoc """
-  What the parts of `scripts/bench` share: where the data is, taking turns, and how results are kept.
+  Shared functions of the parts of `scripts/bench`: the location of the data, alternating rounds, and recording results.
 
-  A part races contestants and keeps a row for each: a line of `PART.tsv` in the folder of results, which `page.exs` makes
-  the page of. Times are in seconds and sizes in bytes; rates are computed where they are shown.
+  A part measures contestants and records a row for each: a line of `PART.tsv` in the folder of results, from which
+  `page.exs` generates the page. Times are in seconds and sizes in bytes; rates are computed where they are shown.
   """
 
   @columns [:table, :row, :x, :bytes, :median, :fastest, :slowest, :rounds, :output, :command]
 
-  @doc "The path of a file that `scripts/bench` has made."
+  @doc "Returns the path of a file that `scripts/bench` has created."
   def data(name), do: Path.join(System.fetch_env!("CHUNKER_BENCH_DATA"), name)
 
-  @doc "`:quick`, `:usual` or `:full`."
+  @doc "Returns `:quick`, `:usual` or `:full`."
   def mode, do: String.to_existing_atom(System.fetch_env!("CHUNKER_BENCH_MODE"))
 
-  @doc "How often contestants take turns."
+  @doc "Returns the number of rounds."
   def rounds(usual), do: if(mode() == :quick, do: 2, else: usual)
 
-  @doc "Whether a program is there; a word on standard error if not."
+  @doc "Returns whether a program is installed, and prints a message to standard error if not."
   def installed?(program) do
     found = System.find_executable(program) != nil
     if not found, do: IO.puts(:stderr, "scripts/bench: left out, since it is not installed: #{program}")
@@ -25,11 +25,11 @@ defmodule Suite do
   end
 
   @doc """
-  Lets contestants take turns and gives their rows, with the median, fastest and slowest time.
+  Runs contestants in alternation and returns their rows, with the median, fastest and slowest time.
 
-  A contestant is a row with `:run`, a function of no argument. `:before` is called before each turn and `:after` after it,
-  with the result; neither counts. With `:repeats` a turn is so many calls, of which the average counts. Each is called
-  once beforehand, unless `warm: false`.
+  A contestant is a row with `:run`, a function without arguments. `:before` is called before each turn and `:after`
+  after it, with the result; neither is timed. With `:repeats`, a turn is that number of calls, and their average is
+  its time. Each contestant runs once beforehand, unless `warm: false` is given.
   """
   def race(contestants, rounds, options \\ []) do
     if Keyword.get(options, :warm, true), do: Enum.each(contestants, &turn/1)
@@ -59,7 +59,7 @@ defmodule Suite do
     {microseconds / 1.0e6 / repeats, result}
   end
 
-  @doc "What is kept of the times of a contestant."
+  @doc "Summarizes the times of a contestant."
   def summary(seconds) do
     sorted = Enum.sort(seconds)
     count = length(sorted)
@@ -68,7 +68,7 @@ defmodule Suite do
     %{median: median, fastest: hd(sorted), slowest: List.last(sorted), rounds: count}
   end
 
-  @doc "A contestant that is a command of the shell; `$1` in it is the path."
+  @doc "Returns a contestant that is a shell command; `$1` in it is the path."
   def program(command, path) do
     fn ->
       case System.cmd("sh", ["-c", command, "sh", path], stderr_to_stdout: true) do
@@ -78,7 +78,7 @@ defmodule Suite do
     end
   end
 
-  @doc "Keeps the rows of a part, and shows them."
+  @doc "Records the rows of a part, and prints them."
   def keep(part, rows) do
     lines = for row <- rows, do: Enum.map_join(@columns, "\t", &field(row[&1]))
     write(part, [Enum.join(@columns, "\t") | lines])
@@ -103,14 +103,14 @@ defmodule Suite do
     end
   end
 
-  @doc "Keeps lines of any form, under the name of a part."
+  @doc "Records lines of any form, under the name of a part."
   def write(part, lines) do
     folder = System.fetch_env!("CHUNKER_BENCH_RESULTS")
     File.mkdir_p!(folder)
     File.write!(Path.join(folder, part <> ".tsv"), Enum.map(lines, &[&1, ?\n]))
   end
 
-  @doc "The rows that were kept of a part, with the numbers as numbers; none if it was not measured."
+  @doc "Returns the recorded rows of a part, with numbers parsed; none if it was not measured."
   def kept(part) do
     for row <- lines(part) do
       row = @columns |> Enum.zip(row) |> Map.new()
@@ -124,7 +124,7 @@ defmodule Suite do
     end
   end
 
-  @doc "The fields of the lines that were kept of a part, without the first one, which names them."
+  @doc "Returns the fields of the recorded lines of a part, without the header line."
   def lines(part) do
     case File.read(Path.join(System.fetch_env!("CHUNKER_BENCH_RESULTS"), part <> ".tsv")) do
       {:ok, text} -> text |> String.split("\n", trim: true) |> tl() |> Enum.map(&String.split(&1, "\t"))
@@ -132,7 +132,7 @@ defmodule Suite do
     end
   end
 
-  @doc "A number with so many decimals."
+  @doc "Formats a number with the given number of decimals."
   def show(number, decimals), do: :erlang.float_to_binary(number / 1, decimals: decimals)
 
   defp number(""), do: nil

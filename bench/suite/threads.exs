@@ -5,7 +5,8 @@ Code.require_file("suite.exs", __DIR__)
 path = Suite.data("random")
 size = File.stat!(path).size
 
-# Held where no process counts it as its own: one that holds so much collects its garbage more seldom, chunks of streams included.
+# A persistent term, because a process that holds much memory collects its garbage less often, including
+# chunks of streams.
 Task.await(Task.async(fn -> :persistent_term.put(:data, File.read!(path)) end), :infinity)
 cores = System.schedulers_online()
 threads = [1, 2, 4, 8, 16, 32, cores] |> Enum.filter(&(&1 <= cores)) |> Enum.uniq() |> Enum.sort()
