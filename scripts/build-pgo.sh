@@ -44,8 +44,8 @@ host=$(sed -n 's/^host: //p' <<<"$rustc")
 llvm=$(sed -n 's/^LLVM version: \([0-9]*\).*/\1/p' <<<"$rustc")
 [[ $host == *linux* ]] || die "is written for Linux, and this is $host"
 
-# llvm_tool NAME ADVICE: the path of a tool that understands what this rustc writes. The format of profiles changes with
-# LLVM's versions, and older tools refuse newer profiles.
+# llvm_tool NAME ADVICE: the path of a tool that can read the output of this rustc. The profile format changes
+# with LLVM's versions, and older tools reject newer profiles.
 llvm_tool() {
   local candidate found
   for candidate in "$(rustc --print sysroot)/lib/rustlib/$host/bin/$1" "$1-$llvm" "$1"; do
@@ -70,15 +70,15 @@ profiles=$work/profiles
 rm -rf "$profiles"
 mkdir "$profiles"
 
-# build NAME FLAGS: a release build with these flags for rustc, as $work/NAME.so. With --target they are for what runs in the
-# VM alone, not for build scripts.
+# build NAME FLAGS: a release build with these flags for rustc, as $work/NAME.so. With --target, the flags
+# apply only to code that runs in the VM, not to build scripts.
 build() {
   echo "== building: $1" >&2
   RUSTFLAGS=$2 cargo build --release --locked -p chunker_nif --target "$host" --target-dir "$work/$1-target"
   cp "$work/$1-target/$host/release/libchunker_nif.so" "$work/$1.so"
 }
 
-# at_work NAME SEED ROUNDS: the workload with $work/NAME.so, in a build folder of its own.
+# at_work NAME SEED ROUNDS: runs the workload with $work/NAME.so, in a separate build folder.
 at_work() {
   local -x CHUNKER_NIF_PATH=$work/$1.so MIX_BUILD_PATH=$work/$1-mix
   mix compile >&2
@@ -92,18 +92,18 @@ LLVM_PROFILE_FILE=$profiles/%m-%p.profraw at_work instrumented 1 1 >&2
 compgen -G "$profiles/*.profraw" >/dev/null || die "the workload has written no profile"
 "$profdata" merge -o "$work/pgo.profdata" "$profiles"/*.profraw
 
-# What the workload is for must have been counted: a function of each of these modules at least.
+# The profile must have counts for at least one function of each of these modules.
 counted=$("$profdata" show --all-functions --counts "$work/pgo.profdata" |
   awk '/^  [^ ].*:$/ {name = $1} /Block counts|Function count/ && /[1-9]/ {print name}')
-# Names are mangled: a length before each part.
+# In mangled names, each part has its length as a prefix.
 for module in 3cdc 6engine 4hash 3nar6parser 3nar4dump 3nar7restore 5batch 4zstd 3lz4 2xz 5bzip2 7narinfo 5cache; do
   grep -q "7chunker.*$module" <<<"$counted" ||
     die "the profile has no counts of module ${module//[0-9]/ }: the workload did not reach it"
 done
 echo "== $(wc -l <<<"$counted") functions were counted" >&2
 
-# rustc reads over functions that changed since the profile was taken, and warns. The engine's intermediate code, which it is
-# told to write too, says how often each function that was counted was entered.
+# rustc skips functions that have changed since the profile was taken, with a warning. The engine's LLVM IR,
+# which rustc also emits here, has the entry count of each profiled function.
 pgo="-Cprofile-use=$work/pgo.profdata"
 rm -f "$work/pgo-target/$host/release/deps"/chunker-*.ll
 build pgo "$pgo --emit=llvm-ir" 2> >(tee "$work/pgo.log" >&2)
@@ -128,7 +128,7 @@ if $bolt; then
   "$llvm_bolt" "$work/relocatable.so" -data "$work/bolt.fdata" -o "$work/bolt.so" -reorder-blocks=ext-tsp \
     -reorder-functions=cdsort -split-functions -split-all-cold -dyno-stats >>"$work/bolt.log" 2>&1 ||
     die "BOLT failed; see $work/bolt.log"
-  # GNU strip does not understand where BOLT puts things.
+  # GNU strip does not support the layout that BOLT produces.
   "$strip" "$work/bolt.so"
   cp "$work/bolt.so" "$work/chunker_nif-bolt.so"
   builds+=(bolt)
