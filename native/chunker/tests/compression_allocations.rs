@@ -30,7 +30,7 @@ struct Round<'a> {
 impl Round<'_> {
     fn run(&mut self, content: &[u8], compress: &CompressOptions, decompress: &DecompressOptions) {
         compress_into(content, compress, self.scratch, self.compressed).expect("the options are good");
-        decompress_into(self.compressed, decompress, self.scratch, self.read).expect("it is whole");
+        decompress_into(self.compressed, decompress, self.scratch, self.read).expect("the input is complete");
         assert!(self.read == content);
     }
 }
@@ -111,7 +111,7 @@ fn input_of_unknown_size_is_decompressed_without_allocating() {
         let mut all = || {
             for input in &inputs {
                 decompress_into(input, &DecompressOptions::new(), &mut scratch, &mut read)
-                    .expect("it is whole");
+                    .expect("the input is complete");
             }
         };
         all();

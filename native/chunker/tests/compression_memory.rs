@@ -46,7 +46,7 @@ fn lz4_bomb() -> Vec<u8> {
     let mut block = vec![0x1f, 0, 1, 0];
     block.extend([255; 16_448]);
     block.extend([39, 0x50, 0, 0, 0, 0, 0]);
-    let size = u32::try_from(block.len()).expect("it is small").to_le_bytes();
+    let size = u32::try_from(block.len()).expect("the block is small").to_le_bytes();
     for _ in 0..SIZE / (4 << 20) {
         bomb.extend_from_slice(&size);
         bomb.extend_from_slice(&block);
@@ -70,8 +70,8 @@ fn streams(codec: Codec, level: i32) -> Vec<u8> {
 
 /// Returns the peak memory of the process since the last reset, in bytes.
 fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells the peak");
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has this file");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux reports the peak");
     let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("it is a number");
     kib << 10
 }
@@ -92,10 +92,10 @@ const WAYS: [&str; 3] = ["at once", "in pieces", "bit by bit"];
 
 /// Decompresses a bomb in a fresh process. `window` is the memory that the format requires of the decoder, in
 /// bytes.
-fn meet(way: &str, bomb: &[u8], window: u64) {
+fn decompress_bomb(way: &str, bomb: &[u8], window: u64) {
     let exceeded = CompressionError::SizeExceeded { limit: LIMIT };
     let options = DecompressOptions::new().limit(LIMIT);
-    let mut came = 0;
+    let mut decompressed = 0;
     let (memory, time) = measured(|| match way {
         "at once" => {
             let mut out = Vec::new();
@@ -116,7 +116,7 @@ fn meet(way: &str, bomb: &[u8], window: u64) {
                 loop {
                     out.clear();
                     let progress = decoder.update_some(piece, 64 << 10, &mut out)?;
-                    came += out.len() as u64;
+                    decompressed += out.len() as u64;
                     piece = &piece[progress.consumed..];
                     if !progress.pending {
                         return Ok(());
@@ -130,7 +130,7 @@ fn meet(way: &str, bomb: &[u8], window: u64) {
         // With bounded output, the memory is the window and the state of the decoder, regardless of the size
         // of the content. A bomb that declares its size is rejected before any output.
         assert!(memory <= window + (8 << 20), "{memory} bytes");
-        assert!(came == 0 || came > 4 * LIMIT - (4 << 20), "{came} bytes came");
+        assert!(decompressed == 0 || decompressed > 4 * LIMIT - (4 << 20), "{decompressed} bytes of content");
     } else {
         assert!(memory <= MEMORY, "{memory} bytes");
         assert!(time <= TIME, "{time:?}");
@@ -138,7 +138,7 @@ fn meet(way: &str, bomb: &[u8], window: u64) {
 }
 
 /// Runs this executable on the bomb in each way.
-fn refused(name: &str, bomb: &[u8], window: u64) {
+fn check_bomb(name: &str, bomb: &[u8], window: u64) {
     let mut file = tempfile::NamedTempFile::new().expect("there is room for a temporary file");
     file.write_all(bomb).expect("it can be written");
     for way in WAYS {
@@ -149,7 +149,7 @@ fn refused(name: &str, bomb: &[u8], window: u64) {
             .env("COMPRESSION_BOMB_WAY", way)
             .env("COMPRESSION_BOMB_WINDOW", window.to_string())
             .output()
-            .expect("it starts once more");
+            .expect("the executable starts");
         let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
         assert!(output.status.success() && said[0].contains("1 passed"), "{name} {way}: {}", said.concat());
     }
@@ -161,32 +161,32 @@ fn bombs_are_rejected_in_little_time_and_memory() {
         let bomb = std::fs::read(path).expect("the bomb is there");
         let [way, window] = ["COMPRESSION_BOMB_WAY", "COMPRESSION_BOMB_WINDOW"]
             .map(|name| std::env::var(name).expect("it is set along with the bomb"));
-        return meet(&way, &bomb, window.parse().expect("it is a number"));
+        return decompress_bomb(&way, &bomb, window.parse().expect("it is a number"));
     }
 
     // Check the measurement itself: 80 MiB exceed the bound.
     let (memory, _) = measured(|| drop(std::hint::black_box(vec![1u8; 80 << 20])));
     assert!(memory > MEMORY, "{memory} bytes for 80 MiB");
 
-    refused("zstd with its size", &zstd_bomb(true), 8 << 20);
-    refused("zstd", &zstd_bomb(false), 8 << 20);
-    refused("lz4", &lz4_bomb(), 4 << 20);
-    refused("xz -0", &streams(Codec::Xz, 0), 256 << 10);
-    refused("xz -9", &streams(Codec::Xz, 9), 64 << 20);
-    refused("bzip2", &streams(Codec::Bzip2, 9), 4 << 20);
+    check_bomb("zstd with its size", &zstd_bomb(true), 8 << 20);
+    check_bomb("zstd", &zstd_bomb(false), 8 << 20);
+    check_bomb("lz4", &lz4_bomb(), 4 << 20);
+    check_bomb("xz -0", &streams(Codec::Xz, 0), 256 << 10);
+    check_bomb("xz -9", &streams(Codec::Xz, 9), 64 << 20);
+    check_bomb("bzip2", &streams(Codec::Bzip2, 9), 4 << 20);
 
     // Check the hand-made bombs: truncated after 8 MiB of content, they yield that much.
     let whole = DecompressOptions::new();
     let zstd = zstd_bomb(false);
     let mut decoder = Decoder::new(&whole).expect("the options are good");
     let mut out = Vec::new();
-    decoder.update(&zstd[..6 + 4 * 64], &mut out).expect("nothing is wrong so far");
+    decoder.update(&zstd[..6 + 4 * 64], &mut out).expect("the input is valid so far");
     assert!(out == vec![0; 8 << 20]);
     let lz4 = lz4_bomb();
     let block = (lz4.len() - 11) / (SIZE / (4 << 20)) as usize;
     out.clear();
     let mut decoder = Decoder::new(&whole).expect("the options are good");
-    decoder.update(&lz4[..7 + 2 * block], &mut out).expect("nothing is wrong so far");
+    decoder.update(&lz4[..7 + 2 * block], &mut out).expect("the input is valid so far");
     assert!(out == vec![0; 8 << 20]);
 
     // A header with the true size costs no more than its content, and one with a false size costs nothing.

@@ -198,14 +198,14 @@ proptest! {
         let expected = expected.map_err(|error| format!("{error:?}"));
         let workers = Workers::shared(threads, POOL).unwrap();
         let chunking = || Chunking::with_method(NarMethod::new(&config).unwrap(), workers, place);
-        let told = |result: Result<Vec<(u64, usize)>, chunker::Error>| result.map_err(|error| match error {
+        let described = |result: Result<Vec<(u64, usize)>, chunker::Error>| result.map_err(|error| match error {
             chunker::Error::Nar(error) => format!("{error:?}"),
             other => panic!("{other}"),
         });
         for _ in 0..4 {
-            prop_assert!(told(chunking().slice(&nar, NEVER)) == expected, "slice");
-            prop_assert!(told(chunking().source(Input::open(&path).unwrap()).all(NEVER)) == expected, "file");
-            prop_assert!(told(chunking().reader(Cursor::new(nar.clone())).all(NEVER)) == expected, "reader");
+            prop_assert!(described(chunking().slice(&nar, NEVER)) == expected, "slice");
+            prop_assert!(described(chunking().source(Input::open(&path).unwrap()).all(NEVER)) == expected, "file");
+            prop_assert!(described(chunking().reader(Cursor::new(nar.clone())).all(NEVER)) == expected, "reader");
         }
     }
 }

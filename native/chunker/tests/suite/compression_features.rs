@@ -74,7 +74,7 @@ fn a_disabled_codec_is_reported_before_its_level() {
 fn a_dictionary_needs_zstd() {
     let dictionary = Dictionary::new(b"what contents have in common");
     if Codec::Zstd.is_enabled() {
-        assert_eq!(dictionary.expect("any bytes will do").id(), None);
+        assert_eq!(dictionary.expect("any bytes are a dictionary").id(), None);
     } else {
         assert_eq!(dictionary.unwrap_err(), CompressionError::CodecDisabled { codec: Codec::Zstd });
     }

@@ -180,6 +180,6 @@ fn unreliable_sources_give_the_right_chunks_on_any_number_of_threads() {
     drop(done);
     for _ in 0..12 {
         // A thread that fails drops its sender, and a thread that hangs triggers the timeout.
-        all.recv_timeout(Duration::from_secs(60 + rounds)).expect("every input comes to its end");
+        all.recv_timeout(Duration::from_secs(60 + rounds)).expect("every input ends");
     }
 }

@@ -105,14 +105,14 @@ fn an_input_cut_anywhere_is_truncated() {
                 CodecFailure::Truncated,
                 "{codec} cut after {len} bytes"
             );
-            let untold = decompress(&input[..len], &DecompressOptions::new()).unwrap_err();
+            let error = decompress(&input[..len], &DecompressOptions::new()).unwrap_err();
             assert!(
                 matches!(
-                    untold,
+                    error,
                     CompressionError::UnknownFormat { .. }
                         | CompressionError::DecompressionFailed { why: CodecFailure::Truncated, .. }
                 ),
-                "{codec} cut after {len} bytes: {untold}"
+                "{codec} cut after {len} bytes: {error}"
             );
         }
     }

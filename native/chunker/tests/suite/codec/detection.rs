@@ -82,7 +82,7 @@ fn a_decoder_reports_its_codec_once_it_is_detected() {
         let input = compress(b"content", &CompressOptions::new(codec)).expect("memory");
         let mut decoder = Decoder::new(&DecompressOptions::new()).expect("the options are good");
         assert_eq!(decoder.codec(), None);
-        decoder.update(&input, &mut Vec::new()).expect("it is whole");
+        decoder.update(&input, &mut Vec::new()).expect("the input is complete");
         assert_eq!(decoder.codec(), Some(codec));
     }
 }

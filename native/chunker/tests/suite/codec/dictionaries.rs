@@ -155,7 +155,7 @@ fn invalid_dictionaries_are_rejected() {
         let error = Dictionary::new(bytes).unwrap_err();
         assert_eq!((&error, error.code()), (&CompressionError::InvalidDictionary, "invalid_options"));
     }
-    assert_eq!(Dictionary::new(trained().as_bytes()).expect("it is one").id(), trained().id());
+    assert_eq!(Dictionary::new(trained().as_bytes()).expect("the dictionary is valid").id(), trained().id());
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn only_zstd_supports_dictionaries() {
         assert_eq!(Encoder::new(&options).unwrap_err(), error);
         let options = DecompressOptions::new().dictionary(dictionary.clone());
         let input = compress(b"content", &CompressOptions::new(codec)).expect("memory");
-        assert_eq!(decompress(&input, &options).expect("what needs none is read"), b"content");
+        assert_eq!(decompress(&input, &options).expect("this input needs no dictionary"), b"content");
         assert_eq!(decompress(&input, &options.codec(codec)), Err(error));
     }
 }
@@ -198,7 +198,7 @@ fn training_can_be_cancelled() {
     // Each of these calls that gets a permit leaves a thread running for seconds; the others wait for a
     // permit.
     let large: Vec<Vec<u8>> = (0..50_000).map(|n| noise(200, n)).collect();
-    let cores = std::thread::available_parallelism().expect("Linux tells it").get();
+    let cores = std::thread::available_parallelism().expect("Linux reports it").get();
     for _ in 0..=cores {
         let error = train_dictionary_cancellable(&large, 112_640, &|| true).unwrap_err();
         assert_eq!(error.code(), "cancelled");

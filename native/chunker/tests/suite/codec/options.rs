@@ -98,7 +98,7 @@ fn a_scratch_is_usable_after_an_error() {
                 decompress_into(&compressed[..cut], &any.clone().codec(codec), &mut scratch, &mut out)
                     .is_err()
             );
-            decompress_into(&compressed, &any, &mut scratch, &mut out).expect("it is whole");
+            decompress_into(&compressed, &any, &mut scratch, &mut out).expect("the input is complete");
             assert!(out == content, "{codec} after a cut at {cut}");
             assert!(decompress_into(&compressed, &any.limit(1000), &mut scratch, &mut out).is_err());
             assert!(compress_into(&content, &options.clone().level(99), &mut scratch, &mut out).is_err());
@@ -123,7 +123,7 @@ fn one_scratch_serves_all_codecs_and_levels_in_turn() {
                         "as without a scratch"
                     );
                     decompress_into(&compressed, &DecompressOptions::new(), &mut scratch, &mut out)
-                        .expect("ours");
+                        .expect("the input is valid");
                     assert!(out == content, "{codec} {level:?}");
                 }
             }

@@ -275,9 +275,9 @@ fn consecutive_streams_and_frames_are_one_content() {
         let mut decoder = Decoder::new(&DecompressOptions::new()).expect("the options are good");
         let mut read = Vec::new();
         for byte in &joined {
-            decoder.update(std::slice::from_ref(byte), &mut read).expect("it is whole");
+            decoder.update(std::slice::from_ref(byte), &mut read).expect("the input is complete");
         }
-        decoder.finish(&mut read).expect("it is whole");
+        decoder.finish(&mut read).expect("the input is complete");
         assert!(read == content, "{codec} byte by byte");
     }
 }

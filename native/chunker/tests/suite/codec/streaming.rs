@@ -45,13 +45,13 @@ fn empty_pieces_change_nothing() {
         let mut out = Vec::new();
         for byte in &compressed {
             for piece in [&[], std::slice::from_ref(byte), &[], &[]] {
-                decoder.update(piece, &mut out).expect("it is whole");
+                decoder.update(piece, &mut out).expect("the input is complete");
             }
         }
         for _ in 0..100 {
-            decoder.update(b"", &mut out).expect("it is whole");
+            decoder.update(b"", &mut out).expect("the input is complete");
         }
-        decoder.finish(&mut out).expect("it is whole");
+        decoder.finish(&mut out).expect("the input is complete");
         assert!(out == content, "{codec}");
     }
 }
@@ -63,11 +63,11 @@ fn output_is_appended() {
         let mut encoder = Encoder::new(&CompressOptions::new(codec)).expect("the options are good");
         encoder.update(b"content", &mut compressed).expect("memory");
         encoder.finish(&mut compressed).expect("memory");
-        let stream = compressed.strip_prefix(b"before").expect("what was there stays");
+        let stream = compressed.strip_prefix(b"before").expect("earlier output is kept");
         let mut out = b"before".to_vec();
         let mut decoder = Decoder::new(&DecompressOptions::new()).expect("the options are good");
-        decoder.update(stream, &mut out).expect("it is whole");
-        decoder.finish(&mut out).expect("it is whole");
+        decoder.update(stream, &mut out).expect("the input is complete");
+        decoder.finish(&mut out).expect("the input is complete");
         assert_eq!(out, b"beforecontent", "{codec}");
     }
 }
@@ -84,13 +84,13 @@ fn output_may_be_taken_after_each_piece() {
             compressed.clear();
             encoder.update(input, &mut compressed).expect("memory");
             piece.clear();
-            decoder.update(&compressed, &mut piece).expect("it is ours");
+            decoder.update(&compressed, &mut piece).expect("the input is valid");
             read.extend_from_slice(&piece);
         }
         compressed.clear();
         encoder.finish(&mut compressed).expect("memory");
-        decoder.update(&compressed, &mut read).expect("it is ours");
-        decoder.finish(&mut read).expect("it is whole");
+        decoder.update(&compressed, &mut read).expect("the input is valid");
+        decoder.finish(&mut read).expect("the input is complete");
         assert!(read == content, "{codec}");
     }
 }
@@ -104,7 +104,7 @@ fn one_call_yields_no_more_than_its_bound() {
         let (mut input, mut total, mut piece) = (compressed.as_slice(), 0, Vec::new());
         loop {
             piece.clear();
-            let progress = decoder.update_some(input, 100_000, &mut piece).expect("it is ours");
+            let progress = decoder.update_some(input, 100_000, &mut piece).expect("the input is valid");
             assert!(piece.len() <= 100_000 && piece.iter().all(|byte| *byte == 0));
             assert!(piece.capacity() <= 400_000, "{codec}: room for {}", piece.capacity());
             assert!(
@@ -118,7 +118,7 @@ fn one_call_yields_no_more_than_its_bound() {
             }
         }
         assert!(input.is_empty());
-        decoder.finish(&mut piece).expect("it is whole");
+        decoder.finish(&mut piece).expect("the input is complete");
         assert_eq!(total, content.len(), "{codec}");
     }
 }
@@ -132,9 +132,9 @@ fn pending_output_is_written_by_finish() {
         let (mut input, mut out) = (compressed.as_slice(), Vec::new());
         // Take 10 bytes of output at a time until the input is consumed; some output may then be pending.
         while !input.is_empty() {
-            input = &input[decoder.update_some(input, 10, &mut out).expect("it is ours").consumed..];
+            input = &input[decoder.update_some(input, 10, &mut out).expect("the input is valid").consumed..];
         }
-        decoder.finish(&mut out).expect("it is whole");
+        decoder.finish(&mut out).expect("the input is complete");
         assert!(out == content, "{codec}");
     }
 }
@@ -147,7 +147,7 @@ fn a_stream_without_its_end_is_truncated() {
         encoder.update(&text(1_000_000), &mut compressed).expect("memory");
         let mut decoder = Decoder::new(&DecompressOptions::new().codec(codec)).expect("the options are good");
         let mut out = Vec::new();
-        decoder.update(&compressed, &mut out).expect("nothing is wrong so far");
+        decoder.update(&compressed, &mut out).expect("the input is valid so far");
         assert_eq!(
             decoder.finish(&mut out).unwrap_err(),
             CompressionError::DecompressionFailed { codec, why: CodecFailure::Truncated }

@@ -183,10 +183,10 @@ proptest! {
         let truncated = scan(&nar[..at], &config, &pieces);
         prop_assert_eq!(truncated, Err(NarError { offset: at as u64, rule: Rule::Truncated }));
         nar[at] ^= flip;
-        let told = naive::told([&nar[..]]).1;
+        let reported = naive::events([&nar[..]]).1;
         match scan(&nar, &config, &pieces) {
-            Ok((lengths, _)) => prop_assert_eq!((told, lengths.iter().sum()), (Ok(()), nar.len())),
-            Err(error) => prop_assert_eq!(told, Err(error)),
+            Ok((lengths, _)) => prop_assert_eq!((reported, lengths.iter().sum()), (Ok(()), nar.len())),
+            Err(error) => prop_assert_eq!(reported, Err(error)),
         }
     }
 
@@ -284,7 +284,7 @@ fn every_way_to_chunk_an_invalid_nar_gives_the_error_of_the_parser() {
     let last = damaged.len() - 9;
     damaged[last] ^= 1;
     for bad in [&b""[..], b"something else", &nar[..3_000_000], &nar[..nar.len() - 1], &damaged, &trailing] {
-        let expected = naive::told([bad]).1.unwrap_err();
+        let expected = naive::events([bad]).1.unwrap_err();
         for threads in [1, 3] {
             for got in every_way(bad, &Config::DEFAULT, threads, &[100_000]) {
                 assert!(matches!(got, Err(Error::Nar(error)) if error == expected), "{got:?}, {expected:?}");

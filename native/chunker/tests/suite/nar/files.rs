@@ -36,7 +36,7 @@ fn tree<const N: usize>(entries: [(&str, Tree); N]) -> Tree {
 }
 
 /// Returns the kind and the path of an error of the operating system.
-fn refused<T>(result: Result<T, Error>) -> (&'static str, PathBuf) {
+fn os_error<T>(result: Result<T, Error>) -> (&'static str, PathBuf) {
     match result {
         Err(Error::Io(error)) => (error.kind(), error.path.clone().unwrap()),
         Err(error) => panic!("{error}"),
@@ -81,17 +81,17 @@ fn nodes_that_no_nar_can_hold_are_rejected_with_their_path() {
             0,
         )
         .unwrap();
-        assert_eq!(refused(dumped(root)), ("enotsup", path.clone()));
-        assert_eq!(refused(dumped(&path)), ("enotsup", path.clone()));
+        assert_eq!(os_error(dumped(root)), ("enotsup", path.clone()));
+        assert_eq!(os_error(dumped(&path)), ("enotsup", path.clone()));
         fs::remove_file(&path).unwrap();
     }
     let socket = root.join("inner/socket");
     let _listener = UnixListener::bind(&socket).unwrap();
-    assert_eq!(refused(dumped(root)), ("enotsup", socket));
-    assert_eq!(refused(dumped(Path::new("/dev/null"))), ("enotsup", "/dev/null".into()));
-    assert_eq!(refused(dumped(&root.join("missing"))), ("enoent", root.join("missing")));
-    assert_eq!(refused(dumped(Path::new(""))), ("enoent", "".into()));
-    assert_eq!(refused(dumped(Path::new("/etc/passwd/x"))), ("enotdir", "/etc/passwd/x".into()));
+    assert_eq!(os_error(dumped(root)), ("enotsup", socket));
+    assert_eq!(os_error(dumped(Path::new("/dev/null"))), ("enotsup", "/dev/null".into()));
+    assert_eq!(os_error(dumped(&root.join("missing"))), ("enoent", root.join("missing")));
+    assert_eq!(os_error(dumped(Path::new(""))), ("enoent", "".into()));
+    assert_eq!(os_error(dumped(Path::new("/etc/passwd/x"))), ("enotdir", "/etc/passwd/x".into()));
 }
 
 #[test]
@@ -150,11 +150,11 @@ fn a_file_that_reports_a_size_of_zero_is_dumped_as_empty() {
 
 #[test]
 fn a_dump_is_complete_or_absent() {
-    a_dump_is_whole_or_not_there(Workers::of_this_thread());
-    a_dump_is_whole_or_not_there(Workers::shared(2, crate::POOL).unwrap());
+    check_interrupted_dumps(Workers::of_this_thread());
+    check_interrupted_dumps(Workers::shared(2, crate::POOL).unwrap());
 }
 
-fn a_dump_is_whole_or_not_there(workers: Workers) {
+fn check_interrupted_dumps(workers: Workers) {
     let folder = TempDir::new().unwrap();
     let [source, fifo, into] = ["source", "source/fifo", "into"].map(|name| folder.path().join(name));
     folder::make(&tree([("a", file(&inputs::random(1, 3_000_000)))]), &source);
@@ -162,7 +162,7 @@ fn a_dump_is_whole_or_not_there(workers: Workers) {
     let name = CString::new(fifo.as_os_str().as_bytes()).unwrap();
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
     rustix::fs::mknodat(rustix::fs::CWD, &name, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-    assert_eq!(refused(dump_file(&source, &into, ANY, workers, NEVER)).0, "enotsup");
+    assert_eq!(os_error(dump_file(&source, &into, ANY, workers, NEVER)).0, "enotsup");
     assert_eq!(fs::read(&into).unwrap(), b"old");
     fs::remove_file(&fifo).unwrap();
     assert_eq!(dump_file(&source, &into, ANY, workers, &|| true).unwrap_err().code(), "cancelled");
@@ -197,7 +197,7 @@ fn a_dump_is_whole_or_not_there(workers: Workers) {
         (Path::new(""), "enoent"),
         (Path::new("/"), "eexist"),
     ] {
-        assert_eq!(refused(dump_file(&source, into, ANY, workers, NEVER)), (kind, into.into()));
+        assert_eq!(os_error(dump_file(&source, into, ANY, workers, NEVER)), (kind, into.into()));
     }
     assert_eq!(names(folder.path()), ["dangling", "into", "link", "source"]);
 }
@@ -219,20 +219,20 @@ fn only_a_new_path_is_restored_to() {
         let target = folder.path().join(name);
         make(&target);
         let before = folder::walk(folder.path());
-        assert_eq!(refused(restore(&nar, &target)), ("eexist", target));
+        assert_eq!(os_error(restore(&nar, &target)), ("eexist", target));
         assert_eq!(folder::walk(folder.path()), before);
     }
     for (target, kind) in [("missing/target", "enoent"), ("file/target", "enotdir"), ("missing/..", "enoent")]
     {
         let target = folder.path().join(target);
-        assert_eq!(refused(restore(&nar, &target)), (kind, target));
+        assert_eq!(os_error(restore(&nar, &target)), (kind, target));
     }
-    assert_eq!(refused(restore(&nar, Path::new(""))), ("enoent", "".into()));
+    assert_eq!(os_error(restore(&nar, Path::new(""))), ("enoent", "".into()));
     for target in ["/", ".", ".."] {
-        assert_eq!(refused(restore(&nar, Path::new(target))), ("eexist", target.into()));
+        assert_eq!(os_error(restore(&nar, Path::new(target))), ("eexist", target.into()));
     }
     let nul = folder.path().join(std::ffi::OsStr::from_bytes(b"nul\0"));
-    assert_eq!(refused(restore(&nar, &nul)).0, "einval");
+    assert_eq!(os_error(restore(&nar, &nul)).0, "einval");
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn a_target_that_appears_during_the_restore_is_left_alone() {
     restore.feed(&nar).unwrap();
     // A plain rename would replace an empty folder.
     fs::create_dir(&target).unwrap();
-    assert_eq!(refused(restore.finish()), ("eexist", target.clone()));
+    assert_eq!(os_error(restore.finish()), ("eexist", target.clone()));
     assert_eq!(names(folder.path()), ["target"]);
     assert_eq!(names(&target), [""; 0]);
 }
@@ -299,7 +299,7 @@ fn files_that_appear_in_the_staging_folder_are_neither_opened_nor_followed() {
         let link = if name == "b" { outside.join("kept") } else { outside.clone() };
         symlink(link, unpacking(folder.path()).join(name)).unwrap();
         let fed = restore.feed(&nar[start + 1..]);
-        assert_eq!(refused(fed), ("eexist", target.join(name)));
+        assert_eq!(os_error(fed), ("eexist", target.join(name)));
         drop(restore);
         assert_eq!(names(folder.path()), ["outside"]);
         assert_eq!(names(&outside), ["kept"]);
@@ -416,7 +416,7 @@ fn a_node_that_is_not_a_file_is_rejected_with_its_path() {
         ("folder", tree([("file", file(b"x"))])),
         ("link", Tree::Link(b"folder/file".to_vec())),
     ]));
-    let of = |path: &str| refused(read_slice(ReadFile::new(path.as_bytes()), &nar, NEVER));
+    let of = |path: &str| os_error(read_slice(ReadFile::new(path.as_bytes()), &nar, NEVER));
     for path in ["folder", "", "/"] {
         assert_eq!(of(path), ("eisdir", path.trim_start_matches('/').into()));
     }
@@ -465,7 +465,7 @@ fn a_full_disk_is_reported_with_the_path() {
     // A full file system would need privileges to mount; a limit on the size of files is a close substitute.
     let folder = TempDir::new().unwrap();
     let target = folder.path().join("target");
-    let script = "ulimit -f 1; trap '' XFSZ; exec \"$0\" --exact nar::files::writes_more_than_it_may --nocapture --ignored";
+    let script = "ulimit -f 1; trap '' XFSZ; exec \"$0\" --exact nar::files::exceed_the_file_size_limit --nocapture --ignored";
     let output = std::process::Command::new("sh")
         .args(["-c", script])
         .arg(std::env::current_exe().unwrap())
@@ -478,10 +478,10 @@ fn a_full_disk_is_reported_with_the_path() {
 }
 
 #[test]
-#[ignore = "is run by the one above, in a process whose files must be small"]
-fn writes_more_than_it_may() {
+#[ignore = "run by the test above, in a process with a limit on file sizes"]
+fn exceed_the_file_size_limit() {
     let target = PathBuf::from(std::env::var_os("CHUNKER_TEST_TARGET").unwrap());
     let nar = naive::encode(&tree([("a", file(b"small")), ("large", file(&[1; 100_000]))]));
-    let (kind, path) = refused(restore(&nar, &target));
+    let (kind, path) = os_error(restore(&nar, &target));
     println!("refused: {kind} {}", path.display());
 }

@@ -339,10 +339,10 @@ fn every_broken_rule_is_detected_in_every_form_of_input() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     for Case { what, nar, offset, rule } in &cases {
         let expected = Err(NarError { offset: *offset, rule: *rule });
-        let told = naive::told([&nar[..]]);
-        assert_eq!(told.1, expected, "{what}");
+        let reported = naive::events([&nar[..]]);
+        assert_eq!(reported.1, expected, "{what}");
         for size in [1, 3, 8, 64] {
-            assert_eq!(naive::told(nar.chunks(size)), told, "{what} in pieces of {size}");
+            assert_eq!(naive::events(nar.chunks(size)), reported, "{what} in pieces of {size}");
         }
         // Truncate after writing: some file systems flush a file to disk if it is truncated to 0 first.
         file.rewind().unwrap();

@@ -95,7 +95,7 @@ pub(crate) fn encode(tree: &Tree) -> Vec<u8> {
 
 /// A node as reported by the parser, with its contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum Reported {
     Directory { path: Vec<u8>, depth: usize },
     File { path: Vec<u8>, depth: usize, executable: bool, offset: u64, size: u64, contents: Vec<u8> },
     Link { path: Vec<u8>, depth: usize, target: Vec<u8> },
@@ -103,12 +103,14 @@ pub(crate) enum Told {
 }
 
 /// Returns the events of the parser for an input in pieces, up to its end or its error.
-pub(crate) fn told<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Told>, Result<(), NarError>) {
+pub(crate) fn events<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> (Vec<Reported>, Result<(), NarError>) {
     let mut parser = Parser::new();
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for piece in pieces {
         let fed = parser.feed(piece, |event| {
-            note(&mut told, event);
+            note(&mut reported, event);
             Ok::<_, NarError>(())
         });
         if let Err(error) = fed {
@@ -116,40 +118,40 @@ pub(crate) fn told<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Told>
             assert_eq!(parser.feed(b"", |_| Ok(())), Err(error));
             assert_eq!(parser.finish(), Err(error));
             assert_eq!(parser.skippable(), 0);
-            return (told, Err(error));
+            return (reported, Err(error));
         }
     }
     let end = parser.finish();
     assert_eq!(end.is_ok(), parser.is_complete());
-    (told, end)
+    (reported, end)
 }
 
-pub(crate) fn note(all: &mut Vec<Told>, event: Event<'_>) {
+pub(crate) fn note(all: &mut Vec<Reported>, event: Event<'_>) {
     all.push(match event {
         Event::Node(node) => {
             let (path, depth) = (node.path.to_vec(), node.depth);
             let name = node.path.rsplit(|&byte| byte == b'/').next().unwrap();
             assert_eq!(node.name(), name);
             match node.kind {
-                Kind::Directory => Told::Directory { path, depth },
+                Kind::Directory => Reported::Directory { path, depth },
                 Kind::Regular { executable, offset, size } => {
-                    Told::File { path, depth, executable, offset, size, contents: Vec::new() }
+                    Reported::File { path, depth, executable, offset, size, contents: Vec::new() }
                 }
-                Kind::Symlink { target } => Told::Link { path, depth, target: target.to_vec() },
+                Kind::Symlink { target } => Reported::Link { path, depth, target: target.to_vec() },
             }
         }
         Event::Contents(bytes) => {
             assert!(!bytes.is_empty());
-            let Some(Told::File { contents, .. }) = all.last_mut() else { panic!("contents of no file") };
+            let Some(Reported::File { contents, .. }) = all.last_mut() else { panic!("contents of no file") };
             contents.extend(bytes);
             return;
         }
-        Event::End => Told::End,
+        Event::End => Reported::End,
     });
 }
 
 /// Returns the expected events for `tree`, with offsets computed from the NAR.
-pub(crate) fn expected(tree: &Tree) -> Vec<Told> {
+pub(crate) fn expected(tree: &Tree) -> Vec<Reported> {
     let mut starts = Vec::new();
     let mut at = 0;
     for token in tokens(tree) {
@@ -158,58 +160,66 @@ pub(crate) fn expected(tree: &Tree) -> Vec<Told> {
         }
         at += token.bytes().len() as u64;
     }
-    let mut told = Vec::new();
-    expect_node(&mut told, tree, &[], &mut starts.into_iter());
-    told
+    let mut reported = Vec::new();
+    expect_node(&mut reported, tree, &[], &mut starts.into_iter());
+    reported
 }
 
-fn expect_node(told: &mut Vec<Told>, tree: &Tree, names: &[&[u8]], starts: &mut impl Iterator<Item = u64>) {
+fn expect_node(
+    reported: &mut Vec<Reported>,
+    tree: &Tree,
+    names: &[&[u8]],
+    starts: &mut impl Iterator<Item = u64>,
+) {
     let (path, depth) = (names.join(&b'/'), names.len());
     match tree {
         Tree::File { executable, contents } => {
             let (offset, size) = (starts.next().unwrap(), contents.len() as u64);
             let (executable, contents) = (*executable, contents.clone());
-            told.extend([Told::File { path, depth, executable, offset, size, contents }, Told::End]);
+            reported
+                .extend([Reported::File { path, depth, executable, offset, size, contents }, Reported::End]);
         }
-        Tree::Link(target) => told.push(Told::Link { path, depth, target: target.clone() }),
+        Tree::Link(target) => reported.push(Reported::Link { path, depth, target: target.clone() }),
         Tree::Folder(entries) => {
-            told.push(Told::Directory { path, depth });
+            reported.push(Reported::Directory { path, depth });
             for (name, node) in entries {
-                expect_node(told, node, &[names, &[name]].concat(), starts);
+                expect_node(reported, node, &[names, &[name]].concat(), starts);
             }
-            told.push(Told::End);
+            reported.push(Reported::End);
         }
     }
 }
 
 /// Rebuilds the tree from the events of the parser.
-pub(crate) fn tree(told: &[Told]) -> Tree {
-    let mut told = told.iter();
-    let tree = tree_of(told.next().unwrap(), &mut told);
-    assert_eq!(told.next(), None);
+pub(crate) fn tree(reported: &[Reported]) -> Tree {
+    let mut reported = reported.iter();
+    let tree = tree_of(reported.next().unwrap(), &mut reported);
+    assert_eq!(reported.next(), None);
     tree
 }
 
-fn tree_of<'a>(first: &Told, rest: &mut impl Iterator<Item = &'a Told>) -> Tree {
+fn tree_of<'a>(first: &Reported, rest: &mut impl Iterator<Item = &'a Reported>) -> Tree {
     match first {
-        Told::File { executable, contents, .. } => {
-            assert_eq!(rest.next(), Some(&Told::End));
+        Reported::File { executable, contents, .. } => {
+            assert_eq!(rest.next(), Some(&Reported::End));
             Tree::File { executable: *executable, contents: contents.clone() }
         }
-        Told::Link { target, .. } => Tree::Link(target.clone()),
-        Told::Directory { .. } => {
+        Reported::Link { target, .. } => Tree::Link(target.clone()),
+        Reported::Directory { .. } => {
             let mut entries = BTreeMap::new();
             loop {
                 let next = rest.next().unwrap();
                 let path = match next {
-                    Told::End => return Tree::Folder(entries),
-                    Told::File { path, .. } | Told::Link { path, .. } | Told::Directory { path, .. } => path,
+                    Reported::End => return Tree::Folder(entries),
+                    Reported::File { path, .. }
+                    | Reported::Link { path, .. }
+                    | Reported::Directory { path, .. } => path,
                 };
                 let name = path.rsplit(|&byte| byte == b'/').next().unwrap().to_vec();
                 entries.insert(name, tree_of(next, rest));
             }
         }
-        Told::End => panic!("an end of nothing"),
+        Reported::End => panic!("an end of nothing"),
     }
 }
 

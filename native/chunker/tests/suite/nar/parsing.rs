@@ -20,9 +20,9 @@ proptest! {
         let nar = naive::encode(&tree);
         let expected = naive::expected(&tree);
         for pieces in [vec![&nar[..]], nar.chunks(1).collect(), cut(&nar, &cuts)] {
-            let (told, end) = naive::told(pieces);
+            let (reported, end) = naive::events(pieces);
             prop_assert_eq!(end, Ok(()));
-            prop_assert_eq!(&told, &expected);
+            prop_assert_eq!(&reported, &expected);
         }
         prop_assert_eq!(naive::tree(&expected), tree);
     }
@@ -38,11 +38,11 @@ proptest! {
             let at = at.index(nar.len());
             nar[at] = value;
         }
-        let (told, end) = naive::told([&nar[..]]);
-        prop_assert_eq!(&naive::told(nar.chunks(1)), &(told.clone(), end));
-        prop_assert_eq!(&naive::told(cut(&nar, &cuts)), &(told.clone(), end));
+        let (reported, end) = naive::events([&nar[..]]);
+        prop_assert_eq!(&naive::events(nar.chunks(1)), &(reported.clone(), end));
+        prop_assert_eq!(&naive::events(cut(&nar, &cuts)), &(reported.clone(), end));
         if end.is_ok() {
-            prop_assert_eq!(naive::encode(&naive::tree(&told)), nar);
+            prop_assert_eq!(naive::encode(&naive::tree(&reported)), nar);
         }
     }
 
@@ -56,10 +56,10 @@ proptest! {
         for index in order {
             nar.extend(index.get(&strings).bytes());
         }
-        let (told, end) = naive::told([&nar[..]]);
-        prop_assert_eq!(&naive::told(nar.chunks(1)), &(told.clone(), end));
+        let (reported, end) = naive::events([&nar[..]]);
+        prop_assert_eq!(&naive::events(nar.chunks(1)), &(reported.clone(), end));
         if end.is_ok() {
-            prop_assert_eq!(naive::encode(&naive::tree(&told)), nar);
+            prop_assert_eq!(naive::encode(&naive::tree(&reported)), nar);
         }
     }
 
@@ -69,21 +69,21 @@ proptest! {
         whole in any::<bool>(),
     ) {
         let input = if whole { [&START[..], &bytes].concat() } else { bytes };
-        let (told, end) = naive::told([&input[..]]);
-        prop_assert_eq!(naive::told(input.chunks(1)), (told, end));
+        let (reported, end) = naive::events([&input[..]]);
+        prop_assert_eq!(naive::events(input.chunks(1)), (reported, end));
     }
 
     #[test]
     fn skipping_contents_changes_no_other_event(tree in naive::trees(), at_once in 1u64..20) {
         let nar = naive::encode(&tree);
         let mut expected = naive::expected(&tree);
-        for told in &mut expected {
-            if let naive::Told::File { contents, .. } = told {
+        for reported in &mut expected {
+            if let naive::Reported::File { contents, .. } = reported {
                 contents.clear();
             }
         }
         let mut parser = Parser::new();
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         let mut rest = &nar[..];
         while !rest.is_empty() {
             let count = parser.skippable().min(at_once);
@@ -93,13 +93,13 @@ proptest! {
                 let mut one = &rest[..1];
                 rest = &rest[1..];
                 while let Some(event) = parser.next(&mut one).unwrap() {
-                    naive::note(&mut told, event);
+                    naive::note(&mut reported, event);
                 }
             }
             prop_assert_eq!(parser.offset(), (nar.len() - rest.len()) as u64);
         }
         prop_assert_eq!(parser.finish(), Ok(()));
-        prop_assert_eq!(told, expected);
+        prop_assert_eq!(reported, expected);
     }
 }
 
