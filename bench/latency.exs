@@ -51,6 +51,6 @@ chunkers =
   end
 
 Sleeper.report("chunking", Sleeper.run(until.()))
-IO.puts("meanwhile #{:counters.get(counter, 1)} files of 1 GB were chunked in #{seconds} s")
+IO.puts("in that time #{:counters.get(counter, 1)} files of 1 GB were chunked in #{seconds} s")
 Enum.each(chunkers, fn pid -> Process.unlink(pid) && Process.exit(pid, :kill) end)
 File.rm!(path)
