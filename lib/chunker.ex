@@ -552,7 +552,7 @@ defmodule Chunker do
 
   ## Options
 
-    * `:codec` - `:auto` (the default: told by the first bytes), `:zstd`, `:lz4`, `:xz` or `:bzip2`
+    * `:codec` - `:auto` (the default: detected by the first bytes), `:zstd`, `:lz4`, `:xz` or `:bzip2`
     * `:max_output_size` - in bytes: exactly so many pass, one more is `:size_exceeded`. Default: 1 GiB.
       Memory stays within it too, whatever a header promises
     * `:dictionary` - the one that the data was compressed with; zstd only

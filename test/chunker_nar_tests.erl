@@ -141,7 +141,7 @@ mistakes_test() ->
     More = <<"its source must go on with a list or a fun">>,
     ?assertEqual(#{1 => More}, explained(fun() -> chunker_nar:list(fun() -> {<<>>, atom} end) end)).
 
-%% What is told of an archive beside its chunks.
+%% The annotations of the chunks of an archive.
 notes_test() ->
     Tree = tree(),
     Hash = <<"6xg259477c90a229xwmb53pdfkn6ig3g">>,

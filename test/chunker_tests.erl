@@ -413,8 +413,8 @@ chunk_files_test() ->
                      chunker:chunk_files([Path, "/no/such/file", "/", <<"/dev/null">>, list_to_atom(Path)], ?SMALL))
     end).
 
-told() ->
-    receive {chunker_progress, Ref, Done, Total} -> [{Ref, Done, Total} | told()]
+reported() ->
+    receive {chunker_progress, Ref, Done, Total} -> [{Ref, Done, Total} | reported()]
     after 0 -> []
     end.
 
@@ -425,13 +425,13 @@ progress_test() ->
     Ref = make_ref(),
     Items = ["a", "b", "c", "d", "e"],
     _ = chunker:hash_batch(Items, [{progress, {Self, Ref}}]),
-    ?assertEqual([{Ref, 0, 5}, {Ref, 5, 5}], told()),
+    ?assertEqual([{Ref, 0, 5}, {Ref, 5, 5}], reported()),
     _ = chunker:compress_batch(Items, #{progress => Self}),
-    [{Own, 0, 5}, {Own, 5, 5}] = told(),
+    [{Own, 0, 5}, {Own, 5, 5}] = reported(),
     ?assert(is_reference(Own)),
     _ = chunker:chunk_files([], [{progress, fun(Done, Total) -> Self ! {chunker_progress, self(), Done, Total} end}]),
-    [{Teller, 0, 0}] = told(),
-    ?assertNotEqual(Self, Teller),
+    [{Reporter, 0, 0}] = reported(),
+    ?assertNotEqual(Self, Reporter),
     ?assertError(boom, chunker:hash_batch(Items, [{progress, fun(_, _) -> error(boom) end}])),
     ?assertEqual(Before, process_info(Self, messages)).
 

@@ -2,7 +2,7 @@ defmodule Mix.Tasks.Compile.Chunker do
   @moduledoc """
   Builds the native library with Cargo and puts it into the application's `priv`.
 
-  `mix compile` runs this compiler; nobody calls it by hand. Cargo builds the crate `chunker_nif` in release mode,
+  `mix compile` runs this compiler; it is not meant to be called by hand. Cargo builds the crate `chunker_nif` in release mode,
   and the library goes to `priv/chunker_nif.so` (`.dll` on Windows) below the application's folder in `_build`.
   When no source file, manifest or relevant environment variable changed since the last build, Cargo is not started.
 
@@ -385,7 +385,7 @@ defmodule Mix.Tasks.Compile.Chunker do
   end
 
   defp install(from) do
-    # The digest is that of the copy: the original may change meanwhile.
+    # The digest is that of the copy: the original may change at any time.
     case put(library(), &copy(from, &1)) do
       :ok -> {:ok, digest(library())}
       {:error, reason} -> {:error, "could not copy #{from} to #{library()}: #{:file.format_error(reason)}"}

@@ -26,7 +26,7 @@ impl<T> Slot<T> {
         self.state.try_lock().ok().and_then(|mut state| state.take()).ok_or(Error::Cancelled)
     }
 
-    /// Puts the state back, unless the slot was closed meanwhile.
+    /// Puts the state back, unless the slot was closed during the call.
     pub(crate) fn put(&self, state: T) {
         if let Ok(mut slot) = self.state.lock() {
             // Read under the lock: a close either sets the flag before, or takes this state out afterwards.

@@ -51,34 +51,34 @@ fuzz_target!(|data: &[u8]| {
 
 /// Events of the parser, with contents concatenated.
 #[derive(Debug, PartialEq)]
-enum Told {
+enum Reported {
     Node(Vec<u8>, usize, String),
     Contents(Vec<u8>),
     End,
 }
 
-fn parse(pieces: &[&[u8]]) -> Result<Vec<Told>, NarError> {
+fn parse(pieces: &[&[u8]]) -> Result<Vec<Reported>, NarError> {
     let mut parser = Parser::new();
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for piece in pieces {
         parser.feed::<NarError>(piece, |event| {
-            match (event, told.last_mut()) {
-                (Event::Contents(more), Some(Told::Contents(contents))) => contents.extend_from_slice(more),
-                (Event::Contents(contents), _) => told.push(Told::Contents(contents.to_vec())),
+            match (event, reported.last_mut()) {
+                (Event::Contents(more), Some(Reported::Contents(contents))) => contents.extend_from_slice(more),
+                (Event::Contents(contents), _) => reported.push(Reported::Contents(contents.to_vec())),
                 (Event::Node(node), _) => {
                     let kind = match node.kind {
                         Kind::Symlink { target } => format!("symlink {target:?}"),
                         kind => format!("{kind:?}"),
                     };
-                    told.push(Told::Node(node.path.to_vec(), node.depth, kind));
+                    reported.push(Reported::Node(node.path.to_vec(), node.depth, kind));
                 }
-                (Event::End, _) => told.push(Told::End),
+                (Event::End, _) => reported.push(Reported::End),
             }
             Ok(())
         })?;
     }
     parser.finish()?;
-    Ok(told)
+    Ok(reported)
 }
 
 fn in_pieces<R: NarConsumer>(mut reading: R, pieces: &[&[u8]]) -> Result<R::Output, chunker::Error> {

@@ -70,12 +70,12 @@ impl Batch<'_> {
             state: Mutex::new(State { results: Vec::with_capacity(items.len()), helpers: 0, panic: None }),
             left: Condvar::new(),
         };
-        let teller =
+        let reporter =
             RefCell::new(ProgressReporter { progress: self.progress, total: items.len(), last: None });
-        teller.borrow_mut().tell(0);
+        reporter.borrow_mut().report(0);
         // Polled often, also in the middle of an item, so progress is reported here.
         let is_cancelled = || {
-            teller.borrow_mut().report_if_due(shared.done.load(Ordering::Relaxed));
+            reporter.borrow_mut().report_if_due(shared.done.load(Ordering::Relaxed));
             let stop = shared.stop.load(Ordering::Relaxed) || is_cancelled();
             shared.stop.store(stop, Ordering::Relaxed);
             stop
@@ -103,7 +103,7 @@ impl Batch<'_> {
         if stopped {
             return Err(Error::Cancelled);
         }
-        teller.into_inner().tell(items.len());
+        reporter.into_inner().report(items.len());
         let mut results = state.results;
         results.sort_unstable_by_key(|&(index, _)| index);
         Ok(results.into_iter().map(|(_, result)| result).collect())
@@ -213,16 +213,16 @@ struct ProgressReporter<'a> {
 impl ProgressReporter<'_> {
     fn report_if_due(&mut self, done: usize) {
         // The end is reported later, once the results are complete.
-        let due = self.last.is_none_or(|(when, told)| when.elapsed() >= OFTEN && done > told);
+        let due = self.last.is_none_or(|(when, reported)| when.elapsed() >= OFTEN && done > reported);
         if self.progress.is_some() && done < self.total && due {
-            self.tell(done);
+            self.report(done);
         }
     }
 
-    fn tell(&mut self, done: usize) {
+    fn report(&mut self, done: usize) {
         // For an empty batch, the start is the end.
         if let Some(progress) = self.progress
-            && self.last.is_none_or(|(_, told)| told != done)
+            && self.last.is_none_or(|(_, reported)| reported != done)
         {
             progress(done, self.total);
             self.last = Some((Instant::now(), done));
@@ -257,15 +257,15 @@ mod tests {
     fn progress_goes_from_nothing_to_all_and_is_no_flood() {
         for threads in [1, 3] {
             for count in [0, 1, 3, 1_000_000] {
-                let told = RefCell::new(Vec::new());
-                let tell = |done, total| told.borrow_mut().push((done, total));
+                let reported = RefCell::new(Vec::new());
+                let report = |done, total| reported.borrow_mut().push((done, total));
                 let start = Instant::now();
-                double(&Batch { progress: Some(&tell), ..batch(threads) }, &vec![1; count]).unwrap();
+                double(&Batch { progress: Some(&report), ..batch(threads) }, &vec![1; count]).unwrap();
                 let most = 2 + start.elapsed().as_millis() / OFTEN.as_millis();
-                let told = told.into_inner();
-                assert_eq!(told.first(), Some(&(0, count)));
-                assert_eq!(told.last(), Some(&(count, count)));
-                assert!(told.is_sorted() && told.len() as u128 <= most, "{told:?}");
+                let reported = reported.into_inner();
+                assert_eq!(reported.first(), Some(&(0, count)));
+                assert_eq!(reported.last(), Some(&(count, count)));
+                assert!(reported.is_sorted() && reported.len() as u128 <= most, "{reported:?}");
             }
         }
     }
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_gives_up_gets_no_results() {
+    fn a_cancelled_batch_returns_no_results() {
         for threads in [1, 3] {
             let asked = AtomicUsize::new(0);
             let is_cancelled = || asked.fetch_add(1, Ordering::Relaxed) > 5;

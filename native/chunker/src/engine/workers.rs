@@ -107,7 +107,7 @@ impl Workers {
     }
 
     /// Returns the same workers with one helper less, for a thread that is used otherwise.
-    pub(crate) const fn but_one(self) -> Self {
+    pub(crate) const fn with_one_helper_less(self) -> Self {
         if self.helpers > 1 { Self { helpers: self.helpers - 1, ..self } } else { Self::of_this_thread() }
     }
 

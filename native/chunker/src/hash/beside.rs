@@ -38,7 +38,7 @@ pub fn hash_beside<T>(
         });
         // The scope joins the thread even if `work` fails or panics.
         let _stop = StopOnDrop(stopped);
-        let result = work(workers.but_one())?;
+        let result = work(workers.with_one_helper_less())?;
         loop {
             if is_cancelled() {
                 return Err(Error::Cancelled);

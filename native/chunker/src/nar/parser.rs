@@ -233,19 +233,19 @@ impl Parser {
         Ok(Some(Event::Node(Node { path: &self.path, depth, kind })))
     }
 
-    /// Parses all of `piece` and calls `tell` with each event.
+    /// Parses all of `piece` and calls `emit` with each event.
     ///
     /// # Errors
     ///
-    /// Returns [`NarError`] if the input breaks a rule, and the errors of `tell`, after which the parser is
+    /// Returns [`NarError`] if the input breaks a rule, and the errors of `emit`, after which the parser is
     /// in the middle of the piece.
     pub fn feed<E: From<NarError>>(
         &mut self,
         mut piece: &[u8],
-        mut tell: impl FnMut(Event<'_>) -> Result<(), E>,
+        mut emit: impl FnMut(Event<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         while let Some(event) = self.next(&mut piece)? {
-            tell(event)?;
+            emit(event)?;
         }
         Ok(())
     }

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_taken_meanwhile_stays_as_it_is_in_one_step_and_in_two() {
+    fn a_target_that_appears_before_the_rename_is_kept() {
         for kind in ["folder", "file", "link"] {
             for taken in ["folder", "file", "link", "nothing"] {
                 for step in [StagedPath::rename_to_new, StagedPath::claim_and_rename] {
