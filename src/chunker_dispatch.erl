@@ -71,7 +71,7 @@ chunk_data(Data, {_, Nar, _, _} = Options) ->
 -spec chunk_file(binary(), chunker_options:chunking()) -> {ok, [noted(chunk())]} | failure().
 chunk_file(Path, Options) ->
     case ?NIF:chunk_file(Path, Options) of
-        special -> chunk_special_file(Path, Options);
+        special -> special(?NIF:special_chunks(Path, Options, false));
         Result -> Result
     end.
 
@@ -105,26 +105,9 @@ there(References) ->
         [Position | _] -> {error, {invalid_references, #{position => Position}}}
     end.
 
-%% Chunks a FIFO, a terminal or a device as a stream, since no scheduler may wait for its input.
-chunk_special_file(Path, Options) ->
-    case open_file(Path, {Options, nil}) of
-        {ok, Stream} -> chunks_of(Stream, []);
-        Failure -> Failure
-    end.
-
-chunks_of(Stream, Chunks) ->
-    case unloaded(next(Stream)) of
-        {ok, []} -> {ok, lists:append(lists:reverse(Chunks))};
-        {ok, More} -> chunks_of(Stream, [More | Chunks]);
-        Failure -> Failure
-    end.
-
-%% Chunks without their bytes.
-unloaded({ok, Loaded}) -> {ok, [unloaded_chunk(Chunk) || Chunk <- Loaded]};
-unloaded(Failure) -> Failure.
-
-unloaded_chunk({{Offset, Length, Hash, _, _}, Entries, References}) -> {{Offset, Length, Hash}, Entries, References};
-unloaded_chunk({Offset, Length, Hash, _, _}) -> {Offset, Length, Hash}.
+%% Reads a FIFO, a terminal or a device to its end. No scheduler waits for its input.
+special({ok, File}) -> repeat(fun() -> ?NIF:special_next(File) end, 1);
+special(Failure) -> Failure.
 
 %% Returns a result for each path. Non-seekable files come after the others, one after the other.
 -spec chunk_files([binary()], chunker_options:chunking(), chunker_options:batch()) ->
@@ -141,7 +124,7 @@ chunk_files(Paths, Chunking, Batch) ->
     end).
 
 special_files([Path | Paths], [special | Results], Chunking, Reporting) ->
-    Result = chunk_special_file(Path, Chunking),
+    Result = special(?NIF:special_chunks(Path, Chunking, false)),
     [Result | special_files(Paths, Results, Chunking, report(Reporting))];
 special_files([_ | Paths], [Result | Results], Chunking, Reporting) ->
     [Result | special_files(Paths, Results, Chunking, Reporting)];
@@ -286,14 +269,8 @@ hash(Data, Algorithm) -> ?NIF:hash_dirty(Data, Algorithm).
 -spec hash_file(binary(), chunker:algorithm()) -> {ok, <<_:256>>} | failure().
 hash_file(Path, Algorithm) ->
     case ?NIF:hash_file(Path, Algorithm) of
-        special -> hash_special_file(Path, Algorithm);
+        special -> special(?NIF:special_digest(Path, Algorithm));
         Result -> Result
-    end.
-
-hash_special_file(Path, Algorithm) ->
-    case ?NIF:hash_special_open(Path, Algorithm) of
-        {ok, Stream} -> repeat(fun() -> ?NIF:hash_special_next(Stream) end, 1);
-        Failure -> Failure
     end.
 
 %% Repeats a call until it returns something else than `wait'. The pauses, in milliseconds, grow up to 20.
@@ -321,10 +298,8 @@ from_nix_base32(Text) -> ?NIF:nix_base32_decode_dirty(Text).
 %% Opens a stream of a file, for `next/1'.
 -spec open_file(binary(), {chunker_options:chunking(), nil | chunker_options:compression()}) ->
     {ok, stream()} | failure().
-open_file(Path, Options) -> open_file(Path, Options, false).
-
-open_file(Path, {Chunking, Compression}, Whole) ->
-    case ?NIF:stream_file(Path, Chunking, Compression, Whole) of
+open_file(Path, {Chunking, Compression}) ->
+    case ?NIF:stream_file(Path, Chunking, Compression) of
         {ok, Stream, Kind} -> {ok, {Kind, Stream}};
         Failure -> Failure
     end.
@@ -345,11 +320,11 @@ next({regular, Stream}) -> ?NIF:stream_next(Stream);
 next({special, Stream}) -> repeat(fun() -> ?NIF:stream_next_special(Stream) end, 1).
 
 %% Returns the chunks that are complete, which may be none.
--spec push(stream(), binary()) -> {ok, [noted(loaded())]} | failure().
+-spec push(stream(), binary()) -> {ok, [noted(chunk() | loaded())]} | failure().
 push({pieces, Stream}, Piece) -> ?NIF:stream_push(Stream, Piece).
 
 %% Returns the rest of the chunks.
--spec finish(stream()) -> {ok, [noted(loaded())]} | failure().
+-spec finish(stream()) -> {ok, [noted(chunk() | loaded())]} | failure().
 finish({pieces, Stream}) -> ?NIF:stream_finish(Stream).
 
 %% Closes a stream, which is also closed when no process holds it any more.
@@ -391,14 +366,8 @@ nar_file(Path, Wanted) ->
             _ -> ?NIF:nar_file(Path, Wanted)
         end,
     case Result of
-        special -> nar_special_file(Path, Wanted);
+        special -> special(?NIF:special_nar(Path, Wanted));
         _ -> Result
-    end.
-
-nar_special_file(Path, Wanted) ->
-    case ?NIF:nar_open_special(Path, Wanted) of
-        {ok, Reader} -> repeat(fun() -> ?NIF:nar_next_special(Reader) end, 1);
-        Failure -> Failure
     end.
 
 %% Opens a reader of an archive that is pushed.
@@ -428,13 +397,8 @@ nar_chunk_data(Data, Options) -> ?NIF:nar_chunk_data(Data, Options).
 -spec nar_chunk_file(binary(), chunker_options:chunking()) -> {ok, [noted(chunk())], NarHash :: binary()} | failure().
 nar_chunk_file(Path, Options) ->
     case ?NIF:nar_chunk_file(Path, Options) of
-        special ->
-            case open_file(Path, {Options, nil}, true) of
-                {ok, Stream} -> with_digest(chunks_of(Stream, []), Stream);
-                Failure -> Failure
-            end;
-        Result ->
-            Result
+        special -> special(?NIF:special_chunks(Path, Options, true));
+        Result -> Result
     end.
 
 %% Opens a stream of chunks without their bytes, which returns the hash of the archive at its end. `close/1'
@@ -443,10 +407,10 @@ nar_chunk_file(Path, Options) ->
 nar_chunk_open(Options) -> open_pieces({Options, nil}, true).
 
 -spec nar_chunk_push(stream(), binary()) -> {ok, [noted(chunk())]} | failure().
-nar_chunk_push(Stream, Piece) -> unloaded(push(Stream, Piece)).
+nar_chunk_push(Stream, Piece) -> push(Stream, Piece).
 
 -spec nar_chunk_finish(stream()) -> {ok, [noted(chunk())], NarHash :: binary()} | failure().
-nar_chunk_finish(Stream) -> with_digest(unloaded(finish(Stream)), Stream).
+nar_chunk_finish(Stream) -> with_digest(finish(Stream), Stream).
 
 with_digest({ok, Chunks}, {_, Stream}) ->
     case ?NIF:stream_digest(Stream) of

@@ -11,13 +11,13 @@
 -export([compress/2, decompress/2, detect_codec/1, detect_codec_dirty/1, train_dictionary/2]).
 -export([compressor_new/1, compressor_update/2, compressor_finish/1, compressor_close/1]).
 -export([decompressor_new/1, decompressor_update/2, decompressor_finish/1, decompressor_close/1]).
--export([stream_file/4, stream_pieces/3, stream_next/1, stream_next_special/1, stream_push/2]).
+-export([stream_file/3, stream_pieces/3, stream_next/1, stream_next_special/1, stream_push/2]).
 -export([stream_finish/1, stream_digest/1, stream_close/1]).
 -export([cache_new/1, is_cache/1, cache_get/3, cache_get_dirty/3, cache_put/3, cache_put_dirty/3]).
 -export([cache_stats/1, cache_clear/1]).
--export([hash/2, hash_dirty/2, hash_file/2, hash_special_open/2, hash_special_next/1]).
+-export([hash/2, hash_dirty/2, hash_file/2, special_chunks/3, special_digest/2]).
 -export([nar_data/2, nar_data_io/2, nar_file/2, nar_file_io/2, nar_open/1, nar_push/2]).
--export([nar_push_io/2, nar_finish/1, nar_open_special/2, nar_next_special/1, nar_close/1]).
+-export([nar_push_io/2, nar_finish/1, special_nar/2, special_next/1, nar_close/1]).
 -export([nar_chunk_data/2, nar_chunk_file/2, nar_dump_file/3, nar_dump_open/1, nar_dump_next/1]).
 -export([nar_dump_close/1]).
 -export([nix_base32_encode/1, nix_base32_encode_dirty/1, nix_base32_decode/1]).
@@ -58,7 +58,7 @@ decompressor_update(_Coder, _Piece) -> not_loaded().
 decompressor_finish(_Coder) -> not_loaded().
 decompressor_close(_Coder) -> not_loaded().
 
-stream_file(_Path, _Options, _Compression, _Whole) -> not_loaded().
+stream_file(_Path, _Options, _Compression) -> not_loaded().
 stream_pieces(_Options, _Compression, _Whole) -> not_loaded().
 stream_next(_Stream) -> not_loaded().
 stream_next_special(_Stream) -> not_loaded().
@@ -79,8 +79,8 @@ cache_clear(_Cache) -> not_loaded().
 hash(_Data, _Algorithm) -> not_loaded().
 hash_dirty(_Data, _Algorithm) -> not_loaded().
 hash_file(_Path, _Algorithm) -> not_loaded().
-hash_special_open(_Path, _Algorithm) -> not_loaded().
-hash_special_next(_Stream) -> not_loaded().
+special_chunks(_Path, _Options, _Whole) -> not_loaded().
+special_digest(_Path, _Algorithm) -> not_loaded().
 
 nar_data(_Data, _Wanted) -> not_loaded().
 nar_data_io(_Data, _Wanted) -> not_loaded().
@@ -90,8 +90,8 @@ nar_open(_Wanted) -> not_loaded().
 nar_push(_Reader, _Piece) -> not_loaded().
 nar_push_io(_Reader, _Piece) -> not_loaded().
 nar_finish(_Reader) -> not_loaded().
-nar_open_special(_Path, _Wanted) -> not_loaded().
-nar_next_special(_Reader) -> not_loaded().
+special_nar(_Path, _Wanted) -> not_loaded().
+special_next(_File) -> not_loaded().
 nar_close(_Reader) -> not_loaded().
 nar_chunk_data(_Data, _Options) -> not_loaded().
 nar_chunk_file(_Path, _Options) -> not_loaded().

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use chunker::cache::Digester;
 use chunker::engine::{Chunk, ChunkBytes};
-use chunker::hash::{HashingReader, hash_beside};
+use chunker::hash::{Digest, HashingReader, hash_beside};
 use chunker::io::file::{self, Input, Kind};
 use chunker::nar::EntryPath;
 use chunker::nar::annotations::{Annotation, ChunkAnnotation, EntryPart};
@@ -123,6 +123,15 @@ pub(crate) fn list<'a>(env: Env<'a>, chunks: &[AnnotatedChunk]) -> Result<Term<'
     ok(env, each(env, chunks)?)
 }
 
+/// `{ok, Chunks, NarHash}`
+pub(crate) fn list_with_hash<'a>(
+    env: Env<'a>,
+    chunks: &[AnnotatedChunk],
+    digest: &Digest,
+) -> Result<Term<'a>, NifError<'a>> {
+    Ok((atoms::ok(), each(env, chunks)?, nar_hash(env, digest)).encode(env))
+}
+
 /// `{ok, Chunks}`, or `{ok, Chunks, Data}` if references were taken out of `data`.
 fn list_of_data<'a>(
     env: Env<'a>,
@@ -156,7 +165,7 @@ twins! {
     }
 }
 
-/// `{ok, Chunks}`, or `special` for a non-seekable file, which is chunked as a stream.
+/// `{ok, Chunks}`, or `special` for a non-seekable file, for `special_chunks`.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
@@ -171,7 +180,7 @@ fn chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) 
     })
 }
 
-/// `{ok, Chunks, NarHash}`, or `special` for a non-seekable file, which is chunked as a stream.
+/// `{ok, Chunks, NarHash}`, or `special` for a non-seekable file, for `special_chunks`.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn nar_chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
@@ -185,7 +194,7 @@ fn nar_chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'
         let (source, whole) = HashingReader::new(input, algorithm);
         let chunks = chunking.clone().source(source).all(&died)?;
         let digest = whole().expect("all of it was read");
-        Ok((atoms::ok(), each(env, &chunks)?, nar_hash(env, &digest)).encode(env))
+        list_with_hash(env, &chunks, &digest)
     })
 }
 
@@ -199,7 +208,7 @@ fn nar_chunk_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'
         let (chunks, digest) = hash_beside(sha256()?, &data, chunking.workers(), &died, |left| {
             chunking.clone().with_workers(left).slice(&data, &died)
         })?;
-        Ok((atoms::ok(), each(env, &chunks)?, nar_hash(env, &digest)).encode(env))
+        list_with_hash(env, &chunks, &digest)
     })
 }
 

@@ -1,17 +1,15 @@
 //! Digests of whole inputs, and their notation.
 
-use chunker::hash::{Hasher, nix_base32};
+use chunker::hash::nix_base32;
 use chunker::io::file::Input;
-use chunker::io::source::Source;
-use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
+use rustler::{Binary, Encoder, Env, NifResult, Term};
 
 use crate::atoms;
 use crate::binary::text;
 use crate::call::{caller_died, guard, ok, twins};
-use crate::chunking::{regular, to_path};
+use crate::chunking::regular;
 use crate::error::NifError;
 use crate::options::Hash;
-use crate::slot::Slot;
 
 twins! {
     /// Returns the digest.
@@ -20,48 +18,12 @@ twins! {
     }
 }
 
-/// `{ok, Digest}`, or `special` for a non-seekable file, which is hashed step by step.
+/// `{ok, Digest}`, or `special` for a non-seekable file, for `special_digest`.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn hash_file<'a>(env: Env<'a>, path: Binary<'a>, algorithm: Hash) -> NifResult<Term<'a>> {
     guard(env, || match regular(&path)? {
         None => Ok(atoms::special().encode(env)),
         Some(input) => hash_input(env, input, algorithm),
-    })
-}
-
-/// A special file, and the digest of what it has given so far.
-type HashStream = Slot<(Input, Hasher)>;
-
-#[rustler::resource_impl]
-impl Resource for HashStream {}
-
-/// `{ok, Stream}`
-#[rustler::nif(schedule = "DirtyIo")]
-fn hash_special_open<'a>(env: Env<'a>, path: Binary<'a>, algorithm: Hash) -> NifResult<Term<'a>> {
-    guard(env, || {
-        let hasher = Hasher::new(algorithm.algorithm()?);
-        ok(env, ResourceArc::new(Slot::new((Input::open(&to_path(&path))?, hasher))))
-    })
-}
-
-/// `{ok, Digest}` at the end of the file, or `wait` until more of it is sent.
-#[rustler::nif(schedule = "DirtyIo")]
-fn hash_special_next<'a>(env: Env<'a>, stream: ResourceArc<HashStream>) -> NifResult<Term<'a>> {
-    guard(env, || {
-        let (mut input, mut hasher) = stream.take()?;
-        let is_cancelled = stream.is_cancelled(env);
-        let mut buffer = vec![0; 1 << 16];
-        while let Some(count) = input.read(&mut buffer)? {
-            if count == 0 {
-                return ok(env, text(env, &hasher.finish().0));
-            }
-            hasher.update(&buffer[..count]);
-            if is_cancelled() {
-                return Err(chunker::Error::Cancelled.into());
-            }
-        }
-        stream.put((input, hasher));
-        Ok(atoms::wait().encode(env))
     })
 }
 

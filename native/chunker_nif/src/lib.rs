@@ -20,6 +20,7 @@ mod nar;
 mod narinfo;
 mod options;
 mod slot;
+mod special;
 mod stream;
 
 mod atoms {

@@ -9,8 +9,7 @@ use std::path::Path;
 use chunker::Error;
 use chunker::engine::workers::Workers;
 use chunker::hash::{Algorithm, Digest, nix_base32};
-use chunker::io::file::Input;
-use chunker::nar::{self, Entry, Hash, Kind, List, Listing, NarConsumer, ReadFile, Step};
+use chunker::nar::{self, Entry, Hash, Kind, List, Listing, NarConsumer, ReadFile};
 use rustler::{Binary, Encoder, Env, NifResult, NifTaggedEnum, OwnedBinary, Resource, ResourceArc, Term};
 
 use crate::atoms;
@@ -23,7 +22,7 @@ use crate::slot::Slot;
 
 /// The result that a caller asks for.
 #[derive(NifTaggedEnum)]
-enum Wanted<'a> {
+pub(crate) enum Wanted<'a> {
     List,
     Listing,
     Hash,
@@ -32,7 +31,7 @@ enum Wanted<'a> {
 }
 
 /// The consumer of an archive that makes that result.
-enum Consumer {
+pub(crate) enum Consumer {
     List(List),
     Listing(Listing),
     Hash(Hash),
@@ -87,7 +86,7 @@ impl NarConsumer for Consumer {
 }
 
 /// The result.
-enum Answer {
+pub(crate) enum Answer {
     Entries(Vec<Entry>),
     Json(Vec<u8>),
     Contents(BinaryBuffer),
@@ -96,7 +95,7 @@ enum Answer {
 }
 
 impl Wanted<'_> {
-    fn consumer(&self) -> Result<Consumer, Error> {
+    pub(crate) fn consumer(&self) -> Result<Consumer, Error> {
         Ok(match self {
             Wanted::List => Consumer::List(List::new()),
             Wanted::Listing => Consumer::Listing(Listing::new()),
@@ -160,7 +159,7 @@ fn encode_entry<'a>(env: Env<'a>, Entry { path, kind }: &Entry) -> Term<'a> {
 const ENTRIES: usize = 4096;
 
 /// `{ok, Value}`
-fn answer<'a>(env: Env<'a>, answer: Answer) -> Result<Term<'a>, NifError<'a>> {
+pub(crate) fn answer<'a>(env: Env<'a>, answer: Answer) -> Result<Term<'a>, NifError<'a>> {
     let value = match answer {
         Answer::Entries(entries) => {
             let died = caller_died(env);
@@ -213,44 +212,39 @@ fn nar_file_io<'a>(env: Env<'a>, path: Binary<'a>, wanted: Wanted<'a>) -> NifRes
     read_file(env, &path, &wanted)
 }
 
-/// Reads an archive that arrives in pieces, or a special file.
-struct NarReader(Slot<Reading>);
-
-struct Reading {
-    consumer: Consumer,
-    /// A special file, unless the archive is pushed.
-    input: Option<Input>,
-}
+/// Reads an archive that arrives in pieces.
+struct NarReader(Slot<Consumer>);
 
 #[rustler::resource_impl]
 impl Resource for NarReader {}
 
 impl Drop for NarReader {
     fn drop(&mut self) {
-        // Removing a tree that is half unpacked takes long, and this may run on a plain scheduler, which
-        // collects the garbage of a process that died. If no thread can be started, the tree is removed here.
-        if let Some(reading) = self.0.take_remaining() {
-            let _ = std::thread::Builder::new().name("chunker-close".into()).spawn(move || drop(reading));
-        }
+        drop_elsewhere(self.0.take_remaining());
+    }
+}
+
+/// Drops what a reader holds. Removing a tree that is half unpacked takes long, and this may be called on a
+/// plain scheduler, which collects the garbage of a process that died. If no thread can be started, the tree
+/// is removed here.
+pub(crate) fn drop_elsewhere<T: Send + 'static>(remaining: Option<T>) {
+    if let Some(remaining) = remaining {
+        let _ = std::thread::Builder::new().name("chunker-close".into()).spawn(move || drop(remaining));
     }
 }
 
 /// `{ok, Reader}`
-fn open<'a>(env: Env<'a>, consumer: Consumer, input: Option<Input>) -> Result<Term<'a>, NifError<'a>> {
-    ok(env, ResourceArc::new(NarReader(Slot::new(Reading { consumer, input }))))
-}
-
 #[rustler::nif(schedule = "DirtyIo")]
 fn nar_open<'a>(env: Env<'a>, wanted: Wanted<'a>) -> NifResult<Term<'a>> {
-    guard(env, || open(env, wanted.consumer()?, None))
+    guard(env, || ok(env, ResourceArc::new(NarReader(Slot::new(wanted.consumer()?)))))
 }
 
 fn push<'a>(env: Env<'a>, NarReader(slot): &NarReader, piece: &[u8]) -> NifResult<Term<'a>> {
     guard(env, || {
-        let mut reading = slot.take()?;
-        nar::feed(&mut reading.consumer, piece, &slot.is_cancelled(env))?;
-        let after = if reading.consumer.is_done() { atoms::done() } else { atoms::more() };
-        slot.put(reading);
+        let mut consumer = slot.take()?;
+        nar::feed(&mut consumer, piece, &slot.is_cancelled(env))?;
+        let after = if consumer.is_done() { atoms::done() } else { atoms::more() };
+        slot.put(consumer);
         ok(env, after)
     })
 }
@@ -269,31 +263,7 @@ fn nar_push_io<'a>(env: Env<'a>, reader: ResourceArc<NarReader>, piece: Binary<'
 /// `{ok, Value}`
 #[rustler::nif(schedule = "DirtyIo")]
 fn nar_finish<'a>(env: Env<'a>, reader: ResourceArc<NarReader>) -> NifResult<Term<'a>> {
-    guard(env, || answer(env, reader.0.take()?.consumer.finish()?))
-}
-
-#[rustler::nif(schedule = "DirtyIo")]
-fn nar_open_special<'a>(env: Env<'a>, path: Binary<'a>, wanted: Wanted<'a>) -> NifResult<Term<'a>> {
-    guard(env, || {
-        let input = Input::open(&to_path(&path))?;
-        open(env, wanted.consumer()?, Some(input))
-    })
-}
-
-/// `{ok, Value}` at the end of the file, or `wait` until more of it is sent.
-#[rustler::nif(schedule = "DirtyIo")]
-fn nar_next_special<'a>(env: Env<'a>, reader: ResourceArc<NarReader>) -> NifResult<Term<'a>> {
-    guard(env, || {
-        let Reading { mut consumer, input } = reader.0.take()?;
-        let mut input = input.ok_or(Error::Cancelled)?;
-        match nar::step(&mut consumer, &mut input, &reader.0.is_cancelled(env))? {
-            Step::End => answer(env, consumer.finish()?),
-            Step::Waiting => {
-                reader.0.put(Reading { consumer, input: Some(input) });
-                Ok(atoms::wait().encode(env))
-            }
-        }
-    })
+    guard(env, || answer(env, reader.0.take()?.finish()?))
 }
 
 /// Frees what the reader holds, and removes a tree that is half unpacked.

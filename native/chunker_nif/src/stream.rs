@@ -5,8 +5,8 @@
 use std::sync::{Arc, OnceLock};
 
 use chunker::codec::{ScratchPool, compress_cancellable};
-use chunker::engine::{Chunk, Pieces, Reader, Step};
-use chunker::hash::{Digest, Hasher, HashingReader};
+use chunker::engine::{Chunk, Pieces, Pulled, Reader};
+use chunker::hash::{Digest, Hasher};
 use chunker::io::file::{Input, Kind};
 use chunker::nar::annotations::ChunkAnnotation;
 use rustler::{Binary, Encoder, Env, NifResult, OwnedBinary, Resource, ResourceArc, Term};
@@ -28,17 +28,16 @@ struct Stream {
 }
 
 enum State {
-    /// A file, and what returns the digest of the whole.
-    File(Reader<Load, ChunkAnnotation>, Option<WholeDigest>),
+    Regular(Reader<Load, ChunkAnnotation>),
+    /// `None` after the end.
+    Special(Option<(Input, Pieces<Load, ChunkAnnotation>)>),
     Pieces(Pieces<Load, ChunkAnnotation>, Option<Hasher>),
 }
 
-type WholeDigest = Box<dyn Fn() -> Option<Digest> + Send>;
-
-/// A chunk with its bytes, and with its compressed bytes if they were requested, in memory of the VM.
+/// A chunk with its bytes and its compressed bytes, if they were requested, in memory of the VM.
 struct Loaded {
     chunk: Chunk,
-    data: ChunkData,
+    data: Option<ChunkData>,
     compressed: Option<OwnedBinary>,
     annotation: ChunkAnnotation,
 }
@@ -62,9 +61,10 @@ impl Stream {
     }
 }
 
-/// Returns the work on a chunk: copy, hash and optionally compress it.
+/// Returns the work on a chunk: hash it, and optionally copy and compress it.
 fn loading<'a>(
     options: &ChunkingOptions<'a>,
+    copies: bool,
     compression: Option<Compression<'a>>,
 ) -> Result<impl Fn(&AnnotatedBytes<'_>) -> Load + Clone + Send + Sync + 'static, NifError<'a>> {
     let hashed = Chunk::hashed(options.digester()?);
@@ -74,28 +74,35 @@ fn loading<'a>(
     };
     let pool = chunk_memory::pool();
     Ok(move |bytes: &AnnotatedBytes<'_>| {
-        let data = ChunkData::concat(bytes.slices, pool.as_ref())?;
-        let compressed = match compressor.as_deref() {
-            None => None,
-            Some((compression, scratches)) => Some(scratches.lend(|scratch, out| {
+        let data = if copies { Some(ChunkData::concat(bytes.slices, pool.as_ref())?) } else { None };
+        let compressed = match (&data, compressor.as_deref()) {
+            (Some(data), Some((compression, scratches))) => Some(scratches.lend(|scratch, out| {
                 compress_cancellable(data.as_slice(), compression, scratch, out, bytes.is_cancelled)?;
                 Ok::<_, chunker::Error>(binary::concat(&[out])?)
             })?),
+            _ => None,
         };
         let chunk = hashed(bytes);
         Ok(Loaded { chunk, data, compressed, annotation: bytes.annotation.clone() })
     })
 }
 
-/// `{Offset, Length, Hash, Data, Compressed | nil}`, with its annotation if there is one.
+/// `{Offset, Length, Hash, Data, Compressed | nil}`, or `{Offset, Length, Hash}` without its bytes, with its
+/// annotation if there is one.
 fn encode<'a>(
     env: Env<'a>,
     Loaded { chunk, data, compressed, annotation }: Loaded,
     paths: &mut Paths<'a>,
 ) -> Term<'a> {
-    let compressed = compressed.map(|bytes| bytes.release(env));
-    let chunk = (chunk.offset, chunk.length, text(env, &chunk.hash.0), data.into_term(env), compressed);
-    with_annotation(env, chunk.encode(env), annotation.as_deref(), paths)
+    let (Chunk { offset, length, .. }, hash) = (chunk, text(env, &chunk.hash.0));
+    let chunk = match data {
+        None => (offset, length, hash).encode(env),
+        Some(data) => {
+            let compressed = compressed.map(|bytes| bytes.release(env));
+            (offset, length, hash, data.into_term(env), compressed).encode(env)
+        }
+    };
+    with_annotation(env, chunk, annotation.as_deref(), paths)
 }
 
 fn list<'a>(env: Env<'a>, chunks: Vec<Load>) -> Result<Term<'a>, NifError<'a>> {
@@ -107,38 +114,31 @@ fn list<'a>(env: Env<'a>, chunks: Vec<Load>) -> Result<Term<'a>, NifError<'a>> {
     ok(env, terms)
 }
 
-/// `{ok, Stream, regular | special}`. With `whole`, `stream_digest` returns the digest of the input at its
-/// end.
+/// `{ok, Stream, regular | special}`
 #[rustler::nif(schedule = "DirtyIo")]
 fn stream_file<'a>(
     env: Env<'a>,
     path: Binary<'a>,
     options: ChunkingOptions<'a>,
     compression: Option<Compression<'a>>,
-    whole: bool,
 ) -> NifResult<Term<'a>> {
     guard(env, || {
-        let selection = options.chunking(options.workers()?, loading(&options, compression)?)?;
+        let selection = options.chunking(options.workers()?, loading(&options, true, compression)?)?;
         let mut input = Input::open(&to_path(&path))?;
         let Some(chunking) = selection.for_input(&mut input, &caller_died(env))? else {
             return Err(options.needs_two_reads(env));
         };
-        let kind = match input.kind() {
-            Kind::Regular => atoms::regular(),
-            Kind::Special => atoms::special(),
+        let chunking = chunking.clone();
+        let (kind, state) = match input.kind() {
+            Kind::Regular => (atoms::regular(), State::Regular(chunking.source(input))),
+            Kind::Special => (atoms::special(), State::Special(Some((input, chunking.pieces())))),
         };
-        let state = if whole {
-            let (source, digest) = HashingReader::new(input, sha256()?);
-            State::File(chunking.clone().source(source), Some(Box::new(digest)))
-        } else {
-            State::File(chunking.clone().source(input), None)
-        };
-        let stream = Stream::new(state);
-        Ok((atoms::ok(), ResourceArc::new(stream), kind).encode(env))
+        Ok((atoms::ok(), ResourceArc::new(Stream::new(state)), kind).encode(env))
     })
 }
 
-/// `{ok, Stream}`. With `whole`, `stream_digest` returns the digest of the input at its end.
+/// `{ok, Stream}`. With `whole`, chunks come without their bytes, and `stream_digest` returns the digest of the
+/// input at its end.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn stream_pieces<'a>(
     env: Env<'a>,
@@ -147,7 +147,7 @@ fn stream_pieces<'a>(
     whole: bool,
 ) -> NifResult<Term<'a>> {
     guard(env, || {
-        let selection = options.chunking(options.workers()?, loading(&options, compression)?)?;
+        let selection = options.chunking(options.workers()?, loading(&options, !whole, compression)?)?;
         let Some(chunking) = selection.for_pieces() else { return Err(options.needs_two_reads(env)) };
         let hasher = if whole { Some(Hasher::new(sha256()?)) } else { None };
         let stream = Stream::new(State::Pieces(chunking.clone().pieces(), hasher));
@@ -155,30 +155,39 @@ fn stream_pieces<'a>(
     })
 }
 
+/// `{ok, Chunks}`, with no chunks at the end.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn stream_next<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Term<'a>> {
-    guard(env, || next(env, &stream))
+    guard(env, || {
+        let State::Regular(mut reader) = stream.slot.take()? else {
+            return Err(chunker::Error::Cancelled.into());
+        };
+        let chunks = reader.next_results(&stream.slot.is_cancelled(env))?;
+        stream.slot.put(State::Regular(reader));
+        list(env, chunks.unwrap_or_default())
+    })
 }
 
+/// The same for a non-seekable file, or `wait` until its producer sends more: a scheduler must not be blocked by
+/// it.
 #[rustler::nif(schedule = "DirtyIo")]
 fn stream_next_special<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Term<'a>> {
-    guard(env, || next(env, &stream))
-}
-
-/// `{ok, Chunks}`, with no chunks at the end, or `wait` if a FIFO or a device has no input at the moment: a
-/// dirty scheduler must not be blocked by it.
-fn next<'a>(env: Env<'a>, stream: &Stream) -> Result<Term<'a>, NifError<'a>> {
-    let State::File(mut reader, digest) = stream.slot.take()? else {
-        return Err(chunker::Error::Cancelled.into());
-    };
-    let step = reader.step(&stream.slot.is_cancelled(env))?;
-    stream.set_digest(digest.as_ref().and_then(|digest| digest()));
-    stream.slot.put(State::File(reader, digest));
-    match step {
-        Step::Results(chunks) => list(env, chunks),
-        Step::End => list(env, Vec::new()),
-        Step::Waiting => Ok(atoms::wait().encode(env)),
-    }
+    guard(env, || {
+        let State::Special(running) = stream.slot.take()? else {
+            return Err(chunker::Error::Cancelled.into());
+        };
+        let Some((mut input, mut pieces)) = running else {
+            stream.slot.put(State::Special(None));
+            return list(env, Vec::new());
+        };
+        let pulled = pieces.pull(&mut input, &stream.slot.is_cancelled(env))?;
+        let ended = matches!(pulled, Pulled::End(_));
+        stream.slot.put(State::Special((!ended).then_some((input, pieces))));
+        match pulled {
+            Pulled::Results(chunks) | Pulled::End(chunks) => list(env, chunks),
+            Pulled::Waiting => Ok(atoms::wait().encode(env)),
+        }
+    })
 }
 
 /// `{ok, Chunks}`: those that are complete now, which may be none.

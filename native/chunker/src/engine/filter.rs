@@ -83,10 +83,6 @@ impl<S: Source> Source for FilteredSource<S> {
         Ok(Some(count))
     }
 
-    fn is_live(&self) -> bool {
-        self.source.is_live()
-    }
-
     fn length(&self) -> Option<u64> {
         self.source.length()
     }

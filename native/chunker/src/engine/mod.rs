@@ -31,5 +31,5 @@ pub use chunker_kind::{ChunkerKind, Recognizer};
 pub use chunking::Chunking;
 pub use files::{FileChunks, chunk_files};
 pub use filter::Filter;
-pub use pieces::Pieces;
-pub use reader::{Reader, Step};
+pub use pieces::{Pieces, Pulled};
+pub use reader::Reader;

@@ -8,6 +8,21 @@ use super::pipeline::{Next, Pipeline, Work};
 use super::workers::Workers;
 use crate::Cancel;
 use crate::error::Error;
+use crate::io::source::Source;
+
+/// The number of bytes that one read pulls: what a pipe holds on Linux.
+const PULL_SIZE: usize = 64 << 10;
+
+/// The result of [`Pieces::pull`].
+#[derive(Debug)]
+pub enum Pulled<T> {
+    /// At least one result. More input may be available.
+    Results(Vec<T>),
+    /// There is neither a result nor input until the producer sends more: wait for the source, and pull again.
+    Waiting,
+    /// The input has ended, with these results.
+    End(Vec<T>),
+}
 
 /// Chunks an input that arrives in pieces of any size. Created by
 /// [`Chunking::pieces`](super::Chunking::pieces).
@@ -42,10 +57,7 @@ impl<T: Send + 'static, A: Send + 'static> Pieces<T, A> {
     /// Panics with the same payload if the work on a chunk panics.
     pub fn push(&mut self, piece: &[u8], is_cancelled: Cancel<'_>) -> Result<Vec<T>, Error> {
         let Some(filter) = &mut self.filter else { return push(&mut self.pipeline, piece, is_cancelled) };
-        if self.pipeline.is_none() {
-            return Err(Error::Cancelled);
-        }
-        let mut results = Vec::new();
+        let mut results = push(&mut self.pipeline, &[], is_cancelled)?;
         let mut filtered = Vec::new();
         for piece in piece.chunks(FILTER_SIZE) {
             filtered.clear();
@@ -53,6 +65,35 @@ impl<T: Send + 'static, A: Send + 'static> Pieces<T, A> {
             results.extend(push(&mut self.pipeline, &filtered, is_cancelled)?);
         }
         Ok(results)
+    }
+
+    /// Pushes what can be read from `source` without waiting for its producer, until there are results. At the
+    /// end of the source, ends the input.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of the source and of [`push`](Self::push). Calls after an error fail.
+    ///
+    /// # Panics
+    ///
+    /// Panics with the same payload if the work on a chunk panics.
+    pub fn pull(&mut self, source: &mut dyn Source, is_cancelled: Cancel<'_>) -> Result<Pulled<T>, Error> {
+        let mut buffer = vec![0; PULL_SIZE];
+        loop {
+            // Bytes read before an error must not form a last chunk.
+            let read = source.read(&mut buffer).inspect_err(|_| self.pipeline = None)?;
+            let results = match read {
+                Some(0) => return Ok(Pulled::End(self.finish(is_cancelled)?)),
+                Some(count) => self.push(&buffer[..count], is_cancelled)?,
+                None => self.push(&[], is_cancelled)?,
+            };
+            if !results.is_empty() {
+                return Ok(Pulled::Results(results));
+            }
+            if read.is_none() {
+                return Ok(Pulled::Waiting);
+            }
+        }
     }
 
     /// Ends the input and returns the remaining results.
@@ -75,7 +116,7 @@ impl<T: Send + 'static, A: Send + 'static> Pieces<T, A> {
         let pipeline = self.pipeline.take().ok_or(Error::Cancelled)?;
         pipeline.end()?;
         loop {
-            match pipeline.next(false, false, is_cancelled)? {
+            match pipeline.next(false, is_cancelled)? {
                 Next::Results(more) => results.extend(more),
                 Next::End => return Ok(results),
                 Next::Feed => unreachable!("the input has been ended"),
@@ -99,7 +140,7 @@ fn push<T: Send + 'static, A: Send + 'static>(
     let pipeline = running.take().ok_or(Error::Cancelled)?;
     let mut results = Vec::new();
     loop {
-        match pipeline.next(true, false, is_cancelled)? {
+        match pipeline.next(true, is_cancelled)? {
             Next::Results(more) => results.extend(more),
             Next::Feed if piece.is_empty() => break,
             Next::Feed => {

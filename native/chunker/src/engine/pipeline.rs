@@ -267,14 +267,8 @@ impl<T: Send + 'static, A: Send + 'static> Pipeline<T, A> {
     }
 
     /// Works on fed input until the caller has to act. With `prompt`, returns results as soon as there are
-    /// any; otherwise asks for input first, which keeps all threads busy. If `input_waits` for its producer,
-    /// the results of all work items are returned before it asks for input.
-    pub(super) fn next(
-        &self,
-        prompt: bool,
-        input_waits: bool,
-        is_cancelled: Cancel<'_>,
-    ) -> Result<Next<T>, Error> {
+    /// any; otherwise asks for input first, which keeps all threads busy.
+    pub(super) fn next(&self, prompt: bool, is_cancelled: Cancel<'_>) -> Result<Next<T>, Error> {
         let _permit = self.shared.workers.enter();
         loop {
             if is_cancelled() {
@@ -282,7 +276,7 @@ impl<T: Send + 'static, A: Send + 'static> Pipeline<T, A> {
             }
             let mut state = self.shared.lock_unless_failed()?;
             let ready = state.is_ready();
-            let feed = state.can_be_fed() && !state.comes_first(input_waits);
+            let feed = state.can_be_fed() && !state.comes_first();
             if ready && (prompt || !feed) {
                 return Ok(Next::Results(state.take_ready()));
             }
@@ -654,10 +648,10 @@ impl<T, A> PipelineState<T, A> {
         block && self.has_room()
     }
 
-    /// Returns whether the existing work items have to be done before the caller is asked for input: because
-    /// the input would have to wait, or because no helper does them.
-    fn comes_first(&self, input_waits: bool) -> bool {
-        (input_waits && !self.slots.is_empty()) || (self.helpers == 0 && !self.queue.is_empty())
+    /// Returns whether the existing work items have to be done before the caller is asked for input, because
+    /// no helper does them.
+    fn comes_first(&self) -> bool {
+        self.helpers == 0 && !self.queue.is_empty()
     }
 
     fn is_at_end(&self) -> bool {

@@ -63,10 +63,6 @@ impl<S: Source> Source for HashingReader<S> {
         Ok(count)
     }
 
-    fn is_live(&self) -> bool {
-        self.source.is_live()
-    }
-
     fn length(&self) -> Option<u64> {
         self.source.length()
     }

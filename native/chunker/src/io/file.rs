@@ -210,10 +210,6 @@ impl Source for Input {
         Some(Box::new(FileRange { file: Arc::clone(&self.file), path: self.path.clone(), range: start..end }))
     }
 
-    fn is_live(&self) -> bool {
-        self.kind == Kind::Special
-    }
-
     fn length(&self) -> Option<u64> {
         (self.kind == Kind::Regular && self.opened.size > 0).then_some(self.opened.size)
     }

@@ -35,12 +35,6 @@ pub trait Source {
         None
     }
 
-    /// Returns whether the bytes come from a live producer, so that available bytes should be processed at
-    /// once.
-    fn is_live(&self) -> bool {
-        false
-    }
-
     /// Returns the length of the input in bytes, if it is known.
     fn length(&self) -> Option<u64> {
         None

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chunker::cdc::{CdcParams, Options};
 use chunker::engine::workers::Workers;
-use chunker::engine::{Chunk, Chunking};
+use chunker::engine::{Chunk, Chunking, Pieces, Pulled};
 use chunker::hash::Algorithm;
 use chunker::io::source::Source;
 use chunker::{Cancel, Error};
@@ -46,7 +46,6 @@ struct UnreliableSource {
     until: usize,
     ending: Ending,
     dice: Dice,
-    live: bool,
     /// The position at which it ends, if it is a part of another source.
     end: usize,
     /// Whether it can be split, most of the time.
@@ -88,13 +87,32 @@ impl Source for UnreliableSource {
         Some(Box::new(part))
     }
 
-    fn is_live(&self) -> bool {
-        self.live
-    }
-
     fn wait(&self, _timeout: Duration) -> bool {
         true
     }
+}
+
+type NextResults = Box<dyn FnMut() -> Result<Option<Vec<Chunk>>, Error>>;
+
+/// Pulls a source as one of a slow producer.
+fn pulled(mut pieces: Pieces<Chunk>, mut source: UnreliableSource) -> NextResults {
+    let mut ended = false;
+    Box::new(move || {
+        while !ended {
+            let results = match pieces.pull(&mut source, NEVER)? {
+                Pulled::Results(results) => results,
+                Pulled::Waiting => continue,
+                Pulled::End(results) => {
+                    ended = true;
+                    results
+                }
+            };
+            if !results.is_empty() {
+                return Ok(Some(results));
+            }
+        }
+        Ok(None)
+    })
 }
 
 /// Chunks one source to its end, or until it is dropped, and checks the output.
@@ -118,12 +136,16 @@ fn one_input(seed: u64, data: &Arc<Vec<u8>>) {
         position: 0,
         until,
         ending,
-        live: dice.below(4) == 0,
         end: data.len(),
         splits: dice.below(4) > 0,
         dice: Dice(dice.below(u64::MAX)),
     };
-    let mut reader = chunking(threads).source(source);
+    let mut next_results = if dice.below(4) == 0 {
+        pulled(chunking(threads).pieces(), source)
+    } else {
+        let mut reader = chunking(threads).source(source);
+        Box::new(move || reader.next_results(NEVER))
+    };
     let mut rounds = if dice.below(3) == 0 { dice.below(6) } else { u64::MAX };
     let mut got = Vec::new();
     let slow = dice.below(4) == 0;
@@ -132,7 +154,7 @@ fn one_input(seed: u64, data: &Arc<Vec<u8>>) {
         if slow {
             std::thread::sleep(Duration::from_micros(dice.below(3000)));
         }
-        match catch_unwind(AssertUnwindSafe(|| reader.next_results(NEVER))) {
+        match catch_unwind(AssertUnwindSafe(&mut next_results)) {
             Ok(Ok(Some(results))) => {
                 assert!(!results.is_empty());
                 got.extend(results);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use chunker::cdc::{CdcParams, Options};
 use chunker::engine::workers::Workers;
-use chunker::engine::{Chunk, ChunkBytes, Chunking};
+use chunker::engine::{Chunk, ChunkBytes, Chunking, Pulled};
 use chunker::hash::Algorithm;
 use chunker::io::file::{self, Input, Kind};
 use chunker::{Cancel, Error};
@@ -486,21 +486,27 @@ mod fifo {
     fn gives_chunks_before_its_writer_closes_it() {
         let folder = Folder::new("fifo-live");
         let path = make(&folder);
-        let input = Input::open(&path).unwrap();
+        let mut input = Input::open(&path).unwrap();
         let mut fifo = File::options().write(true).open(&path).unwrap();
         let data = inputs::random(6, 60_000);
         fifo.write_all(&data).unwrap();
-        let mut reader = chunking(&small(), 2).source(input);
-        let start = Instant::now();
-        let is_cancelled = || start.elapsed() > Duration::from_secs(10);
-        let chunks = reader.next_results(&is_cancelled).unwrap().expect("chunks of what was written so far");
+        let mut pieces = chunking(&small(), 2).pieces();
         let expected = chunking(&small(), 1).slice(&data, NEVER).unwrap();
-        assert_eq!(chunks[..], expected[..chunks.len()]);
-        drop(fifo);
-        let mut all = chunks;
-        while let Some(more) = reader.next_results(NEVER).unwrap() {
-            all.extend(more);
+        let start = Instant::now();
+        let mut all = Vec::new();
+        // All but the last chunk, whose end is not known yet.
+        while all.len() < expected.len() - 1 {
+            assert!(start.elapsed() < Duration::from_secs(10), "chunks of what was written so far");
+            match pieces.pull(&mut input, NEVER).unwrap() {
+                Pulled::Results(chunks) => all.extend(chunks),
+                Pulled::Waiting => std::thread::sleep(Duration::from_millis(1)),
+                Pulled::End(_) => panic!("the writer has not closed it"),
+            }
         }
+        assert!(matches!(pieces.pull(&mut input, NEVER).unwrap(), Pulled::Waiting));
+        drop(fifo);
+        let Pulled::End(last) = pieces.pull(&mut input, NEVER).unwrap() else { panic!("it has ended") };
+        all.extend(last);
         assert_eq!(all, expected);
     }
 }
