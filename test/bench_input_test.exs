@@ -30,7 +30,9 @@ defmodule Bench.InputTest do
     assert {[{"a.so", 10}, {"b/c.so.1", 20}, {"b/d.txt", 30}], said} = files(folder, 31)
     assert [looking, takes, ""] = String.split(said, "\n")
     assert looking == "Looking for 0.0 MB of files below #{folder} ..."
-    assert takes == "Takes 3 files of 0.0 MB together, from #{folder}/a.so to #{folder}/b/d.txt."
+
+    assert takes ==
+             "Takes 3 files of 0.0 MB together, from #{inspect(folder <> "/a.so")} to #{inspect(folder <> "/b/d.txt")}."
   end
 
   test "files are chosen by name, and fewer bytes are returned if there are no more", %{tmp_dir: folder} do

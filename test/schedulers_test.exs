@@ -78,9 +78,8 @@ defmodule Chunker.SchedulersTest do
            fn -> [data] |> Chunker.stream() |> Stream.run() end},
           {[:nar_dump_next], fn -> path |> Chunker.Nar.stream() |> Stream.run() end},
           # Waiting for a FIFO occupies no scheduler.
-          {[:chunk_file, :stream_file, :stream_next_special],
-           fn -> fed.(fn -> Chunker.chunk_file(fifo) end) end},
-          {[:hash_file, :hash_special_open, :hash_special_next],
+          {[:chunk_file, :special_chunks, :special_next], fn -> fed.(fn -> Chunker.chunk_file(fifo) end) end},
+          {[:hash_file, :special_digest, :special_next],
            fn -> fed.(fn -> Chunker.hash_file(fifo, :sha256) end) end}
         ] do
       assert dirty(call) == functions

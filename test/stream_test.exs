@@ -357,7 +357,7 @@ defmodule Chunker.StreamTest do
       path = sparse(folder, "fought-over", 20 * @mib)
 
       for round <- 1..20 do
-        {:ok, file, :regular} = :chunker_nif.stream_file(path, @native, nil, false)
+        {:ok, file, :regular} = :chunker_nif.stream_file(path, @native, nil)
         {:ok, pieces} = :chunker_nif.stream_pieces(@native, nil, false)
         piece = :rand.bytes(100_000)
 
@@ -387,7 +387,7 @@ defmodule Chunker.StreamTest do
 
     test "returns errors for wrong use" do
       {:ok, pieces} = :chunker_nif.stream_pieces(@native, nil, false)
-      {:ok, file, :regular} = :chunker_nif.stream_file(__ENV__.file, @native, nil, false)
+      {:ok, file, :regular} = :chunker_nif.stream_file(__ENV__.file, @native, nil)
       cancelled = {:error, {:cancelled, %{}}}
 
       assert :chunker_nif.stream_next(pieces) == cancelled
