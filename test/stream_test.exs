@@ -125,6 +125,16 @@ defmodule Chunker.StreamTest do
       assert received(:piece) <= 32
     end
 
+    test "a chunk refers to little more memory than it has bytes", %{tmp_dir: folder} do
+      path = Path.join(folder, "random")
+      File.write!(path, :crypto.strong_rand_bytes(20 * @mib))
+
+      for %{data: data} <- Chunker.stream(path) do
+        size = byte_size(data)
+        assert :binary.referenced_byte_size(data) <= if(size <= 512 * 1024, do: size, else: div(size * 5, 4))
+      end
+    end
+
     test "the read-ahead of a file is bounded", %{tmp_dir: folder} do
       path = sparse(folder, "ahead", 1024 * @mib)
 

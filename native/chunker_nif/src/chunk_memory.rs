@@ -1,12 +1,14 @@
-//! Memory for the bytes of large chunks, which is reused on the OTP releases that allow it.
+//! Memory for the bytes of large chunks, chosen so that it is used again.
 //!
-//! A binary of more than 512 KiB has a memory segment of its own. The VM keeps ten of those for later and
-//! unmaps the others, but the garbage collector frees more at once, so that about a quarter of the pages of a
-//! stream of 1 MiB chunks are fresh ones. A fresh page costs more than the copy that fills it.
+//! A binary of more than 512 KiB has a memory segment of its own. The VM keeps ten of those for later, for
+//! binaries of nearly the same size, and unmaps the others. Chunks differ in size, and the garbage collector
+//! frees more than ten at once, so that about a quarter of the pages of a stream of 1 MiB chunks are fresh
+//! ones. A fresh page costs more than the copy that fills it.
 //!
-//! Reuse needs a destructor, so the binary is one over a resource. The memory inside is a VM binary too, and
-//! appears in `erlang:memory/0`. Up to OTP 26 a binary over a resource is charged to its process like any
-//! other; since OTP 27.0 it is charged to no process, and this module hands out plain VM binaries there.
+//! Up to OTP 26 the memory returns to a pool of our own. That needs a destructor, so the binary is one over a
+//! resource; the memory inside is a VM binary too, and appears in `erlang:memory/0`. Since OTP 27.0 a binary
+//! over a resource is charged to no process, so there the chunk is the front of a plain VM binary, whose size
+//! is rounded up so that the segments that the VM keeps fit more often.
 
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,14 +84,15 @@ impl Pool {
     }
 }
 
-/// The bytes of a chunk in memory of the VM.
-pub(crate) enum ChunkData {
-    Owned(OwnedBinary),
-    Pooled(Pooled),
+/// The bytes of a chunk: the first `len` bytes of a VM binary.
+pub(crate) struct ChunkData {
+    memory: OwnedBinary,
+    len: usize,
+    pool: Option<Weak<Pool>>,
 }
 
-/// The first `len` bytes of memory that returns to its pool.
-pub(crate) struct Pooled {
+/// A chunk whose memory returns to its pool.
+struct Pooled {
     memory: OwnedBinary,
     len: usize,
     pool: Weak<Pool>,
@@ -116,29 +119,43 @@ impl ChunkData {
     /// Copies the slices, one behind the other.
     pub(crate) fn concat(slices: &[&[u8]], pool: Option<&Arc<Pool>>) -> Result<Self, OutOfMemory> {
         let len = slices.iter().map(|slice| slice.len()).sum();
-        let Some(pool) = pool.filter(|_| len > SHARED_SEGMENT) else {
-            return Ok(Self::Owned(binary::concat(slices)?));
-        };
-        let mut memory = match pool.take(len) {
+        let pool = pool.filter(|_| len > SHARED_SEGMENT);
+        let spare = pool.and_then(|pool| pool.take(len));
+        let mut memory = match spare {
             Some(memory) => memory,
-            None => binary::allocate(len + len / 16)?,
+            None => binary::allocate(capacity(len, pool.is_some()))?,
         };
         binary::copy(slices, &mut memory);
-        Ok(Self::Pooled(Pooled { memory, len, pool: Arc::downgrade(pool) }))
+        Ok(Self { memory, len, pool: pool.map(Arc::downgrade) })
     }
 
     pub(crate) fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Owned(memory) => memory.as_slice(),
-            Self::Pooled(pooled) => pooled.as_slice(),
-        }
+        &self.memory.as_slice()[..self.len]
     }
 
     /// Converts the bytes to a binary of the calling process, without a copy.
     pub(crate) fn into_term(self, env: Env<'_>) -> Term<'_> {
-        match self {
-            Self::Owned(memory) => memory.release(env).into(),
-            Self::Pooled(pooled) => ResourceArc::new(pooled).make_binary(env, Pooled::as_slice).into(),
+        let Self { memory, len, pool } = self;
+        if let Some(pool) = pool {
+            return ResourceArc::new(Pooled { memory, len, pool }).make_binary(env, Pooled::as_slice).into();
         }
+        let spare = memory.len() > len;
+        let memory = memory.release(env);
+        if !spare {
+            return memory.into();
+        }
+        memory.make_subbinary(0, len).expect("the chunk is the front of its memory").into()
+    }
+}
+
+/// Returns the size of the memory for a chunk of `len` bytes. Sizes with a segment of their own are rounded up
+/// to four steps for each power of two, which adds a tenth on average and at most a quarter.
+const fn capacity(len: usize, pooled: bool) -> usize {
+    if len <= SHARED_SEGMENT {
+        len
+    } else if pooled {
+        len + len / 16
+    } else {
+        len.next_multiple_of(len.next_power_of_two() / 8)
     }
 }
