@@ -181,7 +181,7 @@ defmodule Chunker do
   @typedoc "An option of `decompress/2`."
   @type decompression_option ::
           {:codec, :auto | codec()}
-          | {:max_output_size, non_neg_integer()}
+          | {:max_output_size, non_neg_integer() | :infinity}
           | {:dictionary, nil | binary()}
 
   @typedoc "An option of a function that chunks; see the module's documentation."
@@ -553,8 +553,8 @@ defmodule Chunker do
   ## Options
 
     * `:codec` - `:auto` (the default: detected by the first bytes), `:zstd`, `:lz4`, `:xz` or `:bzip2`
-    * `:max_output_size` - in bytes: exactly so many pass, one more is `:size_exceeded`. Default: 1 GiB.
-      Memory stays within it too, whatever a header promises
+    * `:max_output_size` - in bytes, or `:infinity`: exactly so many pass, one more is `:size_exceeded`. Default:
+      1 GiB. Memory stays within it too, whatever a header promises
     * `:dictionary` - the one that the data was compressed with; zstd only
 
   ## Errors
@@ -685,7 +685,8 @@ defmodule Chunker do
   Decompresses an enumerable of iodata, lazily and in bounded memory, into a stream of nonempty binaries of at
   most 1 MiB.
 
-  Takes the options of `decompress/2`; `:max_output_size` applies to the whole content. Raises `Chunker.Error`
+  Takes the options of `decompress/2`. `:max_output_size` applies to the whole content and is `:infinity` by
+  default; give it for content that comes from others and is kept. Raises `Chunker.Error`
   while it is enumerated, at the end if the input is truncated. The codec's memory is freed when the consumer
   stops.
 
@@ -698,7 +699,7 @@ defmodule Chunker do
   """
   @spec decompress_stream(Enumerable.t(), [decompression_option()] | map()) :: Enumerable.t()
   def decompress_stream(enumerable, options \\ []) do
-    decompression = checked(:chunker_options.decompression(options))
+    decompression = checked(:chunker_options.decompressor(options))
 
     enumerable
     |> pieces(@gather)

@@ -377,7 +377,7 @@ decompress(Data) -> decompress(Data, []).
 %%
 %% <ul>
 %% <li>`codec': `auto' (the default: by the first bytes), `zstd', `lz4', `xz' or `bzip2'.</li>
-%% <li>`max_output_size': bytes; one more is `size_exceeded'. 1 GiB by default.</li>
+%% <li>`max_output_size': bytes, or `infinity'; one more is `size_exceeded'. 1 GiB by default.</li>
 %% <li>`dictionary': the one that the data was compressed with; zstd only.</li>
 %% </ul>
 -spec decompress(iodata(), options()) -> {ok, binary()} | {error, error()}.
@@ -479,10 +479,11 @@ compressor_close(Compressor) ->
 -spec decompressor() -> {ok, decompressor()} | {error, error()}.
 decompressor() -> decompressor([]).
 
-%% @doc Returns a decompressor of data that arrives in pieces. Options are those of {@link decompress/2}.
+%% @doc Returns a decompressor of data that arrives in pieces. Options are those of {@link decompress/2}, but
+%% `max_output_size' is `infinity' by default, because the content need not be held as a whole.
 -spec decompressor(options()) -> {ok, decompressor()} | {error, error()}.
 decompressor(Options) ->
-    case checked(chunker_options:decompression(Options), [Options], 1) of
+    case checked(chunker_options:decompressor(Options), [Options], 1) of
         {ok, Decompression} -> chunker_dispatch:open_decompressor(Decompression);
         Error -> Error
     end.

@@ -6,7 +6,7 @@
 -module(chunker_options).
 
 -export([chunking/1, nar_chunking/1, stream/1, files/1, hash/1, hash_batch/1, algorithm/1, threads/0]).
--export([compression/1, compressor/1, decompression/1, compression_batch/1, decompression_batch/1, dictionary/1]).
+-export([compression/1, compressor/1, decompression/1, decompressor/1, compression_batch/1, decompression_batch/1, dictionary/1]).
 -export([cache/1]).
 -export_type([options/0, chunking/0, digests/0, cache/0, batch/0, progress/0, compression/0, decompression/0]).
 -export_type([checked/1, threads_and_pool/0]).
@@ -49,7 +49,7 @@
 
 -type batch() :: {threads_and_pool(), ParallelThreshold :: integer(), progress()}.
 -type compression() :: {chunker:codec(), Level :: nil | integer(), Dictionary :: nil | binary()}.
--type decompression() :: {chunker:codec() | auto, MaxOutputSize :: integer(), Dictionary :: nil | binary()}.
+-type decompression() :: {chunker:codec() | auto, MaxOutputSize :: integer() | infinity, Dictionary :: nil | binary()}.
 
 %% Each option with its default and the type of its value.
 -define(THREADS, [{threads, configured, integer}]).
@@ -77,7 +77,7 @@
 ]).
 -define(DECOMPRESSION, [
     {codec, auto, atom},
-    {max_output_size, 1_073_741_824, integer},
+    {max_output_size, 1_073_741_824, limit},
     {dictionary, nil, binary}
 ]).
 
@@ -128,6 +128,12 @@ compressor(Options) ->
 -spec decompression(term()) -> checked(decompression()).
 decompression(Options) ->
     with(Options, ?DECOMPRESSION, [fun decompression_form/1]).
+
+%% For an input that arrives in pieces, whose output need not be held as a whole: without a limit by default.
+-spec decompressor(term()) -> checked(decompression()).
+decompressor(Options) ->
+    Known = lists:keyreplace(max_output_size, 1, ?DECOMPRESSION, {max_output_size, infinity, limit}),
+    with(Options, Known, [fun decompression_form/1]).
 
 -spec compression_batch(term()) -> checked({compression(), batch()}).
 compression_batch(Options) ->
@@ -335,13 +341,14 @@ values([{Name, Default, Type} | Known], Options, Values) ->
         {_, Value} ->
             case is(Type, Value) of
                 true -> values(Known, Options, Values#{Name => Value});
-                false -> {badarg, ["option ", {term, Name}, " must be ", a(Type), ", not ", {term, Value}]}
+                false -> {badarg, ["option ", {term, Name}, " must be "] ++ a(Type) ++ [", not ", {term, Value}]}
             end
     end;
 values([], _, Values) ->
     {ok, Values}.
 
 is(integer, Value) -> is_integer(Value);
+is(limit, Value) -> is_integer(Value) orelse Value =:= infinity;
 is(atom, Value) -> is_atom(Value);
 is(boolean, Value) -> is_boolean(Value);
 is(binary, Value) -> is_binary(Value);
@@ -352,6 +359,7 @@ is(progress, {Pid, Ref}) -> is_pid(Pid) andalso is_reference(Ref);
 is(progress, Value) -> is_pid(Value) orelse is_function(Value, 2).
 
 a(integer) -> "an integer";
+a(limit) -> ["an integer or ", {term, infinity}];
 a(atom) -> "an atom";
 a(boolean) -> "true or false";
 a(binary) -> "a binary";

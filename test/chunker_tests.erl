@@ -333,6 +333,7 @@ compression_test() ->
             ?assertEqual({ok, Codec}, chunker:detect_format(Compressed)),
             ?assertEqual({ok, Data}, chunker:decompress(Compressed)),
             ?assertEqual({ok, Data}, chunker:decompress([Compressed], [{codec, Codec}, {max_output_size, byte_size(Data)}])),
+            ?assertEqual({ok, Data}, chunker:decompress(Compressed, [{max_output_size, infinity}])),
             Less = byte_size(Data) - 1,
             ?assertEqual({error, {size_exceeded, #{limit => Less}}},
                          chunker:decompress(Compressed, #{max_output_size => Less})),
@@ -356,7 +357,7 @@ compression_errors_test() ->
         {error, {invalid_options, #{option => Option, value => Value, allowed => Allowed}}}
     end,
     Codecs = <<"zstd, lz4, xz, bzip2">>,
-    Limits = <<"0..18446744073709551615">>,
+    Limits = <<"0..18446744073709551615 or infinity">>,
     [?assertEqual(Expected, Call) || {Expected, Call} <- [
         {Invalid(codec, gzip, Codecs), chunker:compress("", [{codec, gzip}])},
         {Invalid(codec, gzip, <<"auto, ", Codecs/binary>>), chunker:decompress("", [{codec, gzip}])},

@@ -290,7 +290,7 @@ defmodule Chunker.CompressionTest do
       assert Chunker.decompress!(compressed, max_output_size: (1 <<< 64) - 1) == "content"
 
       for wrong <- [-1, 1 <<< 64, -(1 <<< 80)] do
-        expected = invalid(:max_output_size, wrong, "0..18446744073709551615")
+        expected = invalid(:max_output_size, wrong, "0..18446744073709551615 or infinity")
         assert refused(Chunker.decompress(compressed, max_output_size: wrong)) == expected
         assert refused(Decompressor.new(max_output_size: wrong)) == expected
         stream = Chunker.decompress_stream([compressed], max_output_size: wrong)
@@ -298,11 +298,32 @@ defmodule Chunker.CompressionTest do
       end
     end
 
-    test "are 1 GiB by default" do
+    test "are 1 GiB by default, and none for streams" do
       # 1 GiB and one byte, as frames of 16 MiB.
       frame = Chunker.compress!(:binary.copy(<<0>>, 16 * @mib))
       bomb = [:binary.copy(frame, 64), Chunker.compress!("x")]
       assert refused(Chunker.decompress(bomb)) == {:size_exceeded, %{limit: 1_073_741_824}}
+      assert {:ok, [result]} = Chunker.decompress_batch([bomb])
+      assert refused(result) == {:size_exceeded, %{limit: 1_073_741_824}}
+
+      pieces = Chunker.decompress_stream([bomb])
+      assert Enum.reduce(pieces, 0, &(byte_size(&1) + &2)) == 1024 * @mib + 1
+
+      {:ok, decompressor} = Decompressor.new()
+
+      sizes =
+        for part <- bomb,
+            {:ok, output} = Decompressor.update(decompressor, part),
+            do: IO.iodata_length(output)
+
+      assert Enum.sum(sizes) == 1024 * @mib + 1
+      assert {:ok, _} = Decompressor.finish(decompressor)
+    end
+
+    test "may be infinite" do
+      compressed = Chunker.compress!("content")
+      assert Chunker.decompress(compressed, max_output_size: :infinity) == {:ok, "content"}
+      assert Chunker.decompress_batch!([compressed], max_output_size: :infinity) == ["content"]
     end
 
     test "stop a decompression bomb at once" do
@@ -382,7 +403,7 @@ defmodule Chunker.CompressionTest do
             [codec: "zstd"],
             [max_output_size: 1.0e9],
             [max_output_size: nil],
-            [max_output_size: :infinity],
+            [max_output_size: :none],
             [dictionary: 1],
             [level: 3],
             [strategy: :fastest],

@@ -170,8 +170,8 @@ defmodule Chunker.ErrorsTest do
         ]
       ],
       :invalid_options,
-      invalid(:max_output_size, -1, "0..18446744073709551615"),
-      "option :max_output_size is -1, but must be 0..18446744073709551615"
+      invalid(:max_output_size, -1, "0..18446744073709551615 or infinity"),
+      "option :max_output_size is -1, but must be 0..18446744073709551615 or infinity"
     )
 
     assert_fails(
@@ -405,7 +405,7 @@ defmodule Chunker.ErrorsTest do
         ],
         :size_exceeded,
         %{limit: 6},
-        "the content exceeds the limit of 6 bytes"
+        "the content exceeds the limit of 6 bytes (option :max_output_size)"
       )
     end
   end

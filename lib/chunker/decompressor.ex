@@ -25,7 +25,8 @@ defmodule Chunker.Decompressor do
   @opaque t :: %__MODULE__{coder: :chunker.decompressor()}
 
   @doc """
-  Returns a decompressor. Takes the options of `Chunker.decompress/2`, and fails as it does.
+  Returns a decompressor. Takes the options of `Chunker.decompress/2`, and fails as it does. `:max_output_size`
+  applies to the whole content and is `:infinity` by default.
   """
   @spec new([Chunker.decompression_option()] | map()) :: {:ok, t()} | {:error, Error.t()}
   def new(options \\ []) do
@@ -34,7 +35,7 @@ defmodule Chunker.Decompressor do
 
   @doc """
   Decompresses the next bytes and returns the output, which may be empty, or a thousand times the size of the
-  input, up to `:max_output_size`.
+  input; `:max_output_size` limits it.
   """
   @spec update(t(), iodata()) :: {:ok, iodata()} | {:error, Error.t()}
   def update(%__MODULE__{coder: coder}, data), do: result(:chunker.decompressor_update(coder, data))

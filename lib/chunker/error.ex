@@ -88,7 +88,8 @@ defmodule Chunker.Error do
   defp describe(:decompression_failed, %{codec: codec, why: why}),
     do: "#{codec} failed to decompress: #{words(why)}"
 
-  defp describe(:size_exceeded, %{limit: limit}), do: "the content exceeds the limit of #{limit} bytes"
+  defp describe(:size_exceeded, %{limit: limit}),
+    do: "the content exceeds the limit of #{limit} bytes (option :max_output_size)"
 
   defp describe(:unknown_format, %{magic: magic}),
     do: "unknown compression format; the data begins with #{inspect(magic, base: :hex)}"

@@ -26,7 +26,7 @@ mod stream;
 mod atoms {
     rustler::atoms! {
         ok, error, regular, special, more, done, wait, chunker_progress, directory, symlink, nil, auto,
-        blake3, sha256
+        infinity, blake3, sha256
     }
 }
 

@@ -173,7 +173,7 @@ impl<'a> Compression<'a> {
     }
 }
 
-/// `{Codec | auto, MaxOutputSize, Dictionary | nil}`
+/// `{Codec | auto, MaxOutputSize | infinity, Dictionary | nil}`
 #[derive(NifTuple)]
 #[rustler(decode)]
 pub(crate) struct Decompression<'a> {
@@ -184,11 +184,7 @@ pub(crate) struct Decompression<'a> {
 
 impl<'a> Decompression<'a> {
     pub(crate) fn checked(&self) -> Result<DecompressOptions, NifError<'a>> {
-        let value = self.max_output_size;
-        let Ok(limit) = value.decode() else {
-            let allowed = format!("0..{}", u64::MAX);
-            return Err(NifError::OutOfRange { option: "max_output_size", value, allowed });
-        };
+        let limit = limit("max_output_size", self.max_output_size)?;
         // Any other atom than a codec is `auto`.
         let codec: Option<CodecName> = self.codec.decode().ok();
         let options = DecompressOptions::new()
@@ -198,6 +194,15 @@ impl<'a> Decompression<'a> {
         options.validate().map_err(chunker::Error::from)?;
         Ok(options)
     }
+}
+
+/// Returns the limit in bytes that a non-negative integer or `infinity` stands for.
+fn limit<'a>(option: &'static str, value: Term<'a>) -> Result<u64, NifError<'a>> {
+    if atoms::infinity() == value {
+        return Ok(u64::MAX);
+    }
+    let allowed = || format!("0..{} or infinity", u64::MAX);
+    value.decode().map_err(|_| NifError::OutOfRange { option, value, allowed: allowed() })
 }
 
 fn dictionary(value: Term<'_>) -> Result<Option<Dictionary>, NifError<'_>> {
