@@ -369,7 +369,7 @@ compression_errors_test() ->
         {Invalid(max_output_size, -1, Limits), chunker:decompress("", [{max_output_size, -1}])},
         {Invalid(max_output_size, -1, Limits), chunker:decompressor(#{max_output_size => -1})},
         {Invalid(threads, 0, <<"1..1024">>), chunker:hash_batch([], [{threads, 0}])},
-        {Invalid(parallel_threshold, -1, Limits), chunker:decompress_batch([], [{parallel_threshold, -1}])},
+        {Invalid(parallel_threshold, -1, <<"0..18446744073709551615">>), chunker:decompress_batch([], [{parallel_threshold, -1}])},
         {Invalid(codec, lz4, <<"zstd, if a dictionary is given">>),
          chunker:compress("", [{codec, lz4}, {dictionary, <<"d">>}])},
         {Invalid(dictionary, <<>>, <<"a dictionary of zstd, neither empty nor damaged">>),
