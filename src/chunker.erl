@@ -68,7 +68,8 @@
 -export([compress/1, compress/2, decompress/1, decompress/2, detect_format/1]).
 -export([compress_batch/1, compress_batch/2, decompress_batch/1, decompress_batch/2]).
 -export([train_dictionary/1, train_dictionary/2]).
--export([compressor/0, compressor/1, compressor_update/2, compressor_finish/1, compressor_close/1]).
+-export([compressor/0, compressor/1, compressor_update/2, compressor_flush/1, compressor_finish/1]).
+-export([compressor_close/1]).
 -export([decompressor/0, decompressor/1, decompressor_update/2, decompressor_finish/1, decompressor_close/1]).
 -export([to_hex/1, to_nix_base32/1, from_nix_base32/1]).
 %% Called by the Elixir face, for chunks as structs.
@@ -464,6 +465,12 @@ compressor_update(Compressor, Data) ->
     Arguments = [Compressor, Data],
     Binary = valid(chunker_input:binary(Data), Arguments, 2),
     handle(fun(Handle) -> chunker_dispatch:compress_update(Handle, Binary) end, Arguments, <<"a compressor">>).
+
+%% @doc Returns so much output that all that went in so far can be decompressed, which a peer who waits for a
+%% message needs. Each flush costs some bytes and makes the compression worse; bzip2 starts another stream.
+-spec compressor_flush(compressor()) -> {ok, iodata()} | {error, error()}.
+compressor_flush(Compressor) ->
+    handle(fun chunker_dispatch:compress_flush/1, [Compressor], <<"a compressor">>).
 
 %% @doc Ends the content, returns the rest of the output and closes the compressor.
 -spec compressor_finish(compressor()) -> {ok, iodata()} | {error, error()}.

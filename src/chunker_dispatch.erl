@@ -9,7 +9,7 @@
 -export([to_nix_base32/1, from_nix_base32/1]).
 -export([chunk_files/3, hash_batch/3]).
 -export([compress/3, decompress/2, compress_batch/3, decompress_batch/3, detect_format/1, train_dictionary/2]).
--export([open_compressor/1, compress_update/2, compress_finish/1, close_compressor/1]).
+-export([open_compressor/1, compress_update/2, compress_flush/1, compress_finish/1, close_compressor/1]).
 -export([open_decompressor/1, decompress_update/2, decompress_finish/1, close_decompressor/1]).
 -export([parse_narinfo/1, narinfo_text/1, narinfo_fingerprint/1, sign_narinfo/2, verify_narinfo/2]).
 -export([generate_key/1, public_key/1]).
@@ -229,6 +229,9 @@ compress_update(Compressor, Piece) ->
         {ok, Output} -> {ok, [Output]};
         Failure -> Failure
     end.
+
+-spec compress_flush(compressor()) -> {ok, binary()} | failure().
+compress_flush(Compressor) -> ?NIF:compressor_flush(Compressor).
 
 -spec compress_finish(compressor()) -> {ok, binary()} | failure().
 compress_finish(Compressor) -> ?NIF:compressor_finish(Compressor).

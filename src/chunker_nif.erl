@@ -9,7 +9,7 @@
 -export([restore_references_dirty/2]).
 -export([chunk_files/3, hash_batch/3, compress_batch/3, decompress_batch/3]).
 -export([compress/2, decompress/2, detect_codec/1, detect_codec_dirty/1, train_dictionary/2]).
--export([compressor_new/1, compressor_update/2, compressor_finish/1, compressor_close/1]).
+-export([compressor_new/1, compressor_update/2, compressor_flush/1, compressor_finish/1, compressor_close/1]).
 -export([decompressor_new/1, decompressor_update/2, decompressor_finish/1, decompressor_close/1]).
 -export([stream_file/3, stream_pieces/3, stream_next/1, stream_next_special/1, stream_push/2]).
 -export([stream_finish/1, stream_digest/1, stream_close/1]).
@@ -51,6 +51,7 @@ train_dictionary(_Samples, _Size) -> not_loaded().
 
 compressor_new(_Options) -> not_loaded().
 compressor_update(_Coder, _Piece) -> not_loaded().
+compressor_flush(_Coder) -> not_loaded().
 compressor_finish(_Coder) -> not_loaded().
 compressor_close(_Coder) -> not_loaded().
 decompressor_new(_Options) -> not_loaded().

@@ -352,6 +352,22 @@ compression_test() ->
      || {Strategy, Codec} <- [{fastest, lz4}, {balanced, zstd}, {smallest, xz}]
     ].
 
+compressor_flush_test() ->
+    lists:foreach(
+        fun(Codec) ->
+            {ok, Compressor} = chunker:compressor([{codec, Codec}]),
+            {ok, One} = chunker:compressor_update(Compressor, "a message"),
+            {ok, Two} = chunker:compressor_flush(Compressor),
+            {ok, Decompressor} = chunker:decompressor(),
+            {ok, Output} = chunker:decompressor_update(Decompressor, [One, Two]),
+            ?assertEqual(<<"a message">>, iolist_to_binary(Output)),
+            ok = chunker:compressor_close(Compressor),
+            ?assertEqual({error, {cancelled, #{}}}, chunker:compressor_flush(Compressor))
+        end,
+        codecs()
+    ),
+    ?assertError(badarg, chunker:compressor_flush(none)).
+
 compression_errors_test() ->
     Invalid = fun(Option, Value, Allowed) ->
         {error, {invalid_options, #{option => Option, value => Value, allowed => Allowed}}}

@@ -38,6 +38,25 @@ defmodule Chunker.Compressor do
   def update(%__MODULE__{coder: coder}, data), do: result(:chunker.compressor_update(coder, data))
 
   @doc """
+  Returns so much output that everything passed so far can be decompressed, which a peer who waits for a message
+  needs.
+
+  Each flush costs some bytes and compression across it, so flush messages and not pieces. bzip2 ends its
+  stream and starts another one; together they are one content.
+
+      iex> {:ok, compressor} = Chunker.Compressor.new()
+      iex> {:ok, decompressor} = Chunker.Decompressor.new()
+      iex> {:ok, one} = Chunker.Compressor.update(compressor, "a message")
+      iex> {:ok, two} = Chunker.Compressor.flush(compressor)
+      iex> {:ok, message} = Chunker.Decompressor.update(decompressor, [one, two])
+      iex> IO.iodata_to_binary(message)
+      "a message"
+
+  """
+  @spec flush(t()) :: {:ok, iodata()} | {:error, Error.t()}
+  def flush(%__MODULE__{coder: coder}), do: result(:chunker.compressor_flush(coder))
+
+  @doc """
   Ends the content, returns the rest of the output and closes the compressor.
   """
   @spec finish(t()) :: {:ok, iodata()} | {:error, Error.t()}

@@ -9,23 +9,31 @@ use crate::atoms;
 use crate::binary::BinaryBuffer;
 use crate::call::{guard, ok};
 use crate::options::{Compression, Decompression};
-use crate::slot::Slot;
+use crate::slot::{Slot, drop_elsewhere};
 
 /// The most bytes that one call decompresses, since a piece may decompress to a thousand times its size.
 const PIECE: usize = 1 << 20;
 
-#[rustler::resource_impl]
-impl Resource for Slot<Compressor> {}
+struct Coder<T: Send + 'static>(Slot<T>);
 
 #[rustler::resource_impl]
-impl Resource for Slot<Decompressor> {}
+impl Resource for Coder<Compressor> {}
+
+#[rustler::resource_impl]
+impl Resource for Coder<Decompressor> {}
+
+impl<T: Send + 'static> Drop for Coder<T> {
+    fn drop(&mut self) {
+        drop_elsewhere(self.0.take_remaining());
+    }
+}
 
 /// `{ok, Coder}`
 #[rustler::nif(schedule = "DirtyCpu")]
 fn compressor_new<'a>(env: Env<'a>, options: Compression<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
         let compressor = Compressor::new(&options.checked()?).map_err(chunker::Error::from)?;
-        ok(env, ResourceArc::new(Slot::new(compressor)))
+        ok(env, ResourceArc::new(Coder(Slot::new(compressor))))
     })
 }
 
@@ -33,23 +41,34 @@ fn compressor_new<'a>(env: Env<'a>, options: Compression<'a>) -> NifResult<Term<
 #[rustler::nif(schedule = "DirtyCpu")]
 fn compressor_update<'a>(
     env: Env<'a>,
-    coder: ResourceArc<Slot<Compressor>>,
+    coder: ResourceArc<Coder<Compressor>>,
     piece: Binary<'a>,
 ) -> NifResult<Term<'a>> {
     guard(env, || {
-        let mut compressor = coder.take()?;
+        let mut compressor = coder.0.take()?;
         let mut out = BinaryBuffer::new();
         compressor.update(&piece, &mut out).map_err(chunker::Error::from)?;
-        coder.put(compressor);
+        coder.0.put(compressor);
+        ok(env, out.into_term(env))
+    })
+}
+
+/// `{ok, Output}`, with which all input so far can be decoded.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn compressor_flush<'a>(env: Env<'a>, coder: ResourceArc<Coder<Compressor>>) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let (mut compressor, mut out) = (coder.0.take()?, BinaryBuffer::new());
+        compressor.flush(&mut out).map_err(chunker::Error::from)?;
+        coder.0.put(compressor);
         ok(env, out.into_term(env))
     })
 }
 
 /// `{ok, Output}`
 #[rustler::nif(schedule = "DirtyCpu")]
-fn compressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Slot<Compressor>>) -> NifResult<Term<'a>> {
+fn compressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Coder<Compressor>>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let (compressor, mut out) = (coder.take()?, BinaryBuffer::new());
+        let (compressor, mut out) = (coder.0.take()?, BinaryBuffer::new());
         compressor.finish(&mut out).map_err(chunker::Error::from)?;
         ok(env, out.into_term(env))
     })
@@ -60,7 +79,7 @@ fn compressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Slot<Compressor>>) -> 
 fn decompressor_new<'a>(env: Env<'a>, options: Decompression<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
         let decompressor = Decompressor::new(&options.checked()?).map_err(chunker::Error::from)?;
-        ok(env, ResourceArc::new(Slot::new(decompressor)))
+        ok(env, ResourceArc::new(Coder(Slot::new(decompressor))))
     })
 }
 
@@ -69,14 +88,14 @@ fn decompressor_new<'a>(env: Env<'a>, options: Decompression<'a>) -> NifResult<T
 #[rustler::nif(schedule = "DirtyCpu")]
 fn decompressor_update<'a>(
     env: Env<'a>,
-    coder: ResourceArc<Slot<Decompressor>>,
+    coder: ResourceArc<Coder<Decompressor>>,
     piece: Binary<'a>,
 ) -> NifResult<Term<'a>> {
     guard(env, || {
-        let mut decompressor = coder.take()?;
+        let mut decompressor = coder.0.take()?;
         let mut out = BinaryBuffer::new();
         let progress = decompressor.update_some(&piece, PIECE, &mut out).map_err(chunker::Error::from)?;
-        coder.put(decompressor);
+        coder.0.put(decompressor);
         let state = if progress.pending { atoms::more() } else { atoms::done() };
         Ok((atoms::ok(), out.into_term(env), progress.consumed, state).encode(env))
     })
@@ -84,9 +103,9 @@ fn decompressor_update<'a>(
 
 /// `{ok, Output}`
 #[rustler::nif(schedule = "DirtyCpu")]
-fn decompressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Slot<Decompressor>>) -> NifResult<Term<'a>> {
+fn decompressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Coder<Decompressor>>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let (decompressor, mut out) = (coder.take()?, BinaryBuffer::new());
+        let (decompressor, mut out) = (coder.0.take()?, BinaryBuffer::new());
         decompressor.finish(&mut out).map_err(chunker::Error::from)?;
         ok(env, out.into_term(env))
     })
@@ -94,18 +113,18 @@ fn decompressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Slot<Decompressor>>)
 
 /// Frees the memory of a compressor.
 #[rustler::nif]
-fn compressor_close<'a>(env: Env<'a>, coder: ResourceArc<Slot<Compressor>>) -> NifResult<Term<'a>> {
+fn compressor_close<'a>(env: Env<'a>, coder: ResourceArc<Coder<Compressor>>) -> NifResult<Term<'a>> {
     guard(env, || {
-        coder.close();
+        drop_elsewhere(coder.0.close());
         Ok(atoms::ok().encode(env))
     })
 }
 
 /// Frees the memory of a decompressor.
 #[rustler::nif]
-fn decompressor_close<'a>(env: Env<'a>, coder: ResourceArc<Slot<Decompressor>>) -> NifResult<Term<'a>> {
+fn decompressor_close<'a>(env: Env<'a>, coder: ResourceArc<Coder<Decompressor>>) -> NifResult<Term<'a>> {
     guard(env, || {
-        coder.close();
+        drop_elsewhere(coder.0.close());
         Ok(atoms::ok().encode(env))
     })
 }

@@ -18,7 +18,7 @@ use crate::call::{caller_died, guard, ok};
 use crate::chunking::{regular, to_path};
 use crate::error::NifError;
 use crate::options::Threads;
-use crate::slot::Slot;
+use crate::slot::{Slot, drop_elsewhere};
 
 /// The result that a caller asks for.
 #[derive(NifTaggedEnum)]
@@ -224,15 +224,6 @@ impl Drop for NarReader {
     }
 }
 
-/// Drops what a reader holds. Removing a tree that is half unpacked takes long, and this may be called on a
-/// plain scheduler, which collects the garbage of a process that died. If no thread can be started, the tree
-/// is removed here.
-pub(crate) fn drop_elsewhere<T: Send + 'static>(remaining: Option<T>) {
-    if let Some(remaining) = remaining {
-        let _ = std::thread::Builder::new().name("chunker-close".into()).spawn(move || drop(remaining));
-    }
-}
-
 /// `{ok, Reader}`
 #[rustler::nif(schedule = "DirtyIo")]
 fn nar_open<'a>(env: Env<'a>, wanted: Wanted<'a>) -> NifResult<Term<'a>> {
@@ -270,7 +261,7 @@ fn nar_finish<'a>(env: Env<'a>, reader: ResourceArc<NarReader>) -> NifResult<Ter
 #[rustler::nif(schedule = "DirtyIo")]
 fn nar_close<'a>(env: Env<'a>, reader: ResourceArc<NarReader>) -> NifResult<Term<'a>> {
     guard(env, || {
-        reader.0.close();
+        drop(reader.0.close());
         Ok(atoms::ok().encode(env))
     })
 }
@@ -345,7 +336,7 @@ fn nar_dump_next<'a>(env: Env<'a>, dump: ResourceArc<NarDump>) -> NifResult<Term
 #[rustler::nif]
 fn nar_dump_close<'a>(env: Env<'a>, dump: ResourceArc<NarDump>) -> NifResult<Term<'a>> {
     guard(env, || {
-        dump.close();
+        drop(dump.close());
         Ok(atoms::ok().encode(env))
     })
 }

@@ -36,12 +36,11 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Frees the state. If a call has it, that call is cancelled and frees it.
-    pub(crate) fn close(&self) {
+    /// Closes the slot and returns the state. If a call has it, that call is cancelled and frees it.
+    pub(crate) fn close(&self) -> Option<T> {
         self.closed.store(true, Ordering::Release);
         // No call holds the lock while it works.
-        let state = self.state.lock().map(|mut state| state.take());
-        drop(state);
+        self.state.lock().ok().and_then(|mut state| state.take())
     }
 
     /// Returns the state of a resource that no process holds any more.
@@ -53,5 +52,14 @@ impl<T> Slot<T> {
     pub(crate) fn is_cancelled(&self, env: Env<'_>) -> impl Fn() -> bool {
         let died = caller_died(env);
         move || self.closed.load(Ordering::Acquire) || died()
+    }
+}
+
+/// Drops the state of a resource in a thread of its own. To remove a tree that is half unpacked, or to unmap
+/// the tables of a compressor, takes long, and this may be called on a plain scheduler, which collects the
+/// garbage of a process that died. If no thread can be started, drops it here.
+pub(crate) fn drop_elsewhere<T: Send + 'static>(remaining: Option<T>) {
+    if let Some(remaining) = remaining {
+        let _ = std::thread::Builder::new().name("chunker-close".into()).spawn(move || drop(remaining));
     }
 }

@@ -18,9 +18,9 @@ use crate::binary::text;
 use crate::call::{Scheduler, guard, ok};
 use crate::chunking::{AnnotatedChunk, list, list_with_hash, to_path};
 use crate::error::NifError;
-use crate::nar::{Consumer, Wanted, answer, drop_elsewhere, sha256};
+use crate::nar::{Consumer, Wanted, answer, sha256};
 use crate::options::{ChunkingOptions, Hash};
-use crate::slot::Slot;
+use crate::slot::{Slot, drop_elsewhere};
 
 struct SpecialFile(Slot<(Box<dyn Source + Send>, Sink)>);
 

@@ -233,7 +233,7 @@ fn stream_digest<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Ter
 #[rustler::nif]
 fn stream_close<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Term<'a>> {
     guard(env, || {
-        stream.slot.close();
+        drop(stream.slot.close());
         Ok(atoms::ok().encode(env))
     })
 }

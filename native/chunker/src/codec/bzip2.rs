@@ -1,5 +1,6 @@
 //! bzip2, using its library. Each content is one stream, with a checksum for each block and one for the
-//! whole.
+//! whole. A flush ends a stream, because the blocks of a stream do not end at bytes: the last bits of a block
+//! would wait for the next one.
 
 use bzip2::{Action, Compress, Compression, Decompress, Error, Status};
 
@@ -20,13 +21,24 @@ fn decompression_failed(why: CodecFailure) -> CompressionError {
     CompressionError::DecompressionFailed { codec: Codec::Bzip2, why }
 }
 
+fn new_stream(level: u32) -> Compress {
+    Compress::new(Compression::new(level), WORK_FACTOR)
+}
+
 /// Compresses a content in pieces.
-pub(super) struct Encoder(Compress);
+pub(super) struct Encoder {
+    /// The current stream, or `None` after a flush.
+    stream: Option<Compress>,
+    level: u32,
+    /// Whether the current stream has content.
+    begun: bool,
+}
 
 impl Encoder {
     /// Creates an encoder. `level` must be in 1..=9; the library panics on any other.
     pub(super) fn new(level: i32) -> Self {
-        Self(Compress::new(Compression::new(level as u32), WORK_FACTOR))
+        let level = level as u32;
+        Self { stream: Some(new_stream(level)), level, begun: false }
     }
 
     fn step(
@@ -36,11 +48,12 @@ impl Encoder {
         out: &mut Output<'_>,
     ) -> Result<Status, CompressionError> {
         let space = out.step().map_err(compression_failed)?;
-        let (taken, written) = (self.0.total_in(), self.0.total_out());
-        let status = self.0.compress(input, space, action);
+        let stream = self.stream.get_or_insert_with(|| new_stream(self.level));
+        let (taken, written) = (stream.total_in(), stream.total_out());
+        let status = stream.compress(input, space, action);
         // Both differences are lengths of slices, so the casts are lossless.
         let (taken, written) =
-            ((self.0.total_in() - taken) as usize, (self.0.total_out() - written) as usize);
+            ((stream.total_in() - taken) as usize, (stream.total_out() - written) as usize);
         *input = &input[taken..];
         out.advance(written)?;
         status.map_err(|_| compression_failed(CodecFailure::Internal))
@@ -49,14 +62,26 @@ impl Encoder {
 
 impl Encode for Encoder {
     fn update(&mut self, mut input: &[u8], out: &mut Output<'_>) -> Result<(), CompressionError> {
+        self.begun |= !input.is_empty();
         while !input.is_empty() {
             self.step(&mut input, Action::Run, out)?;
         }
         Ok(())
     }
 
+    fn flush(&mut self, out: &mut Output<'_>) -> Result<(), CompressionError> {
+        if self.begun {
+            self.finish(out)?;
+            (self.stream, self.begun) = (None, false);
+        }
+        Ok(())
+    }
+
     fn finish(&mut self, out: &mut Output<'_>) -> Result<(), CompressionError> {
-        while self.step(&mut [].as_slice(), Action::Finish, out)? != Status::StreamEnd {}
+        // After a flush there need not be another stream.
+        if self.stream.is_some() {
+            while self.step(&mut [].as_slice(), Action::Finish, out)? != Status::StreamEnd {}
+        }
         Ok(())
     }
 }

@@ -8,6 +8,9 @@ pub(super) trait Encode: Send {
     /// Consumes all of `input`.
     fn update(&mut self, input: &[u8], out: &mut Output<'_>) -> Result<(), CompressionError>;
 
+    /// Writes so much that all input so far can be decoded.
+    fn flush(&mut self, out: &mut Output<'_>) -> Result<(), CompressionError>;
+
     /// Ends the stream. No method is called after it.
     fn finish(&mut self, out: &mut Output<'_>) -> Result<(), CompressionError>;
 }

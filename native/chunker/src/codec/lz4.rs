@@ -228,11 +228,17 @@ impl Encode for Encoder {
         Ok(())
     }
 
-    fn finish(&mut self, out: &mut Output<'_>) -> Result<(), CompressionError> {
+    fn flush(&mut self, out: &mut Output<'_>) -> Result<(), CompressionError> {
         self.begin(out)?;
         if !self.held.is_empty() {
             self.compressor.block(&self.held, out)?;
+            self.held.clear();
         }
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Output<'_>) -> Result<(), CompressionError> {
+        self.flush(out)?;
         end_frame(self.checksum.finish_32(), out)
     }
 }

@@ -77,15 +77,35 @@ impl Encoder {
     /// Returns [`CompressionError::CompressionFailed`]; `out` is then unchanged, and every further call fails
     /// the same way.
     pub fn update(&mut self, input: &[u8], out: &mut dyn OutputBuffer) -> Result<(), CompressionError> {
+        self.run(out, |encoder, output| encoder.update(input, output))
+    }
+
+    fn run(
+        &mut self,
+        out: &mut dyn OutputBuffer,
+        step: impl FnOnce(&mut dyn Encode, &mut Output<'_>) -> Result<(), CompressionError>,
+    ) -> Result<(), CompressionError> {
         let encoder = self.state.as_mut().map_err(|error| error.clone())?;
         let mut budget = OutputBudget::unlimited();
         let mut output = Output::append(out, usize::MAX, &mut budget);
-        let result = encoder.update(input, &mut output);
+        let result = step(&mut **encoder, &mut output);
         let result = output.finish(result);
         if let Err(error) = &result {
             self.state = Err(error.clone());
         }
         result
+    }
+
+    /// Appends so much output to `out` that all input so far can be decoded.
+    ///
+    /// Each flush costs some bytes, and compression across it: for a few KiB about as much as a stream of
+    /// their own. bzip2 ends its stream and starts another one, which together are one content.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`update`](Self::update).
+    pub fn flush(&mut self, out: &mut dyn OutputBuffer) -> Result<(), CompressionError> {
+        self.run(out, |encoder, output| encoder.flush(output))
     }
 
     /// Ends the stream and appends the rest of the output to `out`.

@@ -81,6 +81,11 @@ impl Encode for Encoder {
         Ok(())
     }
 
+    fn flush(&mut self, out: &mut Output<'_>) -> Result<(), CompressionError> {
+        while self.step(&mut [].as_slice(), Action::SyncFlush, out)? != Status::StreamEnd {}
+        Ok(())
+    }
+
     fn finish(&mut self, out: &mut Output<'_>) -> Result<(), CompressionError> {
         while self.step(&mut [].as_slice(), Action::Finish, out)? != Status::StreamEnd {}
         Ok(())

@@ -10,7 +10,7 @@ use zstd_safe::{
     CCtx, CParameter, DCtx, ErrorCode, InBuffer, OutBuffer, ResetDirective, compress_bound,
     find_frame_compressed_size, is_error_kind, zstd_sys,
 };
-use zstd_sys::ZSTD_EndDirective::{ZSTD_e_continue, ZSTD_e_end};
+use zstd_sys::ZSTD_EndDirective::{self, ZSTD_e_continue, ZSTD_e_end, ZSTD_e_flush};
 use zstd_sys::ZSTD_ErrorCode::{self, *};
 
 use super::coder::{Decode, Encode};
@@ -177,17 +177,22 @@ impl Encoder {
         Ok(Self(compressor))
     }
 
-    /// Feeds the library until it has consumed all input and, at the end of the frame, flushed all output.
-    fn run(&mut self, input: &[u8], end: bool, out: &mut Output<'_>) -> Result<(), CompressionError> {
+    /// Feeds the library until it has consumed all input and, with a directive that flushes, written all output.
+    fn run(
+        &mut self,
+        input: &[u8],
+        directive: ZSTD_EndDirective,
+        out: &mut Output<'_>,
+    ) -> Result<(), CompressionError> {
+        let flushes = directive != ZSTD_e_continue;
         let mut input = InBuffer::around(input);
         loop {
             let mut space = OutBuffer::around(out.step().map_err(compression_failed)?);
-            let directive = if end { ZSTD_e_end } else { ZSTD_e_continue };
             let left = self.0.context.compress_stream2(&mut space, &mut input, directive);
             let written = space.pos();
             out.advance(written)?;
             let left = left.map_err(|code| compression_failed(failure(code)))?;
-            if input.pos() == input.src.len() && (!end || left == 0) {
+            if input.pos() == input.src.len() && (!flushes || left == 0) {
                 return Ok(());
             }
         }
@@ -196,11 +201,15 @@ impl Encoder {
 
 impl Encode for Encoder {
     fn update(&mut self, input: &[u8], out: &mut Output<'_>) -> Result<(), CompressionError> {
-        self.run(input, false, out)
+        self.run(input, ZSTD_e_continue, out)
+    }
+
+    fn flush(&mut self, out: &mut Output<'_>) -> Result<(), CompressionError> {
+        self.run(&[], ZSTD_e_flush, out)
     }
 
     fn finish(&mut self, out: &mut Output<'_>) -> Result<(), CompressionError> {
-        self.run(&[], true, out)
+        self.run(&[], ZSTD_e_end, out)
     }
 }
 

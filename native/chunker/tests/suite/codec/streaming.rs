@@ -73,6 +73,30 @@ fn output_is_appended() {
 }
 
 /// Neither encoder nor decoder reads its earlier output, so the caller may take it away after each call.
+/// A decoder that has seen all that was flushed has returned all the content so far.
+#[test]
+fn a_flush_makes_the_content_so_far_decodable() {
+    for codec in Codec::ALL {
+        let mut encoder = Encoder::new(&CompressOptions::new(codec)).unwrap();
+        let mut decoder = Decoder::new(&DecompressOptions::new()).unwrap();
+        let (mut content, mut decoded, mut sent) = (Vec::new(), Vec::new(), Vec::new());
+        for length in [1, 0, 1000, 0, 70_000, 300_000, 3] {
+            let piece = noise(length, length as u64);
+            content.extend_from_slice(&piece);
+            let start = sent.len();
+            encoder.update(&piece, &mut sent).unwrap();
+            encoder.flush(&mut sent).unwrap();
+            decoder.update(&sent[start..], &mut decoded).unwrap();
+            assert!(decoded == content, "{codec}: {} of {} bytes", decoded.len(), content.len());
+        }
+        let start = sent.len();
+        encoder.finish(&mut sent).unwrap();
+        decoder.update(&sent[start..], &mut decoded).unwrap();
+        decoder.finish(&mut decoded).unwrap();
+        assert!(decoded == content);
+    }
+}
+
 #[test]
 fn output_may_be_taken_after_each_piece() {
     let content = [text(300_000), noise(100_000, 2)].concat();
