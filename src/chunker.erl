@@ -79,6 +79,10 @@
 
 -include("chunker_badarg.hrl").
 
+%% What a call expects that gets a handle of another VM, or of one that was freed.
+-define(COMPRESSOR, <<"a compressor of this node">>).
+-define(DECOMPRESSOR, <<"a decompressor of this node">>).
+
 %% Pieces are gathered up to this size, in bytes.
 -define(GATHER, 65_536).
 
@@ -464,23 +468,23 @@ compressor(Options) ->
 compressor_update(Compressor, Data) ->
     Arguments = [Compressor, Data],
     Binary = valid(chunker_input:binary(Data), Arguments, 2),
-    handle(fun(Handle) -> chunker_dispatch:compress_update(Handle, Binary) end, Arguments, <<"a compressor">>).
+    handle(fun(Handle) -> chunker_dispatch:compress_update(Handle, Binary) end, Arguments, ?COMPRESSOR).
 
 %% @doc Returns so much output that all that went in so far can be decompressed, which a peer who waits for a
 %% message needs. Each flush costs some bytes and makes the compression worse; bzip2 starts another stream.
 -spec compressor_flush(compressor()) -> {ok, iodata()} | {error, error()}.
 compressor_flush(Compressor) ->
-    handle(fun chunker_dispatch:compress_flush/1, [Compressor], <<"a compressor">>).
+    handle(fun chunker_dispatch:compress_flush/1, [Compressor], ?COMPRESSOR).
 
 %% @doc Ends the content, returns the rest of the output and closes the compressor.
 -spec compressor_finish(compressor()) -> {ok, iodata()} | {error, error()}.
 compressor_finish(Compressor) ->
-    handle(fun chunker_dispatch:compress_finish/1, [Compressor], <<"a compressor">>).
+    handle(fun chunker_dispatch:compress_finish/1, [Compressor], ?COMPRESSOR).
 
 %% @doc Frees the memory of a compressor before its end.
 -spec compressor_close(compressor()) -> ok.
 compressor_close(Compressor) ->
-    handle(fun chunker_dispatch:close_compressor/1, [Compressor], <<"a compressor">>).
+    handle(fun chunker_dispatch:close_compressor/1, [Compressor], ?COMPRESSOR).
 
 %% @equiv decompressor([])
 -spec decompressor() -> {ok, decompressor()} | {error, error()}.
@@ -501,7 +505,7 @@ decompressor(Options) ->
 decompressor_update(Decompressor, Data) ->
     Arguments = [Decompressor, Data],
     Binary = valid(chunker_input:binary(Data), Arguments, 2),
-    handle(fun(Handle) -> decompress_all(Handle, Binary, []) end, Arguments, <<"a decompressor">>).
+    handle(fun(Handle) -> decompress_all(Handle, Binary, []) end, Arguments, ?DECOMPRESSOR).
 
 decompress_all(Decompressor, Input, Outputs) ->
     case chunker_dispatch:decompress_update(Decompressor, Input) of
@@ -513,12 +517,12 @@ decompress_all(Decompressor, Input, Outputs) ->
 %% @doc Ends the input, which must be complete, and closes the decompressor.
 -spec decompressor_finish(decompressor()) -> {ok, iodata()} | {error, error()}.
 decompressor_finish(Decompressor) ->
-    handle(fun chunker_dispatch:decompress_finish/1, [Decompressor], <<"a decompressor">>).
+    handle(fun chunker_dispatch:decompress_finish/1, [Decompressor], ?DECOMPRESSOR).
 
 %% @doc Frees the memory of a decompressor before its end.
 -spec decompressor_close(decompressor()) -> ok.
 decompressor_close(Decompressor) ->
-    handle(fun chunker_dispatch:close_decompressor/1, [Decompressor], <<"a decompressor">>).
+    handle(fun chunker_dispatch:close_decompressor/1, [Decompressor], ?DECOMPRESSOR).
 
 %% @doc Describes this build of Chunker and its use of this machine. Raises `{invalid_options, Details}' if
 %% the environment variable `CHUNKER_KERNEL' asks for a scan kernel that this CPU cannot run.

@@ -358,11 +358,11 @@ is(cache, Value) -> chunker_dispatch:is_cache(Value);
 is(progress, {Pid, Ref}) -> is_pid(Pid) andalso is_reference(Ref);
 is(progress, Value) -> is_pid(Value) orelse is_function(Value, 2).
 
-a(integer) -> "an integer";
+a(integer) -> ["an integer"];
 a(limit) -> ["an integer or ", {term, infinity}];
-a(atom) -> "an atom";
-a(boolean) -> "true or false";
-a(binary) -> "a binary";
-a(options) -> "a list of options or a map";
-a(cache) -> "a cache";
-a(progress) -> "a pid, a pid and a reference, or a function of two arguments".
+a(atom) -> ["an atom"];
+a(boolean) -> ["true or false"];
+a(binary) -> ["a binary"];
+a(options) -> ["a list of options or a map"];
+a(cache) -> ["a cache of this node"];
+a(progress) -> ["a pid, a pid and a reference, or a function of two arguments"].

@@ -308,7 +308,9 @@ defmodule Chunker.CacheTest do
             &Chunker.stream(["content"], &1),
             &Chunker.hash_batch(["content"], &1)
           ] do
-        assert_raise ArgumentError, ~r/option :cache must be a cache/, fn -> call.(cache: wrong) end
+        assert_raise ArgumentError, ~r/^option :cache must be a cache of this node, not /, fn ->
+          call.(cache: wrong)
+        end
       end
     end
 
@@ -331,7 +333,8 @@ defmodule Chunker.CacheTest do
           {~r/a cache of this node/, fn -> Cache.put(gone, :binary.copy("content", 100_000), :blake3) end},
           {~r/a cache of this node/, fn -> Cache.stats(gone) end},
           {~r/a cache of this node/, fn -> Cache.clear(gone) end},
-          {~r/option :cache must be a cache/, fn -> Chunker.hash_batch(["content"], cache: gone) end}
+          {~r/^option :cache must be a cache of this node, not #Chunker.Cache<freed, or of another node>$/,
+           fn -> Chunker.hash_batch(["content"], cache: gone) end}
         ] do
       assert_raise ArgumentError, message, call
     end

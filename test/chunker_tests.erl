@@ -521,12 +521,12 @@ compression_badarg_test_() ->
     [
         ?_assertEqual(#{1 => Text}, explained(fun() -> Call(Wrong) end))
      || {Text, Calls} <- [
-            {<<"must be a compressor">>, [
+            {<<"must be a compressor of this node">>, [
                 fun(C) -> chunker:compressor_update(C, "a") end,
                 fun chunker:compressor_finish/1,
                 fun chunker:compressor_close/1
             ]},
-            {<<"must be a decompressor">>, [
+            {<<"must be a decompressor of this node">>, [
                 fun(C) -> chunker:decompressor_update(C, "a") end,
                 fun chunker:decompressor_finish/1,
                 fun chunker:decompressor_close/1

@@ -935,6 +935,33 @@ defmodule Chunker.CompressionTest do
       assert {:ok, _} = Decompressor.finish(decompressor)
     end
 
+    test "of another VM are refused with the reason" do
+      code = """
+      {:ok, compressor} = Chunker.Compressor.new()
+      {:ok, decompressor} = Chunker.Decompressor.new()
+      {compressor, decompressor} |> :erlang.term_to_binary() |> Base.encode64() |> IO.write()
+      """
+
+      ebin = Path.join(Mix.Project.app_path(), "ebin")
+      {encoded, 0} = System.cmd("elixir", ["-pa", ebin, "-e", code])
+      {compressor, decompressor} = encoded |> Base.decode64!() |> :erlang.binary_to_term()
+
+      for {expected, call} <- [
+            {~r/^expected a compressor of this node, got: #Ref/,
+             fn -> Compressor.update(compressor, "data") end},
+            {~r/^expected a compressor of this node, got: #Ref/, fn -> Compressor.flush(compressor) end},
+            {~r/^expected a compressor of this node, got: #Ref/, fn -> Compressor.finish(compressor) end},
+            {~r/^expected a compressor of this node, got: #Ref/, fn -> Compressor.close(compressor) end},
+            {~r/^expected a decompressor of this node, got: #Ref/,
+             fn -> Decompressor.update(decompressor, "") end},
+            {~r/^expected a decompressor of this node, got: #Ref/,
+             fn -> Decompressor.finish(decompressor) end},
+            {~r/^expected a decompressor of this node, got: #Ref/, fn -> Decompressor.close(decompressor) end}
+          ] do
+        assert_raise ArgumentError, expected, call
+      end
+    end
+
     # The minimum of several tries, since a busy machine makes some of them late.
     test "are freed beside the scheduler" do
       data = :crypto.strong_rand_bytes(4 * @mib)
