@@ -151,26 +151,51 @@ load_nif(Path) ->
 %% Whether this module is loaded already, with its library.
 is_running() -> erlang:module_loaded(?MODULE) andalso persistent_term:get(?MODULE, none) =:= none.
 
-%% Without an extension, which `load_nif' adds.
+%% Returns the path of the library without its extension, which `load_nif' adds. In an archive, such as an
+%% escript, no library can be loaded from `priv': there it is the one that CHUNKER_NIF_PATH names, or the one
+%% beside the archive.
 path() ->
-    Priv =
-        case code:priv_dir(chunker) of
-            {error, bad_name} ->
-                %% The `ebin' is on the code path under a folder not named `chunker'.
-                Beam = filename:absname(code:which(?MODULE)),
-                filename:join(filename:dirname(filename:dirname(Beam)), "priv");
-            Found ->
-                Found
-        end,
-    filename:join(Priv, "chunker_nif").
+    Installed = filename:join(priv(), "chunker_nif"),
+    case archive(Installed) of
+        none ->
+            Installed;
+        Archive ->
+            case os:getenv("CHUNKER_NIF_PATH", "") of
+                "" -> filename:join(filename:dirname(Archive), "chunker_nif");
+                Library -> filename:rootname(filename:absname(Library), extension())
+            end
+    end.
+
+%% Returns the archive that a path leads into: the regular file among its parents.
+archive(Path) ->
+    case filename:dirname(Path) of
+        Path ->
+            none;
+        Parent ->
+            case filelib:is_regular(Parent) of
+                true -> Parent;
+                false -> archive(Parent)
+            end
+    end.
+
+priv() ->
+    case code:priv_dir(chunker) of
+        {error, bad_name} ->
+            %% The `ebin' is on the code path under a folder not named `chunker'.
+            Beam = filename:absname(code:which(?MODULE)),
+            filename:join(filename:dirname(filename:dirname(Beam)), "priv");
+        Found ->
+            filename:absname(Found)
+    end.
+
+extension() ->
+    case os:type() of
+        {win32, _} -> ".dll";
+        _ -> ".so"
+    end.
 
 explanation(Path, Reason, Text) ->
-    Extension =
-        case os:type() of
-            {win32, _} -> ".dll";
-            _ -> ".so"
-        end,
-    Library = Path ++ Extension,
+    Library = Path ++ extension(),
     unicode:characters_to_binary([
         "The native library of Chunker could not be loaded.\n",
         ["  library: ", Library, " (", found(Library), ")\n"],
@@ -179,8 +204,18 @@ explanation(Path, Reason, Text) ->
         [", NIF version ", erlang:system_info(nif_version)],
         [" (the library needs ", ?NIF_VERSION, " or a newer 2.x)\n"],
         ["  reason:  ", atom_to_list(Reason), ": ", Text, $\n],
-        "The library is built by `mix compile` or `rebar3 compile`, on and for the machine that runs it; ",
-        "`mix deps.compile chunker --force` builds it anew where Chunker is a dependency."
+        case archive(filename:join(priv(), "chunker_nif")) of
+            none ->
+                [
+                    "The library is built by `mix compile` or `rebar3 compile`, on and for the machine that runs it; ",
+                    "`mix deps.compile chunker --force` builds it anew where Chunker is a dependency."
+                ];
+            Archive ->
+                [
+                    Archive, " is an archive, from which no library can be loaded. Put a copy of priv/chunker_nif",
+                    extension(), " beside it, or set CHUNKER_NIF_PATH to the path of one."
+                ]
+        end
     ]).
 
 %% Of a library for processors of another kind, Linux's loader says that there is no such file.

@@ -74,6 +74,51 @@ defmodule Chunker.NativeTest do
     assert output =~ "** (RuntimeError) The native library of Chunker could not be loaded.\n  library: #{app}"
   end
 
+  @tag :tmp_dir
+  test "an escript takes the library from beside itself, or from CHUNKER_NIF_PATH", %{tmp_dir: tmp_dir} do
+    library = Path.join(Mix.Project.app_path(), "priv/chunker_nif.so")
+    script = Path.join(tmp_dir, "some_tool")
+
+    main = ~S"""
+    -module(some_tool).
+    -export([main/1]).
+    main([Text]) ->
+        try io:format("~s", [binary:encode_hex(chunker:hash(Text, sha256))])
+        catch error:#{message := Message} -> io:format("~ts", [Message])
+        end.
+    """
+
+    source = Path.join(tmp_dir, "some_tool.erl")
+    File.write!(source, main)
+    {:ok, :some_tool, code} = :compile.file(String.to_charlist(source), [:binary])
+
+    files =
+      for beam <- Path.wildcard(Path.join(@ebin, "chunker*.beam")) ++ [Path.join(@ebin, "chunker.app")],
+          do: {~c"chunker/ebin/" ++ String.to_charlist(Path.basename(beam)), File.read!(beam)}
+
+    archive = [{~c"some_tool/ebin/some_tool.beam", code} | files]
+    parts = [:shebang, {:emu_args, ~c"-escript main some_tool"}, {:archive, archive, []}]
+    :ok = :escript.create(String.to_charlist(script), parts)
+    File.chmod!(script, 0o755)
+
+    run = fn environment ->
+      {output, 0} = System.cmd("escript", [script, "content"], env: [{"CHUNKER_NIF_PATH", nil} | environment])
+      output
+    end
+
+    digest = "content" |> Chunker.hash(:sha256) |> Base.encode16()
+    message = run.([])
+    assert message =~ Path.join(tmp_dir, "chunker_nif.so") <> " (missing)\n"
+
+    assert message =~
+             "#{script} is an archive, from which no library can be loaded. Put a copy of priv/chunker_nif.so"
+
+    assert run.([{"CHUNKER_NIF_PATH", library}]) == digest
+    assert run.([{"CHUNKER_NIF_PATH", script <> ".so"}]) =~ script <> ".so (missing)\n"
+    File.cp!(library, Path.join(tmp_dir, "chunker_nif.so"))
+    assert run.([]) == digest
+  end
+
   describe "reloading" do
     # Runs code in a separate VM, with Elixir and the application's folder, and returns the value of the code.
     defp in_vm(app, code) do
