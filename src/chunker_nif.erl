@@ -151,14 +151,13 @@ load_nif(Path) ->
 %% Whether this module is loaded already, with its library.
 is_running() -> erlang:module_loaded(?MODULE) andalso persistent_term:get(?MODULE, none) =:= none.
 
-%% Returns the path of the library without its extension, which `load_nif' adds. In an archive, such as an
-%% escript, no library can be loaded from `priv': there it is the one that CHUNKER_NIF_PATH names, or the one
-%% beside the archive.
+%% Returns the path of the library without its extension, which `load_nif' adds. From an archive, such as an
+%% escript, no library can be loaded: there it is the one that CHUNKER_NIF_PATH names, or the one beside the
+%% archive.
 path() ->
-    Installed = filename:join(priv(), "chunker_nif"),
-    case archive(Installed) of
+    case archive() of
         none ->
-            Installed;
+            filename:join(priv(), "chunker_nif");
         Archive ->
             case os:getenv("CHUNKER_NIF_PATH", "") of
                 "" -> filename:join(filename:dirname(Archive), "chunker_nif");
@@ -166,16 +165,18 @@ path() ->
             end
     end.
 
-%% Returns the archive that a path leads into: the regular file among its parents.
+%% Returns the archive that this module comes from: the regular file among the parents of its path.
+archive() ->
+    case code:which(?MODULE) of
+        Beam when is_list(Beam) -> archive(filename:dirname(filename:absname(Beam)));
+        _ -> none
+    end.
+
 archive(Path) ->
-    case filename:dirname(Path) of
-        Path ->
-            none;
-        Parent ->
-            case filelib:is_regular(Parent) of
-                true -> Parent;
-                false -> archive(Parent)
-            end
+    case {filelib:is_regular(Path), filename:dirname(Path)} of
+        {true, _} -> Path;
+        {false, Path} -> none;
+        {false, Parent} -> archive(Parent)
     end.
 
 priv() ->
@@ -185,7 +186,7 @@ priv() ->
             Beam = filename:absname(code:which(?MODULE)),
             filename:join(filename:dirname(filename:dirname(Beam)), "priv");
         Found ->
-            filename:absname(Found)
+            Found
     end.
 
 extension() ->
@@ -204,7 +205,7 @@ explanation(Path, Reason, Text) ->
         [", NIF version ", erlang:system_info(nif_version)],
         [" (the library needs ", ?NIF_VERSION, " or a newer 2.x)\n"],
         ["  reason:  ", atom_to_list(Reason), ": ", Text, $\n],
-        case archive(filename:join(priv(), "chunker_nif")) of
+        case archive() of
             none ->
                 [
                     "The library is built by `mix compile` or `rebar3 compile`, on and for the machine that runs it; ",

@@ -92,14 +92,14 @@ defmodule Chunker.NativeTest do
     File.write!(source, main)
     {:ok, :some_tool, code} = :compile.file(String.to_charlist(source), [:binary])
 
-    files =
-      for beam <- Path.wildcard(Path.join(@ebin, "chunker*.beam")) ++ [Path.join(@ebin, "chunker.app")],
-          do: {~c"chunker/ebin/" ++ String.to_charlist(Path.basename(beam)), File.read!(beam)}
+    beams = Path.wildcard(Path.join(@ebin, "chunker*.beam")) ++ [Path.join(@ebin, "chunker.app")]
 
-    archive = [{~c"some_tool/ebin/some_tool.beam", code} | files]
-    parts = [:shebang, {:emu_args, ~c"-escript main some_tool"}, {:archive, archive, []}]
-    :ok = :escript.create(String.to_charlist(script), parts)
-    File.chmod!(script, 0o755)
+    create = fn folder ->
+      files = for beam <- beams, do: {~c"#{folder}#{Path.basename(beam)}", File.read!(beam)}
+      archive = [{~c"some_tool/ebin/some_tool.beam", code}, {~c"some_tool.beam", code} | files]
+      parts = [:shebang, {:emu_args, ~c"-escript main some_tool"}, {:archive, archive, []}]
+      :ok = :escript.create(String.to_charlist(script), parts)
+    end
 
     run = fn environment ->
       {output, 0} = System.cmd("escript", [script, "content"], env: [{"CHUNKER_NIF_PATH", nil} | environment])
@@ -107,16 +107,22 @@ defmodule Chunker.NativeTest do
     end
 
     digest = "content" |> Chunker.hash(:sha256) |> Base.encode16()
-    message = run.([])
-    assert message =~ Path.join(tmp_dir, "chunker_nif.so") <> " (missing)\n"
 
-    assert message =~
-             "#{script} is an archive, from which no library can be loaded. Put a copy of priv/chunker_nif.so"
+    # The layouts of rebar3 and of Mix.
+    for folder <- ["chunker/ebin/", ""] do
+      create.(folder)
+      message = run.([])
+      assert message =~ Path.join(tmp_dir, "chunker_nif.so") <> " (missing)\n"
 
-    assert run.([{"CHUNKER_NIF_PATH", library}]) == digest
-    assert run.([{"CHUNKER_NIF_PATH", script <> ".so"}]) =~ script <> ".so (missing)\n"
-    File.cp!(library, Path.join(tmp_dir, "chunker_nif.so"))
-    assert run.([]) == digest
+      assert message =~
+               "#{script} is an archive, from which no library can be loaded. Put a copy of priv/chunker_nif.so"
+
+      assert run.([{"CHUNKER_NIF_PATH", library}]) == digest
+      assert run.([{"CHUNKER_NIF_PATH", script <> ".so"}]) =~ script <> ".so (missing)\n"
+      File.cp!(library, Path.join(tmp_dir, "chunker_nif.so"))
+      assert run.([]) == digest
+      File.rm!(Path.join(tmp_dir, "chunker_nif.so"))
+    end
   end
 
   describe "reloading" do
