@@ -18,11 +18,11 @@
 %% functions raise `badarg'.
 -module(chunker_cache).
 
--export([new/0, new/1, get/3, put/3, stats/1, clear/1]).
+-export([new/0, new/1, get/3, put/3, fetch/3, stats/1, clear/1]).
 -export_type([cache/0, stats/0]).
 
 -include("chunker_badarg.hrl").
--compile({inline, [out_of_range/2]}).
+-compile({inline, [out_of_range/2, digest/4]}).
 
 -define(CACHE, <<"a cache of this node">>).
 
@@ -71,20 +71,23 @@ new(Options) ->
 %% @doc Returns the digest of a content, or `nil' if the cache does not have it. Counts as a lookup, and as
 %% use of the digest.
 -spec get(cache(), iodata(), chunker:algorithm()) -> chunker:digest() | nil.
-get(Cache, Data, Algorithm) ->
-    Arguments = [Cache, Data, Algorithm],
-    ok = checked(chunker_options:algorithm(Algorithm), Arguments, 3),
-    Binary = valid(chunker_input:binary(Data), Arguments, 2),
-    handle(fun(Handle) -> unwrap(chunker_dispatch:cache_get(Handle, Binary, Algorithm)) end, Arguments, ?CACHE).
+get(Cache, Data, Algorithm) -> digest(fun chunker_dispatch:cache_get/3, Cache, Data, Algorithm).
 
 %% @doc Computes the digest of a content, stores it in the cache and returns it. A content of more than 1 GiB
 %% is not stored.
 -spec put(cache(), iodata(), chunker:algorithm()) -> chunker:digest().
-put(Cache, Data, Algorithm) ->
+put(Cache, Data, Algorithm) -> digest(fun chunker_dispatch:cache_put/3, Cache, Data, Algorithm).
+
+%% @doc Returns the digest of a content. If the cache does not have it, computes and stores it. Counts as a
+%% lookup, and as use of the digest. A content of more than 1 GiB is not stored.
+-spec fetch(cache(), iodata(), chunker:algorithm()) -> chunker:digest().
+fetch(Cache, Data, Algorithm) -> digest(fun chunker_dispatch:cache_fetch/3, Cache, Data, Algorithm).
+
+digest(Fun, Cache, Data, Algorithm) ->
     Arguments = [Cache, Data, Algorithm],
     ok = checked(chunker_options:algorithm(Algorithm), Arguments, 3),
     Binary = valid(chunker_input:binary(Data), Arguments, 2),
-    handle(fun(Handle) -> unwrap(chunker_dispatch:cache_put(Handle, Binary, Algorithm)) end, Arguments, ?CACHE).
+    handle(fun(Handle) -> unwrap(Fun(Handle, Binary, Algorithm)) end, Arguments, ?CACHE).
 
 %% @doc Returns counters of the cache and its present size. `hits' and `misses' are all lookups; `insertions'
 %% less `evictions' is `entries', which take `bytes'.

@@ -16,7 +16,7 @@
 -export([nar_data/2, nar_file/2, nar_open/1, nar_push/2, nar_finish/1, nar_close/1]).
 -export([nar_chunk_data/2, nar_chunk_file/2, nar_chunk_open/1, nar_chunk_push/2, nar_chunk_finish/1]).
 -export([nar_dump_file/3, nar_dump_open/1, nar_dump_next/1, nar_dump_close/1]).
--export([open_cache/1, is_cache/1, cache_get/3, cache_put/3, cache_stats/1, cache_clear/1]).
+-export([open_cache/1, is_cache/1, cache_get/3, cache_put/3, cache_fetch/3, cache_stats/1, cache_clear/1]).
 -export([open_file/2, open_pieces/1, next/1, push/2, finish/1, close/1]).
 -export_type([chunk/0, loaded/0, noted/1, entries/0, references/0, failure/0, stream/0, compressor/0, decompressor/0, cache/0]).
 -export_type([nar_wanted/0, nar_reader/0, nar_entry/0, nar_dump/0]).
@@ -165,6 +165,10 @@ cache_get(Cache, Data, Algorithm) -> ?NIF:cache_get_dirty(Cache, Data, Algorithm
 -spec cache_put(cache(), binary(), chunker:algorithm()) -> {ok, <<_:256>>} | failure().
 cache_put(Cache, Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:cache_put(Cache, Data, Algorithm);
 cache_put(Cache, Data, Algorithm) -> ?NIF:cache_put_dirty(Cache, Data, Algorithm).
+
+-spec cache_fetch(cache(), binary(), chunker:algorithm()) -> {ok, <<_:256>>} | failure().
+cache_fetch(Cache, Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:cache_fetch(Cache, Data, Algorithm);
+cache_fetch(Cache, Data, Algorithm) -> ?NIF:cache_fetch_dirty(Cache, Data, Algorithm).
 
 -spec cache_stats(cache()) -> map().
 cache_stats(Cache) -> ?NIF:cache_stats(Cache).

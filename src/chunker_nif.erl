@@ -14,6 +14,7 @@
 -export([stream_file/3, stream_pieces/3, stream_next/1, stream_next_special/1, stream_push/2]).
 -export([stream_finish/1, stream_digest/1, stream_close/1]).
 -export([cache_new/1, is_cache/1, cache_get/3, cache_get_dirty/3, cache_put/3, cache_put_dirty/3]).
+-export([cache_fetch/3, cache_fetch_dirty/3]).
 -export([cache_stats/1, cache_clear/1]).
 -export([hash/2, hash_dirty/2, hash_file/2, special_chunks/3, special_digest/2]).
 -export([nar_data/2, nar_data_io/2, nar_file/2, nar_file_io/2, nar_open/1, nar_push/2]).
@@ -74,6 +75,8 @@ cache_get(_Cache, _Data, _Algorithm) -> not_loaded().
 cache_get_dirty(_Cache, _Data, _Algorithm) -> not_loaded().
 cache_put(_Cache, _Data, _Algorithm) -> not_loaded().
 cache_put_dirty(_Cache, _Data, _Algorithm) -> not_loaded().
+cache_fetch(_Cache, _Data, _Algorithm) -> not_loaded().
+cache_fetch_dirty(_Cache, _Data, _Algorithm) -> not_loaded().
 cache_stats(_Cache) -> not_loaded().
 cache_clear(_Cache) -> not_loaded().
 

@@ -236,16 +236,34 @@ defmodule Chunker.CacheTest do
     assert Cache.stats(nothing).entries == 0
   end
 
-  test "get counts as use" do
-    cache = Cache.new(max_entries: 10)
-    for i <- 1..10, do: Cache.put(cache, "content #{i}", :blake3)
+  # What fills an empty cache stays longer than what comes later, whether it is used or not.
+  test "a lookup counts as use" do
+    for use <- [&Cache.get/3, &Cache.fetch/3] do
+      cache = Cache.new(max_entries: 10)
+      for i <- 1..100, do: Cache.put(cache, "content #{i}", :blake3)
+      Cache.put(cache, "used", :blake3)
+      Cache.put(cache, "unused", :blake3)
 
-    for i <- 11..100 do
-      assert Cache.get(cache, "content 1", :blake3)
-      Cache.put(cache, "content #{i}", :blake3)
+      for i <- 101..200 do
+        hits = Cache.stats(cache).hits
+        assert use.(cache, "used", :blake3) == Chunker.hash("used", :blake3)
+        assert Cache.stats(cache).hits == hits + 1
+        Cache.put(cache, "content #{i}", :blake3)
+      end
+
+      assert Cache.get(cache, "unused", :blake3) == nil
     end
+  end
 
-    assert Cache.get(cache, "content 9", :blake3) == nil
+  test "fetch computes a digest once" do
+    for verify <- [:fingerprint, :content], hash <- [:blake3, :sha256], size <- [0, 1, 100_000, 20_000_000] do
+      cache = Cache.new(verify: verify)
+      content = random(size)
+      digest = Chunker.hash(content, hash)
+      for _ <- 1..3, do: assert(Cache.fetch(cache, [content, []], hash) == digest)
+      assert %{hits: 2, misses: 1, insertions: 1} = Cache.stats(cache)
+      assert Cache.get(cache, content, hash) == digest
+    end
   end
 
   test "small items bypass the cache in a batch, but not in get and put" do
@@ -298,6 +316,7 @@ defmodule Chunker.CacheTest do
     cache = Cache.new(%{max_entries: 5})
     assert_raise ArgumentError, fn -> Cache.get(cache, "content", :md5) end
     assert_raise ArgumentError, fn -> Cache.put(cache, [:no], :sha256) end
+    assert_raise ArgumentError, fn -> Cache.fetch(cache, [:no], :sha256) end
     assert_raise FunctionClauseError, fn -> apply(Cache, :get, [nil, "content", :sha256]) end
 
     for wrong <- [:cache, "cache", make_ref(), self(), %{}, %Cache{cache: make_ref()}, %Cache{cache: nil}] do
@@ -331,6 +350,7 @@ defmodule Chunker.CacheTest do
           {~r/a cache of this node/, fn -> Cache.get(gone, "content", :blake3) end},
           {~r/a cache of this node/, fn -> Cache.put(gone, "content", :blake3) end},
           {~r/a cache of this node/, fn -> Cache.put(gone, :binary.copy("content", 100_000), :blake3) end},
+          {~r/a cache of this node/, fn -> Cache.fetch(gone, "content", :blake3) end},
           {~r/a cache of this node/, fn -> Cache.stats(gone) end},
           {~r/a cache of this node/, fn -> Cache.clear(gone) end},
           {~r/^option :cache must be a cache of this node, not #Chunker.Cache<freed, or of another node>$/,

@@ -65,6 +65,7 @@ defmodule Chunker.SchedulersTest do
           nix_base32_encode_dirty: fn -> Chunker.to_nix_base32(data) end,
           nix_base32_decode_dirty: fn -> Chunker.from_nix_base32(text) end,
           cache_put_dirty: fn -> Cache.put(cache, data, :sha256) end,
+          cache_fetch_dirty: fn -> Cache.fetch(cache, data, :blake3) end,
           cache_get_dirty: fn -> Cache.get(cache, data, :sha256) end,
           nar_file: fn -> Chunker.Nar.list({:file, nar}) end,
           nar_dump_file: fn -> Chunker.Nar.dump(path, {:file, nar}) end
@@ -93,6 +94,7 @@ defmodule Chunker.SchedulersTest do
           fn -> Chunker.chunk_data("abc") end,
           fn -> Chunker.hash("abc", :sha256) end,
           fn -> Cache.put(cache, "abc", :sha256) end,
+          fn -> Cache.fetch(cache, "abc", :blake3) end,
           fn -> Cache.get(cache, "abc", :sha256) end,
           fn -> Chunker.to_nix_base32(<<0::256>>) end,
           fn -> Chunker.from_nix_base32("0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73") end,

@@ -11,7 +11,7 @@ defmodule Chunker.Cache do
       Chunker.Cache.stats(cache).hit_rate
 
   `Chunker.chunk_file/2`, `Chunker.chunk_data/2`, `Chunker.chunk_files/2`, `Chunker.stream/2` and
-  `Chunker.hash_batch/2` take the option `:cache`; `get/3` and `put/3` are for other uses. Any number of
+  `Chunker.hash_batch/2` take the option `:cache`; `fetch/3`, `get/3` and `put/3` are for other uses. Any number of
   processes can use a cache at once. It is freed when no process holds it any more. It lives in its node: for
   one that came from another node, or out of `:erlang.binary_to_term/1` when it was freed already, functions
   raise `ArgumentError`.
@@ -132,9 +132,31 @@ defmodule Chunker.Cache do
   def put(%__MODULE__{cache: cache}, data, algorithm), do: call(:chunker_cache.put(cache, data, algorithm))
 
   @doc """
+  Returns the digest of a content. If the cache does not have it, computes and stores it.
+
+  The call counts as a hit or a miss, and as use of the digest. Costs a fingerprint, and on a miss a digest. A
+  content of more than 1 GiB is not stored.
+
+  ## Examples
+
+      iex> cache = Chunker.Cache.new()
+      iex> digest = Chunker.Cache.fetch(cache, "content", :sha256)
+      iex> digest == :crypto.hash(:sha256, "content")
+      true
+      iex> Chunker.Cache.fetch(cache, "content", :sha256) == digest
+      true
+      iex> Chunker.Cache.stats(cache).hits
+      1
+
+  """
+  @spec fetch(t(), iodata(), Chunker.algorithm()) :: Chunker.digest()
+  def fetch(%__MODULE__{cache: cache}, data, algorithm),
+    do: call(:chunker_cache.fetch(cache, data, algorithm))
+
+  @doc """
   Returns counters of the cache and its present size.
 
-    * `:hits`, `:misses` - lookups that found a digest and those that did not, by `get/3` and by functions
+    * `:hits`, `:misses` - lookups that found a digest and those that did not, by `get/3`, `fetch/3` and functions
       with the option `:cache`; contents that went past the cache are in neither
     * `:insertions` - digests that were taken in
     * `:evictions` - digests that went, to make room or by `clear/1`

@@ -97,6 +97,17 @@ twins! {
     }
 }
 
+twins! {
+    /// `{ok, Digest}`
+    fn cache_fetch, cache_fetch_dirty(
+        env, scheduler;
+        cache: ResourceArc<SharedCache>, data: Binary<'a>, algorithm: Hash
+    ) {
+        let digest = cache.0.fetch(algorithm.algorithm()?, &data, &scheduler.is_cancelled(env))?;
+        ok(env, text(env, &digest.0))
+    }
+}
+
 /// Returns a map.
 #[rustler::nif]
 fn cache_stats<'a>(env: Env<'a>, cache: ResourceArc<SharedCache>) -> NifResult<Term<'a>> {

@@ -64,13 +64,7 @@ impl Digester {
         let Some(cache) = self.cache_for(data.len()) else {
             return self.algorithm.hash_cancellable(data, is_cancelled);
         };
-        let key = cache.key_cancellable(self.algorithm, data, is_cancelled)?;
-        if let Some(digest) = cache.find(&key, &[data]) {
-            return Ok(digest);
-        }
-        let digest = self.algorithm.hash_cancellable(data, is_cancelled)?;
-        cache.remember(key, &[data], digest, is_cancelled);
-        Ok(digest)
+        cache.fetch(self.algorithm, data, is_cancelled)
     }
 
     /// The shortest content that is looked up, in bytes. Shorter ones are always hashed.

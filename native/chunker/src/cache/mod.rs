@@ -203,6 +203,31 @@ impl Cache {
         Ok(digest)
     }
 
+    /// Looks up the digest of `data`, and if it is not there, computes and inserts it. The fingerprint is
+    /// computed once. Contents of more than [`LONGEST`] bytes always miss and are not inserted.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Cancelled`] if `is_cancelled` returns `true`, and no other error.
+    pub fn fetch(
+        &self,
+        algorithm: Algorithm,
+        data: &[u8],
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Digest, Error> {
+        if data.len() > LONGEST {
+            self.misses.fetch_add(1, Ordering::Relaxed);
+            return algorithm.hash_cancellable(data, is_cancelled);
+        }
+        let key = self.key_cancellable(algorithm, data, is_cancelled)?;
+        if let Some(digest) = self.find(&key, &[data]) {
+            return Ok(digest);
+        }
+        let digest = algorithm.hash_cancellable(data, is_cancelled)?;
+        self.remember(key, &[data], digest, is_cancelled);
+        Ok(digest)
+    }
+
     /// Returns the statistics of the cache, in constant time.
     #[must_use]
     pub fn stats(&self) -> Stats {
