@@ -369,6 +369,30 @@ defmodule Chunker.CompressionTest do
   end
 
   describe "options" do
+    test "with a higher level reach the codec on every way" do
+      data = text(1_000_000)
+
+      for {codec, low, high} <- [{:zstd, 1, 19}, {:xz, 0, 6}, {:bzip2, 1, 9}] do
+        ways = [
+          compress: fn options -> Chunker.compress!(data, options) end,
+          batch: fn options -> hd(Chunker.compress_batch!([data], options)) end,
+          stream: fn options -> [data] |> Chunker.compress_stream(options) |> Enum.join() end,
+          chunks: fn options -> Enum.map_join(Chunker.stream([data], compress: options), & &1.compressed) end,
+          compressor: fn options ->
+            {:ok, compressor} = Compressor.new(options)
+            {:ok, one} = Compressor.update(compressor, data)
+            {:ok, two} = Compressor.finish(compressor)
+            IO.iodata_to_binary([one, two])
+          end
+        ]
+
+        for {way, compress} <- ways do
+          [large, small] = for level <- [low, high], do: byte_size(compress.(codec: codec, level: level))
+          assert {codec, way, small} < {codec, way, large}
+        end
+      end
+    end
+
     test "of the wrong type raise" do
       for wrong <- [
             [codec: "zstd"],

@@ -13,6 +13,26 @@ fn levels_match_the_libraries() {
     assert_eq!((Codec::Bzip2.levels(), Codec::Bzip2.default_level()), (1..=9, 6));
 }
 
+/// The level reaches the library: a higher one compresses a text better.
+#[test]
+fn higher_levels_compress_better() {
+    let content = text(2_000_000);
+    for (codec, levels) in
+        [(Codec::Zstd, [-5, 1, 6, 19]), (Codec::Xz, [0, 2, 4, 6]), (Codec::Bzip2, [1, 3, 6, 9])]
+    {
+        let sizes = levels.map(|level| {
+            let options = CompressOptions::new(codec).level(level);
+            let whole = compress(&content, &options).expect("the level is good").len();
+            let mut encoder = Encoder::new(&options).expect("the level is good");
+            let mut pieces = Vec::new();
+            encoder.update(&content, &mut pieces).expect("memory");
+            encoder.finish(&mut pieces).expect("memory");
+            (whole, pieces.len())
+        });
+        assert!(sizes.is_sorted_by(|a, b| a.0 > b.0 && a.1 > b.1), "{codec} {levels:?}: {sizes:?}");
+    }
+}
+
 #[test]
 fn a_level_out_of_range_never_reaches_the_library() {
     for codec in Codec::ALL {
