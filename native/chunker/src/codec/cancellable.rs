@@ -24,8 +24,9 @@ const SLOW_INPUT: usize = 64 << 10;
 const OUTPUT_PER_POLL: usize = 1 << 20;
 
 /// Compresses like [`compress_into`], and polls `is_cancelled` often enough to stop within 100 ms. Only zstd
-/// takes longer: up to 250 ms from level 16 on, and above level 19 one second at the start of a content of 64
-/// MiB, for which its library allocates tables of hundreds of MiB.
+/// and brotli take longer: zstd up to 250 ms from level 16 on, and above level 19 one second at the start of
+/// a content of 64 MiB, for which its library allocates tables of hundreds of MiB; brotli up to half a second
+/// at levels 10 and 11, for each MiB of which it computes the codes at once.
 ///
 /// # Errors
 ///

@@ -357,6 +357,18 @@ fn brotli_reads_ours_at_the_highest_levels() {
 }
 
 #[test]
+fn brotli_output_at_the_highest_levels_is_about_as_small_as_the_programs() {
+    // More than one metablock of these levels.
+    let content = [text(700_000), machine_code(800_000), noise(100_000, 5)].concat();
+    let theirs = compress_by_program(Codec::Brotli, &["--quality=11"], &content).len();
+    for compressed in [ours(Codec::Brotli, 11, &content), streamed(Codec::Brotli, 11, &content)] {
+        assert!(decompress_by_program(Codec::Brotli, &compressed) == content);
+        let ours = compressed.len();
+        assert!(ours * 100 <= theirs * 102, "{ours} bytes where quality 11 makes {theirs}");
+    }
+}
+
+#[test]
 fn we_read_brotli_at_each_level() {
     let levels: Vec<String> = (0..=11).map(|level| format!("--quality={level}")).collect();
     let mut arguments: Vec<Vec<&str>> = levels.iter().map(|level| vec![level.as_str()]).collect();
