@@ -3,7 +3,7 @@
 #
 #     ERL_LIBS=/path/to/libs MIX_ENV=prod mix run bench/compression.exs [FILE] [SECONDS]
 #
-# Needs Benchee (see bench/chunking.exs) and the programs zstd, lz4, xz and bzip2. FILE is read as a whole;
+# Needs Benchee (see bench/chunking.exs) and the programs zstd, lz4, xz, bzip2, gzip and brotli. FILE is read as a whole;
 # without it, 32 MiB of the libraries below /usr/lib are used. Programs read from and write to pipes, discard
 # the output, and use one thread each; their times include the start of a process, about 1 ms.
 
@@ -36,7 +36,9 @@ codecs = [
   {:zstd, "zstd", ["-3", "-q", "--single-thread", "-c"]},
   {:lz4, "lz4", ["-1", "-q", "-c"]},
   {:xz, "xz", ["-6", "-T1", "-c"]},
-  {:bzip2, "bzip2", ["-6", "-c"]}
+  {:bzip2, "bzip2", ["-6", "-c"]},
+  {:gzip, "gzip", ["-6", "-c"]},
+  {:brotli, "brotli", ["-6", "-c"]}
 ]
 
 shell = fn program, arguments, input ->
@@ -76,7 +78,7 @@ try do
     %{
       "compress" => &Chunker.compress!(data, codec: &1.codec),
       "compress, program" => &shell.(&1.program, &1.arguments, plain),
-      "decompress" => &Chunker.decompress!(&1.compressed),
+      "decompress" => &Chunker.decompress!(&1.compressed, codec: &1.codec),
       "decompress, program" => &shell.(&1.program, ["-dc"], &1.path)
     },
     inputs: inputs,

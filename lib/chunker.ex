@@ -159,7 +159,10 @@ defmodule Chunker do
   @type algorithm :: :blake3 | :sha256
 
   @typedoc "A compression codec."
-  @type codec :: :zstd | :lz4 | :xz | :bzip2
+  @type codec :: :zstd | :lz4 | :xz | :bzip2 | :gzip | :brotli
+
+  @typedoc "A codec that decompresses. `:lzma` does nothing else."
+  @type readable_codec :: codec() | :lzma
 
   @typedoc "The receiver of progress reports; see the module's documentation."
   @type progress ::
@@ -180,7 +183,7 @@ defmodule Chunker do
 
   @typedoc "An option of `decompress/2`."
   @type decompression_option ::
-          {:codec, :auto | codec()}
+          {:codec, :auto | readable_codec()}
           | {:max_output_size, non_neg_integer() | :infinity}
           | {:dictionary, nil | binary()}
 
@@ -504,9 +507,10 @@ defmodule Chunker do
 
   ## Options
 
-    * `:codec` - `:zstd` (the default), `:lz4`, `:xz` or `:bzip2`
-    * `:level` - for zstd -131,072 to 22 (default 3), for xz 0 to 9 (default 6), for bzip2 1 to 9 (default 6);
-      lz4 has the level 1 alone
+    * `:codec` - `:zstd` (the default), `:lz4`, `:xz`, `:bzip2`, `:gzip` or `:brotli`
+    * `:level` - for zstd -131,072 to 22 (default 3), for xz and gzip 0 to 9 (default 6), for bzip2 1 to 9
+      (default 6), for brotli 0 to 11 (default 6; 11, the default of the `brotli` program, is many times
+      slower); lz4 has the level 1 alone
     * `:strategy` - in place of these: `:fastest` (lz4), `:balanced` (zstd 3) or `:smallest` (xz 6, which is
       the smallest on programs and archives; on a short plain text bzip2 can be smaller, on a few hundred
       bytes all of them)
@@ -514,7 +518,8 @@ defmodule Chunker do
     * `:fallback` - `true` to compress with lz4 if the codec fails or is not built in. `detect_format/1` of
       the result returns the codec that was used. Default: `false`
 
-  Every codec writes checksums. Killing the calling process cancels the work within 100 ms; with zstd from
+  Every codec except brotli writes checksums. The header of gzip holds neither a name nor a time. Killing the
+  calling process cancels the work within 100 ms; with brotli 10 and 11 within half a second; with zstd from
   level 16 on within a quarter of a second, and above 19 within a second if the content has many MiB, since
   its library cannot be cancelled while it builds its tables.
 
@@ -548,11 +553,13 @@ defmodule Chunker do
   def compress!(data, options \\ []), do: bang!(compress(data, options))
 
   @doc """
-  Decompresses all of the data: several streams or frames, one after the other, are one content.
+  Decompresses all of the data: several streams, frames or gzip members, one after the other, are one content.
+  Data of brotli and `.lzma` is a single stream, and without a checksum: damage can pass unnoticed.
 
   ## Options
 
-    * `:codec` - `:auto` (the default: detected by the first bytes), `:zstd`, `:lz4`, `:xz` or `:bzip2`
+    * `:codec` - `:auto` (the default: detected by the first bytes), `:zstd`, `:lz4`, `:xz`, `:bzip2`, `:gzip`,
+      `:lzma` (`.lzma` files), or `:brotli`, whose streams have no magic and which `:auto` therefore never finds
     * `:max_output_size` - in bytes, or `:infinity`: exactly so many pass, one more is `:size_exceeded`. Default:
       1 GiB. Memory stays within it too, whatever a header promises
     * `:dictionary` - the one that the data was compressed with; zstd only
@@ -737,6 +744,9 @@ defmodule Chunker do
   @doc """
   Returns the codec whose format the data begins with.
 
+  brotli has no magic and is never detected. `:lzma` is, if the file has the usual properties, which take
+  14 bytes to tell.
+
   ## Examples
 
       iex> "content" |> Chunker.compress!(codec: :xz) |> Chunker.detect_format()
@@ -746,13 +756,13 @@ defmodule Chunker do
       {:unknown_format, %{magic: ""}}
 
   """
-  @spec detect_format(iodata()) :: {:ok, codec()} | {:error, Error.t()}
+  @spec detect_format(iodata()) :: {:ok, readable_codec()} | {:error, Error.t()}
   def detect_format(data), do: result(:chunker.detect_format(data))
 
   @doc """
   The same as `detect_format/1`, but returns the codec and raises `Chunker.Error`.
   """
-  @spec detect_format!(iodata()) :: codec()
+  @spec detect_format!(iodata()) :: readable_codec()
   def detect_format!(data), do: bang!(detect_format(data))
 
   @doc """
@@ -812,7 +822,7 @@ defmodule Chunker do
           cpu_features: [String.t()],
           kernels: %{scan: String.t(), fingerprint: String.t()},
           hashes: %{algorithm() => String.t()},
-          codecs: [codec()],
+          codecs: [readable_codec()],
           threads: pos_integer()
         }
   def info, do: call(:chunker.info())

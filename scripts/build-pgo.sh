@@ -96,7 +96,7 @@ compgen -G "$profiles/*.profraw" >/dev/null || die "the workload has written no 
 counted=$("$profdata" show --all-functions --counts "$work/pgo.profdata" |
   awk '/^  [^ ].*:$/ {name = $1} /Block counts|Function count/ && /[1-9]/ {print name}')
 # In mangled names, each part has its length as a prefix.
-for module in 3cdc 6engine 4hash 3nar6parser 3nar4dump 3nar7restore 5batch 4zstd 3lz4 2xz 5bzip2 7narinfo 5cache; do
+for module in 3cdc 6engine 4hash 3nar6parser 3nar4dump 3nar7restore 5batch 4zstd 3lz4 2xz 5bzip2 4gzip 6brotli 7narinfo 5cache; do
   grep -q "7chunker.*$module" <<<"$counted" ||
     die "the profile has no counts of module ${module//[0-9]/ }: the workload did not reach it"
 done

@@ -87,7 +87,9 @@
 -define(GATHER, 65_536).
 
 -type algorithm() :: blake3 | sha256.
--type codec() :: zstd | lz4 | xz | bzip2.
+-type codec() :: zstd | lz4 | xz | bzip2 | gzip | brotli.
+-type readable_codec() :: codec() | lzma.
+%% `lzma' is decompressed only.
 -type digest() :: <<_:256>>.
 -type chunk() :: #{
     offset := non_neg_integer(),
@@ -358,8 +360,9 @@ compress(Data) -> compress(Data, []).
 %% @doc Compresses data into the format of its codec's official program.
 %%
 %% <ul>
-%% <li>`codec': `zstd' (the default), `lz4', `xz' or `bzip2'.</li>
-%% <li>`level': zstd -131072 to 22 (3 by default), xz 0 to 9 (6), bzip2 1 to 9 (6), lz4 only 1.</li>
+%% <li>`codec': `zstd' (the default), `lz4', `xz', `bzip2', `gzip' or `brotli'.</li>
+%% <li>`level': zstd -131072 to 22 (3 by default), xz and gzip 0 to 9 (6), bzip2 1 to 9 (6), brotli 0 to 11 (6),
+%%     lz4 only 1.</li>
 %% <li>`strategy', in place of these: `fastest' (lz4), `balanced' (zstd 3), `smallest' (xz 6).</li>
 %% <li>`dictionary': of {@link train_dictionary/2}; zstd only.</li>
 %% <li>`fallback': `true' to compress with lz4 if the codec fails or is not built in. {@link detect_format/1}
@@ -381,7 +384,8 @@ decompress(Data) -> decompress(Data, []).
 %% and trailing bytes are errors.
 %%
 %% <ul>
-%% <li>`codec': `auto' (the default: by the first bytes), `zstd', `lz4', `xz' or `bzip2'.</li>
+%% <li>`codec': `auto' (the default: by the first bytes), `zstd', `lz4', `xz', `bzip2', `gzip', `lzma' (.lzma
+%%     files), or `brotli', whose streams have no magic and which `auto' therefore never finds.</li>
 %% <li>`max_output_size': bytes, or `infinity'; one more is `size_exceeded'. 1 GiB by default.</li>
 %% <li>`dictionary': the one that the data was compressed with; zstd only.</li>
 %% </ul>
@@ -393,8 +397,9 @@ decompress(Data, Options) ->
         Error -> Error
     end.
 
-%% @doc Returns the codec whose format the data begins with. `unknown_format' has the first bytes of the data.
--spec detect_format(iodata()) -> {ok, codec()} | {error, error()}.
+%% @doc Returns the codec whose format the data begins with, never `brotli', which has no magic. `unknown_format'
+%% has the first bytes of the data.
+-spec detect_format(iodata()) -> {ok, readable_codec()} | {error, error()}.
 detect_format(Data) -> chunker_dispatch:detect_format(valid(chunker_input:binary(Data), [Data], 1)).
 
 %% @equiv compress_batch(Items, [])
@@ -532,7 +537,7 @@ decompressor_close(Decompressor) ->
         cpu_features := [binary()],
         kernels := #{scan := binary(), fingerprint := binary()},
         hashes := #{algorithm() => binary()},
-        codecs := [codec()],
+        codecs := [readable_codec()],
         threads := pos_integer()
     }.
 info() ->

@@ -203,7 +203,7 @@ compress_batch(Items, Options, Batch) ->
 decompress_batch(Items, Options, Batch) ->
     batch(Batch, fun(Native) -> ?NIF:decompress_batch(Items, Options, Native) end).
 
--spec detect_format(binary()) -> {ok, chunker:codec()} | failure().
+-spec detect_format(binary()) -> {ok, chunker:readable_codec()} | failure().
 detect_format(Data) when byte_size(Data) =< ?SMALL -> ?NIF:detect_codec(Data);
 detect_format(Data) -> ?NIF:detect_codec_dirty(Data).
 

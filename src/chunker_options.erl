@@ -189,7 +189,10 @@ configured(Key) ->
     end.
 
 algorithms() -> [blake3, sha256].
-codecs() -> [zstd, lz4, xz, bzip2].
+codecs() -> [zstd, lz4, xz, bzip2, gzip, brotli].
+
+%% A format that is read, but not written.
+readable_codecs() -> codecs() ++ [lzma].
 
 %% The codec and the level of each strategy.
 strategies() -> [{fastest, {lz4, nil}}, {balanced, {zstd, 3}}, {smallest, {xz, 6}}].
@@ -275,7 +278,7 @@ compress_form(#{compress := Options}) -> compressor(Options).
 fallback_form(#{fallback := Fallback}) -> {ok, Fallback}.
 
 decompression_form(#{codec := Codec, max_output_size := Most, dictionary := Dictionary}) ->
-    form(one_of(codec, Codec, [auto | codecs()]), fun(_) -> {Codec, Most, Dictionary} end).
+    form(one_of(codec, Codec, [auto | readable_codecs()]), fun(_) -> {Codec, Most, Dictionary} end).
 
 form({ok, Value}, Fun) -> {ok, Fun(Value)};
 form(Error, _) -> Error.

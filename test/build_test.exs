@@ -614,11 +614,12 @@ defmodule Chunker.BuildTest do
     {:feature_disabled, %{feature: :blake3}} = catch_error.(fn -> :chunker.hash("a", :blake3) end)
     {:feature_disabled, %{feature: :blake3}} = catch_error.(fn -> :chunker.hash_file("/dev/null", :blake3) end)
     {:error, %{reason: :feature_disabled, details: %{feature: :blake3}}} = Chunker.hash_batch(["a"])
-    for codec <- [:zstd, :lz4, :xz, :bzip2] do
+    for codec <- [:zstd, :lz4, :xz, :bzip2, :gzip, :brotli] do
       {:error, %{reason: :feature_disabled, details: %{feature: ^codec}}} = Chunker.compress("a", codec: codec)
       {:error, %{reason: :feature_disabled, details: %{feature: ^codec}}} = Chunker.decompress("a", codec: codec)
       {:error, %{reason: :feature_disabled}} = Chunker.compress("a", codec: codec, fallback: true)
     end
+    {:error, %{reason: :feature_disabled, details: %{feature: :xz}}} = Chunker.decompress("a", codec: :lzma)
     {:error, %{reason: :feature_disabled}} = Chunker.train_dictionary(["a"])
     {:error, {:feature_disabled, %{feature: :zstd}}} = :chunker.compress("a")
     {:error, {:feature_disabled, %{feature: :blake3}}} = :chunker.chunk_data("a")

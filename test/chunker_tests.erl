@@ -320,7 +320,11 @@ badarg_test_() ->
         ]
     ].
 
-codecs() -> [zstd, lz4, xz, bzip2].
+codecs() -> [zstd, lz4, xz, bzip2, gzip, brotli].
+
+%% Returns the options of decompression that detect the codec if it has a magic, and otherwise give it.
+detected(brotli) -> [{codec, brotli}];
+detected(_) -> [].
 
 compression_test() ->
     Data = binary:copy(<<"some content, ">>, 20_000),
@@ -330,18 +334,28 @@ compression_test() ->
             ?assert(byte_size(Compressed) < 100_000),
             ?assertEqual({ok, Compressed}, chunker:compress([[Data], []], #{codec => Codec})),
             ?assertEqual({ok, Compressed}, chunker:compress(Data, [{codec, Codec}, {fallback, true}])),
-            ?assertEqual({ok, Codec}, chunker:detect_format(Compressed)),
-            ?assertEqual({ok, Data}, chunker:decompress(Compressed)),
+            case Codec of
+                brotli -> ?assertMatch({error, {unknown_format, _}}, chunker:detect_format(Compressed));
+                _ -> ?assertEqual({ok, Codec}, chunker:detect_format(Compressed))
+            end,
+            ?assertEqual({ok, Data}, chunker:decompress(Compressed, detected(Codec))),
             ?assertEqual({ok, Data}, chunker:decompress([Compressed], [{codec, Codec}, {max_output_size, byte_size(Data)}])),
-            ?assertEqual({ok, Data}, chunker:decompress(Compressed, [{max_output_size, infinity}])),
+            ?assertEqual({ok, Data}, chunker:decompress(Compressed, [{max_output_size, infinity} | detected(Codec)])),
             Less = byte_size(Data) - 1,
             ?assertEqual({error, {size_exceeded, #{limit => Less}}},
-                         chunker:decompress(Compressed, #{max_output_size => Less})),
+                         chunker:decompress(Compressed, [{max_output_size, Less} | detected(Codec)])),
             Cut = binary:part(Compressed, 0, byte_size(Compressed) - 1),
-            ?assertEqual({error, {decompression_failed, #{codec => Codec, why => truncated}}}, chunker:decompress(Cut))
+            ?assertEqual({error, {decompression_failed, #{codec => Codec, why => truncated}}},
+                         chunker:decompress(Cut, detected(Codec)))
         end,
         codecs()
     ),
+    {ok, Zipped} = chunker:compress(Data, [{codec, gzip}]),
+    ?assertEqual(Data, zlib:gunzip(Zipped)),
+    ?assertEqual({ok, Data}, chunker:decompress(zlib:gzip(Data))),
+    Lzma = lzma(),
+    ?assertEqual({ok, lzma}, chunker:detect_format(Lzma)),
+    [?assertEqual({ok, <<"content">>}, chunker:decompress(Lzma, Options)) || Options <- [[], [{codec, lzma}]]],
     {ok, Default} = chunker:compress("content"),
     ?assertEqual({ok, Default}, chunker:compress("content", [{codec, undefined}, {level, undefined}, {strategy, nil}])),
     [
@@ -358,7 +372,7 @@ compressor_flush_test() ->
             {ok, Compressor} = chunker:compressor([{codec, Codec}]),
             {ok, One} = chunker:compressor_update(Compressor, "a message"),
             {ok, Two} = chunker:compressor_flush(Compressor),
-            {ok, Decompressor} = chunker:decompressor(),
+            {ok, Decompressor} = chunker:decompressor([{codec, Codec}]),
             {ok, Output} = chunker:decompressor_update(Decompressor, [One, Two]),
             ?assertEqual(<<"a message">>, iolist_to_binary(Output)),
             ok = chunker:compressor_close(Compressor),
@@ -368,15 +382,21 @@ compressor_flush_test() ->
     ),
     ?assertError(badarg, chunker:compressor_flush(none)).
 
+%% Returns what `printf content | xz --format=lzma' writes.
+lzma() ->
+    <<16#5d00008000:40, 16#ffffffffffffffff:64, 16#00319bca19dae9cad74cd15ffffd983000:136>>.
+
 compression_errors_test() ->
     Invalid = fun(Option, Value, Allowed) ->
         {error, {invalid_options, #{option => Option, value => Value, allowed => Allowed}}}
     end,
-    Codecs = <<"zstd, lz4, xz, bzip2">>,
+    Codecs = <<"zstd, lz4, xz, bzip2, gzip, brotli">>,
     Limits = <<"0..18446744073709551615 or infinity">>,
     [?assertEqual(Expected, Call) || {Expected, Call} <- [
-        {Invalid(codec, gzip, Codecs), chunker:compress("", [{codec, gzip}])},
-        {Invalid(codec, gzip, <<"auto, ", Codecs/binary>>), chunker:decompress("", [{codec, gzip}])},
+        {Invalid(codec, zip, Codecs), chunker:compress("", [{codec, zip}])},
+        {Invalid(codec, lzma, Codecs), chunker:compress("", [{codec, lzma}])},
+        {Invalid(codec, lzma, Codecs), chunker:compressor([{codec, lzma}])},
+        {Invalid(codec, zip, <<"auto, ", Codecs/binary, ", lzma">>), chunker:decompress("", [{codec, zip}])},
         {Invalid(strategy, best, <<"fastest, balanced, smallest">>), chunker:compress("", [{strategy, best}])},
         {Invalid(level, 1 bsl 99, <<"0..9">>), chunker:compress("", [{codec, xz}, {level, 1 bsl 99}])},
         {Invalid(level, 23, <<"-131072..22">>), chunker:compress_batch([], [{level, 23}])},
@@ -461,8 +481,8 @@ coders_test() ->
             {ok, B} = chunker:compressor_update(Compressor, binary:part(Data, 100_000, 200_000)),
             {ok, C} = chunker:compressor_finish(Compressor),
             Compressed = iolist_to_binary([A, B, C]),
-            ?assertEqual({ok, Data}, chunker:decompress(Compressed)),
-            {ok, Decompressor} = chunker:decompressor(),
+            ?assertEqual({ok, Data}, chunker:decompress(Compressed, detected(Codec))),
+            {ok, Decompressor} = chunker:decompressor(detected(Codec)),
             Outputs = [
                 begin
                     {ok, Output} = chunker:decompressor_update(Decompressor, Piece),
@@ -507,8 +527,9 @@ stream_that_compresses_test() ->
         begin
             Chunks = stream(Source, small(#{compress => [{codec, Codec}]})),
             ?assertEqual(Data, iolist_to_binary([D || #{data := D} <- Chunks])),
-            [?assertEqual({ok, D}, chunker:decompress(C)) || #{data := D, compressed := C} <- Chunks],
-            ?assertEqual([{ok, Codec}], lists:usort([chunker:detect_format(C) || #{compressed := C} <- Chunks]))
+            [?assertEqual({ok, D}, chunker:decompress(C, [{codec, Codec}])) || #{data := D, compressed := C} <- Chunks],
+            Formats = lists:usort([chunker:detect_format(C) || #{compressed := C} <- Chunks]),
+            ?assert(Codec =:= brotli orelse Formats =:= [{ok, Codec}])
         end
      || Codec <- codecs(), Source <- [[Data], slices(Data, 100)]
     ],

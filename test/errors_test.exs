@@ -5,7 +5,10 @@ defmodule Chunker.ErrorsTest do
   alias Chunker.{Compressor, Decompressor, Error, Nar, NarInfo}
 
   @moduletag :tmp_dir
-  @codecs [:zstd, :lz4, :xz, :bzip2]
+  @codecs [:zstd, :lz4, :xz, :bzip2, :gzip, :brotli]
+
+  # Returns the options of decompression that detect the codec if it has a magic, and otherwise give it.
+  defp detected(codec), do: if(codec == :brotli, do: [codec: :brotli], else: [])
 
   # A function's two ways to fail in Elixir, and its way in Erlang.
   defp assert_fails(calls, reason, details, message) do
@@ -321,11 +324,13 @@ defmodule Chunker.ErrorsTest do
       for codec <- @codecs do
         whole = Chunker.compress!(noise, codec: codec)
 
+        options = detected(codec)
+
         [
-          {codec, binary_part(whole, 0, byte_size(whole) - 1), [], :truncated},
-          {codec, "something else", [codec: codec], :bad_magic},
+          {codec, binary_part(whole, 0, byte_size(whole) - 1), options, :truncated},
+          {codec, "something else", [codec: codec], if(codec == :brotli, do: :corrupt, else: :bad_magic)},
           {codec, "", [codec: codec], :truncated},
-          {codec, whole <> "and some garbage", [], if(codec == :xz, do: :corrupt, else: :trailing_data)}
+          {codec, whole <> "and some garbage", options, if(codec == :xz, do: :corrupt, else: :trailing_data)}
         ]
       end
 
@@ -377,7 +382,7 @@ defmodule Chunker.ErrorsTest do
   test ":size_exceeded" do
     for codec <- @codecs do
       data = Chunker.compress!("content", codec: codec)
-      options = [max_output_size: 6]
+      options = [max_output_size: 6] ++ detected(codec)
 
       assert_fails(
         [
@@ -413,7 +418,7 @@ defmodule Chunker.ErrorsTest do
   test ":unknown_format" do
     for {data, magic, shown} <- [
           {"nonsense", "nons", "<<0x6E, 0x6F, 0x6E, 0x73>>"},
-          {<<0x1F, 0x8B, 8, 0, 0>>, <<0x1F, 0x8B, 8, 0>>, "<<0x1F, 0x8B, 0x8, 0x0>>"},
+          {<<0x1F, 0x9D, 8, 0, 0>>, <<0x1F, 0x9D, 8, 0>>, "<<0x1F, 0x9D, 0x8, 0x0>>"},
           {"BZ", "BZ", "<<0x42, 0x5A>>"},
           {"", "", "<<>>"}
         ] do

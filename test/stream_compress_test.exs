@@ -9,7 +9,7 @@ defmodule Chunker.StreamCompressTest do
   @moduletag :tmp_dir
   @mib 1_048_576
   @small [min_size: 1024, avg_size: 4096, max_size: 16_384]
-  @codecs [:zstd, :lz4, :xz, :bzip2]
+  @codecs [:zstd, :lz4, :xz, :bzip2, :gzip, :brotli]
 
   defp assert_chunks(stream, data, options, codec) do
     chunks = Enum.to_list(stream)
@@ -17,7 +17,8 @@ defmodule Chunker.StreamCompressTest do
     assert Enum.map(chunks, &%{&1 | compressed: nil}) == expected
 
     for chunk <- chunks do
-      assert Chunker.detect_format(chunk.compressed) == {:ok, codec}
+      # brotli has no magic.
+      assert codec == :brotli or Chunker.detect_format(chunk.compressed) == {:ok, codec}
       assert Chunker.decompress!(chunk.compressed, codec: codec) == chunk.data
     end
   end
@@ -85,7 +86,7 @@ defmodule Chunker.StreamCompressTest do
       end
 
       for {wrong, option} <- [
-            {[codec: :gzip], :codec},
+            {[codec: :lzma], :codec},
             {[level: 100], :level},
             {[strategy: :none], :strategy},
             {[dictionary: ""], :dictionary},

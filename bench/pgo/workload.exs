@@ -60,12 +60,12 @@ References: 00bgd045z0d4icpbc2yyz4gx48ak44la-hello
 """
 
 codecs =
-  for {codec, times} <- [zstd: 8, lz4: 16, xz: 1, bzip2: 1] do
+  for {codec, times} <- [zstd: 8, lz4: 16, xz: 1, bzip2: 1, gzip: 4, brotli: 4] do
     packed = Chunker.compress!(piece, codec: codec)
 
     [
       {"compress #{codec}", times, fn -> Chunker.compress!(piece, codec: codec) end},
-      {"decompress #{codec}", 8 * times, fn -> Chunker.decompress!(packed) end}
+      {"decompress #{codec}", 8 * times, fn -> Chunker.decompress!(packed, codec: codec) end}
     ]
   end
 

@@ -10,7 +10,9 @@ codecs = [
   {:zstd, "zstd", "zstd -3 -q --single-thread -c"},
   {:lz4, "lz4", "lz4 -1 -q -c"},
   {:xz, "xz", "xz -6 -T1 -c"},
-  {:bzip2, "bzip2", "bzip2 -6 -c"}
+  {:bzip2, "bzip2", "bzip2 -6 -c"},
+  {:gzip, "gzip", "gzip -6 -c"},
+  {:brotli, "brotli", "brotli -6 -c"}
 ]
 
 contestants =
@@ -31,8 +33,8 @@ contestants =
       Map.merge(row, %{
         table: "decompress",
         row: "Chunker",
-        run: fn -> Chunker.decompress!(compressed) end,
-        command: "Chunker.decompress(compressed)"
+        run: fn -> Chunker.decompress!(compressed, codec: codec) end,
+        command: "Chunker.decompress(compressed, codec: :#{codec})"
       })
     ]
 

@@ -57,6 +57,8 @@ facts =
           {"lz4", ["--version"]},
           {"xz", ["--version"]},
           {"bzip2", ["--help"]},
+          {"gzip", ["--version"]},
+          {"brotli", ["--version"]},
           {"casync", ["--version"]},
           {"borg", ["--version"]},
           {"restic", ["version"]}

@@ -3,7 +3,15 @@
 //! The kernel measures memory per process, so each bomb is decompressed in a process of its own: this test
 //! executable, started again with the bomb in a file.
 
-#![cfg(all(target_os = "linux", feature = "zstd", feature = "lz4", feature = "xz", feature = "bzip2"))]
+#![cfg(all(
+    target_os = "linux",
+    feature = "zstd",
+    feature = "lz4",
+    feature = "xz",
+    feature = "bzip2",
+    feature = "gzip",
+    feature = "brotli"
+))]
 
 use std::io::Write;
 use std::process::Command;
@@ -55,17 +63,23 @@ fn lz4_bomb() -> Vec<u8> {
     bomb
 }
 
+/// The content of a stream of zeros, in bytes.
+const PART: u64 = 128 << 20;
+
 /// Returns consecutive streams of zeros, each of which is a bomb.
 fn streams(codec: Codec, level: i32) -> Vec<u8> {
-    let part = 128 << 20;
+    stream(codec, level).repeat((SIZE / PART) as usize)
+}
+
+fn stream(codec: Codec, level: i32) -> Vec<u8> {
     let mut encoder = Encoder::new(&CompressOptions::new(codec).level(level)).expect("memory");
     let mut stream = Vec::new();
     let zeros = vec![0; 1 << 20];
-    for _ in 0..part / zeros.len() {
+    for _ in 0..PART as usize / zeros.len() {
         encoder.update(&zeros, &mut stream).expect("memory");
     }
     encoder.finish(&mut stream).expect("memory");
-    stream.repeat((SIZE / part as u64) as usize)
+    stream
 }
 
 /// Returns the peak memory of the process since the last reset, in bytes.
@@ -174,6 +188,8 @@ fn bombs_are_rejected_in_little_time_and_memory() {
     check_bomb("xz -0", &streams(Codec::Xz, 0), 256 << 10);
     check_bomb("xz -9", &streams(Codec::Xz, 9), 64 << 20);
     check_bomb("bzip2", &streams(Codec::Bzip2, 9), 4 << 20);
+    check_bomb("gzip", &streams(Codec::Gzip, 9), 32 << 10);
+    check_bomb("brotli", &stream(Codec::Brotli, 6), 16 << 20);
 
     // Check the hand-made bombs: truncated after 8 MiB of content, they yield that much.
     let whole = DecompressOptions::new();

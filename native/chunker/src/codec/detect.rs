@@ -14,6 +14,10 @@ const XZ_MAGIC: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0x00];
 const BZIP2_MAGIC: [u8; 3] = *b"BZh";
 const BZIP2_BLOCK: [u8; 6] = [0x31, 0x41, 0x59, 0x26, 0x53, 0x59];
 const BZIP2_END: [u8; 6] = [0x17, 0x72, 0x45, 0x38, 0x50, 0x90];
+/// The magic of a gzip member and its only compression method, RFC 1952, section 2.3.1.
+pub(super) const GZIP_MAGIC: [u8; 3] = [0x1f, 0x8b, 0x08];
+/// The length of the header of a .lzma stream and the first byte after it, which is zero.
+const LZMA_HEADER: usize = 14;
 
 /// The length of the magic and the size field of a skippable frame, in bytes.
 pub(super) const SKIPPABLE_HEADER: usize = 8;
@@ -34,7 +38,7 @@ pub(super) enum Sniff {
     Unknown,
 }
 
-/// Inspects the first bytes. Ten bytes always suffice for a result other than `Likely` and `TooShort`.
+/// Inspects the first bytes. [`LZMA_HEADER`] bytes always suffice for a result other than `Likely` and `TooShort`.
 pub(super) fn sniff(bytes: &[u8]) -> Sniff {
     if bytes.starts_with(&ZSTD_MAGIC) {
         return Sniff::Known(Codec::Zstd);
@@ -60,10 +64,42 @@ pub(super) fn sniff(bytes: &[u8]) -> Sniff {
         }
         return Sniff::Unknown;
     }
+    if bytes.starts_with(&GZIP_MAGIC) {
+        return Sniff::Known(Codec::Gzip);
+    }
+    if GZIP_MAGIC.starts_with(bytes) {
+        return Sniff::TooShort;
+    }
+    if begins_lzma(bytes) {
+        return if bytes.len() < LZMA_HEADER { Sniff::TooShort } else { Sniff::Known(Codec::Lzma) };
+    }
     if XZ_MAGIC.starts_with(bytes) || BZIP2_MAGIC.starts_with(bytes) || begins_frame(bytes, LZ4_MAGIC) {
         return Sniff::TooShort;
     }
     if begins_frame(bytes, ZSTD_MAGIC) { Sniff::TooShort } else { Sniff::Unknown }
+}
+
+/// Returns whether the bytes, perhaps fewer than [`LZMA_HEADER`], begin a .lzma stream as its programs write it.
+///
+/// The format has no magic. The header holds the properties 0x5d, which are the default of every program, a
+/// dictionary of 2^n or 2^n + 2^(n-1) bytes, and the size of the content, which is unknown or below 256 GiB.
+/// liblzma has the same rules, but also accepts other properties. Of random inputs, one in 2^60 fits.
+fn begins_lzma(bytes: &[u8]) -> bool {
+    let [0x5d, rest @ ..] = bytes else { return false };
+    let (dictionary, rest) = rest.split_at(rest.len().min(4));
+    let Ok(dictionary) = dictionary.try_into().map(u32::from_le_bytes) else {
+        // The lower bytes of a dictionary size are zero, because it is 4096 at least.
+        return dictionary.first().is_none_or(|byte| *byte == 0);
+    };
+    let is_power = |size: u32| size.is_power_of_two();
+    let half = dictionary & dictionary.wrapping_sub(1);
+    if dictionary < 4096 || !(is_power(dictionary) || is_power(half) && dictionary - half == half / 2) {
+        return false;
+    }
+    let (size, rest) = rest.split_at(rest.len().min(8));
+    let known = size.get(4).is_none_or(|byte| *byte < 64) && size.iter().skip(5).all(|byte| *byte == 0);
+    let unknown = size.iter().all(|byte| *byte == 0xff);
+    (known || unknown) && rest.first().is_none_or(|byte| *byte == 0)
 }
 
 /// Returns whether the bytes begin with the magic of a skippable frame, `0x184d2a50` to `0x184d2a5f` in
@@ -91,8 +127,9 @@ pub(super) fn begins_frame(bytes: &[u8], magic: [u8; 4]) -> bool {
 /// Detects the format of `data` by its first bytes.
 ///
 /// Skippable frames, which zstd and lz4 share, do not determine the format; the bytes after them do, and must
-/// lie within `data`. Formats that this library does not read, such as lz4's legacy frames and `.lzma`, are
-/// unknown. The detected codec may be disabled in this build.
+/// lie within `data`. brotli has no magic and is never detected, nor is .lzma with unusual properties: give
+/// their codecs. Formats that this library does not read, such as lz4's legacy frames, are unknown. The
+/// detected codec may be disabled in this build.
 ///
 /// Takes constant time, plus a constant for each leading skippable frame.
 ///

@@ -22,6 +22,12 @@ pub(super) fn encoder(
         Codec::Xz => Ok(Box::new(super::xz::Encoder::new(level, size)?)),
         #[cfg(feature = "bzip2")]
         Codec::Bzip2 => Ok(Box::new(super::bzip2::Encoder::new(level))),
+        #[cfg(feature = "gzip")]
+        Codec::Gzip => Ok(Box::new(super::gzip::Encoder::new(level))),
+        #[cfg(feature = "brotli")]
+        Codec::Brotli => Ok(Box::new(super::brotli::Encoder::new(level, size))),
+        #[cfg(feature = "xz")]
+        Codec::Lzma => Err(CompressionError::EncodingUnsupported { codec }),
         #[allow(unreachable_patterns)]
         codec => Err(CompressionError::CodecDisabled { codec }),
     }
@@ -42,6 +48,12 @@ pub(super) fn decoder(
         Codec::Xz => Ok(Box::new(super::xz::Decoder::new()?)),
         #[cfg(feature = "bzip2")]
         Codec::Bzip2 => Ok(Box::new(super::bzip2::Decoder::new())),
+        #[cfg(feature = "gzip")]
+        Codec::Gzip => Ok(Box::new(super::gzip::Decoder::new())),
+        #[cfg(feature = "brotli")]
+        Codec::Brotli => Ok(Box::new(super::brotli::Decoder::new())),
+        #[cfg(feature = "xz")]
+        Codec::Lzma => Ok(Box::new(super::lzma::Decoder::new()?)),
         #[allow(unreachable_patterns)]
         codec => Err(CompressionError::CodecDisabled { codec }),
     }

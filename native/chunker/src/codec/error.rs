@@ -20,6 +20,12 @@ pub enum CompressionError {
         /// The largest allowed level.
         max: i32,
     },
+    /// The codec only decompresses.
+    #[error("{codec} can be decompressed only")]
+    EncodingUnsupported {
+        /// The requested codec.
+        codec: Codec,
+    },
     /// The codec does not support dictionaries; only zstd does.
     #[error("{codec} does not support dictionaries")]
     DictionaryUnsupported {
@@ -70,9 +76,10 @@ impl CompressionError {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::InvalidLevel { .. } | Self::DictionaryUnsupported { .. } | Self::InvalidDictionary => {
-                "invalid_options"
-            }
+            Self::InvalidLevel { .. }
+            | Self::EncodingUnsupported { .. }
+            | Self::DictionaryUnsupported { .. }
+            | Self::InvalidDictionary => "invalid_options",
             Self::CompressionFailed { .. } => "compression_failed",
             Self::DecompressionFailed { .. } => "decompression_failed",
             Self::SizeExceeded { .. } => "size_exceeded",
@@ -91,6 +98,10 @@ impl CompressionError {
             Self::InvalidLevel { codec: _, level, min, max } => {
                 options("level", Detail::Signed(i64::from(*level)), format!("{min}..{max}"))
             }
+            Self::EncodingUnsupported { codec } => {
+                let allowed = Codec::ENCODABLE.map(Codec::name).join(", ");
+                options("codec", Detail::Name(codec.name()), allowed)
+            }
             Self::DictionaryUnsupported { codec } => {
                 options("codec", Detail::Name(codec.name()), "zstd, if a dictionary is given".into())
             }
@@ -102,7 +113,7 @@ impl CompressionError {
             }
             Self::SizeExceeded { limit } => vec![("limit", Detail::Number(*limit))],
             Self::UnknownFormat { magic } => vec![("magic", Detail::Bytes(magic.clone()))],
-            Self::CodecDisabled { codec } => vec![("feature", Detail::Name(codec.name()))],
+            Self::CodecDisabled { codec } => vec![("feature", Detail::Name(codec.feature()))],
         }
     }
 }
@@ -111,7 +122,7 @@ impl CompressionError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CodecFailure {
-    /// The input does not begin with the format's magic.
+    /// The input does not begin with the format's magic. brotli has none and never reports this.
     BadMagic,
     /// The input ends before the content does.
     Truncated,
@@ -121,7 +132,8 @@ pub enum CodecFailure {
     TrailingData,
     /// The input violates the format, or a size in it differs from the size of the content.
     ///
-    /// xz and bzip2 also report a wrong checksum as this: their libraries do not distinguish the two.
+    /// xz and bzip2 also report a wrong checksum as this: their libraries do not distinguish the two. brotli
+    /// and .lzma have no checksum, so damage that leaves a valid stream is not detected.
     Corrupt,
     /// The content does not match its checksum.
     ChecksumMismatch,

@@ -14,11 +14,21 @@ pub enum Codec {
     Xz,
     /// bzip2 streams.
     Bzip2,
+    /// gzip members, RFC 1952.
+    Gzip,
+    /// A brotli stream, RFC 7932.
+    Brotli,
+    /// The .lzma format, which is only read.
+    Lzma,
 }
 
 impl Codec {
     /// Every codec, built in or not.
-    pub const ALL: [Self; 4] = [Self::Zstd, Self::Lz4, Self::Xz, Self::Bzip2];
+    pub const ALL: [Self; 7] =
+        [Self::Zstd, Self::Lz4, Self::Xz, Self::Bzip2, Self::Gzip, Self::Brotli, Self::Lzma];
+
+    /// Every codec that compresses, built in or not: all except [`Lzma`](Self::Lzma).
+    pub const ENCODABLE: [Self; 6] = [Self::Zstd, Self::Lz4, Self::Xz, Self::Bzip2, Self::Gzip, Self::Brotli];
 
     /// Returns the name of the codec in lower case, as options and errors spell it.
     #[must_use]
@@ -28,7 +38,17 @@ impl Codec {
             Self::Lz4 => "lz4",
             Self::Xz => "xz",
             Self::Bzip2 => "bzip2",
+            Self::Gzip => "gzip",
+            Self::Brotli => "brotli",
+            Self::Lzma => "lzma",
         }
+    }
+
+    /// Returns the Cargo feature that builds the codec in: its name, and for .lzma that of xz, whose library
+    /// reads both.
+    #[must_use]
+    pub fn feature(self) -> &'static str {
+        if self == Self::Lzma { Self::Xz.name() } else { self.name() }
     }
 
     /// Returns whether the codec is built in.
@@ -37,8 +57,10 @@ impl Codec {
         match self {
             Self::Zstd => cfg!(feature = "zstd"),
             Self::Lz4 => cfg!(feature = "lz4"),
-            Self::Xz => cfg!(feature = "xz"),
+            Self::Xz | Self::Lzma => cfg!(feature = "xz"),
             Self::Bzip2 => cfg!(feature = "bzip2"),
+            Self::Gzip => cfg!(feature = "gzip"),
+            Self::Brotli => cfg!(feature = "brotli"),
         }
     }
 
@@ -48,6 +70,9 @@ impl Codec {
     /// - lz4: only 1, the default of the `lz4` program.
     /// - xz: 0 to 9, the presets of the `xz` program.
     /// - bzip2: 1 to 9, the block size in units of 100,000 bytes.
+    /// - gzip: 0 to 9, those of the `gzip` program and 0, which stores.
+    /// - brotli: 0 to 11, the qualities of the `brotli` program.
+    /// - lzma: those of xz, of no use: it is not written.
     #[must_use]
     pub fn levels(self) -> RangeInclusive<i32> {
         match self {
@@ -55,18 +80,21 @@ impl Codec {
             // build without the library rejects the same levels.
             Self::Zstd => -131_072..=22,
             Self::Lz4 => 1..=1,
-            Self::Xz => 0..=9,
+            Self::Xz | Self::Gzip | Self::Lzma => 0..=9,
             Self::Bzip2 => 1..=9,
+            Self::Brotli => 0..=11,
         }
     }
 
-    /// Returns the default level: zstd 3, lz4 1, xz 6, bzip2 6.
+    /// Returns the default level: zstd 3, lz4 1, and 6 for the others.
+    ///
+    /// The `brotli` program's default, 11, takes 50 times as long as 6.
     #[must_use]
     pub fn default_level(self) -> i32 {
         match self {
             Self::Zstd => 3,
             Self::Lz4 => 1,
-            Self::Xz | Self::Bzip2 => 6,
+            Self::Xz | Self::Bzip2 | Self::Gzip | Self::Brotli | Self::Lzma => 6,
         }
     }
 }

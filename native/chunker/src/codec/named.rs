@@ -160,6 +160,99 @@ pub fn decompress_bzip2_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Resu
     decompress_into_with(Codec::Bzip2, data, limit, out)
 }
 
+/// Compresses `data` into one gzip member, at a level of 0 to 9, by default 6.
+///
+/// # Errors
+///
+/// Returns [`CompressionError::InvalidLevel`].
+#[cfg(feature = "gzip")]
+pub fn compress_gzip(data: &[u8], level: Option<i32>) -> Result<Vec<u8>, CompressionError> {
+    compress_with(Codec::Gzip, data, level)
+}
+
+/// Compresses like [`compress_gzip`], but replaces the content of `out`, whose capacity is reused. `out` is
+/// empty after an error.
+#[cfg(feature = "gzip")]
+pub fn compress_gzip_into(
+    data: &[u8],
+    level: Option<i32>,
+    out: &mut Vec<u8>,
+) -> Result<(), CompressionError> {
+    compress_into_with(Codec::Gzip, data, level, out)
+}
+
+/// Decompresses gzip members with at most `limit` bytes of content in total.
+///
+/// # Errors
+///
+/// Returns [`CompressionError::SizeExceeded`] or [`CompressionError::DecompressionFailed`].
+#[cfg(feature = "gzip")]
+pub fn decompress_gzip(data: &[u8], limit: u64) -> Result<Vec<u8>, CompressionError> {
+    decompress_with(Codec::Gzip, data, limit)
+}
+
+/// Decompresses like [`decompress_gzip`], but replaces the content of `out`, whose capacity is reused. `out`
+/// is empty after an error.
+#[cfg(feature = "gzip")]
+pub fn decompress_gzip_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Result<(), CompressionError> {
+    decompress_into_with(Codec::Gzip, data, limit, out)
+}
+
+/// Compresses `data` into one brotli stream, at a level of 0 to 11, by default 6.
+///
+/// # Errors
+///
+/// Returns [`CompressionError::InvalidLevel`].
+#[cfg(feature = "brotli")]
+pub fn compress_brotli(data: &[u8], level: Option<i32>) -> Result<Vec<u8>, CompressionError> {
+    compress_with(Codec::Brotli, data, level)
+}
+
+/// Compresses like [`compress_brotli`], but replaces the content of `out`, whose capacity is reused. `out` is
+/// empty after an error.
+#[cfg(feature = "brotli")]
+pub fn compress_brotli_into(
+    data: &[u8],
+    level: Option<i32>,
+    out: &mut Vec<u8>,
+) -> Result<(), CompressionError> {
+    compress_into_with(Codec::Brotli, data, level, out)
+}
+
+/// Decompresses a brotli stream with at most `limit` bytes of content.
+///
+/// # Errors
+///
+/// Returns [`CompressionError::SizeExceeded`] or [`CompressionError::DecompressionFailed`].
+#[cfg(feature = "brotli")]
+pub fn decompress_brotli(data: &[u8], limit: u64) -> Result<Vec<u8>, CompressionError> {
+    decompress_with(Codec::Brotli, data, limit)
+}
+
+/// Decompresses like [`decompress_brotli`], but replaces the content of `out`, whose capacity is reused. `out`
+/// is empty after an error.
+#[cfg(feature = "brotli")]
+pub fn decompress_brotli_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Result<(), CompressionError> {
+    decompress_into_with(Codec::Brotli, data, limit, out)
+}
+
+/// Decompresses a .lzma stream with at most `limit` bytes of content.
+///
+/// # Errors
+///
+/// Returns [`CompressionError::SizeExceeded`] or [`CompressionError::DecompressionFailed`].
+#[cfg(feature = "xz")]
+pub fn decompress_lzma(data: &[u8], limit: u64) -> Result<Vec<u8>, CompressionError> {
+    decompress_with(Codec::Lzma, data, limit)
+}
+
+/// Decompresses like [`decompress_lzma`], but replaces the content of `out`, whose capacity is reused. `out`
+/// is empty after an error.
+#[cfg(feature = "xz")]
+pub fn decompress_lzma_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Result<(), CompressionError> {
+    decompress_into_with(Codec::Lzma, data, limit, out)
+}
+
 fn compress_with(codec: Codec, data: &[u8], level: Option<i32>) -> Result<Vec<u8>, CompressionError> {
     compress(data, &CompressOptions::new(codec).level(level))
 }

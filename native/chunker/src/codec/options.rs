@@ -44,8 +44,8 @@ impl CompressOptions {
     ///
     /// # Errors
     ///
-    /// Returns [`CompressionError::CodecDisabled`], [`CompressionError::InvalidLevel`], or
-    /// [`CompressionError::DictionaryUnsupported`].
+    /// Returns [`CompressionError::CodecDisabled`], [`CompressionError::EncodingUnsupported`],
+    /// [`CompressionError::InvalidLevel`], or [`CompressionError::DictionaryUnsupported`].
     pub fn validate(&self) -> Result<(), CompressionError> {
         self.checked_level().map(|_| ())
     }
@@ -54,6 +54,9 @@ impl CompressOptions {
         let codec = self.codec;
         if !codec.is_enabled() {
             return Err(CompressionError::CodecDisabled { codec });
+        }
+        if !Codec::ENCODABLE.contains(&codec) {
+            return Err(CompressionError::EncodingUnsupported { codec });
         }
         if self.dictionary.is_some() && codec != Codec::Zstd {
             return Err(CompressionError::DictionaryUnsupported { codec });

@@ -7,7 +7,8 @@ use crate::io::output_buffer::{OutOfMemory, OutputBuffer};
 ///
 /// This is the default limit of the `zstd` program (`--long=27` writes such files), and twice the window of
 /// `xz -9`. An input that needs more is rejected with [`CodecFailure::MemoryLimit`] before the window is
-/// allocated. lz4 and bzip2 need no limit: their formats never need more than 8 MiB.
+/// allocated. lz4, bzip2, gzip and brotli need no limit: their formats never need more than 8 MiB, and brotli
+/// 16 MiB.
 pub const MAX_WINDOW: u64 = 128 << 20;
 
 /// The default of [`DecompressOptions::limit`](super::DecompressOptions::limit): 1 GiB.

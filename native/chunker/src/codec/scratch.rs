@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 /// [`decompress_into`](super::decompress_into).
 ///
 /// With a scratch that has seen input of the same kind and size, and an output buffer that is large enough,
-/// zstd and lz4 allocate nothing. The libraries of xz and bzip2 cannot reset a used state, so these two
-/// allocate their coders at each call; xz limits the allocation to the size of the input.
+/// zstd and lz4 allocate nothing. The others allocate their coders at each call, because most of their
+/// libraries cannot reset a used state; xz and brotli limit the allocation to the size of the input.
 ///
 /// A scratch serves one thread at a time. It holds the contexts of the codecs used so far, at most about 64
 /// MiB for each direction of zstd and 8 MiB for lz4. Larger contexts are freed at the end of the call.

@@ -11,7 +11,7 @@ use super::format::Codec;
 use super::output::{Flow, MAX_WINDOW, Output};
 
 /// The memory limit of the decoder, in bytes: the window, and 1 MiB for its own state, which takes less.
-const MEMORY: u64 = MAX_WINDOW + (1 << 20);
+pub(super) const MEMORY: u64 = MAX_WINDOW + (1 << 20);
 
 /// The smallest dictionary of LZMA2, in bytes.
 const MIN_DICTIONARY: u32 = 4096;
@@ -24,7 +24,7 @@ fn decompression_failed(why: CodecFailure) -> CompressionError {
     CompressionError::DecompressionFailed { codec: Codec::Xz, why }
 }
 
-fn failure(error: Error) -> CodecFailure {
+pub(super) fn failure(error: Error) -> CodecFailure {
     match error {
         Error::Data => CodecFailure::Corrupt,
         Error::Format => CodecFailure::BadMagic,

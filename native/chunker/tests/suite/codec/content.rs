@@ -1,4 +1,4 @@
-//! Contents for the compression tests.
+//! Contents for the compression tests, and their checksum.
 
 /// Returns incompressible bytes that depend on the seed only (xorshift64*).
 pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
@@ -75,4 +75,11 @@ pub(crate) fn all() -> Vec<Vec<u8>> {
         all.extend([boundary - 1, boundary, boundary + 1].map(text));
     }
     all
+}
+
+/// Returns the CRC32 of .xz and gzip headers.
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
+    })
 }

@@ -1,7 +1,15 @@
 //! Checks compression against the official programs, an independent decoder, damage, splits and limits.
 
-#![cfg(all(feature = "zstd", feature = "lz4", feature = "xz", feature = "bzip2"))]
+#![cfg(all(
+    feature = "zstd",
+    feature = "lz4",
+    feature = "xz",
+    feature = "bzip2",
+    feature = "gzip",
+    feature = "brotli"
+))]
 
+mod codecs;
 mod content;
 mod damage;
 mod detection;

@@ -7,8 +7,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
+use super::codecs::{is_checked, reading};
+
 fn codec() -> impl Strategy<Value = Codec> {
-    select(Codec::ALL.as_slice())
+    select(Codec::ENCODABLE.as_slice())
 }
 
 /// Generates contents of runs, repetitions and noise.
@@ -22,13 +24,16 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Prefixes with which an input passes format detection.
-const MAGICS: [&[u8]; 8] = [
+const MAGICS: [&[u8]; 11] = [
     b"",
     b"\x28\xb5\x2f\xfd",
     b"\x04\x22\x4d\x18",
     b"\xfd7zXZ\0",
     b"BZh9",
     b"\x50\x2a\x4d\x18",
+    b"\x1f\x8b\x08\0\0\0\0\0\0\x03",
+    b"\x1f\x8b\x08",
+    b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\0",
     b"BZh11AY&SY",
     b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4\x46",
 ];
@@ -81,7 +86,7 @@ proptest! {
         encoder.finish(&mut streamed).unwrap();
 
         let limit = content.len() as u64;
-        let any = DecompressOptions::new().limit(limit);
+        let any = reading(codec).limit(limit);
         for compressed in [&whole, &streamed] {
             prop_assert!(decompress(compressed, &any).as_ref() == Ok(&content));
             prop_assert!(decode(&pieces(compressed, &cuts), &any).as_ref() == Ok(&content));
@@ -109,7 +114,9 @@ proptest! {
             let whole = decompress(&compressed, &options);
             let split = decode(&pieces(&compressed, &cuts), &options);
             match (&whole, &split) {
-                (Ok(whole), Ok(split)) => prop_assert!(whole == split && *whole == content),
+                (Ok(whole), Ok(split)) => {
+                    prop_assert!(whole == split && (*whole == content || !is_checked(codec)));
+                }
                 (Err(whole), Err(split)) => prop_assert_eq!(whole.code(), split.code()),
                 _ => prop_assert!(false, "{:?} at once, {:?} in pieces", whole.err(), split.err()),
             }
