@@ -106,9 +106,9 @@ const WAYS: [&str; 3] = ["at once", "in pieces", "bit by bit"];
 
 /// Decompresses a bomb in a fresh process. `window` is the memory that the format requires of the decoder, in
 /// bytes.
-fn decompress_bomb(way: &str, bomb: &[u8], window: u64) {
+fn decompress_bomb(way: &str, codec: Option<Codec>, bomb: &[u8], window: u64) {
     let exceeded = CompressionError::SizeExceeded { limit: LIMIT };
-    let options = DecompressOptions::new().limit(LIMIT);
+    let options = DecompressOptions::new().codec(codec).limit(LIMIT);
     let mut decompressed = 0;
     let (memory, time) = measured(|| match way {
         "at once" => {
@@ -161,6 +161,7 @@ fn check_bomb(name: &str, bomb: &[u8], window: u64) {
             .args(["--exact", "bombs_are_rejected_in_little_time_and_memory", "--nocapture"])
             .env("COMPRESSION_BOMB", file.path())
             .env("COMPRESSION_BOMB_WAY", way)
+            .env("COMPRESSION_BOMB_NAME", name)
             .env("COMPRESSION_BOMB_WINDOW", window.to_string())
             .output()
             .expect("the executable starts");
@@ -173,9 +174,12 @@ fn check_bomb(name: &str, bomb: &[u8], window: u64) {
 fn bombs_are_rejected_in_little_time_and_memory() {
     if let Some(path) = std::env::var_os("COMPRESSION_BOMB") {
         let bomb = std::fs::read(path).expect("the bomb is there");
-        let [way, window] = ["COMPRESSION_BOMB_WAY", "COMPRESSION_BOMB_WINDOW"]
-            .map(|name| std::env::var(name).expect("it is set along with the bomb"));
-        return decompress_bomb(&way, &bomb, window.parse().expect("it is a number"));
+        let [way, name, window] =
+            ["COMPRESSION_BOMB_WAY", "COMPRESSION_BOMB_NAME", "COMPRESSION_BOMB_WINDOW"]
+                .map(|name| std::env::var(name).expect("it is set along with the bomb"));
+        // The other formats are detected.
+        let codec = (name == Codec::Brotli.name()).then_some(Codec::Brotli);
+        return decompress_bomb(&way, codec, &bomb, window.parse().expect("it is a number"));
     }
 
     // Check the measurement itself: 80 MiB exceed the bound.

@@ -171,7 +171,9 @@ mod tests {
 
     #[test]
     fn a_long_row_of_empty_frames_can_be_cancelled() {
-        for codec in Codec::ENCODABLE.into_iter().filter(|codec| codec.is_enabled()) {
+        // A brotli content is a single stream.
+        let rows = Codec::ENCODABLE.into_iter().filter(|codec| *codec != Codec::Brotli);
+        for codec in rows.filter(|codec| codec.is_enabled()) {
             let frame = compress(b"", &CompressOptions::new(codec)).unwrap();
             let data = frame.repeat(9_000_000 / frame.len());
             let (mut scratch, mut out) = (CompressionScratch::new(), Vec::new());

@@ -29,7 +29,7 @@ pub(super) struct Encoder(Compress);
 impl Encoder {
     /// Creates an encoder. `level` must be in 0..=9.
     ///
-    /// The header holds neither a name nor a time, so equal contents give equal outputs.
+    /// The header holds neither a name nor a time, so the output depends on the input and its split only.
     pub(super) fn new(level: i32) -> Self {
         Self(Compress::new_gzip(Compression::new(level as u32), WINDOW_BITS))
     }

@@ -286,6 +286,21 @@ fn an_independent_decoder_reads_our_gzip() {
 }
 
 #[test]
+fn the_levels_of_gzip_and_brotli_have_an_effect() {
+    let content = machine_code(400_000);
+    for (codec, levels) in [(Codec::Gzip, [0, 1, 4, 6, 9]), (Codec::Brotli, [0, 1, 4, 9, 11])] {
+        let size =
+            |level| [ours(codec, level, &content), streamed(codec, level, &content)].map(|out| out.len());
+        let sizes: Vec<usize> = levels.iter().flat_map(|level| size(*level)).collect();
+        for at in 2..sizes.len() {
+            assert!(sizes[at] < sizes[at - 2], "{codec}: {sizes:?} bytes at {levels:?}");
+        }
+        let default = ours(codec, None, &content);
+        assert!(default == ours(codec, codec.default_level(), &content), "{codec}");
+    }
+}
+
+#[test]
 fn gzip_headers_hold_no_name_and_no_time() {
     for level in 0..=9 {
         for content in all() {
