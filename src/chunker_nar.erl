@@ -137,7 +137,7 @@ chunks(Source, Chunking) ->
     }).
 
 %% @doc Restores the references that were taken out of a chunk with `references', and returns its original
-%% bytes.
+%% bytes. Positions ascend, and each reference has 1 to 32 characters.
 %%
 %% Errors: `invalid_references' with the `position' at which no reference was taken out.
 -spec restore_references(iodata(), nil | references()) -> {ok, binary()} | {error, chunker:error()}.

@@ -190,4 +190,7 @@ notes_test() ->
     ?assertError(badarg, chunker_nar:chunk(Nar, [{nar, true}])),
     ?assertError(badarg, chunker_nar:chunk(Nar, nothing)),
     ?assertError(badarg, chunker_nar:restore_references(Nar, nothing)),
+    %% Not copied before they are checked.
+    Long = lists:duplicate(1000, {0, binary:copy(<<"a">>, 5000000)}),
+    ?assertEqual({error, {invalid_references, #{position => 0}}}, chunker_nar:restore_references(<<"x">>, Long)),
     ?assertError(badarg, chunker:read_chunk(Path, Chunk#{references := nothing})).

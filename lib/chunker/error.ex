@@ -113,7 +113,12 @@ defmodule Chunker.Error do
   defp show_path(%{path: path}), do: show(path)
   defp show_path(_details), do: "input"
 
+  # No system opens a longer path, and a message is for people.
+  @longest 4096
+
   # Names of files and fields need not be text, may hold what would move a terminal's cursor, and may be empty.
+  defp show(<<head::binary-size(@longest), _, _::binary>>), do: show(head) <> "..."
+
   defp show(name) do
     if String.printable?(name) and not (name =~ ~r/[[:cntrl:]]/u) and name != "",
       do: name,

@@ -273,12 +273,13 @@ defmodule Chunker.Nar do
   Restores the references that were taken out of a chunk with `references: true`, and returns its original
   bytes.
 
-  `references` is the chunk's field of that name; `nil` changes nothing.
+  `references` is the chunk's field of that name; `nil` changes nothing. Positions ascend, and each reference
+  has 1 to 32 characters. The table is checked before anything is copied.
 
   ## Errors
 
-    * `:invalid_references` - the table does not belong to this chunk: no reference was taken out at
-      `:position`
+    * `:invalid_references` - the table does not belong to this chunk: no reference of this length was taken
+      out at `:position`, or a reference before it covers the position
 
   ## Examples
 

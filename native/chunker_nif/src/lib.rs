@@ -16,6 +16,7 @@ mod compression;
 mod error;
 mod hashing;
 mod info;
+mod list;
 mod nar;
 mod narinfo;
 mod options;
