@@ -62,6 +62,8 @@ defmodule Chunker do
       end of a file that is less than this before it. Default: a quarter of `:avg_size`, at most `:min_size`.
     * `:entries` - with `:nar`, `true` to list in each chunk the entries of the archive that it touches, in
       its field of that name. Default: `false`.
+    * `:max_entries`, `:max_memory` - with `:entries`, the limits for the entries of the whole archive, as in
+      `Chunker.Nar.list/2`; beyond them the call fails with `:limit_exceeded`. Defaults: 1,000,000 and 512 MiB.
     * `:references` - with `:nar`, `true` to take store hashes out of the archive before it is chunked, so
       that rebuilt packages share chunks; each chunk lists what was taken out of it, in its field of that
       name. See below. Default: `false`.
@@ -114,8 +116,8 @@ defmodule Chunker do
   serve a single file and find what is new in a version. A result has a whole path for each entry, shared by
   consecutive chunks that touch it. A stream makes the paths of one chunk at a time: usually some KiB, but the
   longest possible path has 16 KiB and the smallest entry 168 bytes, so a hostile NAR takes up to a hundred
-  times `:max_size` for each chunk that is not yet collected. Use a smaller `:max_size` for NARs from
-  untrusted sources.
+  times `:max_size` for each chunk that is not yet collected. `:max_entries` and `:max_memory` bound that for the
+  whole archive; use a smaller `:max_memory` for NARs from untrusted sources.
 
   With `references: true` the 32 characters after each `/nix/store/` are replaced by `e`, which no hash
   contains, before the archive is chunked and hashed. Each chunk has what was replaced, a list of `{position,
@@ -197,6 +199,7 @@ defmodule Chunker do
           | {:boundary_preference_distance, nil | non_neg_integer()}
           | {:entries, boolean()}
           | {:references, boolean()}
+          | {:max_entries | :max_memory, non_neg_integer() | :infinity}
           | {:hash, algorithm()}
           | {:cache, nil | Chunker.Cache.t()}
           | {:threads, pos_integer()}

@@ -135,7 +135,8 @@ defmodule Chunker.HostileTermsTest do
 
     defp inner(_), do: []
 
-    @chunking {{nil, 64, 256, 1024, 1, 0}, {false, nil, nil, true, true}, {:blake3, nil}, {1, 1}}
+    @chunking {{nil, 64, 256, 1024, 1, 0}, {false, nil, nil, true, true, {100, :infinity}}, {:blake3, nil},
+               {1, 1}}
     @batch {{1, 1}, 4, nil}
     @compression {:zstd, nil, nil}
     @decompression {:auto, 1000, nil}
@@ -155,7 +156,7 @@ defmodule Chunker.HostileTermsTest do
       coder = fn -> made.(:chunker_nif.compressor_new(@compression)) end
       decoder = fn -> made.(:chunker_nif.decompressor_new(@decompression)) end
       stream = fn -> made.(:chunker_nif.stream_pieces(@chunking, @compression, true)) end
-      reader = fn -> made.(:chunker_nif.nar_open(:list)) end
+      reader = fn -> made.(:chunker_nif.nar_open({:list, {100, :infinity}})) end
       dump = fn -> made.(:chunker_nif.nar_dump_open(path)) end
       file = fn -> :chunker_nif.stream_file(nar, @chunking, @compression) |> elem(1) end
       special = fn -> made.(:chunker_nif.special_digest(path, :sha256)) end
@@ -211,7 +212,7 @@ defmodule Chunker.HostileTermsTest do
         nar_data_io: [archive, {:restore, Path.join(folder, "unpacked")}],
         nar_file: [nar, {:read_file, ""}],
         nar_file_io: [nar, {:restore, Path.join(folder, "from file")}],
-        nar_open: [:hash],
+        nar_open: [{:listing, {:ls, :newest, {100, 100_000}}}],
         nar_push: [reader.(), archive],
         nar_push_io: [reader.(), archive],
         nar_finish: [reader.()],
@@ -275,7 +276,7 @@ defmodule Chunker.HostileTermsTest do
     test "each function of the dispatch module", %{tmp_dir: folder} do
       nif = arguments(folder)
       [path, nar] = for name <- ["file", "nar"], do: Path.join(folder, name)
-      {:ok, reader} = :chunker_dispatch.nar_open(:list)
+      {:ok, reader} = :chunker_dispatch.nar_open({:list, {100, :infinity}})
       {:ok, pieces} = :chunker_dispatch.open_pieces({@chunking, @compression})
       {:ok, chunks} = :chunker_dispatch.nar_chunk_open(@chunking)
       {:ok, stream} = :chunker_dispatch.open_file(nar, {@chunking, @compression})

@@ -27,7 +27,7 @@ mod stream;
 mod atoms {
     rustler::atoms! {
         ok, error, regular, special, more, done, wait, chunker_progress, directory, symlink, nil, auto,
-        blake3, sha256
+        blake3, sha256, infinity, nix_2_8, newest
     }
 }
 
