@@ -236,12 +236,13 @@ const SLOTS: usize = 8;
 
 /// Returns the temporary names for a target, in the order in which they are tried. The last one is random.
 fn temporary_names(target: &OsStr) -> impl Iterator<Item = String> {
-    let slots = boot_id().map_or(0..0, |_| 0..SLOTS);
+    let boot = boot_id();
+    let slots = if boot.is_some() { SLOTS } else { 0 };
     let mut hasher = DefaultHasher::new();
-    (boot_id(), target.as_bytes()).hash(&mut hasher);
+    (boot, target.as_bytes()).hash(&mut hasher);
     let place = hasher.finish();
     let random = RandomState::new().hash_one(std::process::id());
-    slots
+    (0..slots)
         .map(move |slot| format!(".chunker-{place:016x}-{slot}"))
         .chain(std::iter::once(format!(".chunker-{random:016x}")))
 }
