@@ -89,6 +89,7 @@ defmodule Chunker.MixProject do
         "README.md",
         "docs/building.md",
         "docs/features.md",
+        "docs/chunking.md",
         "docs/cache.md",
         "docs/nar-chunking.md",
         "docs/measurements/benchmarks.md",

@@ -47,8 +47,8 @@ defmodule Chunker do
     * `:max_size` - bytes, 1,024 to 16,777,216; no chunk is longer. Default: four times `:avg_size`, which is
       4,194,304. A minimum above the average and a maximum below it are out of range.
     * `:normalization` - 0 to 3: how strongly sizes gather around the average. Default: 1.
-    * `:seed` - a 64-bit number that changes the cut points, for example to keep two stores apart. It does not
-      hide the content from an attacker. Default: 0, the published table.
+    * `:seed` - a 64-bit number that changes the cut points: for stores that are not to share chunks, and for
+      tests. It hides nothing from an attacker; see below. Default: 0, the published table.
     * `:preset` - the three sizes by name: `:default` (128 KiB, 512 KiB and 2 MiB), `:large_packages` (256
       KiB, 1 MiB and 4 MiB) or `:small_packages` (32 KiB, 128 KiB and 512 KiB). They suit NARs. A size that is
       given overrides that of the preset, and minimum and maximum follow an `:avg_size` that is given.
@@ -62,6 +62,8 @@ defmodule Chunker do
       end of a file that is less than this before it. Default: a quarter of `:avg_size`, at most `:min_size`.
     * `:entries` - with `:nar`, `true` to list in each chunk the entries of the archive that it touches, in
       its field of that name. Default: `false`.
+    * `:max_entries`, `:max_memory` - with `:entries`, the limits for the entries of the whole archive, as in
+      `Chunker.Nar.list/2`; beyond them the call fails with `:limit_exceeded`. Defaults: 1,000,000 and 512 MiB.
     * `:references` - with `:nar`, `true` to take store hashes out of the archive before it is chunked, so
       that rebuilt packages share chunks; each chunk lists what was taken out of it, in its field of that
       name. See below. Default: `false`.
@@ -84,6 +86,16 @@ defmodule Chunker do
 
   An unknown option, and a value of the wrong type, raise `ArgumentError`. A value that is out of range
   returns `{:error, %Chunker.Error{reason: :invalid_options}}`.
+
+  ## What a seed is not
+
+  A seed selects another table for the rolling hash, and so other cut points. Two stores with different seeds
+  share no chunks, and a test can show that its result does not depend on particular cut points.
+
+  It is no secret key. Encryption does not hide the lengths of chunks, and an attacker who sees them can recognize
+  content and learn the parameters that were to be secret. Attacks on content-defined chunkers with a key are
+  published ([eprint 2025/532](https://eprint.iacr.org/2025/532), [eprint 2025/558](https://eprint.iacr.org/2025/558)). Where
+  lengths must reveal nothing, use chunks of one size, or pad them.
 
   ## Nix archives
 
@@ -114,8 +126,8 @@ defmodule Chunker do
   serve a single file and find what is new in a version. A result has a whole path for each entry, shared by
   consecutive chunks that touch it. A stream makes the paths of one chunk at a time: usually some KiB, but the
   longest possible path has 16 KiB and the smallest entry 168 bytes, so a hostile NAR takes up to a hundred
-  times `:max_size` for each chunk that is not yet collected. Use a smaller `:max_size` for NARs from
-  untrusted sources.
+  times `:max_size` for each chunk that is not yet collected. `:max_entries` and `:max_memory` bound that for the
+  whole archive; use a smaller `:max_memory` for NARs from untrusted sources.
 
   With `references: true` the 32 characters after each `/nix/store/` are replaced by `e`, which no hash
   contains, before the archive is chunked and hashed. Each chunk has what was replaced, a list of `{position,
@@ -200,6 +212,7 @@ defmodule Chunker do
           | {:boundary_preference_distance, nil | non_neg_integer()}
           | {:entries, boolean()}
           | {:references, boolean()}
+          | {:max_entries | :max_memory, non_neg_integer() | :infinity}
           | {:hash, algorithm()}
           | {:cache, nil | Chunker.Cache.t()}
           | {:threads, pos_integer()}

@@ -23,7 +23,9 @@
 %% <li>`max_size': bytes, 1,024 to 16,777,216; no chunk is longer. By default four times `avg_size', which is
 %%     4,194,304.</li>
 %% <li>`normalization': 0 to 3; how strongly sizes gather around the average. 1 by default.</li>
-%% <li>`seed': 64 bits; changes the cut points. It hides nothing from an attacker. 0 by default.</li>
+%% <li>`seed': 64 bits; changes the cut points: for stores that are not to share chunks, and for tests. It is no
+%%     secret key and hides nothing from an attacker who sees the lengths of chunks: attacks on chunkers with a
+%%     key are published (eprint 2025/532 and 2025/558). 0 by default.</li>
 %% <li>`preset': the three sizes by name: `default' (128 KiB, 512 KiB, 2 MiB), `large_packages' (256 KiB, 1
 %%     MiB, 4 MiB) or `small_packages' (32 KiB, 128 KiB, 512 KiB). A size that is given overrides that of the
 %%     preset, and minimum and maximum follow an `avg_size' that is given. None by default, but `default' with
@@ -39,6 +41,8 @@
 %%     `min_size'.</li>
 %% <li>`entries', with `nar': `true' to list in each chunk the entries of the archive that it touches. A path
 %%     can have 16 KiB, and a stream makes the paths of one chunk at a time. `false' by default.</li>
+%% <li>`max_entries' and `max_memory', with `entries': the limits for the entries of the whole archive, as in {@link
+%%     chunker_nar:list/2}; 1,000,000 and 512 MiB by default.</li>
 %% <li>`references', with `nar': `true' to take store hashes out of the archive before it is chunked; each
 %%     chunk has those that were in it, and {@link chunker_nar:restore_references/2} puts them back. `false'
 %%     by default.</li>

@@ -34,7 +34,8 @@
 -type references() :: [{Position :: non_neg_integer(), Characters :: binary()}].
 -type failure() :: {error, {Reason :: atom(), Details :: map()}}.
 %% The result that a caller asks for of an archive, and that result.
--type nar_wanted() :: list | listing | hash | {read_file, binary()} | {restore, binary()}.
+-type nar_wanted() ::
+    {list, chunker_options:limits()} | {listing, chunker_options:listing()} | hash | {read_file, binary()} | {restore, binary()}.
 -type nar_entry() ::
     {Path :: binary(), Type :: regular | directory | symlink, Size :: nil | non_neg_integer(),
         Offset :: nil | non_neg_integer(), Executable :: boolean(), Target :: nil | binary()}.

@@ -15,7 +15,7 @@
 %% `Chunker.Nar' lists the reasons.
 -module(chunker_nar).
 
--export(['nar?'/1, list/1, listing/1, hash/1, read_file/2, restore/2]).
+-export(['nar?'/1, list/1, list/2, listing/1, listing/2, hash/1, read_file/2, restore/2]).
 -export([chunk/1, chunk/2, chunk/3, restore_references/2]).
 -export([dump/2, stream/1, next/1, close/1]).
 -export_type([source/0, entry/0, references/0, iterator/0]).
@@ -52,13 +52,27 @@
 'nar?'(<<13:64/little, "nix-archive-1", 0:24, 1:64/little, "(", 0:56, 4:64/little, "type", 0:32, _/binary>>) -> true;
 'nar?'(Binary) when is_binary(Binary) -> false.
 
+%% @equiv list(Source, [])
+-spec list(source()) -> {ok, [entry()]} | {error, chunker:error()}.
+list(Source) -> list(Source, []).
+
 %% @doc Returns all entries in the order of the archive: the root first, whose path is empty. Contents are
 %% skipped; those in a file are not read.
--spec list(source()) -> {ok, [entry()]} | {error, chunker:error()}.
-list(Source) ->
-    case checked(read(Source, list), [Source], 1) of
-        {ok, Entries} -> {ok, [entry(Entry) || Entry <- Entries]};
-        Error -> Error
+%%
+%% Options are `max_entries' (1,000,000) and `max_memory' (512 MiB), each an integer or `infinity'. An archive that
+%% exceeds one is `{error, {limit_exceeded, #{option => Option, limit => Limit}}}'. An entry counts 256 bytes of
+%% memory, and its path and target.
+-spec list(source(), chunker_options:options()) -> {ok, [entry()]} | {error, chunker:error()}.
+list(Source, Options) ->
+    Arguments = [Source, Options],
+    case checked(chunker_options:nar_list(Options), Arguments, 2) of
+        {ok, Limits} ->
+            case checked(read(Source, {list, Limits}), Arguments, 1) of
+                {ok, Entries} -> {ok, [entry(Entry) || Entry <- Entries]};
+                Error -> Error
+            end;
+        Error ->
+            Error
     end.
 
 entry({Path, directory, nil, nil, Executable, nil}) ->
@@ -68,9 +82,22 @@ entry({Path, regular, Size, Offset, Executable, nil}) ->
 entry({Path, symlink, nil, nil, Executable, Target}) ->
     #{path => Path, type => symlink, executable => Executable, target => Target}.
 
-%% @doc Returns the JSON that `nix nar ls --json --recursive' prints.
+%% @equiv listing(Source, [])
 -spec listing(source()) -> {ok, binary()} | {error, chunker:error()}.
-listing(Source) -> checked(read(Source, listing), [Source], 1).
+listing(Source) -> listing(Source, []).
+
+%% @doc Returns the entries as the JSON that Nix writes.
+%%
+%% Option `format' is `json' (default), what `nix nar ls --json --recursive' prints, or `ls', the `.ls' file of a
+%% binary cache. Option `notation' is `nix_2_8' (default) or `newest', whose objects have sorted keys. The limits
+%% are those of {@link list/2}; `max_memory' is that of the JSON.
+-spec listing(source(), chunker_options:options()) -> {ok, binary()} | {error, chunker:error()}.
+listing(Source, Options) ->
+    Arguments = [Source, Options],
+    case checked(chunker_options:nar_listing(Options), Arguments, 2) of
+        {ok, Listing} -> checked(read(Source, {listing, Listing}), Arguments, 1);
+        Error -> Error
+    end.
 
 %% @doc Returns the hash of an archive as Nix prints it: `sha256:' and 52 characters. The archive is validated
 %% in the same pass.
@@ -137,7 +164,7 @@ chunks(Source, Chunking) ->
     }).
 
 %% @doc Restores the references that were taken out of a chunk with `references', and returns its original
-%% bytes.
+%% bytes. Positions ascend, and each reference has 1 to 32 characters.
 %%
 %% Errors: `invalid_references' with the `position' at which no reference was taken out.
 -spec restore_references(iodata(), nil | references()) -> {ok, binary()} | {error, chunker:error()}.
@@ -157,8 +184,8 @@ restore(Source, Target) ->
 
 %% @doc Writes the archive of the tree at `Path' to a file, atomically, and returns its hash.
 %%
-%% Errors: `io_error', with the kind `enotsup' for a socket, a FIFO or a device; `file_changed'; `invalid_nar'
-%% with `too_deep' for a tree that no archive can hold.
+%% Errors: `io_error', with the kind `enotsup' for a socket, a FIFO or a device; `file_changed';
+%% `tree_too_deep', with the `path' of the first entry that is too deep and the `limit' of names below the root.
 -spec dump(file:name_all(), {file, file:name_all()}) -> {ok, binary()} | {error, chunker:error()}.
 dump(Path, {file, Into} = File) ->
     Arguments = [Path, File],

@@ -7,9 +7,9 @@
 
 -export([chunking/1, nar_chunking/1, stream/1, files/1, hash/1, hash_batch/1, algorithm/1, threads/0]).
 -export([compression/1, compressor/1, decompression/1, decompressor/1, compression_batch/1, decompression_batch/1, dictionary/1]).
--export([cache/1]).
+-export([cache/1, nar_list/1, nar_listing/1]).
 -export_type([options/0, chunking/0, digests/0, cache/0, batch/0, progress/0, compression/0, decompression/0]).
--export_type([checked/1, threads_and_pool/0]).
+-export_type([checked/1, threads_and_pool/0, limits/0, listing/0]).
 
 -type options() :: [{atom(), term()}] | #{atom() => term()}.
 
@@ -34,8 +34,14 @@
     MinEntrySize :: nil | integer(),
     BoundaryPreferenceDistance :: nil | integer(),
     Entries :: boolean(),
-    References :: boolean()
+    References :: boolean(),
+    limits()
 }.
+
+%% The limits for the entries of a NAR.
+-type limits() :: {MaxEntries :: integer() | infinity, MaxMemory :: integer() | infinity}.
+
+-type listing() :: {Format :: json | ls, Notation :: nix_2_8 | newest, limits()}.
 
 %% How digests are computed.
 -type digests() :: {chunker:algorithm(), nil | chunker_dispatch:cache()}.
@@ -55,6 +61,7 @@
 -define(THREADS, [{threads, configured, integer}]).
 -define(HASH, [{hash, blake3, atom}]).
 -define(DIGESTS, ?HASH ++ [{cache, nil, cache}]).
+-define(LIMITS, [{max_entries, 1_000_000, limit}, {max_memory, 536_870_912, limit}]).
 -define(CHUNKING, [
     {min_size, preset, integer},
     {avg_size, preset, integer},
@@ -67,7 +74,7 @@
     {boundary_preference_distance, nil, integer},
     {entries, false, boolean},
     {references, false, boolean}
-] ++ ?DIGESTS).
+] ++ ?LIMITS ++ ?DIGESTS).
 -define(BATCH, [{parallel_threshold, 4, integer}, {progress, nil, progress}] ++ ?THREADS).
 -define(COMPRESSION, [
     {codec, nil, atom},
@@ -142,6 +149,16 @@ compression_batch(Options) ->
 -spec decompression_batch(term()) -> checked({decompression(), batch()}).
 decompression_batch(Options) ->
     with(Options, ?DECOMPRESSION ++ ?BATCH, [fun decompression_form/1, fun batch_form/1]).
+
+%% For the list of the entries of a NAR.
+-spec nar_list(term()) -> checked(limits()).
+nar_list(Options) ->
+    with(Options, ?LIMITS, [fun(Values) -> {ok, limits_form(Values)} end]).
+
+%% For that list as JSON.
+-spec nar_listing(term()) -> checked(listing()).
+nar_listing(Options) ->
+    with(Options, [{format, json, atom}, {notation, nix_2_8, atom} | ?LIMITS], [fun listing_form/1]).
 
 %% For the training of a dictionary. 110 KiB is what the `zstd' program makes.
 -spec dictionary(term()) -> checked(MaxSize :: integer()).
@@ -224,6 +241,7 @@ nar_form(#{nar := false} = Values) ->
         Name
      || {Name, Default} <- [
             {min_entry_size, nil}, {boundary_preference_distance, nil}, {entries, false}, {references, false}
+            | [{Name, Default} || {Name, Default, _} <- ?LIMITS]
         ],
         maps:get(Name, Values) =/= Default
     ],
@@ -234,8 +252,18 @@ nar_form(#{nar := false} = Values) ->
 nar_form(#{nar := Nar, min_entry_size := MinEntrySize, boundary_preference_distance := Distance} = Values) ->
     #{entries := Entries, references := References} = Values,
     form(one_of(nar, Nar, [true, false, auto]), fun(_) ->
-        {Nar =:= auto, MinEntrySize, Distance, Entries, References}
+        {Nar =:= auto, MinEntrySize, Distance, Entries, References, limits_form(Values)}
     end).
+
+limits_form(#{max_entries := Entries, max_memory := Memory}) -> {Entries, Memory}.
+
+listing_form(#{format := Format, notation := Notation} = Values) ->
+    case one_of(format, Format, [json, ls]) of
+        {ok, _} ->
+            form(one_of(notation, Notation, [nix_2_8, newest]), fun(_) -> {Format, Notation, limits_form(Values)} end);
+        Error ->
+            Error
+    end.
 
 digests_form(#{cache := Cache} = Values) ->
     form(hash_form(Values), fun(Hash) -> {Hash, handle(Cache)} end).

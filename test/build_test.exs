@@ -599,6 +599,73 @@ defmodule Chunker.BuildTest do
     end
   end
 
+  describe "for musl" do
+    @musl "x86_64-unknown-linux-musl"
+    @dynamic "-C target-feature=-crt-static"
+
+    # Builds in a copy, with a rustc that answers Cargo's questions and writes down the flags of the first crate for musl,
+    # since the standard library for that target may be missing. Returns these flags and the output.
+    defp flags(tmp_dir, environment, configuration, build) do
+      log = Path.join(tmp_dir, "flags")
+      File.rm(log)
+      wrapper = Path.join(tmp_dir, "rustc")
+
+      File.write!(wrapper, """
+      #!/bin/sh
+      case "$*" in
+        *"--crate-name ___"*) ;;
+        *"--target #{@musl}"*) printf '%s\\n' "$*" >> "#{log}"; exit 1 ;;
+      esac
+      exec "$@"
+      """)
+
+      File.chmod!(wrapper, 0o755)
+      config = Path.join(@copy, ".cargo/config.toml")
+
+      environment =
+        [
+          {"RUSTC_WRAPPER", wrapper},
+          {"CARGO_BUILD_TARGET", @musl},
+          {"CARGO_TARGET_DIR", Path.join(tmp_dir, "target")}
+        ] ++
+          environment
+
+      {output, _} = with_contents(config, configuration, fn -> build.(environment) end)
+      {output, if(File.exists?(log), do: log |> File.read!() |> String.split("\n") |> hd())}
+    end
+
+    @tag :tmp_dir
+    test "libc is linked dynamically, and other flags count as well", %{tmp_dir: tmp_dir} do
+      File.mkdir_p!(Path.join(@copy, ".cargo"))
+      user = "--cfg from_user"
+      array = ~s(rustflags = ["--cfg", "from_user"]\n)
+
+      builds = [
+        mix: fn environment -> mix(@copy, ["compile", "--force"], environment) end,
+        script: fn environment ->
+          System.cmd("sh", ["scripts/build-library"],
+            cd: @copy,
+            env: @unset ++ environment,
+            stderr_to_stdout: true
+          )
+        end
+      ]
+
+      for {_, build} <- builds,
+          {environment, configuration, expected} <- [
+            {[], "", @dynamic},
+            {[{"RUSTFLAGS", user}], "", "#{user} #{@dynamic}"},
+            {[{"CARGO_ENCODED_RUSTFLAGS", "--cfg\x1ffrom_user"}], "", "#{user} #{@dynamic}"},
+            {[], "[build]\n" <> array, "#{user} #{@dynamic}"},
+            {[], "[target.#{@musl}]\n" <> array, "#{user} #{@dynamic}"}
+          ] do
+        {output, flags} = flags(tmp_dir, environment, configuration, build)
+        assert flags != nil, output
+        assert flags =~ expected
+      end
+    end
+  end
+
   test "CHUNKER_FEATURES disables the features that it does not name, and calls that need them say so" do
     compile!([{"CHUNKER_FEATURES", "minimal"}])
 

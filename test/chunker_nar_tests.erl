@@ -2,6 +2,7 @@
 -module(chunker_nar_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-include_lib("kernel/include/file.hrl").
 
 folder() ->
     Name = "chunker-eunit-nar-" ++ os:getpid() ++ integer_to_list(erlang:unique_integer([positive])),
@@ -39,6 +40,16 @@ sources(Nar) ->
     ok = file:write_file(Path, Nar),
     [Nar, [[Nar]], {file, Path}, {file, list_to_binary(Path)}, fun() -> pieces(Nar) end, fun() -> {[], [Nar]} end].
 
+a_tree_that_is_too_deep_test() ->
+    Root = filename:join(folder(), "deep"),
+    Deep = filename:join([Root | lists:duplicate(64, "d")]),
+    ok = filelib:ensure_dir(filename:join(Deep, "x")),
+    Path = list_to_binary(Deep),
+    ?assertEqual(
+        {error, {tree_too_deep, #{path => Path, limit => 63}}},
+        chunker_nar:dump(Root, {file, Root ++ ".nar"})
+    ).
+
 no_elixir_test() ->
     ?assertEqual(non_existing, code:which('Elixir.Kernel')).
 
@@ -70,7 +81,21 @@ reading_test() ->
             ?assertEqual(
                 {error, {io_error, #{kind => enoent, path => <<"x">>}}}, chunker_nar:read_file(Source, x)
             ),
-            {ok, <<"{\"type\":\"directory\"", _/binary>>} = chunker_nar:listing(Source),
+            {ok, <<"{\"type\":\"directory\"", _/binary>> = Json} = chunker_nar:listing(Source),
+            ?assertEqual(
+                {ok, <<"{\"version\":1,\"root\":", Json/binary, "}">>}, chunker_nar:listing(Source, [{format, ls}])
+            ),
+            {ok, <<"{\"entries\":", _/binary>>} = chunker_nar:listing(Source, #{notation => newest}),
+            ?assertEqual({ok, Entries}, chunker_nar:list(Source, [{max_entries, 5}, {max_memory, infinity}])),
+            ?assertEqual(
+                {error, {limit_exceeded, #{option => max_entries, limit => 4}}},
+                chunker_nar:list(Source, [{max_entries, 4}])
+            ),
+            ?assertEqual(
+                {error, {limit_exceeded, #{option => max_memory, limit => 100}}},
+                chunker_nar:listing(Source, [{max_memory, 100}])
+            ),
+            ?assertError(badarg, chunker_nar:list(Source, [{max_entries, many}])),
             Target = filename:join(folder(), "target"),
             ?assertEqual(ok, chunker_nar:restore(Source, Target)),
             ?assertEqual(Nar, nar(Target)),
@@ -86,6 +111,10 @@ writing_test() ->
     {ok, Hash} = chunker_nar:dump(Tree, {file, Into}),
     ?assertEqual({ok, Nar}, file:read_file(Into)),
     ?assertEqual({ok, Hash}, chunker_nar:hash(Nar)),
+    ok = file:change_mode(Into, 8#600),
+    {ok, Hash} = chunker_nar:dump(Tree, {file, Into}),
+    {ok, #file_info{mode = Mode}} = file:read_file_info(Into),
+    ?assertEqual(8#600, Mode band 8#7777),
     ?assertMatch({error, {io_error, #{kind := enoent}}}, chunker_nar:dump("/no/such", {file, Into})),
     {ok, Iterator} = chunker_nar:stream(Tree),
     ok = chunker_nar:close(Iterator),
@@ -190,4 +219,7 @@ notes_test() ->
     ?assertError(badarg, chunker_nar:chunk(Nar, [{nar, true}])),
     ?assertError(badarg, chunker_nar:chunk(Nar, nothing)),
     ?assertError(badarg, chunker_nar:restore_references(Nar, nothing)),
+    %% Not copied before they are checked.
+    Long = lists:duplicate(1000, {0, binary:copy(<<"a">>, 5000000)}),
+    ?assertEqual({error, {invalid_references, #{position => 0}}}, chunker_nar:restore_references(<<"x">>, Long)),
     ?assertError(badarg, chunker:read_chunk(Path, Chunk#{references := nothing})).

@@ -553,7 +553,9 @@ defmodule Chunker.ErrorsTest do
       %{offset: 0, why: :bad_magic},
       "not a NAR: bad magic at byte 0"
     )
+  end
 
+  test ":tree_too_deep", %{tmp_dir: folder} do
     deep = Path.join([folder, "deep" | List.duplicate("d", 64)])
     File.mkdir_p!(deep)
     into = Path.join(folder, "deep.nar")
@@ -567,9 +569,34 @@ defmodule Chunker.ErrorsTest do
         ],
         erlang: [fn -> :chunker_nar.dump(Path.join(folder, "deep"), {:file, into}) end]
       ],
-      :invalid_nar,
-      %{offset: 80 + 63 * 136, why: :too_deep},
-      "not a NAR: too deep at byte #{80 + 63 * 136}"
+      :tree_too_deep,
+      %{path: deep, limit: 63},
+      "#{deep}: too deep for a NAR, whose paths have at most 63 names"
+    )
+  end
+
+  test ":limit_exceeded", %{tmp_dir: folder} do
+    path = Path.join(folder, "file")
+    File.write!(path, "content")
+    nar = path |> Nar.stream() |> Enum.join()
+    limit = [max_memory: 255]
+
+    assert_fails(
+      [
+        elixir: [
+          fn -> Nar.list(nar, limit) end,
+          fn -> Nar.chunk(nar, [entries: true] ++ limit) end,
+          fn -> Chunker.chunk_data(nar, [nar: true, entries: true] ++ limit) end
+        ],
+        raising: [
+          fn -> Nar.list!(nar, limit) end,
+          fn -> [nar] |> Chunker.stream([nar: true, entries: true] ++ limit) |> Stream.run() end
+        ],
+        erlang: [fn -> :chunker_nar.list(nar, limit) end]
+      ],
+      :limit_exceeded,
+      %{option: :max_memory, limit: 255},
+      "the result exceeds the limit of 255 that option :max_memory sets"
     )
   end
 

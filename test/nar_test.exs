@@ -319,6 +319,197 @@ defmodule Chunker.NarTest do
     Stream.concat([half], Stream.repeatedly(fn -> Process.sleep(:infinity) end))
   end
 
+  # An archive of this many entries takes a thousandth of its list, once it is compressed.
+  defp wide_nar(entries) do
+    string = fn text ->
+      [<<byte_size(text)::little-64>>, text, :binary.copy(<<0>>, rem(8 - rem(byte_size(text), 8), 8))]
+    end
+
+    strings = fn texts -> Enum.map(texts, string) end
+
+    names = for i <- 1..(entries - 1), do: i |> Integer.to_string() |> String.pad_leading(8, "0")
+
+    IO.iodata_to_binary([
+      strings.(["nix-archive-1", "(", "type", "directory"]),
+      for(
+        name <- names,
+        do: strings.(["entry", "(", "name", name, "node", "(", "type", "symlink", "target", "x", ")", ")"])
+      ),
+      string.(")")
+    ])
+  end
+
+  test "the entries of a hostile NAR are limited" do
+    nar = wide_nar(2000)
+    assert byte_size(Chunker.compress!(nar)) < 30_000
+    {:ok, json} = Nar.listing(nar)
+    assert length(Nar.list!(nar, max_entries: 2000, max_memory: :infinity)) == 2000
+    assert Nar.listing(nar, max_entries: 2000, max_memory: byte_size(json)) == {:ok, json}
+    size = 256 + 1999 * (256 + 8 + 1)
+    assert length(Nar.list!(nar, max_memory: size, max_entries: :infinity)) == 2000
+    pieces = for <<piece::binary-size(7) <- nar>>, do: piece
+    chunked = [nar: true, entries: true]
+
+    for {limit, option} <- [
+          {1999, :max_entries},
+          {0, :max_entries},
+          {size - 1, :max_memory},
+          {0, :max_memory}
+        ],
+        call <- [
+          &Nar.list(nar, &1),
+          &Nar.list(Stream.map(pieces, fn piece -> piece end), &1),
+          &Chunker.chunk_data(nar, &1 ++ chunked),
+          &Nar.chunk(nar, &1 ++ [entries: true]),
+          &with(
+            {:error, {reason, details}} <- :chunker_nar.list(nar, &1),
+            do: {:error, Error.new(reason, details)}
+          )
+        ] do
+      assert {:error, %Error{reason: :limit_exceeded} = error} = call.([{option, limit}])
+      assert error.details == %{option: option, limit: limit}
+      assert error.message == "the result exceeds the limit of #{limit} that option #{inspect(option)} sets"
+    end
+
+    for {limit, option} <- [{1999, :max_entries}, {byte_size(json) - 1, :max_memory}, {0, :max_memory}] do
+      assert {:error, %Error{reason: :limit_exceeded, details: %{option: ^option, limit: ^limit}}} =
+               Nar.listing(nar, [{option, limit}])
+    end
+
+    exact = [max_entries: 2000, max_memory: size]
+    assert {:ok, [%{entries: entries} | _]} = Chunker.chunk_data(nar, exact ++ chunked)
+    assert length(entries) > 0
+
+    assert_raise Error, fn ->
+      nar |> List.wrap() |> Chunker.stream([max_entries: 9] ++ chunked) |> Stream.run()
+    end
+
+    # Without entries there is nothing to limit.
+    assert {:ok, _} = Chunker.chunk_data(nar, nar: true, max_entries: 1)
+
+    for wrong <- [-1, 18_446_744_073_709_551_616] do
+      assert {:error, %Error{reason: :invalid_options, details: %{option: :max_entries, value: ^wrong}}} =
+               Nar.list(nar, max_entries: wrong)
+    end
+
+    message = "option :max_memory must be an integer or :infinity, not nil"
+    assert_raise ArgumentError, message, fn -> Nar.list(nar, max_memory: nil) end
+
+    assert_raise ArgumentError, ~r/option :max_entries needs option :nar/, fn ->
+      Chunker.chunk_data("", max_entries: 1)
+    end
+  end
+
+  test "by default a million entries are listed, and not more" do
+    nar = wide_nar(1_000_001)
+    assert {:error, %Error{reason: :limit_exceeded, details: details}} = Nar.list(nar)
+    assert details == %{option: :max_entries, limit: 1_000_000}
+    assert {:error, %Error{reason: :limit_exceeded}} = Nar.listing(nar)
+    assert {:error, %Error{reason: :limit_exceeded}} = Chunker.chunk_data(nar, nar: true, entries: true)
+  end
+
+  # As the versions of Nix write it.
+  @listing %{
+    nix_2_8:
+      ~S({"type":"directory","entries":{"a\u0008\u000c\n":{"type":"regular","size":1,"narOffset":232},) <>
+        ~S("d":{"type":"directory","entries":{}},"l":{"type":"symlink","target":"no\\\"where"},) <>
+        ~S("x":{"type":"regular","size":0,"executable":true,"narOffset":824}}}),
+    newest:
+      ~S({"entries":{"a\b\f\n":{"narOffset":232,"size":1,"type":"regular"},) <>
+        ~S("d":{"entries":{},"type":"directory"},"l":{"target":"no\\\"where","type":"symlink"},) <>
+        ~S("x":{"executable":true,"narOffset":824,"size":0,"type":"regular"}},"type":"directory"})
+  }
+
+  defp small_tree(folder) do
+    tree = Path.join(folder, "small")
+    File.mkdir_p!(Path.join(tree, "d"))
+    File.write!(Path.join(tree, "a\b\f\n"), "a")
+    File.ln_s!("no\\\"where", Path.join(tree, "l"))
+    File.write!(Path.join(tree, "x"), "")
+    File.chmod!(Path.join(tree, "x"), 0o755)
+    tree
+  end
+
+  test "a listing has the notation and the format that are asked for", %{tmp_dir: folder} do
+    nar = folder |> small_tree() |> Nar.stream() |> Enum.join()
+    expected = @listing
+
+    for {notation, json} <- expected do
+      assert Nar.listing(nar, notation: notation) == {:ok, json}
+      assert Nar.listing!(nar, notation: notation, format: :json) == json
+      assert :chunker_nar.listing(nar, %{notation: notation}) == {:ok, json}
+    end
+
+    assert Nar.listing(nar) == {:ok, expected.nix_2_8}
+    assert Nar.listing!(nar, format: :ls) == ~s({"version":1,"root":#{expected.nix_2_8}})
+    assert Nar.listing!(nar, format: :ls, notation: :newest) == ~s({"root":#{expected.newest},"version":1})
+
+    for option <- [:format, :notation] do
+      assert {:error, %Error{reason: :invalid_options, details: %{option: ^option, value: :other}}} =
+               Nar.listing(nar, [{option, :other}])
+    end
+  end
+
+  @tag :nix
+  test "a listing is that of Nix in both formats", %{tmp_dir: folder} do
+    tree = small_tree(folder)
+    nar = nix_dump(tree)
+    "nix (Nix) " <> version = nix("nix", ["--version"])
+    notation = if version =~ ~r/^2\.[0-8](\.|$)/, do: :nix_2_8, else: :newest
+    assert {:ok, json} = nix_ls(tree, folder)
+    # The output of a newer version ends with a line break.
+    assert Nar.listing(nar, notation: notation) == {:ok, String.trim_trailing(json, "\n")}
+
+    # A store of its own, so that nothing is written to the machine's.
+    cache = Path.join(folder, "cache")
+
+    script = """
+    export NIX_CONFIG="experimental-features = nix-command
+    build-users-group =" NIX_STATE_DIR="$2/state"
+    path=$(nix store add-path --store "$2/store" "$1" 2> "$2/errors") &&
+      nix copy --offline --from "$2/store" --no-check-sigs --to "file://$3?write-nar-listing=true" "$path" 2>> "$2/errors"
+    """
+
+    {output, status} = System.cmd("sh", ["-c", script, "sh", tree, folder, cache])
+    assert {output, status} == {"", 0}, File.read!(Path.join(folder, "errors"))
+    assert [ls] = Path.wildcard(cache <> "/*.ls")
+    assert Nar.listing(nar, format: :ls, notation: notation) == {:ok, File.read!(ls)}
+  end
+
+  test "a file that is replaced keeps its mode", %{tmp_dir: folder} do
+    [source, into] = for name <- ["source", "into"], do: Path.join(folder, name)
+    File.write!(source, "content")
+
+    for dump <- [&Nar.dump/2, &:chunker_nar.dump/2], mode <- [0o600, 0o644, 0o440] do
+      File.write!(into, "old")
+      File.chmod!(into, mode)
+      assert {:ok, _} = dump.(source, {:file, into})
+      assert Bitwise.band(File.stat!(into).mode, 0o7777) == mode
+      File.rm!(into)
+    end
+  end
+
+  test "the next restore removes what a killed VM has left", %{tmp_dir: folder} do
+    nar = IO.iodata_to_binary(Enum.to_list(Nar.stream(small_tree(folder))))
+    [half, dest] = for name <- ["half", "dest"], do: Path.join(folder, name)
+    File.write!(half, binary_part(nar, 0, 700))
+    ebin = Path.join(Mix.Project.app_path(), "ebin")
+
+    # Pieces are gathered up to 64 KiB, so this one is pushed by hand.
+    code = """
+    {:ok, reader} = :chunker_nif.nar_open({:restore, #{inspect(dest)}})
+    {:ok, :more} = :chunker_nif.nar_push_io(reader, File.read!(#{inspect(half)}))
+    System.cmd("kill", ["-9", System.pid()])
+    Process.sleep(:infinity)
+    """
+
+    System.cmd("elixir", ["-pa", ebin, "-e", code], stderr_to_stdout: true)
+    assert [_] = leftovers(folder)
+    assert Nar.restore(nar, dest) == :ok
+    assert leftovers(folder) == []
+    assert dest |> Nar.stream() |> Enum.join() == nar
+  end
+
   @tag :nix
   test "killing the caller leaves no partially restored files", %{tmp_dir: folder} do
     nar = folder |> tree() |> nix_dump()

@@ -23,6 +23,8 @@ defmodule Chunker.Error do
   | `:unknown_format` | `:magic`: the first bytes of the input, at most 4 |
   | `:feature_disabled` | `:feature`: a codec, a hash function or `:signing` that is not built in |
   | `:invalid_nar` | `:offset`, in bytes, and `:why` (an atom such as `:names_unsorted`; see `Chunker.Nar`) |
+  | `:limit_exceeded` | `:option`, the name of the limit, and `:limit`, its value |
+  | `:tree_too_deep` | `:path` of the first entry that is too deep for a NAR, and `:limit`, in names below the root |
   | `:invalid_references` | `:position`: the place in the chunk where no reference was taken out, in bytes |
   | `:invalid_base32` | `:position`, counted from 0 |
   | `:invalid_narinfo` | `:why` (an atom such as `:missing`), and `:field` or `:line`; see `Chunker.NarInfo` |
@@ -46,6 +48,8 @@ defmodule Chunker.Error do
           | :unknown_format
           | :feature_disabled
           | :invalid_nar
+          | :limit_exceeded
+          | :tree_too_deep
           | :invalid_references
           | :invalid_base32
           | :invalid_narinfo
@@ -96,6 +100,13 @@ defmodule Chunker.Error do
 
   defp describe(:feature_disabled, %{feature: feature}), do: "#{feature} was left out when Chunker was built"
   defp describe(:invalid_nar, %{offset: offset, why: why}), do: "not a NAR: #{words(why)} at byte #{offset}"
+
+  defp describe(:limit_exceeded, %{option: option, limit: limit}),
+    do: "the result exceeds the limit of #{limit} that option #{inspect(option)} sets"
+
+  defp describe(:tree_too_deep, %{path: path, limit: limit}),
+    do: "#{show(path)}: too deep for a NAR, whose paths have at most #{limit} names"
+
   defp describe(:invalid_references, %{position: at}), do: "there is no reference at byte #{at}"
   defp describe(:invalid_base32, %{position: at}), do: "invalid Nix base-32 at character #{at}"
 
@@ -114,7 +125,12 @@ defmodule Chunker.Error do
   defp show_path(%{path: path}), do: show(path)
   defp show_path(_details), do: "input"
 
+  # No system opens a longer path, and a message is for people.
+  @longest 4096
+
   # Names of files and fields need not be text, may hold what would move a terminal's cursor, and may be empty.
+  defp show(<<head::binary-size(@longest), _, _::binary>>), do: show(head) <> "..."
+
   defp show(name) do
     if String.printable?(name) and not (name =~ ~r/[[:cntrl:]]/u) and name != "",
       do: name,

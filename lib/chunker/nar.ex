@@ -66,6 +66,9 @@ defmodule Chunker.Nar do
   @typedoc "Where a NAR comes from: a file, iodata, or an enumerable of iodata."
   @type source :: {:file, Path.t()} | iodata() | Enumerable.t()
 
+  @typedoc "A limit for the entries of a NAR; see `list/2`."
+  @type limit :: {:max_entries | :max_memory, non_neg_integer() | :infinity}
+
   @typedoc """
   The references that were taken out of a chunk: the position in the chunk, in bytes, and the characters, at
   most 32.
@@ -97,7 +100,17 @@ defmodule Chunker.Nar do
   Time is linear in the size of the NAR, or in the number of its entries if it is a file. The list takes some
   200 bytes for each entry and its path.
 
+  ## Options
+
+    * `:max_entries` (`1_000_000`) - the maximum number of entries, or `:infinity`
+    * `:max_memory` (`536_870_912`) - the maximum size of the list in bytes, or `:infinity`. An entry counts 256
+      bytes, and its path and target
+
+  A hostile NAR of 100 KB, compressed, has millions of entries. The limits are checked before an entry is stored.
+
   ## Errors
+
+    * `:limit_exceeded` - `:option` and its `:limit`
 
     * `:invalid_nar` - `:offset`, `:why`; see the module's documentation
     * `:io_error`, `:file_changed` - as with `Chunker.chunk_file/2`
@@ -118,27 +131,34 @@ defmodule Chunker.Nar do
       {:invalid_nar, %{offset: 0, why: :bad_magic}}
 
   """
-  @spec list(source()) :: {:ok, [Entry.t()]} | {:error, Error.t()}
-  def list(source) do
-    with {:ok, entries} <- result(:chunker_nar.list(source(source))) do
+  @spec list(source(), [limit()]) :: {:ok, [Entry.t()]} | {:error, Error.t()}
+  def list(source, options \\ []) do
+    with {:ok, entries} <- result(:chunker_nar.list(source(source), options)) do
       {:ok, Enum.map(entries, &Map.merge(%Entry{path: nil, type: nil}, &1))}
     end
   end
 
   @doc """
-  The same as `list/1`, but returns the entries and raises `Chunker.Error`.
+  The same as `list/2`, but returns the entries and raises `Chunker.Error`.
   """
-  @spec list!(source()) :: [Entry.t()]
-  def list!(source), do: bang!(list(source))
+  @spec list!(source(), [limit()]) :: [Entry.t()]
+  def list!(source, options \\ []), do: bang!(list(source, options))
 
   @doc """
-  What is in a NAR as the JSON that `nix nar ls --json --recursive` prints, which is that of the `.ls` files
-  in binary caches.
+  Returns the entries of a NAR as the JSON that Nix writes, byte for byte, without a line break at the end.
 
-  It is byte for byte what Nix 2.8 prints. So names and targets that are not UTF-8 stand in it as they are,
-  although JSON is UTF-8 by definition: it has no way to write them. `list/1` gives them without that doubt.
+  ## Options
 
-  Fails as `list/1` does.
+    * `:format` - `:json` (default) is what `nix nar ls --json --recursive` prints, and `:ls` is the `.ls` file of a
+      binary cache, `{"version":1,"root":{...}}`
+    * `:notation` - `:nix_2_8` (default) is that of Nix 2.8. `:newest` is that of newer versions, which sort the
+      keys of each object: it is compared with Nix 2.26 and 2.34. Both mean the same
+    * `:max_entries` and `:max_memory` - as with `list/2`; `:max_memory` is the size of the JSON
+
+  Names and targets that are not UTF-8 are copied unchanged, although JSON cannot represent them. Nix 2.8 does
+  the same, and newer versions refuse such a NAR; `list/2` returns them without that doubt.
+
+  Fails as `list/2` does.
 
   ## Examples
 
@@ -147,25 +167,28 @@ defmodule Chunker.Nar do
       iex> File.write!(Path.join(folder, "file"), "content")
       iex> folder |> Chunker.Nar.stream() |> Chunker.Nar.listing!()
       ~s({"type":"directory","entries":{"file":{"type":"regular","size":7,"narOffset":232}}})
+      iex> folder |> Chunker.Nar.stream() |> Chunker.Nar.listing!(format: :ls, notation: :newest)
+      ~s({"root":{"entries":{"file":{"narOffset":232,"size":7,"type":"regular"}},"type":"directory"},"version":1})
       iex> File.rm_rf!(folder)
       iex> Chunker.Nar.nar?("")
       false
 
   """
-  @spec listing(source()) :: {:ok, binary()} | {:error, Error.t()}
-  def listing(source), do: result(:chunker_nar.listing(source(source)))
+  @spec listing(source(), [{:format, :json | :ls} | {:notation, :nix_2_8 | :newest} | limit()]) ::
+          {:ok, binary()} | {:error, Error.t()}
+  def listing(source, options \\ []), do: result(:chunker_nar.listing(source(source), options))
 
   @doc """
-  The same as `listing/1`, but returns the JSON and raises `Chunker.Error`.
+  The same as `listing/2`, but returns the JSON and raises `Chunker.Error`.
   """
-  @spec listing!(source()) :: binary()
-  def listing!(source), do: bang!(listing(source))
+  @spec listing!(source(), keyword()) :: binary()
+  def listing!(source, options \\ []), do: bang!(listing(source, options))
 
   @doc """
   Returns the hash of a NAR as Nix prints it: `sha256:` and 52 characters. The NAR is validated in the same
   pass.
 
-  Fails as `list/1` does, and with `:feature_disabled` if SHA-256 is not built in.
+  Fails as `list/2` does, and with `:feature_disabled` if SHA-256 is not built in.
 
   ## Examples
 
@@ -195,9 +218,9 @@ defmodule Chunker.Nar do
 
   ## Errors
 
-    * `:invalid_nar` - as with `list/1`
+    * `:invalid_nar` - as with `list/2`
     * `:io_error` - `:path` is the path in the NAR and `:kind` is `:enoent` if it does not exist, `:eisdir`
-      for a directory, and `:eloop` for a symbolic link, which is not followed; else as with `list/1`
+      for a directory, and `:eloop` for a symbolic link, which is not followed; else as with `list/2`
 
   ## Examples
 
@@ -236,7 +259,7 @@ defmodule Chunker.Nar do
 
   ## Errors
 
-    * `:invalid_nar` - as with `list/1`
+    * `:invalid_nar` - as with `list/2`
     * `:invalid_options` - an option is out of range
     * `:io_error`, `:file_changed` - as with `Chunker.chunk_file/2`
     * `:feature_disabled` - as with `hash/1`
@@ -273,12 +296,13 @@ defmodule Chunker.Nar do
   Restores the references that were taken out of a chunk with `references: true`, and returns its original
   bytes.
 
-  `references` is the chunk's field of that name; `nil` changes nothing.
+  `references` is the chunk's field of that name; `nil` changes nothing. Positions ascend, and each reference
+  has 1 to 32 characters. The table is checked before anything is copied.
 
   ## Errors
 
-    * `:invalid_references` - the table does not belong to this chunk: no reference was taken out at
-      `:position`
+    * `:invalid_references` - the table does not belong to this chunk: no reference of this length was taken
+      out at `:position`, or a reference before it covers the position
 
   ## Examples
 
@@ -304,16 +328,19 @@ defmodule Chunker.Nar do
 
   `dest` must not exist, and its parent directory must. The tree is written to a temporary sibling whose name
   begins with `.chunker-`, which is atomically renamed onto `dest` on success. After an error, or when the
-  calling process is killed, the temporary tree is removed; only the end of the whole VM leaves it behind.
+  calling process is killed, the temporary tree is removed, also if descriptors are scarce or the parent directory
+  was moved; only the end of the whole VM leaves it behind. On Linux the next `restore` or `dump` to the same path
+  removes it, unless the machine was restarted meanwhile or the file system has no locks. What is left after that
+  is named `.chunker-`, 16 hexadecimal digits and perhaps a small number, and may be deleted when no VM writes there.
 
   Nothing is written anywhere else, whatever the NAR contains and whatever other programs do in the folder.
   Names that differ only in case are an error on a file system that ignores case.
 
   ## Errors
 
-    * `:invalid_nar` - as with `list/1`
+    * `:invalid_nar` - as with `list/2`
     * `:io_error` - `:kind` and `:path`, as it would be below `dest`: `:eexist` if something is at `dest`,
-      `:enoent` if its directory is missing, `:enospc`, `:eacces`, ...; else as with `list/1`
+      `:enoent` if its directory is missing, `:enospc`, `:eacces`, ...; else as with `list/2`
 
   ## Examples
 
@@ -350,8 +377,10 @@ defmodule Chunker.Nar do
   as `hash/1` does, computed in the same pass.
 
   Symbolic links are not followed, including `path` itself. The NAR is written to a temporary sibling that is
-  atomically renamed onto `into` on success; until then, and after an error, an existing file is unchanged. If
-  `into` is inside the tree, the NAR holds the tree as it was before.
+  atomically renamed onto `into` on success; until then, and after an error, an existing file is unchanged. The new
+  file keeps the mode of the old one, and its owner, group and access list if the process may set them; if it may
+  not, group and others get only the permissions that both had. If `into` is inside the tree, the NAR holds the
+  tree as it was before.
 
   ## Errors
 
@@ -359,8 +388,8 @@ defmodule Chunker.Nar do
       can hold; `:eexist` if `into` leads to something else than a regular file; whatever else reading and
       writing fail with
     * `:file_changed` - a file shrank or grew while it was read; `:path`
-    * `:invalid_nar` - the tree is deeper than a NAR may be: `:why` is `:too_deep`, and `:offset` where the
-      entry would have been
+    * `:tree_too_deep` - the tree is deeper than a NAR may be; `:path` is the first entry that is too deep, and
+      `:limit` the maximum number of names from the root of the tree, 63
     * `:feature_disabled` - as with `hash/1`
 
   ## Examples

@@ -25,7 +25,7 @@ defmodule Mix.Tasks.Chunker.Chunk do
     * `--entries` - with `--nar` and `--json`: each chunk tells the entries of the archive that it touches, as
       `"entries": [{"path", "offset", "length", "position"}]`; see `Chunker.Nar.Part`
     * `--normalization N` - 0 to 3: how strongly sizes gather around the average. Default: 1
-    * `--seed N` - keys the cut points. Default: 0
+    * `--seed N` - changes the cut points; no secret key. Default: 0
     * `--hash NAME` - `blake3` (the default) or `sha256`
     * `--digest FORMAT` - how digests are written: `hex` (the default), `nix32` (Nix's base-32) or `base64`
     * `--threads N` - use at most so many threads

@@ -152,7 +152,7 @@ defmodule Mix.Tasks.Compile.Chunker do
   end
 
   defp build_crate(cargo, attempts) do
-    {output, status} = run_cargo(cargo, cargo_arguments())
+    {output, status} = run_cargo_build(cargo)
     {messages, text} = Enum.split_with(output, &String.starts_with?(&1, "{"))
     diagnostics = diagnostics(text)
 
@@ -178,6 +178,60 @@ defmodule Mix.Tasks.Compile.Chunker do
         if Enum.any?(diagnostics, &(&1.severity == :error)),
           do: {:error, :reported, diagnostics},
           else: {:error, "Cargo failed with exit status #{status}:\n" <> Enum.join(text, "\n")}
+    end
+  end
+
+  # For musl, rustc makes a dynamic library only if libc is linked dynamically, which is the default of Alpine's rustc
+  # but not of rustup's. Cargo reports that before it compiles anything, and names the target: that of the environment,
+  # of its configuration, or the machine's own.
+  @no_library ~r/^error: cannot produce cdylib for `chunker_nif .* as the target `([^`]+)` does not/
+  @dynamic_libc ["-C", "target-feature=-crt-static"]
+
+  defp run_cargo_build(cargo) do
+    result = run_cargo_build(cargo, {[], []})
+
+    case unsupported_target(result) do
+      nil ->
+        result
+
+      target ->
+        Mix.shell().info("Compiling for #{target} with libc linked dynamically")
+
+        Enum.reduce_while(dynamic_libc(target), result, fn place, _ ->
+          result = run_cargo_build(cargo, place)
+          {if(unsupported_target(result), do: :cont, else: :halt), result}
+        end)
+    end
+  end
+
+  defp run_cargo_build(cargo, {environment, configuration}) do
+    show = fn line -> unless line =~ @no_library, do: IO.binwrite(:stderr, [line, ?\n]) end
+    run_cargo(cargo, configuration ++ cargo_arguments(), show, environment)
+  end
+
+  defp unsupported_target({output, status}) do
+    if status != 0,
+      do: Enum.find_value(output, fn line -> with [_, target] <- Regex.run(@no_library, line), do: target end)
+  end
+
+  # Where to add the flags, so that those of the user still count: Cargo takes flags from the first of these places that
+  # has some, and adds what the command line says of a place in its configuration.
+  defp dynamic_libc(target) do
+    encoded = System.get_env("CARGO_ENCODED_RUSTFLAGS")
+    flags = System.get_env("RUSTFLAGS")
+
+    cond do
+      encoded != nil ->
+        parts = String.split(encoded, <<0x1F>>, trim: true) ++ @dynamic_libc
+        [{[{~c"CARGO_ENCODED_RUSTFLAGS", parts |> Enum.join(<<0x1F>>) |> to_charlist()}], []}]
+
+      flags != nil ->
+        [{[{~c"RUSTFLAGS", to_charlist(Enum.join([flags | @dynamic_libc], " "))}], []}]
+
+      true ->
+        # Those for a target hide those for all, so this fails in the same way if there are some for this target.
+        for place <- ["build", "target." <> target],
+            do: {[], ["--config", ~s(#{place}.rustflags=["-C","target-feature=-crt-static"])]}
     end
   end
 
@@ -255,8 +309,17 @@ defmodule Mix.Tasks.Compile.Chunker do
 
   # Cargo's messages for machines and those for people share one pipe. Only Cargo's main thread writes to it, a line
   # at a time, so the lines cannot mix; those for machines are the ones that begin with a brace.
-  defp run_cargo(cargo, arguments, show \\ &IO.binwrite(:stderr, [&1, ?\n])) do
-    options = [:binary, :exit_status, :hide, :stderr_to_stdout, line: 65_536, args: arguments]
+  defp run_cargo(cargo, arguments, show, environment \\ []) do
+    options = [
+      :binary,
+      :exit_status,
+      :hide,
+      :stderr_to_stdout,
+      line: 65_536,
+      args: arguments,
+      env: environment
+    ]
+
     {:spawn_executable, cargo} |> Port.open(options) |> collect(show, "", [])
   end
 

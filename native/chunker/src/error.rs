@@ -166,6 +166,22 @@ pub enum Error {
     /// The input is not a valid NAR.
     #[error(transparent)]
     Nar(#[from] NarError),
+    /// The result exceeds a limit, which is an option of the call.
+    #[error("the result exceeds the limit of {limit} that {option} sets")]
+    Limit {
+        /// The name of the option, as in the public API.
+        option: &'static str,
+        /// Its value.
+        limit: u64,
+    },
+    /// A tree in the file system is deeper than a NAR may be.
+    #[error("{} is too deep for a NAR: at most {limit} names below the root", .path.display())]
+    TreeTooDeep {
+        /// The first entry that is too deep.
+        path: PathBuf,
+        /// The maximum number of names of a path, counted from the root of the tree.
+        limit: u64,
+    },
     /// A reference table does not match the content.
     #[error(transparent)]
     References(#[from] ReferencesError),
@@ -201,6 +217,8 @@ impl Error {
             Self::Key(error) => error.code(),
             Self::Signature(error) => error.code(),
             Self::Nar(error) => error.code(),
+            Self::Limit { .. } => "limit_exceeded",
+            Self::TreeTooDeep { .. } => "tree_too_deep",
             Self::References(error) => error.code(),
             Self::Disabled { .. } => "feature_disabled",
             Self::Cancelled => "cancelled",
@@ -234,6 +252,12 @@ impl Error {
             Self::Signature(SignatureError { why }) => vec![("why", Detail::Name(why.as_str()))],
             Self::Nar(error) => {
                 vec![("offset", Detail::Number(error.offset)), ("why", Detail::Name(error.rule.name()))]
+            }
+            Self::Limit { option, limit } => {
+                vec![("option", Detail::Name(option)), ("limit", Detail::Number(*limit))]
+            }
+            Self::TreeTooDeep { path, limit } => {
+                vec![("path", Detail::Path(path.clone())), ("limit", Detail::Number(*limit))]
             }
             Self::References(ReferencesError { position }) => vec![("position", Detail::Number(*position))],
             Self::Disabled { name } => vec![("feature", Detail::Name(name))],

@@ -13,6 +13,7 @@ use crate::binary::{BinaryBuffer, text};
 use crate::call::{Scheduler, caller_died, guard, ok};
 use crate::chunking::{list, to_path};
 use crate::error::NifError;
+use crate::list::List;
 use crate::options::{BatchOptions, ChunkingOptions, Compression, Decompression, Digests, Progress};
 
 /// Calls `run` with a batch that reports progress as `{chunker_progress, Ref, Done, Total}`.
@@ -67,7 +68,7 @@ fn code_batch<'a>(
 #[rustler::nif(schedule = "DirtyCpu")]
 fn hash_batch<'a>(
     env: Env<'a>,
-    items: Vec<Binary<'a>>,
+    List(items): List<Binary<'a>>,
     digests: Digests,
     options: BatchOptions<'a>,
 ) -> NifResult<Term<'a>> {
@@ -89,7 +90,7 @@ fn hash_batch<'a>(
 #[rustler::nif(schedule = "DirtyCpu")]
 fn compress_batch<'a>(
     env: Env<'a>,
-    items: Vec<Binary<'a>>,
+    List(items): List<Binary<'a>>,
     codec: Compression<'a>,
     options: BatchOptions<'a>,
 ) -> NifResult<Term<'a>> {
@@ -104,7 +105,7 @@ fn compress_batch<'a>(
 #[rustler::nif(schedule = "DirtyCpu")]
 fn decompress_batch<'a>(
     env: Env<'a>,
-    items: Vec<Binary<'a>>,
+    List(items): List<Binary<'a>>,
     codec: Decompression<'a>,
     options: BatchOptions<'a>,
 ) -> NifResult<Term<'a>> {
@@ -120,19 +121,23 @@ fn decompress_batch<'a>(
 #[rustler::nif(schedule = "DirtyCpu")]
 fn chunk_files<'a>(
     env: Env<'a>,
-    paths: Vec<Binary<'a>>,
+    List(paths): List<Binary<'a>>,
     chunking: ChunkingOptions<'a>,
     options: BatchOptions<'a>,
 ) -> NifResult<Term<'a>> {
     guard(env, || {
-        let paths: Vec<PathBuf> = paths.iter().map(|path| to_path(path)).collect();
+        // An empty path stands for one that is too long, which is not copied.
+        let names: Vec<PathBuf> =
+            paths.iter().map(|path| if is_too_long(path) { PathBuf::new() } else { to_path(path) }).collect();
         let chunking = chunking.hashing(Scheduler::Dirty)?;
         let files = with_batch(env, &options, |batch, is_cancelled| {
-            chunk_each(&chunking, &paths, batch, is_cancelled)
+            chunk_each(&chunking, &names, batch, is_cancelled)
         })?;
         let terms: Vec<Term<'a>> = files
             .into_iter()
-            .map(|file| match file {
+            .zip(&paths)
+            .map(|(file, path)| match file {
+                _ if is_too_long(path) => Ok(NifError::PathTooLong(path.to_term(env)).to_term(env)),
                 Ok(FileChunks::Chunks(chunks)) => list(env, &chunks),
                 Ok(FileChunks::Special) => Ok(atoms::special().encode(env)),
                 Err(error) => Ok(NifError::Engine(error).to_term(env)),
@@ -140,4 +145,14 @@ fn chunk_files<'a>(
             .collect::<Result<_, _>>()?;
         ok(env, terms)
     })
+}
+
+/// The maximum length of a path, in bytes: that of Linux, and on Windows 32,767 UTF-16 units. No system opens
+/// longer ones.
+const MAX_PATH: usize = if cfg!(windows) { 3 * 32_767 } else { 4095 };
+
+/// Returns whether a path is too long for the operating system, and for a list of them to be copied: one
+/// binary may be in a list a million times.
+fn is_too_long(path: &[u8]) -> bool {
+    path.len() > MAX_PATH
 }

@@ -15,6 +15,7 @@ use crate::atoms;
 use crate::binary::text;
 use crate::call::{Scheduler, caller_died, guard, ok, twins};
 use crate::error::NifError;
+use crate::list::List;
 use crate::nar::{nar_hash, sha256};
 use crate::options::{ChunkingOptions, Hash};
 
@@ -212,10 +213,13 @@ fn nar_chunk_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'
     })
 }
 
-/// Decodes the references that were taken out of a chunk, `[{Position, Characters}]`.
-fn replaced(references: Vec<(usize, Binary<'_>)>) -> Vec<Replaced> {
-    let replaced =
-        |(position, characters): (usize, Binary<'_>)| Replaced { position, characters: characters.to_vec() };
+/// Returns the references that were taken out of a chunk, `[{Position, Characters}]`. The characters are not
+/// copied: their caller chooses their length, and one binary may be in the list a million times.
+fn replaced<'a>(List(references): List<(usize, Binary<'a>)>) -> Vec<Replaced<&'a [u8]>> {
+    let replaced = |(position, characters): (usize, Binary<'a>)| Replaced {
+        position,
+        characters: characters.as_slice(),
+    };
     references.into_iter().map(replaced).collect()
 }
 
@@ -223,7 +227,7 @@ twins! {
     /// `{ok, Data}`: the bytes of a chunk with `references` put back.
     fn restore_references, restore_references_dirty(
         env, _scheduler;
-        data: Binary<'a>, references: Vec<(usize, Binary<'a>)>
+        data: Binary<'a>, references: List<(usize, Binary<'a>)>
     ) {
         let mut restored = NewBinary::new(env, data.len());
         restored.as_mut_slice().copy_from_slice(&data);
@@ -239,7 +243,7 @@ fn read_chunk<'a>(
     path: Binary<'a>,
     (offset, length): (u64, u64),
     (hash, algorithm): (Binary<'a>, Hash),
-    references: Vec<(usize, Binary<'a>)>,
+    references: List<(usize, Binary<'a>)>,
 ) -> NifResult<Term<'a>> {
     guard(env, || {
         let algorithm = algorithm.algorithm()?;

@@ -9,6 +9,7 @@ use rustler::{Binary, Env, NifResult, Term};
 use crate::binary::{BinaryBuffer, text};
 use crate::call::{caller_died, guard, ok, twins};
 use crate::error::{NifError, atom};
+use crate::list::List;
 use crate::options::{Compression, Decompression};
 
 /// `{ok, Compressed}`
@@ -40,7 +41,11 @@ twins! {
 
 /// `{ok, Dictionary}`
 #[rustler::nif(schedule = "DirtyCpu")]
-fn train_dictionary<'a>(env: Env<'a>, samples: Vec<Binary<'a>>, size: Term<'a>) -> NifResult<Term<'a>> {
+fn train_dictionary<'a>(
+    env: Env<'a>,
+    List(samples): List<Binary<'a>>,
+    size: Term<'a>,
+) -> NifResult<Term<'a>> {
     guard(env, || {
         let samples: Vec<&[u8]> = samples.iter().map(Binary::as_slice).collect();
         // 100 MiB is far beyond the size at which a larger dictionary helps.

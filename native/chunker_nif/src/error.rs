@@ -13,6 +13,8 @@ pub(crate) enum NifError<'a> {
     Engine(chunker::Error),
     /// The value of an option does not fit in the types of the engine.
     OutOfRange { option: &'static str, value: Term<'a>, allowed: String },
+    /// The path of a file is longer than the operating system allows.
+    PathTooLong(Term<'a>),
     /// Text that is not Nix base-32.
     Base32(chunker::hash::nix_base32::Base32Error),
 }
@@ -35,6 +37,9 @@ impl<'a> NifError<'a> {
                     ("allowed", text(env, allowed.as_bytes())),
                 ];
                 ("invalid_options", Vec::from(fields))
+            }
+            Self::PathTooLong(path) => {
+                ("io_error", vec![("kind", atom(env, "enametoolong")), ("path", *path)])
             }
             Self::Base32(error) => (error.code(), vec![("position", error.position.encode(env))]),
         };

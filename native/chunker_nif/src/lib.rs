@@ -16,6 +16,7 @@ mod compression;
 mod error;
 mod hashing;
 mod info;
+mod list;
 mod nar;
 mod narinfo;
 mod options;
@@ -26,7 +27,7 @@ mod stream;
 mod atoms {
     rustler::atoms! {
         ok, error, regular, special, more, done, wait, chunker_progress, directory, symlink, nil, auto,
-        infinity, blake3, sha256
+        infinity, blake3, sha256, nix_2_8, newest
     }
 }
 

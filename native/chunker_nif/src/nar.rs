@@ -1,7 +1,7 @@
 //! Nix archives.
 //!
-//! The result that a caller asks for is one term: `list`, `listing`, `hash`, `{read_file, Path}` or
-//! `{restore, Path}`. Each function takes any of them and reads a binary, a file, or pieces. Restoring runs
+//! The result that a caller asks for is one term: `{list, Limits}`, `{listing, {Format, Notation, Limits}}`, `hash`,
+//! `{read_file, Path}` or `{restore, Path}`. Each function takes any of them and reads a binary, a file, or pieces. Restoring runs
 //! on a dirty I/O scheduler, since it may wait for a disk; the others run on a CPU one.
 
 use std::path::Path;
@@ -9,25 +9,74 @@ use std::path::Path;
 use chunker::Error;
 use chunker::engine::workers::Workers;
 use chunker::hash::{Algorithm, Digest, nix_base32};
-use chunker::nar::{self, Entry, Hash, Kind, List, Listing, NarConsumer, ReadFile};
-use rustler::{Binary, Encoder, Env, NifResult, NifTaggedEnum, OwnedBinary, Resource, ResourceArc, Term};
+use chunker::nar::{
+    self, Entry, Hash, Kind, List, Listing, ListingFormat, ListingNotation, ListingOptions, NarConsumer,
+    ReadFile,
+};
+use rustler::types::atom::Atom;
+use rustler::{
+    Binary, Decoder, Encoder, Env, NifResult, NifTaggedEnum, NifTuple, NifUnitEnum, OwnedBinary, Resource,
+    ResourceArc, Term,
+};
 
 use crate::atoms;
 use crate::binary::{BinaryBuffer, text};
 use crate::call::{caller_died, guard, ok};
 use crate::chunking::{regular, to_path};
 use crate::error::NifError;
-use crate::options::Threads;
+use crate::options::{Limits, Threads};
 use crate::slot::{Slot, drop_elsewhere};
 
 /// The result that a caller asks for.
 #[derive(NifTaggedEnum)]
+#[rustler(decode)]
 pub(crate) enum Wanted<'a> {
-    List,
-    Listing,
+    List(Limits<'a>),
+    Listing(Form<'a>),
     Hash,
     ReadFile(Binary<'a>),
     Restore(Binary<'a>),
+}
+
+/// `{json | ls, nix_2_8 | newest, Limits}`
+#[derive(NifTuple)]
+#[rustler(decode)]
+pub(crate) struct Form<'a> {
+    format: Format,
+    notation: Notation,
+    limits: Limits<'a>,
+}
+
+#[derive(NifUnitEnum)]
+#[rustler(decode)]
+enum Format {
+    Json,
+    Ls,
+}
+
+/// `nix_2_8` or `newest`. rustler would derive the name `nix28`.
+struct Notation(ListingNotation);
+
+impl<'a> Decoder<'a> for Notation {
+    fn decode(term: Term<'a>) -> NifResult<Self> {
+        let atom: Atom = term.decode()?;
+        let names = [(atoms::nix_2_8(), ListingNotation::Nix2_8), (atoms::newest(), ListingNotation::Newest)];
+        let found = names.into_iter().find(|(name, _)| *name == atom);
+        found.map(|(_, notation)| Self(notation)).ok_or(rustler::Error::BadArg)
+    }
+}
+
+impl<'a> Form<'a> {
+    fn options(&self) -> Result<ListingOptions, NifError<'a>> {
+        Ok(ListingOptions {
+            format: match self.format {
+                Format::Json => ListingFormat::Json,
+                Format::Ls => ListingFormat::Ls,
+            },
+            notation: self.notation.0,
+            limits: self.limits.checked()?,
+        })
+    }
 }
 
 /// The consumer of an archive that makes that result.
@@ -94,11 +143,11 @@ pub(crate) enum Answer {
     Done,
 }
 
-impl Wanted<'_> {
-    pub(crate) fn consumer(&self) -> Result<Consumer, Error> {
+impl<'a> Wanted<'a> {
+    pub(crate) fn consumer(&self) -> Result<Consumer, NifError<'a>> {
         Ok(match self {
-            Wanted::List => Consumer::List(List::new()),
-            Wanted::Listing => Consumer::Listing(Listing::new()),
+            Wanted::List(limits) => Consumer::List(List::with_limits(limits.checked()?)),
+            Wanted::Listing(form) => Consumer::Listing(Listing::with_options(form.options()?)),
             Wanted::Hash => Consumer::Hash(Hash::new(sha256()?)),
             Wanted::ReadFile(path) => Consumer::ReadFile(ReadFile::into_buffer(path, BinaryBuffer::new())),
             Wanted::Restore(target) => restore(&to_path(target))?,

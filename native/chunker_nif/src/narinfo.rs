@@ -1,12 +1,13 @@
 //! Narinfos of Nix's binary caches.
 
-use chunker::narinfo::{Fault, Fields, NarInfo, name, signing};
+use chunker::narinfo::{Fault, Fields, NarInfo, check_size, name, signing};
 use rustler::{Binary, Encoder, Env, NifResult, NifTuple, Term};
 
 use crate::atoms;
 use crate::binary::text;
 use crate::call::{caller_died, guard, ok, twins};
 use crate::error::NifError;
+use crate::list::List;
 
 /// The fields in the order of `Chunker.NarInfo`, as `chunker_narinfo_form` sends them. A missing field is
 /// `nil`.
@@ -20,16 +21,18 @@ struct Form<'a> {
     file_size: Term<'a>,
     nar_hash: Binary<'a>,
     nar_size: Term<'a>,
-    references: Vec<Binary<'a>>,
+    references: List<Binary<'a>>,
     deriver: Option<Binary<'a>>,
     system: Option<Binary<'a>>,
     ca: Option<Binary<'a>>,
-    sigs: Vec<Binary<'a>>,
-    extra: Vec<(Binary<'a>, Binary<'a>)>,
+    sigs: List<Binary<'a>>,
+    extra: List<(Binary<'a>, Binary<'a>)>,
 }
 
 impl<'a> Form<'a> {
     fn checked(&self, env: Env<'a>) -> Result<NarInfo, NifError<'a>> {
+        // Before anything is copied: one binary may be in a list a million times.
+        check_size(self.size())?;
         let bytes = |binary: &Binary<'a>| binary.to_vec();
         let fields = Fields {
             store_path: bytes(&self.store_path),
@@ -39,14 +42,27 @@ impl<'a> Form<'a> {
             file_size: number(name::FILE_SIZE, self.file_size)?,
             nar_hash: bytes(&self.nar_hash),
             nar_size: number(name::NAR_SIZE, self.nar_size)?,
-            references: self.references.iter().map(bytes).collect(),
+            references: self.references.0.iter().map(bytes).collect(),
             deriver: self.deriver.as_ref().map(bytes),
             system: self.system.as_ref().map(bytes),
             ca: self.ca.as_ref().map(bytes),
-            sigs: self.sigs.iter().map(bytes).collect(),
-            extra: self.extra.iter().map(|(field, value)| (bytes(field), bytes(value))).collect(),
+            sigs: self.sigs.0.iter().map(bytes).collect(),
+            extra: self.extra.0.iter().map(|(field, value)| (bytes(field), bytes(value))).collect(),
         };
         Ok(NarInfo::new(fields, &caller_died(env))?)
+    }
+
+    /// Returns the total size of all texts, in bytes.
+    fn size(&self) -> u64 {
+        let optional = [&self.file_hash, &self.deriver, &self.system, &self.ca];
+        [&self.store_path, &self.url, &self.compression, &self.nar_hash]
+            .into_iter()
+            .chain(optional.into_iter().flatten())
+            .chain(&self.references.0)
+            .chain(&self.sigs.0)
+            .chain(self.extra.0.iter().flat_map(|(field, value)| [field, value]))
+            .map(|text| text.len() as u64)
+            .sum()
     }
 }
 
@@ -107,7 +123,11 @@ fn narinfo_sign<'a>(env: Env<'a>, narinfo: Form<'a>, secret_key: Binary<'a>) -> 
 
 /// `{ok, KeyName}`
 #[rustler::nif(schedule = "DirtyCpu")]
-fn narinfo_verify<'a>(env: Env<'a>, narinfo: Form<'a>, public_keys: Vec<Binary<'a>>) -> NifResult<Term<'a>> {
+fn narinfo_verify<'a>(
+    env: Env<'a>,
+    narinfo: Form<'a>,
+    List(public_keys): List<Binary<'a>>,
+) -> NifResult<Term<'a>> {
     guard(env, || {
         let keys: Vec<&[u8]> = public_keys.iter().map(Binary::as_slice).collect();
         ok(env, text(env, signing::verify(&narinfo.checked(env)?, &keys, &caller_died(env))?.as_ref()))

@@ -9,7 +9,7 @@ use chunker::engine::{ChunkerKind, Chunking};
 use chunker::hash::Algorithm;
 use chunker::nar::annotations::{AnnotationOptions, ChunkAnnotation};
 use chunker::nar::scanner::Config;
-use chunker::nar::{NarMethod, RECOGNIZER};
+use chunker::nar::{EntryLimits, NarMethod, RECOGNIZER};
 use rustler::types::atom::Atom;
 use rustler::{Binary, Decoder, Encoder, Env, LocalPid, NifResult, NifTuple, Reference, ResourceArc, Term};
 
@@ -58,7 +58,7 @@ struct Sizes<'a> {
 }
 
 /// How to chunk NARs: `{ByContent, MinEntrySize | nil, BoundaryPreferenceDistance | nil, Entries,
-/// References}`
+/// References, Limits}`
 #[derive(NifTuple)]
 #[rustler(decode)]
 struct Nar<'a> {
@@ -69,6 +69,24 @@ struct Nar<'a> {
     /// The annotations of each chunk.
     entries: bool,
     references: bool,
+    limits: Limits<'a>,
+}
+
+/// The limits for the entries of a NAR: `{MaxEntries, MaxMemory}`, integers or `infinity`
+#[derive(NifTuple)]
+#[rustler(decode)]
+pub(crate) struct Limits<'a> {
+    max_entries: Term<'a>,
+    max_memory: Term<'a>,
+}
+
+impl<'a> Limits<'a> {
+    pub(crate) fn checked(&self) -> Result<EntryLimits, NifError<'a>> {
+        Ok(EntryLimits {
+            max_entries: limit("max_entries", self.max_entries)?,
+            max_memory: limit("max_memory", self.max_memory)?,
+        })
+    }
 }
 
 impl<'a> Nar<'a> {
@@ -196,7 +214,7 @@ impl<'a> Decompression<'a> {
     }
 }
 
-/// Returns the limit in bytes that a non-negative integer or `infinity` stands for.
+/// Returns the limit that a non-negative integer or `infinity` stands for.
 fn limit<'a>(option: &'static str, value: Term<'a>) -> Result<u64, NifError<'a>> {
     if atoms::infinity() == value {
         return Ok(u64::MAX);
@@ -313,7 +331,8 @@ impl<'a> ChunkingOptions<'a> {
         let Some(nar) = &self.nar else { return Ok(plain.into()) };
         let method = NarMethod::new(&nar.config(options)?).map_err(|error| self.out_of_range(error))?;
         let Nar { entries, references, .. } = *nar;
-        let method = method.with_annotations(AnnotationOptions { entries, references });
+        let limits = nar.limits.checked()?;
+        let method = method.with_annotations(AnnotationOptions { entries, references, limits });
         let nar_aware = Chunking::with_method(method, workers, work);
         Ok(if nar.by_content {
             ChunkerKind::ByContent { recognizer: RECOGNIZER, matching: nar_aware, other: plain }

@@ -31,8 +31,11 @@ pub struct Options {
     /// How strongly sizes concentrate around the average: 0 (not at all) to 3; 1 by default. Section 3.4 of
     /// the paper.
     pub normalization: u64,
-    /// Keys the gear table, so that the cut points of secret data reveal nothing about it unless the key is
-    /// known. 0 by default, which selects the published table.
+    /// Selects the gear table, and so the cut points: for stores that are not to share chunks, and for tests. 0
+    /// by default, which selects the published table.
+    ///
+    /// This is no secret key and hides nothing from an attacker who sees the lengths of chunks: attacks on
+    /// content-defined chunkers with a key are published (eprint 2025/532 and 2025/558).
     pub seed: u64,
 }
 

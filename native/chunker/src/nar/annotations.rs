@@ -6,10 +6,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use super::limits::{EntryBudget, EntryLimits};
 use super::parser::{Kind, Node};
 use super::path::{EntryPath, Paths};
 use super::references::{LENGTH, Normalizer, Reference, Replaced};
 use crate::engine::Filter;
+use crate::error::Error;
+use crate::io::output_buffer::OutOfMemory;
 
 /// Selects the annotations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,6 +22,8 @@ pub struct AnnotationOptions {
     /// Whether to replace store hashes in the NAR before it is chunked, as [`references`](super::references)
     /// does, and to list those of each chunk.
     pub references: bool,
+    /// The limits for the entries of the whole NAR, if they are listed.
+    pub limits: EntryLimits,
 }
 
 /// The annotation of a chunk, shared so that the work on the chunk can keep it. `None` if no annotation is
@@ -53,6 +58,7 @@ pub struct EntryPart {
 /// Holds the entries that the parser has found and that no chunk has reached the end of.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Entries {
+    budget: EntryBudget,
     paths: Paths,
     /// In the order of the NAR.
     entries: VecDeque<EntrySpan>,
@@ -68,11 +74,22 @@ struct EntrySpan {
 }
 
 impl Entries {
+    pub(super) fn new(limits: EntryLimits) -> Self {
+        Self { budget: EntryBudget::new(limits), ..Self::default() }
+    }
+
     /// Adds the entry whose head ends at `offset`.
-    pub(super) fn add(&mut self, node: &Node<'_>, offset: u64) {
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Limit`] for more entries than the limits allow, and does not add it.
+    pub(super) fn add(&mut self, node: &Node<'_>, offset: u64) -> Result<(), Error> {
+        self.budget.take(node)?;
+        self.entries.try_reserve(1).map_err(|_| OutOfMemory)?;
         let path = self.paths.next(node);
         let size = if let Kind::Regular { size, .. } = node.kind { size } else { 0 };
         self.entries.push_back(EntrySpan { path, start: offset, end: offset + size });
+        Ok(())
     }
 
     /// Takes the parts in the next chunk, which is at `start..end`.

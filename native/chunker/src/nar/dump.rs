@@ -40,8 +40,8 @@ use crate::io::source::Source;
 /// * [`Error::Io`] with the error of the operating system and the path of the file, and with `enotsup` for a
 ///   socket, a FIFO or a device, which a NAR cannot represent;
 /// * [`Error::FileChanged`] for a file that shrinks, grows or changes its type while it is read;
-/// * [`Error::Nar`] with [`Rule::Depth`] for a tree that is too deep, and with the rules for names and
-///   targets if the file system allows what they forbid.
+/// * [`Error::TreeTooDeep`] with the first entry that has more names below the root than a NAR may have;
+/// * [`Error::Nar`] with the rules for names and targets if the file system allows what they forbid.
 #[derive(Debug)]
 pub struct Dump {
     root: PathBuf,
@@ -204,7 +204,7 @@ impl Dump {
         };
         folder.name.clone_from(&name);
         if depth >= MAX_DEPTH {
-            return Err(self.broken(Rule::Depth));
+            return Err(Error::TreeTooDeep { path: self.path(), limit: MAX_DEPTH as u64 - 1 });
         }
         self.push(&ENTRY);
         if name.count_bytes() > MAX_NAME {
@@ -357,7 +357,8 @@ const BLOCKS: usize = 3;
 /// parallel if one is free.
 ///
 /// The file is written under a temporary name and atomically renamed to `into` when it is complete. An
-/// existing file is replaced then, and unchanged on an error. `into` may be a symbolic link to a file. If
+/// existing file is replaced then, and unchanged on an error. The new one has its mode, and its owner, group
+/// and access list if this process may set them; otherwise its mode is narrowed. `into` may be a symbolic link to a file. If
 /// `into` is in the tree, the NAR has the previous state of the tree.
 ///
 /// # Errors
@@ -372,12 +373,13 @@ pub fn dump_file(
     is_cancelled: Cancel<'_>,
 ) -> Result<Digest, Error> {
     let mut dump = Dump::new(path);
-    let place = StagedPath::for_file(into)?;
+    let mut place = StagedPath::for_file(into)?;
     let refused = |source| IoError { path: Some(into.into()), source };
-    let mut file = File::from(place.create_file().map_err(|errno| refused(errno.into()))?);
+    let mut file = File::from(place.create_file(false).map_err(|errno| refused(errno.into()))?);
     // Excludes the temporary file from the dump if it is in the tree.
     dump.except = Some(Except {
-        name: CString::new(place.temporary().1.as_bytes()).expect("temporary names have no NUL"),
+        name: CString::new(place.temporary().unwrap_or_default().as_bytes())
+            .expect("temporary names have no NUL"),
         device_and_inode: device_and_inode(&fstat(&file).map_err(|errno| refused(errno.into()))?),
     });
     let mut hasher = Hasher::new(algorithm);

@@ -1,9 +1,11 @@
 //! Lists the entries of a NAR.
 
 use super::consumer::NarConsumer;
+use super::limits::{EntryBudget, EntryLimits};
 use super::parser::{Event, Kind, Parser};
 use super::path::{EntryPath, Paths};
 use crate::error::Error;
+use crate::io::output_buffer::OutOfMemory;
 
 /// A file, directory or symbolic link in a NAR.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,29 +19,41 @@ pub struct Entry {
 /// Lists all entries in the order of the NAR, the root first.
 ///
 /// Skips contents. Memory is proportional to the names and targets in the NAR, and does not depend on the
-/// length of its paths.
+/// length of its paths, and [`EntryLimits`] bound it.
 #[derive(Debug, Default)]
 pub struct List {
     parser: Parser,
+    budget: EntryBudget,
     paths: Paths,
     entries: Vec<Entry>,
 }
 
 impl List {
-    /// Starts a list.
+    /// Starts a list with the default limits.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Starts a list.
+    #[must_use]
+    pub fn with_limits(limits: EntryLimits) -> Self {
+        Self { budget: EntryBudget::new(limits), ..Self::default() }
     }
 }
 
 impl NarConsumer for List {
     type Output = Vec<Entry>;
 
+    /// # Errors
+    ///
+    /// Returns [`Error::Nar`], and [`Error::Limit`] for more entries than the limits allow.
     fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {
-        let Self { parser, paths, entries } = self;
+        let Self { parser, budget, paths, entries } = self;
         parser.feed(piece, |event| {
             if let Event::Node(node) = event {
+                budget.take(&node)?;
+                entries.try_reserve(1).map_err(|_| OutOfMemory)?;
                 let kind = match node.kind {
                     Kind::Directory => Kind::Directory,
                     Kind::Regular { executable, offset, size } => Kind::Regular { executable, offset, size },

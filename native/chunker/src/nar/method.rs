@@ -80,8 +80,8 @@ impl NarMethod {
 
 impl ChunkingMethod<ChunkAnnotation> for NarMethod {
     fn begin(&self) -> (Box<dyn Boundaries<ChunkAnnotation>>, Option<Box<dyn Filter>>) {
-        let AnnotationOptions { entries, references } = self.annotations;
-        let entries = entries.then(Entries::default);
+        let AnnotationOptions { entries, references, limits } = self.annotations;
+        let entries = entries.then(|| Entries::new(limits));
         let (filter, references) = if references {
             let (filter, table) = reference_filter();
             (Some(filter), Some(table))
@@ -128,12 +128,18 @@ impl Boundaries<ChunkAnnotation> for NarBoundaries {
         loop {
             let Self { scanner, entries, .. } = self;
             let window = window.map(|window| window.behind(done));
+            let mut added = Ok(());
             let found = |node: &Node<'_>, offset| {
-                if let Some(entries) = entries {
-                    entries.add(node, offset);
+                // After an error the scanner finds few more, since it does not read far ahead.
+                if let Some(entries) = entries
+                    && added.is_ok()
+                {
+                    added = entries.add(node, offset);
                 }
             };
-            let Some(cut) = scanner.feed_in_window(&piece[done..], window, found)? else { return Ok(()) };
+            let cut = scanner.feed_in_window(&piece[done..], window, found)?;
+            added?;
+            let Some(cut) = cut else { return Ok(()) };
             done += cut.consumed;
             let chunk = self.annotated(cut.length);
             chunks.push(chunk);

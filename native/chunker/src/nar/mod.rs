@@ -47,11 +47,14 @@
 //! Names and targets are bytes, not text.
 
 pub mod annotations;
+#[cfg(unix)]
+mod attributes;
 mod consumer;
 #[cfg(unix)]
 mod dump;
 mod error;
 mod hash;
+mod limits;
 mod list;
 mod listing;
 mod method;
@@ -59,6 +62,8 @@ mod parser;
 mod path;
 mod read_file;
 pub mod references;
+#[cfg(unix)]
+mod remove_tree;
 #[cfg(unix)]
 mod restore;
 pub mod scanner;
@@ -72,8 +77,9 @@ pub use consumer::{NarConsumer, Step, feed, read_slice, read_source, step};
 pub use dump::{Dump, dump_file};
 pub use error::{NarError, Rule};
 pub use hash::Hash;
+pub use limits::{ENTRY_SIZE, EntryLimits};
 pub use list::{Entry, List};
-pub use listing::Listing;
+pub use listing::{Listing, ListingFormat, ListingNotation, ListingOptions};
 pub use method::{NarMethod, RECOGNIZER};
 pub use parser::{Event, Kind, Node, Parser};
 pub use path::EntryPath;

@@ -163,22 +163,23 @@ fn beginning_of_prefix(bytes: &[u8]) -> usize {
 
 /// Describes a replaced hash in a chunk, or the part of one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Replaced {
+pub struct Replaced<Characters = Vec<u8>> {
     /// The position in the chunk, in bytes.
     pub position: usize,
     /// The replaced characters, 1 to 32.
-    pub characters: Vec<u8>,
+    pub characters: Characters,
 }
 
-/// Restores the replaced hashes of a chunk.
+/// Restores the replaced hashes of a chunk. Checks all of them before it copies any, and allocates nothing.
 ///
 /// # Errors
 ///
 /// Returns [`ReferencesError`] unless the chunk has a placeholder at each position, and the positions are
 /// ascending. The chunk is then unchanged.
-pub fn restore(chunk: &mut [u8], references: &[Replaced]) -> Result<(), ReferencesError> {
+pub fn restore<C: AsRef<[u8]>>(chunk: &mut [u8], references: &[Replaced<C>]) -> Result<(), ReferencesError> {
     check(chunk, references, |there, _| *there == PLACEHOLDER[..there.len()])?;
     for Replaced { position, characters } in references {
+        let characters = characters.as_ref();
         chunk[*position..position + characters.len()].copy_from_slice(characters);
     }
     Ok(())
@@ -190,22 +191,24 @@ pub fn restore(chunk: &mut [u8], references: &[Replaced]) -> Result<(), Referenc
 ///
 /// Returns [`ReferencesError`] unless the chunk has these characters at each position, and the positions are
 /// ascending. The chunk is then unchanged.
-pub fn replace(chunk: &mut [u8], references: &[Replaced]) -> Result<(), ReferencesError> {
+pub fn replace<C: AsRef<[u8]>>(chunk: &mut [u8], references: &[Replaced<C>]) -> Result<(), ReferencesError> {
     check(chunk, references, |there, characters| there == characters)?;
     for Replaced { position, characters } in references {
-        chunk[*position..position + characters.len()].copy_from_slice(&PLACEHOLDER[..characters.len()]);
+        let length = characters.as_ref().len();
+        chunk[*position..position + length].copy_from_slice(&PLACEHOLDER[..length]);
     }
     Ok(())
 }
 
 /// Checks that the chunk has the expected characters at each position.
-fn check(
+fn check<C: AsRef<[u8]>>(
     chunk: &[u8],
-    references: &[Replaced],
+    references: &[Replaced<C>],
     is_expected: impl Fn(&[u8], &[u8]) -> bool,
 ) -> Result<(), ReferencesError> {
     let mut end = 0;
     for Replaced { position, characters } in references {
+        let characters = characters.as_ref();
         let place = || chunk.get(*position..position.checked_add(characters.len())?);
         if *position < end
             || !(1..=LENGTH).contains(&characters.len())

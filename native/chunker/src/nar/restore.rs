@@ -7,20 +7,22 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, fchmod, fstat, mkdirat, openat, symlinkat};
+use rustix::fs::{Mode, mkdirat, symlinkat};
 use rustix::io::Errno;
 
 use super::consumer::NarConsumer;
 use super::parser::{Event, Kind, Node, Parser};
-use super::staging::{StagedPath, create_file};
+use super::staging::{StagedPath, create_file, make_executable, open_folder};
 use crate::error::{Error, IoError};
 
 /// Unpacks a NAR as `nix-store --restore` does, with the same files, executable bits and symbolic links.
 ///
 /// The target must not exist. Everything is created under a temporary sibling path, which is atomically
 /// renamed onto the target on success, so the target is complete or does not exist. On an error, or if this
-/// is dropped, what was created is removed. Only a process that is killed leaves something behind, under a
-/// name that begins with `.chunker-`.
+/// is dropped, what was created is removed, also if the parent directory was moved or if descriptors are
+/// scarce. Only a process that is killed leaves something behind, under a name that begins with `.chunker-`. On
+/// Linux the next call with the same target removes it, unless the machine was restarted or the file system has
+/// no locks.
 ///
 /// Nothing is written outside the target: each file is created as a new file relative to the descriptor of
 /// the directory that was created for it, and no existing name is opened. So symbolic links are never
@@ -34,11 +36,12 @@ pub struct Restore {
 
 #[derive(Debug)]
 struct Tree {
-    place: StagedPath,
-    /// The directories that are open, each in the previous one.
+    /// The directories that are open, each in the previous one. They are closed before `place` removes what was
+    /// created, which needs descriptors.
     folders: Vec<OwnedFd>,
     /// The file that is being written.
     file: Option<File>,
+    place: StagedPath,
     /// The path of the last node, as in the NAR.
     path: Vec<u8>,
 }
@@ -105,27 +108,30 @@ impl Tree {
     }
 
     fn make(&mut self, node: &Node<'_>) -> Result<(), Errno> {
-        let (folder, name) = match self.folders.last() {
-            None => self.place.temporary(),
-            Some(folder) => (folder.as_fd(), OsStr::from_bytes(node.name())),
-        };
+        let Some(folder) = self.folders.last() else { return self.make_root(node) };
+        let (folder, name) = (folder.as_fd(), OsStr::from_bytes(node.name()));
         match node.kind {
             Kind::Directory => {
                 mkdirat(folder, name, Mode::from_raw_mode(0o777))?;
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let folder = openat(folder, name, flags, Mode::empty())?;
-                self.folders.push(folder);
+                self.folders.push(open_folder(folder, name)?);
             }
             Kind::Regular { executable, .. } => {
                 let file = create_file(folder, name)?;
                 if executable {
-                    // As in Nix, all users may execute the file, regardless of the umask.
-                    let mode = Mode::from_raw_mode(fstat(&file)?.st_mode);
-                    fchmod(&file, mode | Mode::XUSR | Mode::XGRP | Mode::XOTH)?;
+                    make_executable(&file)?;
                 }
                 self.file = Some(file.into());
             }
             Kind::Symlink { target } => symlinkat(OsStr::from_bytes(target), folder, name)?,
+        }
+        Ok(())
+    }
+
+    fn make_root(&mut self, node: &Node<'_>) -> Result<(), Errno> {
+        match node.kind {
+            Kind::Directory => self.folders.push(self.place.create_folder()?),
+            Kind::Regular { executable, .. } => self.file = Some(self.place.create_file(executable)?.into()),
+            Kind::Symlink { target } => self.place.create_link(OsStr::from_bytes(target))?,
         }
         Ok(())
     }

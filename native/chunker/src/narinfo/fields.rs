@@ -80,10 +80,7 @@ impl Fields {
     /// Validates each field and normalizes it to the notation and order that Nix writes. Returns the store
     /// folder.
     pub(super) fn check(&mut self, is_cancelled: Cancel<'_>) -> Result<Vec<u8>, Error> {
-        let size = self.size();
-        if size > MAX_SIZE {
-            return Err(Error::BufferLimit { attempted: size, limit: MAX_SIZE });
-        }
+        check_size(self.size())?;
         let (store_dir, base_name) = store_path::split(required(name::STORE_PATH, &self.store_path)?)
             .map_err(|why| why.of(name::STORE_PATH))?;
         self.store_path = [&store_dir, b"/".as_slice(), &base_name].concat();
@@ -163,6 +160,15 @@ impl Fields {
             .map(|text| text.len() as u64);
         lengths.sum()
     }
+}
+
+/// Checks the total size of the fields of a narinfo, in bytes, so that a caller can do it before it copies them.
+///
+/// # Errors
+///
+/// Returns [`Error::BufferLimit`] for more than [`MAX_SIZE`] bytes.
+pub const fn check_size(size: u64) -> Result<(), Error> {
+    if size > MAX_SIZE { Err(Error::BufferLimit { attempted: size, limit: MAX_SIZE }) } else { Ok(()) }
 }
 
 fn required<'v>(field: &str, value: &'v [u8]) -> Result<&'v [u8], NarInfoError> {

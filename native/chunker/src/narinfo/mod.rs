@@ -20,7 +20,7 @@ mod store_path;
 mod text;
 
 pub use error::{Fault, KeyError, KeyFault, LineFault, NarInfoError, SignatureError, SignatureFault};
-pub use fields::{Fields, MAX_SIZE, name};
+pub use fields::{Fields, MAX_SIZE, check_size, name};
 
 use crate::Cancel;
 use crate::error::Error;

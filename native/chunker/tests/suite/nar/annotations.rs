@@ -4,10 +4,10 @@ use chunker::Error;
 use chunker::engine::workers::Workers;
 use chunker::engine::{Chunk, ChunkBytes, Chunking};
 use chunker::hash::Algorithm;
-use chunker::nar::NarMethod;
 use chunker::nar::annotations::{AnnotationOptions, ChunkAnnotation, EntryPart};
 use chunker::nar::references::{PLACEHOLDER, Replaced, replace, restore};
 use chunker::nar::scanner::Config;
+use chunker::nar::{EntryLimits, NarMethod};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -103,9 +103,12 @@ fn bare(annotated: &[Annotated]) -> Vec<Chunk> {
     annotated.iter().map(|(chunk, _)| *chunk).collect()
 }
 
-const ENTRIES: AnnotationOptions = AnnotationOptions { entries: true, references: false };
-const REFERENCES: AnnotationOptions = AnnotationOptions { entries: false, references: true };
-const BOTH: AnnotationOptions = AnnotationOptions { entries: true, references: true };
+const ENTRIES: AnnotationOptions =
+    AnnotationOptions { entries: true, references: false, limits: EntryLimits::NONE };
+const REFERENCES: AnnotationOptions =
+    AnnotationOptions { entries: false, references: true, limits: EntryLimits::NONE };
+const BOTH: AnnotationOptions =
+    AnnotationOptions { entries: true, references: true, limits: EntryLimits::NONE };
 
 fn assert_entries(tree: &Tree, config: &Config, threads: usize, pieces: &[usize]) {
     let nar = encode(tree);

@@ -445,3 +445,42 @@ fn the_memory_of_the_parser_is_bounded() {
     assert_eq!(entries, 2 * (MAX_DEPTH - 1));
     assert!(measured.bytes_max < 64 << 10, "{} bytes", measured.bytes_max);
 }
+
+#[test]
+fn the_entries_of_a_list_are_limited() {
+    use chunker::nar::{ENTRY_SIZE, EntryLimits, Listing, ListingOptions};
+
+    let link = |name: String| (name.into_bytes(), Tree::Link(b"x".to_vec()));
+    let nar = naive::encode(&Tree::Folder((0..9999).map(|i| link(format!("{i:08}"))).collect()));
+    let memory = ENTRY_SIZE + 9999 * (ENTRY_SIZE + 9);
+    let list = |max_entries, max_memory| {
+        read_slice(List::with_limits(EntryLimits { max_entries, max_memory }), &nar, NEVER)
+    };
+    assert_eq!(list(10_000, memory).unwrap().len(), 10_000);
+    let limit = |result: Result<_, Error>| match result {
+        Err(Error::Limit { option, limit }) => (option, limit),
+        other => panic!("{:?}", other.map(|_: ()| ())),
+    };
+    assert_eq!(limit(list(9999, memory).map(drop)), ("max_entries", 9999));
+    assert_eq!(limit(list(10_000, memory - 1).map(drop)), ("max_memory", memory - 1));
+    // What is taken until then follows the limit, and not the NAR.
+    for limits in [
+        EntryLimits { max_entries: 100, ..EntryLimits::NONE },
+        EntryLimits { max_memory: 25_600, ..EntryLimits::NONE },
+    ] {
+        let measured = allocation_counter::measure(|| {
+            let _ = limit(read_slice(List::with_limits(limits), &nar, NEVER).map(drop));
+            let options = ListingOptions { limits, ..ListingOptions::default() };
+            let _ = limit(read_slice(Listing::with_options(options), &nar, NEVER).map(drop));
+        });
+        assert!(measured.bytes_max < 100_000, "{} bytes", measured.bytes_max);
+    }
+    let json = read_slice(Listing::new(), &nar, NEVER).unwrap().len() as u64;
+    let listing = |max_memory| {
+        let limits = EntryLimits { max_memory, ..EntryLimits::NONE };
+        let options = ListingOptions { limits, ..ListingOptions::default() };
+        read_slice(Listing::with_options(options), &nar, NEVER).map(drop)
+    };
+    listing(json).unwrap();
+    assert_eq!(limit(listing(json - 1)), ("max_memory", json - 1));
+}

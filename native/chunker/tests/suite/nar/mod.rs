@@ -15,3 +15,5 @@ mod parsing;
 #[cfg(all(unix, feature = "sha256"))]
 mod program;
 mod references;
+#[cfg(unix)]
+mod staging;

@@ -141,3 +141,19 @@ fn a_rejected_table_reports_the_position_of_its_reference() {
     }
     assert!(restorer.finish().is_err());
 }
+
+#[test]
+fn a_table_of_long_references_is_rejected_without_a_copy() {
+    use chunker::nar::references::{self, Replaced};
+
+    let long = vec![b'e'; 5_000_000];
+    let table: Vec<_> = (0..1000).map(|position| Replaced { position, characters: &long[..] }).collect();
+    let mut chunk = vec![b'e'; 10_000_000];
+    let measured = allocation_counter::measure(|| {
+        assert_eq!(references::restore(&mut chunk, &table).unwrap_err().position, 0);
+        assert_eq!(references::replace(&mut chunk, &table).unwrap_err().position, 0);
+        assert!(references::restore(&mut chunk, &[Replaced { position: 3, characters: [b'x'; 32] }]).is_ok());
+    });
+    assert_eq!(measured.bytes_total, 0);
+    assert_eq!(chunk[2..36], *[b"e".as_slice(), &[b'x'; 32], b"e"].concat());
+}
