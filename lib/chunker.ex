@@ -529,7 +529,7 @@ defmodule Chunker do
       bytes all of them)
     * `:dictionary` - one of `train_dictionary/2`; zstd only
     * `:fallback` - `true` to compress with lz4 if the codec fails or is not built in. `detect_format/1` of
-      the result returns the codec that was used. Default: `false`
+      the result returns the codec that was used, except brotli, which it cannot detect. Default: `false`
 
   Every codec except brotli writes checksums. The header of gzip holds neither a name nor a time. Killing the
   calling process cancels the work within 100 ms; with brotli 10 and 11 within half a second; with zstd from

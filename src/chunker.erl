@@ -370,7 +370,8 @@ compress(Data) -> compress(Data, []).
 %% <li>`strategy', in place of these: `fastest' (lz4), `balanced' (zstd 3), `smallest' (xz 6).</li>
 %% <li>`dictionary': of {@link train_dictionary/2}; zstd only.</li>
 %% <li>`fallback': `true' to compress with lz4 if the codec fails or is not built in. {@link detect_format/1}
-%%     of the result returns the codec that was used. `false' by default.</li>
+%%     of the result returns the codec that was used, except `brotli', which it cannot detect. `false' by
+%%     default.</li>
 %% </ul>
 -spec compress(iodata(), options()) -> {ok, binary()} | {error, error()}.
 compress(Data, Options) ->
