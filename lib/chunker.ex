@@ -63,7 +63,8 @@ defmodule Chunker do
     * `:entries` - with `:nar`, `true` to list in each chunk the entries of the archive that it touches, in
       its field of that name. Default: `false`.
     * `:max_entries`, `:max_memory` - with `:entries`, the limits for the entries of the whole archive, as in
-      `Chunker.Nar.list/2`; beyond them the call fails with `:limit_exceeded`. Defaults: 1,000,000 and 512 MiB.
+      `Chunker.Nar.list/2`; beyond them the call fails with `:limit_exceeded`. Defaults: 1,000,000 and 512 MiB,
+      and `:infinity` for a stream, which holds the entries of a few chunks at a time.
     * `:references` - with `:nar`, `true` to take store hashes out of the archive before it is chunked, so
       that rebuilt packages share chunks; each chunk lists what was taken out of it, in its field of that
       name. See below. Default: `false`.
@@ -126,8 +127,8 @@ defmodule Chunker do
   serve a single file and find what is new in a version. A result has a whole path for each entry, shared by
   consecutive chunks that touch it. A stream makes the paths of one chunk at a time: usually some KiB, but the
   longest possible path has 16 KiB and the smallest entry 168 bytes, so a hostile NAR takes up to a hundred
-  times `:max_size` for each chunk that is not yet collected. `:max_entries` and `:max_memory` bound that for the
-  whole archive; use a smaller `:max_memory` for NARs from untrusted sources.
+  times `:max_size` for each chunk that is not yet collected. `:max_entries` and `:max_memory` bound the
+  entries of the whole archive; give them to a stream of NARs from untrusted sources.
 
   With `references: true` the 32 characters after each `/nix/store/` are replaced by `e`, which no hash
   contains, before the archive is chunked and hashed. Each chunk has what was replaced, a list of `{position,

@@ -42,7 +42,7 @@
 %% <li>`entries', with `nar': `true' to list in each chunk the entries of the archive that it touches. A path
 %%     can have 16 KiB, and a stream makes the paths of one chunk at a time. `false' by default.</li>
 %% <li>`max_entries' and `max_memory', with `entries': the limits for the entries of the whole archive, as in {@link
-%%     chunker_nar:list/2}; 1,000,000 and 512 MiB by default.</li>
+%%     chunker_nar:list/2}; 1,000,000 and 512 MiB by default, and `infinity' for {@link stream/2}.</li>
 %% <li>`references', with `nar': `true' to take store hashes out of the archive before it is chunked; each
 %%     chunk has those that were in it, and {@link chunker_nar:restore_references/2} puts them back. `false'
 %%     by default.</li>

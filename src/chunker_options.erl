@@ -97,12 +97,16 @@ chunking(Options) ->
 nar_chunking(Options) ->
     with(Options, lists:keydelete(nar, 1, ?CHUNKING) ++ ?THREADS, [fun(Values) -> chunking_form(Values#{nar => true}) end]).
 
-%% For a stream, which may compress in the same pass.
+%% For a stream, which may compress in the same pass. It holds the entries of a few chunks at a time, so their
+%% number has no limit by default.
 -spec stream(term()) -> checked({chunking(), nil | compression()}).
 stream(Options) ->
-    with(Options, ?CHUNKING ++ ?THREADS ++ [{compress, nil, options}], [
-        fun chunking_form/1, fun compress_form/1
-    ]).
+    Unlimited = fun
+        ({Name, _, limit}) -> {Name, infinity, limit};
+        (Option) -> Option
+    end,
+    Known = lists:map(Unlimited, ?CHUNKING) ++ ?THREADS ++ [{compress, nil, options}],
+    with(Options, Known, [fun chunking_form/1, fun compress_form/1]).
 
 %% For many files.
 -spec files(term()) -> checked({chunking(), batch()}).
@@ -243,7 +247,7 @@ nar_form(#{nar := false} = Values) ->
             {min_entry_size, nil}, {boundary_preference_distance, nil}, {entries, false}, {references, false}
             | [{Name, Default} || {Name, Default, _} <- ?LIMITS]
         ],
-        maps:get(Name, Values) =/= Default
+        maps:get(Name, Values) =/= Default andalso maps:get(Name, Values) =/= infinity
     ],
     case Given of
         [] -> {ok, nil};

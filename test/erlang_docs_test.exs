@@ -29,7 +29,9 @@ defmodule Chunker.ErlangDocsTest do
     code = "c:h(chunker), c:h(chunker, chunk_file, 2), c:h(chunker_nar, dump, 2), halt()."
     # Elixir passes its own folders to child processes.
     environment = [{"ERL_LIBS", nil}, {"ERL_FLAGS", nil}, {"ERL_AFLAGS", nil}]
-    {output, 0} = System.cmd("erl", ["-noinput", "-pa", @ebin, "-eval", code], env: environment)
+    # Before OTP 27 the shell stops after a hundred lines, and waits for the answer that there shall be more.
+    command = "yes | exec erl -noshell -pa \"$1\" -eval \"$2\""
+    {output, 0} = System.cmd("sh", ["-c", command, "sh", @ebin, code], env: environment)
     shown = plain(output)
 
     for part <- [
