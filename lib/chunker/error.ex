@@ -125,8 +125,8 @@ defmodule Chunker.Error do
   defp show_path(%{path: path}), do: show(path)
   defp show_path(_details), do: "input"
 
-  # No system opens a longer path, and a message is for people.
-  @longest 4096
+  # Longer than any path in a tree or an archive. A hostile name may have gigabytes.
+  @longest 65_536
 
   # Names of files and fields need not be text, may hold what would move a terminal's cursor, and may be empty.
   defp show(<<head::binary-size(@longest), _, _::binary>>), do: show(head) <> "..."
