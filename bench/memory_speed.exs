@@ -127,8 +127,6 @@ case System.argv() do
     MemorySpeed.compare(random, text, before_build, after_build)
 
   _ ->
-    System.stop(
-      IO.puts(:stderr, "usage: elixir bench/memory_speed.exs RANDOM_FILE TEXT_FILE BUILD_BEFORE BUILD_AFTER") &&
-        2
-    )
+    IO.puts(:stderr, "usage: elixir bench/memory_speed.exs RANDOM_FILE TEXT_FILE BUILD_BEFORE BUILD_AFTER")
+    System.halt(2)
 end

@@ -214,8 +214,8 @@ train_dictionary(Samples, MaxSize) -> ?NIF:train_dictionary(Samples, MaxSize).
 -spec open_compressor(chunker_options:compression()) -> {ok, compressor()} | failure().
 open_compressor(Options) -> ?NIF:compressor_new(Options).
 
-%% The bytes that a coder takes at a time. The slowest coder takes 100 ms for them, within which the death of
-%% the caller is noticed.
+%% The bytes that a coder takes at a time. Coders take at most 100 ms for them, within which the death of the
+%% caller is noticed; only brotli 10 and 11 take up to half a second at the end of a metablock.
 -define(CODER_PIECE, 131_072).
 
 -spec compress_update(compressor(), binary()) -> {ok, [binary()]} | failure().

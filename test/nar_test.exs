@@ -371,6 +371,10 @@ defmodule Chunker.NarTest do
       assert error.message == "the result exceeds the limit of #{limit} that option #{inspect(option)} sets"
     end
 
+    {:ok, ls} = Nar.listing(nar, format: :ls)
+    assert Nar.listing(nar, format: :ls, max_memory: byte_size(ls)) == {:ok, ls}
+    assert {:error, %{reason: :limit_exceeded}} = Nar.listing(nar, format: :ls, max_memory: byte_size(ls) - 1)
+
     for {limit, option} <- [{1999, :max_entries}, {byte_size(json) - 1, :max_memory}, {0, :max_memory}] do
       assert {:error, %Error{reason: :limit_exceeded, details: %{option: ^option, limit: ^limit}}} =
                Nar.listing(nar, [{option, limit}])

@@ -26,7 +26,8 @@ defmodule Chunker.Decompressor do
 
   @doc """
   Returns a decompressor. Takes the options of `Chunker.decompress/2`, and fails as it does. `:max_output_size`
-  applies to the whole content and is `:infinity` by default.
+  applies to the whole content and is `:infinity` by default; give it for content that comes from others, since
+  a small piece may decompress to gigabytes, which `update/2` returns at once.
   """
   @spec new([Chunker.decompression_option()] | map()) :: {:ok, t()} | {:error, Error.t()}
   def new(options \\ []) do

@@ -1,7 +1,9 @@
 //! The state of a resource between two calls.
 
-use std::sync::Mutex;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, OnceLock};
 
 use chunker::Error;
 use rustler::Env;
@@ -55,11 +57,24 @@ impl<T> Slot<T> {
     }
 }
 
-/// Drops the state of a resource in a thread of its own. To remove a tree that is half unpacked, or to unmap
+/// Drops the state of a resource in a thread for that. To remove a tree that is half unpacked, or to unmap
 /// the tables of a compressor, takes long, and this may be called on a plain scheduler, which collects the
 /// garbage of a process that died. If no thread can be started, drops it here.
 pub(crate) fn drop_elsewhere<T: Send + 'static>(remaining: Option<T>) {
-    if let Some(remaining) = remaining {
-        let _ = std::thread::Builder::new().name("chunker-close".into()).spawn(move || drop(remaining));
+    static CLOSER: OnceLock<Option<Sender<Box<dyn Send>>>> = OnceLock::new();
+
+    let Some(remaining) = remaining else { return };
+    let closer = CLOSER.get_or_init(|| {
+        let (sender, receiver) = channel::<Box<dyn Send>>();
+        let run = move || {
+            for state in receiver {
+                // A panic must not end the thread.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(state)));
+            }
+        };
+        std::thread::Builder::new().name("chunker-close".into()).spawn(run).ok().map(|_| sender)
+    });
+    if let Some(closer) = closer {
+        let _ = closer.send(Box::new(remaining));
     }
 }

@@ -16,7 +16,7 @@ pub(super) struct Attributes {
 }
 
 impl Attributes {
-    /// Returns those of the file at `path`.
+    /// Returns the attributes of the file at `path`.
     pub(super) fn of(path: &Path) -> Result<Self, Errno> {
         let stat = statat(CWD, path, rustix::fs::AtFlags::empty())?;
         Ok(Self {
@@ -24,7 +24,7 @@ impl Attributes {
             group: Gid::from_raw(stat.st_gid),
             // Writing to a file clears the other bits as well.
             mode: Mode::from_raw_mode(stat.st_mode) & (Mode::RWXU | Mode::RWXG | Mode::RWXO),
-            access_list: access_list::of(path),
+            access_list: access_list::of(path)?,
         })
     }
 
@@ -32,19 +32,30 @@ impl Attributes {
     /// left as it is, and the mode is then narrowed, so that no user may do more than with the replaced file.
     pub(super) fn apply(&self, file: BorrowedFd<'_>) -> Result<(), Errno> {
         let stat = fstat(file)?;
-        let mut is_same = stat.st_gid == self.group.as_raw() || fchown(file, None, Some(self.group)).is_ok();
+        let has_group = stat.st_gid == self.group.as_raw() || fchown(file, None, Some(self.group)).is_ok();
         if stat.st_uid != self.owner.as_raw() {
             // The group comes first, since the right to change it may end with this.
             let _ = fchown(file, Some(self.owner), None);
         }
-        if is_same && let Some(list) = &self.access_list {
-            is_same = access_list::set(file, list).is_ok();
-        } else {
-            // That which the directory gives its new files.
+        let has_list = match &self.access_list {
+            Some(list) => has_group && access_list::set(file, list).is_ok(),
+            None => false,
+        };
+        if !has_list {
+            // The directory may have given the new file one.
             access_list::remove(file);
         }
-        let mode = if is_same { self.mode } else { shared_by_all(self.mode) };
-        fchmod(file, mode)
+        let mode = match (&self.access_list, has_list) {
+            // The bits of the group were the mask of the list, and the list may deny what they grant.
+            (Some(_), false) => self.mode & Mode::RWXU,
+            _ if has_group => self.mode,
+            _ => shared_by_all(self.mode),
+        };
+        // A file system without modes, or one that was given away: no user may do more than they should.
+        fchmod(file, mode).or_else(|errno| {
+            let present = Mode::from_raw_mode(fstat(file)?.st_mode) & (Mode::RWXU | Mode::RWXG | Mode::RWXO);
+            if mode.contains(present) { Ok(()) } else { Err(errno) }
+        })
     }
 }
 
@@ -66,12 +77,17 @@ mod access_list {
 
     const NAME: &str = "system.posix_acl_access";
 
-    pub(super) fn of(path: &Path) -> Option<Vec<u8>> {
+    pub(super) fn of(path: &Path) -> Result<Option<Vec<u8>>, Errno> {
         // The maximum size of an attribute.
         let mut list = vec![0; 65_536];
-        let length = getxattr(path, NAME, &mut list[..]).ok()?;
-        list.truncate(length);
-        Some(list)
+        match getxattr(path, NAME, &mut list[..]) {
+            Ok(length) => {
+                list.truncate(length);
+                Ok(Some(list))
+            }
+            Err(Errno::NODATA | Errno::NOTSUP | Errno::NOSYS) => Ok(None),
+            Err(errno) => Err(errno),
+        }
     }
 
     pub(super) fn set(file: BorrowedFd<'_>, list: &[u8]) -> Result<(), Errno> {
@@ -91,8 +107,8 @@ mod access_list {
 
     use rustix::io::Errno;
 
-    pub(super) fn of(_: &Path) -> Option<Vec<u8>> {
-        None
+    pub(super) fn of(_: &Path) -> Result<Option<Vec<u8>>, Errno> {
+        Ok(None)
     }
 
     pub(super) fn set(_: BorrowedFd<'_>, _: &[u8]) -> Result<(), Errno> {
@@ -107,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_the_group_nobody_may_do_more() {
+    fn without_the_group_no_user_may_do_more() {
         for (before, after) in
             [(0o640, 0o600), (0o664, 0o644), (0o604, 0o600), (0o600, 0o600), (0o755, 0o755)]
         {

@@ -117,6 +117,8 @@ impl NarConsumer for Listing {
                 ListingNotation::Nix2_8 => (br#"{"version":1,"root":"#, b"}"),
                 ListingNotation::Newest => (br#"{"root":"#, br#","version":1}"#),
             };
+            let length = self.json.len() + before.len() + after.len();
+            self.budget.check_memory(length as u64)?;
             self.json.try_reserve(before.len() + after.len()).map_err(|_| OutOfMemory)?;
             self.json.splice(0..0, before.iter().copied());
             self.json.extend_from_slice(after);

@@ -12,7 +12,8 @@
 //!   owner can give it. So another user who may rename things in this directory cannot have a directory of the
 //!   caller removed.
 //!
-//! What cannot be locked or marked is never removed by another call.
+//! What cannot be locked or marked is never removed by another call: symbolic links, directories that pass their
+//! group on, and what a process is killed at between two of these steps.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -130,8 +131,8 @@ impl StagedPath {
 
     /// Calls `make` with the temporary names that it may take, up to one that is free.
     fn create<T>(&mut self, make: impl Fn(BorrowedFd<'_>, &OsStr) -> Result<T, Errno>) -> Result<T, Errno> {
-        for name in temporary_names(&self.name) {
-            let name = OsString::from(name);
+        let mut names = temporary_names(&self.name).map(OsString::from);
+        while let Some(name) = names.next() {
             let made = match make(self.fd.as_fd(), &name) {
                 Err(Errno::EXIST) if remove_abandoned(self.fd.as_fd(), &name) => make(self.fd.as_fd(), &name),
                 made => made,
@@ -140,6 +141,10 @@ impl StagedPath {
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno),
                 Ok(made) => {
+                    // Calls at the same time may have been killed together.
+                    for other in names {
+                        remove_abandoned(self.fd.as_fd(), &other);
+                    }
                     self.created = Some(Created { name, fd: None, mode: None });
                     return Ok(made);
                 }
@@ -153,7 +158,9 @@ impl StagedPath {
         let created = self.created.as_mut().expect("it was created");
         if flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok() {
             let mode = Mode::from_raw_mode(fstat(&fd)?.st_mode);
-            if fchmod(&fd, incomplete | Mode::SVTX).is_ok() {
+            // A directory that passes its group on must do so while it is filled, and the bit may not be ours
+            // to set again.
+            if !mode.contains(Mode::SGID) && fchmod(&fd, incomplete | Mode::SVTX).is_ok() {
                 created.mode = Some(mode);
             }
         }
@@ -275,9 +282,7 @@ fn is_marked(stat: &Stat) -> bool {
         FileType::RegularFile => Mode::RUSR | Mode::WUSR,
         _ => return false,
     };
-    // A directory may inherit the bit for the group of its entries.
-    let mode = Mode::from_raw_mode(stat.st_mode) - Mode::SGID;
-    mode == incomplete | Mode::SVTX && stat.st_uid == geteuid().as_raw()
+    Mode::from_raw_mode(stat.st_mode) == incomplete | Mode::SVTX && stat.st_uid == geteuid().as_raw()
 }
 
 /// Returns whether a name leads to this.

@@ -82,7 +82,7 @@ fn a_tree_whose_parent_is_moved_is_removed() {
 fn a_tree_is_removed_without_descriptors_to_spare() {
     let folder = TempDir::new().unwrap();
     let target = folder.path().join("target");
-    let output = run("true", "restore_with_few_descriptors", &target);
+    let output = run("ulimit -n 256", "restore_with_few_descriptors", &target);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("refused: emfile"), "{text}");
     assert_eq!(names(folder.path()), [""; 0]);
@@ -110,6 +110,48 @@ fn restore_with_few_descriptors() {
     drop(restore);
 }
 
+/// A directory that passes its group on does so for all of the tree.
+#[test]
+fn the_group_of_a_directory_is_passed_on() {
+    let folder = TempDir::new().unwrap();
+    let shared = folder.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    // Only root can choose a group that it is not in; others see that the bit is passed on.
+    let _ = chown(&shared, None, Some(54_321));
+    fs::set_permissions(&shared, Permissions::from_mode(0o2777)).unwrap();
+    let target = shared.join("target");
+    let (nar, _) = nested(3);
+    let mut restore = Restore::new(&target).unwrap();
+    restore.feed(&nar).unwrap();
+    restore.finish().unwrap();
+    let expected = shared.join("expected");
+    fs::create_dir(&expected).unwrap();
+    for path in [target.clone(), target.join("2"), target.join("2/2")] {
+        assert_eq!(mode(&path), mode(&expected), "{path:?}");
+        assert_eq!(fs::metadata(&path).unwrap().gid(), fs::metadata(&expected).unwrap().gid(), "{path:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_killed_processes_left_under_several_names_is_removed_by_the_next_call() {
+    let (nar, before) = nested(3);
+    let folder = TempDir::new().unwrap();
+    let target = folder.path().join("target");
+    // While a call has the first name, another is killed.
+    let mut restore = Restore::new(&target).unwrap();
+    restore.feed(&nar[..before]).unwrap();
+    let output = run("true", "restore_and_be_killed", &target);
+    assert_eq!(output.status.signal(), Some(9), "{output:?}");
+    assert_eq!(names(folder.path()).len(), 2);
+    drop(restore);
+    let mut restore = Restore::new(&target).unwrap();
+    restore.feed(&nar).unwrap();
+    restore.finish().unwrap();
+    assert_eq!(names(folder.path()), ["target"]);
+}
+
+#[cfg(target_os = "linux")]
 #[test]
 fn what_a_killed_process_left_is_removed_by_the_next_call() {
     let (nar, before) = nested(6);
