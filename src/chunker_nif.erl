@@ -163,9 +163,18 @@ path() ->
             filename:join(priv(), "chunker_nif");
         Archive ->
             case os:getenv("CHUNKER_NIF_PATH", "") of
-                "" -> filename:join(filename:dirname(Archive), "chunker_nif");
+                "" -> beside(Archive);
                 Library -> filename:rootname(filename:absname(Library), extension())
             end
+    end.
+
+%% Returns the path of the library beside an archive, or beside the file that the archive is a link to.
+beside(Archive) ->
+    Folder = filename:dirname(Archive),
+    Library = filename:join(Folder, "chunker_nif"),
+    case filelib:is_regular(Library ++ extension()) orelse file:read_link_all(Archive) of
+        {ok, Target} -> beside(filename:absname(Target, Folder));
+        _ -> Library
     end.
 
 %% Returns the archive that this module comes from: the regular file among the parents of its path.

@@ -121,6 +121,12 @@ defmodule Chunker.NativeTest do
       assert run.([{"CHUNKER_NIF_PATH", script <> ".so"}]) =~ script <> ".so (missing)\n"
       File.cp!(library, Path.join(tmp_dir, "chunker_nif.so"))
       assert run.([]) == digest
+      # Through a link from another folder.
+      link = Path.join([tmp_dir, "bin", "link"])
+      File.mkdir_p!(Path.dirname(link))
+      File.rm(link)
+      File.ln_s!("../some_tool", link)
+      assert {^digest, 0} = System.cmd("escript", [link, "content"], env: [{"CHUNKER_NIF_PATH", nil}])
       File.rm!(Path.join(tmp_dir, "chunker_nif.so"))
     end
   end
