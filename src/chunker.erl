@@ -78,7 +78,7 @@
 -export([to_hex/1, to_nix_base32/1, from_nix_base32/1]).
 %% Called by the Elixir face, for chunks as structs.
 -export([chunk_file/3, chunk_data/3, chunk_files/3]).
--export_type([algorithm/0, chunk/0, part/0, codec/0, compressor/0, decompressor/0]).
+-export_type([algorithm/0, chunk/0, part/0, codec/0, readable_codec/0, compressor/0, decompressor/0]).
 -export_type([digest/0, error/0, iterator/0, options/0, source/0]).
 
 -include("chunker_badarg.hrl").
