@@ -5,11 +5,11 @@
 mod input;
 
 use chunker::hash::Algorithm;
+use chunker::io::source::Source;
 use chunker::nar::scanner::{Config, NarScanner};
 use chunker::nar::{
-    Dump, Event, Hash, Kind, List, Listing, NarError, Parser, NarConsumer, Restore, is_nar, read_slice,
+    Dump, Event, Hash, Kind, List, Listing, NarConsumer, NarError, Parser, Restore, is_nar, read_slice,
 };
-use chunker::io::source::Source;
 use input::Chance;
 use libfuzzer_sys::fuzz_target;
 
@@ -32,10 +32,8 @@ fuzz_target!(|data: &[u8]| {
     }
 
     let options = Config::with_average(256).options;
-    let config = Config {
-        options: chunker::cdc::Options { min_size: 64, ..options },
-        ..Config::with_average(256)
-    };
+    let config =
+        Config { options: chunker::cdc::Options { min_size: 64, ..options }, ..Config::with_average(256) };
     let lengths = cut(&config, &[data]);
     assert_eq!(cut(&config, &pieces), lengths);
     assert_eq!(lengths.is_ok(), valid);
@@ -63,7 +61,9 @@ fn parse(pieces: &[&[u8]]) -> Result<Vec<Reported>, NarError> {
     for piece in pieces {
         parser.feed::<NarError>(piece, |event| {
             match (event, reported.last_mut()) {
-                (Event::Contents(more), Some(Reported::Contents(contents))) => contents.extend_from_slice(more),
+                (Event::Contents(more), Some(Reported::Contents(contents))) => {
+                    contents.extend_from_slice(more)
+                }
                 (Event::Contents(contents), _) => reported.push(Reported::Contents(contents.to_vec())),
                 (Event::Node(node), _) => {
                     let kind = match node.kind {

@@ -7,9 +7,9 @@ mod input;
 use std::io::{Cursor, Read};
 
 use chunker::cdc::CdcParams;
+use chunker::engine::workers::Workers;
 use chunker::engine::{Chunk, Chunking};
 use chunker::hash::Algorithm;
-use chunker::engine::workers::Workers;
 use input::{Pieces, Sizes, stretch};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
