@@ -3,9 +3,9 @@
 #
 #     ERL_LIBS=/path/to/libs MIX_ENV=prod mix run bench/compression.exs [FILE] [SECONDS]
 #
-# Needs Benchee (see bench/chunking.exs) and the programs zstd, lz4, xz, bzip2, gzip and brotli. FILE is read as a whole;
-# without it, 32 MiB of the libraries below /usr/lib are used. Programs read from and write to pipes, discard
-# the output, and use one thread each; their times include the start of a process, about 1 ms.
+# Needs Benchee (see bench/chunking.exs) and the programs zstd, lz4, xz, bzip2, gzip and brotli. FILE is read
+# as a whole; without it, 32 MiB of the libraries below /usr/lib are used. Programs read from and write to pipes,
+# discard the output, and use one thread each; their times include the start of a process, about 1 ms.
 
 Code.require_file("input.exs", __DIR__)
 Bench.Input.needs_benchee!()

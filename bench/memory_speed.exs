@@ -1,11 +1,11 @@
-# Compares the speed of the calls that hand out much memory in two builds, such as today's and the one before:
+# Compares the speed of the calls that hand out much memory in two builds, such as today's and an older one:
 #
 #     elixir bench/memory_speed.exs RANDOM_FILE TEXT_FILE BUILD_BEFORE BUILD_AFTER
 #
-# A BUILD is a folder such as _build/prod/lib/chunker. `stream` reads RANDOM_FILE; the other rows take the first 17 MB of
-# TEXT_FILE. Each build has a VM of its own, and the two take turns, one pass each in random order, 40 times a row: what
-# else the machine does meets both alike. Prints for each row the median speeds in GB/s and the median of the ratios of
-# neighbouring passes, where more than 1 means that BUILD_AFTER is faster.
+# A BUILD is a folder such as _build/prod/lib/chunker. `stream` reads RANDOM_FILE; the other rows take the first
+# 17 MB of TEXT_FILE. Each build has a VM of its own, and the two take turns, one pass each in random order, 40
+# times a row, so that other load on the machine affects both alike. Prints for each row the median speeds in
+# GB/s and the median of the ratios of neighbouring passes, where more than 1 means that BUILD_AFTER is faster.
 
 defmodule MemorySpeed do
   @compile {:no_warn_undefined, Chunker}

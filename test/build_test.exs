@@ -603,8 +603,8 @@ defmodule Chunker.BuildTest do
     @musl "x86_64-unknown-linux-musl"
     @dynamic "-C target-feature=-crt-static"
 
-    # Builds in a copy, with a rustc that answers Cargo's questions and writes down the flags of the first crate for musl,
-    # since the standard library for that target may be missing. Returns these flags and the output.
+    # Builds in a copy, with a rustc that answers Cargo's questions and records the flags of the first crate for
+    # musl, since the standard library for that target may be missing. Returns these flags and the output.
     defp flags(tmp_dir, environment, configuration, build) do
       log = Path.join(tmp_dir, "flags")
       File.rm(log)

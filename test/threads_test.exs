@@ -5,7 +5,7 @@ defmodule Chunker.ThreadsTest do
   @moduletag :tmp_dir
 
   # Evaluates `calls` and returns its value. It can call `pool_time`, which runs a function five times and returns the
-  # times in nanoseconds for which threads of the pool were on a CPU meanwhile.
+  # times in nanoseconds for which threads of the pool were on a CPU during the call.
   defp pool_times(calls, path) do
     code = """
     pool = fn ->

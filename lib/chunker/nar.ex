@@ -330,7 +330,7 @@ defmodule Chunker.Nar do
   begins with `.chunker-`, which is atomically renamed onto `dest` on success. After an error, or when the
   calling process is killed, the temporary tree is removed, also if descriptors are scarce or the parent directory
   was moved; only the end of the whole VM leaves it behind. On Linux the next `restore` or `dump` to the same path
-  removes it, unless the machine was restarted meanwhile or the file system has no locks. What is left after that
+  removes it, unless the machine was restarted or the file system has no locks. What is left after that
   is named `.chunker-`, 16 hexadecimal digits and perhaps a small number, and may be deleted when no VM writes there.
 
   Nothing is written anywhere else, whatever the NAR contains and whatever other programs do in the folder.

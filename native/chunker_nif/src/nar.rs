@@ -1,8 +1,9 @@
 //! Nix archives.
 //!
-//! The result that a caller asks for is one term: `{list, Limits}`, `{listing, {Format, Notation, Limits}}`, `hash`,
-//! `{read_file, Path}` or `{restore, Path}`. Each function takes any of them and reads a binary, a file, or pieces. Restoring runs
-//! on a dirty I/O scheduler, since it may wait for a disk; the others run on a CPU one.
+//! The result that a caller asks for is one term: `{list, Limits}`, `{listing, {Format, Notation, Limits}}`,
+//! `hash`, `{read_file, Path}` or `{restore, Path}`. Each function takes any of them and reads a binary, a
+//! file, or pieces. Restoring runs on a dirty I/O scheduler, since it may wait for a disk; the others run on a
+//! CPU one.
 
 use std::path::Path;
 

@@ -39,7 +39,7 @@ use crate::error::{Error, IoError};
 pub(super) struct StagedPath {
     /// The path of the target in errors.
     pub(super) target: PathBuf,
-    /// The directory of the target. All names are relative to it, so it may be moved meanwhile.
+    /// The directory of the target. All names are relative to it, so it may be moved.
     fd: OwnedFd,
     name: OsString,
     /// The attributes of the file that is replaced.
@@ -265,7 +265,7 @@ fn remove_abandoned(folder: BorrowedFd<'_>, name: &OsStr) -> bool {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let Ok(fd) = openat(folder, name, flags, Mode::empty()) else { return false };
     let is_abandoned = flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok()
-        // Read under the lock: the process that had it may have completed its work meanwhile.
+        // Read under the lock: the process that had it may have completed its work just before.
         && fstat(&fd).is_ok_and(|stat| is_marked(&stat) && is_at(&stat, folder, name));
     is_abandoned
         && match remove(folder, name) {
