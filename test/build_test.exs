@@ -356,11 +356,13 @@ defmodule Chunker.BuildTest do
 
     test "gets its library back if it is missing or damaged" do
       compile!()
-      whole = File.read!(library())
 
       File.rm!(library())
       compile!()
-      assert File.read!(library()) == whole
+      assert {output, 0} = call_library()
+      assert output =~ "version"
+      # Compared from here on: the library before may have been linked for another folder's build.
+      whole = File.read!(library())
 
       File.write!(library(), "damaged")
       compile!()
