@@ -5,7 +5,7 @@ defmodule Chunker do
   Chunker splits files, binaries and streams into chunks whose boundaries depend on the nearby content
   (FastCDC), and identifies each chunk by its digest (BLAKE3 or SHA-256). An insertion changes the chunks
   around it and no others, so a program that stores each chunk once stores only what is new. The engine is
-  written in Rust and uses all cores, on dirty schedulers and threads of its own.
+  written in Rust and uses all cores, on dirty schedulers and threads of its own: long calls hold no scheduler.
 
       {:ok, chunks} = Chunker.chunk_file("/var/backups/db.tar")
 
@@ -452,7 +452,7 @@ defmodule Chunker do
   @doc """
   Returns the digest of a binary or an iolist: 32 bytes.
 
-  Up to 64 KiB are hashed on the scheduler of the caller, more on a dirty one. Raises `Chunker.Error` with
+  Up to 64 KiB are hashed on the scheduler of the caller, up to 1 MiB on a dirty one, and more in a thread of the library. Raises `Chunker.Error` with
   `:feature_disabled` if the algorithm is not built in.
 
   ## Examples
@@ -786,8 +786,8 @@ defmodule Chunker do
   times the size of the dictionary. `:max_size` is the size of the dictionary in bytes, 256 to 104,857,600, by
   default 112,640.
 
-  Takes seconds for ten megabytes of samples, on a thread of its own. Killing the calling process frees its
-  scheduler at once, but does not stop that thread; there are never more of them than cores.
+  Takes seconds for ten megabytes of samples, on a thread of its own. Killing the calling process does not stop that
+  thread; there are never more of them than cores.
 
   Returns `:compression_failed` with `:samples_unsuitable` as `:why` if no dictionary can be made of the
   samples.

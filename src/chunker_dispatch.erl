@@ -1,6 +1,10 @@
 %% @private
-%% Dispatches calls to the NIF: chooses the scheduler on which each runs, and repeats those that wait for a
-%% FIFO or a device.
+%% Dispatches calls to the NIF: chooses where each runs, and repeats those that wait for a FIFO or a device.
+%%
+%% A call runs on the scheduler of its caller if it takes less than a millisecond, on a dirty scheduler if it
+%% takes up to some ten milliseconds, and as a job in a thread of the library if it takes longer. The size of its
+%% input decides, or the NIF, which knows the size of a file and the speed of a codec: it returns `long' instead of
+%% a result.
 %%
 %% Options are the tuples that `chunker_options' returns.
 -module(chunker_dispatch).
@@ -45,7 +49,7 @@
 -opaque compressor() :: reference().
 -opaque decompressor() :: reference().
 -opaque cache() :: reference().
--opaque stream() :: {regular | special | pieces, reference()}.
+-opaque stream() :: {regular | special | pieces, dirty | job, reference()}.
 
 -define(NIF, chunker_nif).
 
@@ -53,6 +57,42 @@
 %% switch to a dirty one and back. The slowest work on so many bytes (chunking with SHA-256 in software) takes
 %% a third of the millisecond that a NIF may take.
 -define(SMALL, 65_536).
+
+%% Up to this size, in bytes, hashing, chunking and reading an archive take a few milliseconds.
+-define(MEDIUM, 1_048_576).
+
+%% Runs a call on a dirty scheduler, or as a job if that call returns `long'.
+dirty(Call, Job) ->
+    case Call() of
+        long -> job(Job);
+        Result -> Result
+    end.
+
+%% Runs a call on a file, and reads a FIFO, a terminal or a device to its end.
+file(Call, Job, OpenSpecial) ->
+    case dirty(Call, Job) of
+        special -> special(OpenSpecial());
+        Result -> Result
+    end.
+
+%% Reads such a file to its end. No scheduler waits for its input.
+special({ok, File}) -> repeat(fun() -> ?NIF:special_next(File) end, 1);
+special(Failure) -> Failure.
+
+%% Runs a call as a job. Its caller waits as a process, and its arguments are decoded by the job: a term of the
+%% wrong form raises `badarg' here as it does in any other place.
+-spec job(fun((reference()) -> ok | failure())) -> term().
+job(Start) ->
+    Reference = make_ref(),
+    case Start(Reference) of
+        ok ->
+            receive
+                {Reference, returned, Result} -> Result;
+                {Reference, raised, Reason} -> error(Reason)
+            end;
+        Failure ->
+            Failure
+    end.
 
 %% Returns the data that the chunks are parts of as well: the input, unless references were taken out of it.
 -spec chunk_data(binary(), chunker_options:chunking()) -> {ok, [noted(chunk())], binary()} | failure().
@@ -62,7 +102,8 @@ chunk_data(Data, {_, Nar, _, _} = Options) ->
     Result =
         if
             byte_size(Data) =< ?SMALL, not Entries -> ?NIF:chunk_data(Data, Options);
-            true -> ?NIF:chunk_data_dirty(Data, Options)
+            byte_size(Data) =< ?MEDIUM -> ?NIF:chunk_data_dirty(Data, Options);
+            true -> job(fun(Reference) -> ?NIF:chunk_data_job(Reference, Data, Options) end)
         end,
     case Result of
         {ok, Chunks} -> {ok, Chunks, Data};
@@ -71,10 +112,11 @@ chunk_data(Data, {_, Nar, _, _} = Options) ->
 
 -spec chunk_file(binary(), chunker_options:chunking()) -> {ok, [noted(chunk())]} | failure().
 chunk_file(Path, Options) ->
-    case ?NIF:chunk_file(Path, Options) of
-        special -> special(?NIF:special_chunks(Path, Options, false));
-        Result -> Result
-    end.
+    file(
+        fun() -> ?NIF:chunk_file(Path, Options) end,
+        fun(Reference) -> ?NIF:chunk_file_job(Reference, Path, Options) end,
+        fun() -> ?NIF:special_chunks(Path, Options, false) end
+    ).
 
 %% The NIF takes numbers of 64 bits. No file is larger.
 -spec read_chunk(binary(), chunk(), references(), chunker:algorithm()) -> {ok, binary()} | failure().
@@ -86,7 +128,7 @@ read_chunk(Path, {Offset, Length, Hash}, References, Algorithm) when Offset < 1 
 read_chunk(_, {_, Length, _}, _, _) ->
     {error, {buffer_limit_exceeded, #{attempted => Length, limit => 16_777_216}}}.
 
-%% Decoding this many references takes a tenth of a millisecond.
+%% Decoding this many references takes a tenth of a millisecond, and a hundred times as many take ten.
 -define(FEW, 1000).
 
 -spec restore_references(binary(), references()) -> {ok, binary()} | failure().
@@ -95,8 +137,12 @@ restore_references(Data, []) ->
 restore_references(Data, References) ->
     case there(References) of
         {error, _} = Failure -> Failure;
-        ok when byte_size(Data) =< ?SMALL, length(References) =< ?FEW -> ?NIF:restore_references(Data, References);
-        ok -> ?NIF:restore_references_dirty(Data, References)
+        ok when byte_size(Data) =< ?SMALL, length(References) =< ?FEW ->
+            ?NIF:restore_references(Data, References);
+        ok when byte_size(Data) =< ?MEDIUM, length(References) =< 100 * ?FEW ->
+            ?NIF:restore_references_dirty(Data, References);
+        ok ->
+            job(fun(Reference) -> ?NIF:restore_references_job(Reference, Data, References) end)
     end.
 
 %% Checks that all positions are numbers that the NIF can take, which the positions in a chunk are.
@@ -106,16 +152,12 @@ there(References) ->
         [Position | _] -> {error, {invalid_references, #{position => Position}}}
     end.
 
-%% Reads a FIFO, a terminal or a device to its end. No scheduler waits for its input.
-special({ok, File}) -> repeat(fun() -> ?NIF:special_next(File) end, 1);
-special(Failure) -> Failure.
-
 %% Returns a result for each path. Non-seekable files come after the others, one after the other.
 -spec chunk_files([binary()], chunker_options:chunking(), chunker_options:batch()) ->
     {ok, [{ok, [noted(chunk())]} | failure()]} | failure().
 chunk_files(Paths, Chunking, Batch) ->
     batch(Batch, fun({_, _, Progress} = Native) ->
-        case ?NIF:chunk_files(Paths, Chunking, Native) of
+        case job(fun(Reference) -> ?NIF:chunk_files_job(Reference, Paths, Chunking, Native) end) of
             {ok, Results} ->
                 Left = length([special || special <- Results]),
                 {ok, special_files(Paths, Results, Chunking, {Progress, Left, length(Results), next_report()})};
@@ -151,7 +193,12 @@ batch({Threads, Threshold, Progress}, Run) ->
 
 -spec hash_batch([binary()], chunker_options:digests(), chunker_options:batch()) -> {ok, [<<_:256>>]} | failure().
 hash_batch(Items, Digests, Batch) ->
-    batch(Batch, fun(Native) -> ?NIF:hash_batch(Items, Digests, Native) end).
+    batch(Batch, fun(Native) ->
+        case iolist_size(Items) =< ?MEDIUM of
+            true -> ?NIF:hash_batch(Items, Digests, Native);
+            false -> job(fun(Reference) -> ?NIF:hash_batch_job(Reference, Items, Digests, Native) end)
+        end
+    end).
 
 -spec open_cache(chunker_options:cache()) -> {ok, cache()} | failure().
 open_cache(Options) -> ?NIF:cache_new(Options).
@@ -161,15 +208,18 @@ is_cache(Term) -> ?NIF:is_cache(Term).
 
 -spec cache_get(cache(), binary(), chunker:algorithm()) -> {ok, <<_:256>> | nil} | failure().
 cache_get(Cache, Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:cache_get(Cache, Data, Algorithm);
-cache_get(Cache, Data, Algorithm) -> ?NIF:cache_get_dirty(Cache, Data, Algorithm).
+cache_get(Cache, Data, Algorithm) when byte_size(Data) =< ?MEDIUM -> ?NIF:cache_get_dirty(Cache, Data, Algorithm);
+cache_get(Cache, Data, Algorithm) -> job(fun(Reference) -> ?NIF:cache_get_job(Reference, Cache, Data, Algorithm) end).
 
 -spec cache_put(cache(), binary(), chunker:algorithm()) -> {ok, <<_:256>>} | failure().
 cache_put(Cache, Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:cache_put(Cache, Data, Algorithm);
-cache_put(Cache, Data, Algorithm) -> ?NIF:cache_put_dirty(Cache, Data, Algorithm).
+cache_put(Cache, Data, Algorithm) when byte_size(Data) =< ?MEDIUM -> ?NIF:cache_put_dirty(Cache, Data, Algorithm);
+cache_put(Cache, Data, Algorithm) -> job(fun(Reference) -> ?NIF:cache_put_job(Reference, Cache, Data, Algorithm) end).
 
 -spec cache_fetch(cache(), binary(), chunker:algorithm()) -> {ok, <<_:256>>} | failure().
 cache_fetch(Cache, Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:cache_fetch(Cache, Data, Algorithm);
-cache_fetch(Cache, Data, Algorithm) -> ?NIF:cache_fetch_dirty(Cache, Data, Algorithm).
+cache_fetch(Cache, Data, Algorithm) when byte_size(Data) =< ?MEDIUM -> ?NIF:cache_fetch_dirty(Cache, Data, Algorithm);
+cache_fetch(Cache, Data, Algorithm) -> job(fun(Reference) -> ?NIF:cache_fetch_job(Reference, Cache, Data, Algorithm) end).
 
 -spec cache_stats(cache()) -> map().
 cache_stats(Cache) -> ?NIF:cache_stats(Cache).
@@ -179,11 +229,11 @@ cache_clear(Cache) -> ?NIF:cache_clear(Cache).
 
 -spec compress(binary(), chunker_options:compression(), Fallback :: boolean()) -> {ok, binary()} | failure().
 compress(Data, Options, false) ->
-    ?NIF:compress(Data, Options);
+    compress(Data, Options);
 compress(Data, Options, true) ->
-    case ?NIF:compress(Data, Options) of
+    case compress(Data, Options) of
         {error, {Reason, _}} = Failure when Reason =:= compression_failed; Reason =:= feature_disabled ->
-            case ?NIF:compress(Data, {lz4, nil, nil}) of
+            case compress(Data, {lz4, nil, nil}) of
                 {ok, Compressed} -> {ok, Compressed};
                 {error, _} -> Failure
             end;
@@ -191,25 +241,46 @@ compress(Data, Options, true) ->
             Result
     end.
 
+%% Up to this size, in bytes, the fast codecs take some ten milliseconds.
+-define(SHORT_CODING, 262_144).
+
+compress(Data, Options) when byte_size(Data) =< ?SHORT_CODING ->
+    dirty(fun() -> ?NIF:compress(Data, Options) end, fun(Reference) -> ?NIF:compress_job(Reference, Data, Options) end);
+compress(Data, Options) ->
+    job(fun(Reference) -> ?NIF:compress_job(Reference, Data, Options) end).
+
 -spec decompress(binary(), chunker_options:decompression()) -> {ok, binary()} | failure().
-decompress(Data, Options) -> ?NIF:decompress(Data, Options).
+decompress(Data, Options) when byte_size(Data) =< ?SMALL ->
+    %% It may have long contents.
+    dirty(
+        fun() -> ?NIF:decompress(Data, Options) end,
+        fun(Reference) -> ?NIF:decompress_job(Reference, Data, Options) end
+    );
+decompress(Data, Options) ->
+    job(fun(Reference) -> ?NIF:decompress_job(Reference, Data, Options) end).
 
 -spec compress_batch([binary()], chunker_options:compression(), chunker_options:batch()) ->
     {ok, [{ok, binary()} | failure()]} | failure().
 compress_batch(Items, Options, Batch) ->
-    batch(Batch, fun(Native) -> ?NIF:compress_batch(Items, Options, Native) end).
+    batch(Batch, fun(Native) ->
+        job(fun(Reference) -> ?NIF:compress_batch_job(Reference, Items, Options, Native) end)
+    end).
 
 -spec decompress_batch([binary()], chunker_options:decompression(), chunker_options:batch()) ->
     {ok, [{ok, binary()} | failure()]} | failure().
 decompress_batch(Items, Options, Batch) ->
-    batch(Batch, fun(Native) -> ?NIF:decompress_batch(Items, Options, Native) end).
+    batch(Batch, fun(Native) ->
+        job(fun(Reference) -> ?NIF:decompress_batch_job(Reference, Items, Options, Native) end)
+    end).
 
 -spec detect_format(binary()) -> {ok, chunker:readable_codec()} | failure().
 detect_format(Data) when byte_size(Data) =< ?SMALL -> ?NIF:detect_codec(Data);
-detect_format(Data) -> ?NIF:detect_codec_dirty(Data).
+detect_format(Data) when byte_size(Data) =< ?MEDIUM -> ?NIF:detect_codec_dirty(Data);
+detect_format(Data) -> job(fun(Reference) -> ?NIF:detect_codec_job(Reference, Data) end).
 
 -spec train_dictionary([binary()], MaxSize :: integer()) -> {ok, binary()} | failure().
-train_dictionary(Samples, MaxSize) -> ?NIF:train_dictionary(Samples, MaxSize).
+train_dictionary(Samples, MaxSize) ->
+    job(fun(Reference) -> ?NIF:train_dictionary_job(Reference, Samples, MaxSize) end).
 
 -spec open_compressor(chunker_options:compression()) -> {ok, compressor()} | failure().
 open_compressor(Options) -> ?NIF:compressor_new(Options).
@@ -220,7 +291,7 @@ open_compressor(Options) -> ?NIF:compressor_new(Options).
 
 -spec compress_update(compressor(), binary()) -> {ok, [binary()]} | failure().
 compress_update(Compressor, <<Piece:?CODER_PIECE/binary, Rest/binary>>) when Rest =/= <<>> ->
-    case ?NIF:compressor_update(Compressor, Piece) of
+    case compress_piece(Compressor, Piece) of
         {ok, Output} ->
             case compress_update(Compressor, Rest) of
                 {ok, More} -> {ok, [Output | More]};
@@ -230,16 +301,30 @@ compress_update(Compressor, <<Piece:?CODER_PIECE/binary, Rest/binary>>) when Res
             Failure
     end;
 compress_update(Compressor, Piece) ->
-    case ?NIF:compressor_update(Compressor, Piece) of
+    case compress_piece(Compressor, Piece) of
         {ok, Output} -> {ok, [Output]};
         Failure -> Failure
     end.
 
+compress_piece(Compressor, Piece) ->
+    dirty(
+        fun() -> ?NIF:compressor_update(Compressor, Piece) end,
+        fun(Reference) -> ?NIF:compressor_update_job(Reference, Compressor, Piece) end
+    ).
+
 -spec compress_flush(compressor()) -> {ok, binary()} | failure().
-compress_flush(Compressor) -> ?NIF:compressor_flush(Compressor).
+compress_flush(Compressor) ->
+    dirty(
+        fun() -> ?NIF:compressor_flush(Compressor) end,
+        fun(Reference) -> ?NIF:compressor_flush_job(Reference, Compressor) end
+    ).
 
 -spec compress_finish(compressor()) -> {ok, binary()} | failure().
-compress_finish(Compressor) -> ?NIF:compressor_finish(Compressor).
+compress_finish(Compressor) ->
+    dirty(
+        fun() -> ?NIF:compressor_finish(Compressor) end,
+        fun(Reference) -> ?NIF:compressor_finish_job(Reference, Compressor) end
+    ).
 
 %% Frees the memory of a compressor, which is also freed when no process holds it any more.
 -spec close_compressor(compressor()) -> ok.
@@ -272,18 +357,22 @@ close_decompressor(Decompressor) -> ?NIF:decompressor_close(Decompressor).
 
 -spec hash(binary(), chunker:algorithm()) -> <<_:256>> | failure().
 hash(Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:hash(Data, Algorithm);
-hash(Data, Algorithm) -> ?NIF:hash_dirty(Data, Algorithm).
+hash(Data, Algorithm) when byte_size(Data) =< ?MEDIUM -> ?NIF:hash_dirty(Data, Algorithm);
+hash(Data, Algorithm) -> job(fun(Reference) -> ?NIF:hash_job(Reference, Data, Algorithm) end).
 
 -spec hash_file(binary(), chunker:algorithm()) -> {ok, <<_:256>>} | failure().
 hash_file(Path, Algorithm) ->
-    case ?NIF:hash_file(Path, Algorithm) of
-        special -> special(?NIF:special_digest(Path, Algorithm));
-        Result -> Result
-    end.
+    file(
+        fun() -> ?NIF:hash_file(Path, Algorithm) end,
+        fun(Reference) -> ?NIF:hash_file_job(Reference, Path, Algorithm) end,
+        fun() -> ?NIF:special_digest(Path, Algorithm) end
+    ).
 
-%% Repeats a call until it returns something else than `wait'. The pauses, in milliseconds, grow up to 20.
+%% Repeats a call until it returns something else than `wait'. The pauses, in milliseconds, grow up to 20. After
+%% `more' there is none: the input has not ended, and the call has only given its scheduler back.
 repeat(Call, Pause) ->
     case Call() of
+        more -> repeat(Call, 1);
         wait ->
             receive
             after Pause -> repeat(Call, min(2 * Pause, 20))
@@ -297,20 +386,26 @@ repeat(Call, Pause) ->
 
 -spec to_nix_base32(binary()) -> binary().
 to_nix_base32(Bytes) when byte_size(Bytes) =< ?SMALL_TEXT -> ?NIF:nix_base32_encode(Bytes);
-to_nix_base32(Bytes) -> ?NIF:nix_base32_encode_dirty(Bytes).
+to_nix_base32(Bytes) when byte_size(Bytes) =< ?SMALL -> ?NIF:nix_base32_encode_dirty(Bytes);
+to_nix_base32(Bytes) -> job(fun(Reference) -> ?NIF:nix_base32_encode_job(Reference, Bytes) end).
 
 -spec from_nix_base32(binary()) -> {ok, binary()} | failure().
 from_nix_base32(Text) when byte_size(Text) =< ?SMALL_TEXT -> ?NIF:nix_base32_decode(Text);
-from_nix_base32(Text) -> ?NIF:nix_base32_decode_dirty(Text).
+from_nix_base32(Text) when byte_size(Text) =< ?SMALL -> ?NIF:nix_base32_decode_dirty(Text);
+from_nix_base32(Text) -> job(fun(Reference) -> ?NIF:nix_base32_decode_job(Reference, Text) end).
 
 %% Opens a stream of a file, for `next/1'.
 -spec open_file(binary(), {chunker_options:chunking(), nil | chunker_options:compression()}) ->
     {ok, stream()} | failure().
 open_file(Path, {Chunking, Compression}) ->
     case ?NIF:stream_file(Path, Chunking, Compression) of
-        {ok, Stream, Kind} -> {ok, {Kind, Stream}};
+        {ok, Stream, Kind} -> {ok, {Kind, stream_place(Compression), Stream}};
         Failure -> Failure
     end.
+
+%% Where a stream does its work: one that compresses takes long.
+stream_place(nil) -> dirty;
+stream_place(_) -> job.
 
 %% Opens a stream for `push/2' and `finish/1'.
 -spec open_pieces({chunker_options:chunking(), nil | chunker_options:compression()}) -> {ok, stream()} | failure().
@@ -318,26 +413,34 @@ open_pieces(Options) -> open_pieces(Options, false).
 
 open_pieces({Chunking, Compression}, Whole) ->
     case ?NIF:stream_pieces(Chunking, Compression, Whole) of
-        {ok, Stream} -> {ok, {pieces, Stream}};
+        {ok, Stream} -> {ok, {pieces, stream_place(Compression), Stream}};
         Failure -> Failure
     end.
 
 %% Returns the next chunks, and none at the end.
 -spec next(stream()) -> {ok, [noted(loaded())]} | failure().
-next({regular, Stream}) -> ?NIF:stream_next(Stream);
-next({special, Stream}) -> repeat(fun() -> ?NIF:stream_next_special(Stream) end, 1).
+next({regular, dirty, Stream}) ->
+    ?NIF:stream_next(Stream);
+next({regular, job, Stream}) ->
+    job(fun(Reference) -> ?NIF:stream_next_job(Reference, Stream) end);
+next({special, dirty, Stream}) ->
+    repeat(fun() -> ?NIF:stream_next_special(Stream) end, 1);
+next({special, job, Stream}) ->
+    repeat(fun() -> job(fun(Reference) -> ?NIF:stream_next_special_job(Reference, Stream) end) end, 1).
 
 %% Returns the chunks that are complete, which may be none.
 -spec push(stream(), binary()) -> {ok, [noted(chunk() | loaded())]} | failure().
-push({pieces, Stream}, Piece) -> ?NIF:stream_push(Stream, Piece).
+push({pieces, dirty, Stream}, Piece) when byte_size(Piece) =< ?MEDIUM -> ?NIF:stream_push(Stream, Piece);
+push({pieces, _, Stream}, Piece) -> job(fun(Reference) -> ?NIF:stream_push_job(Reference, Stream, Piece) end).
 
 %% Returns the rest of the chunks.
 -spec finish(stream()) -> {ok, [noted(chunk() | loaded())]} | failure().
-finish({pieces, Stream}) -> ?NIF:stream_finish(Stream).
+finish({pieces, dirty, Stream}) -> ?NIF:stream_finish(Stream);
+finish({pieces, job, Stream}) -> job(fun(Reference) -> ?NIF:stream_finish_job(Reference, Stream) end).
 
 %% Closes a stream, which is also closed when no process holds it any more.
 -spec close(stream()) -> ok.
-close({_, Stream}) -> ?NIF:stream_close(Stream).
+close({_, _, Stream}) -> ?NIF:stream_close(Stream).
 
 -spec parse_narinfo(binary()) -> {ok, chunker_narinfo_form:form()} | failure().
 parse_narinfo(Text) when byte_size(Text) =< ?SMALL_TEXT -> ?NIF:narinfo_parse(Text);
@@ -363,20 +466,27 @@ generate_key(Name) -> ?NIF:narinfo_generate_key(Name).
 public_key(SecretKey) -> ?NIF:narinfo_public_key(SecretKey).
 
 -spec nar_data(binary(), nar_wanted()) -> nar_answer().
-nar_data(Data, {restore, _} = Wanted) -> ?NIF:nar_data_io(Data, Wanted);
-nar_data(Data, Wanted) -> ?NIF:nar_data(Data, Wanted).
+nar_data(Data, Wanted) ->
+    case Wanted of
+        {restore, _} -> nar_data_job(Data, Wanted);
+        _ when byte_size(Data) =< ?MEDIUM -> ?NIF:nar_data(Data, Wanted);
+        _ -> nar_data_job(Data, Wanted)
+    end.
+
+nar_data_job(Data, Wanted) -> job(fun(Reference) -> ?NIF:nar_data_job(Reference, Data, Wanted) end).
 
 -spec nar_file(binary(), nar_wanted()) -> nar_answer().
 nar_file(Path, Wanted) ->
-    Result =
-        case Wanted of
-            {restore, _} -> ?NIF:nar_file_io(Path, Wanted);
-            _ -> ?NIF:nar_file(Path, Wanted)
+    file(
+        fun() ->
+            case Wanted of
+                {restore, _} -> long;
+                _ -> ?NIF:nar_file(Path, Wanted)
+            end
         end,
-    case Result of
-        special -> special(?NIF:special_nar(Path, Wanted));
-        _ -> Result
-    end.
+        fun(Reference) -> ?NIF:nar_file_job(Reference, Path, Wanted) end,
+        fun() -> ?NIF:special_nar(Path, Wanted) end
+    ).
 
 %% Opens a reader of an archive that is pushed.
 -spec nar_open(nar_wanted()) -> {ok, nar_reader()} | failure().
@@ -389,7 +499,8 @@ nar_open(Wanted) ->
 %% `done' if no more of the archive is needed.
 -spec nar_push(nar_reader(), binary()) -> {ok, more | done} | failure().
 nar_push({{restore, _}, Reader}, Piece) -> ?NIF:nar_push_io(Reader, Piece);
-nar_push({_, Reader}, Piece) -> ?NIF:nar_push(Reader, Piece).
+nar_push({_, Reader}, Piece) when byte_size(Piece) =< ?MEDIUM -> ?NIF:nar_push(Reader, Piece);
+nar_push({_, Reader}, Piece) -> job(fun(Reference) -> ?NIF:nar_push_job(Reference, Reader, Piece) end).
 
 -spec nar_finish(nar_reader()) -> nar_answer().
 nar_finish({_, Reader}) -> ?NIF:nar_finish(Reader).
@@ -400,14 +511,16 @@ nar_close({_, Reader}) -> ?NIF:nar_close(Reader).
 
 %% Returns the chunks of an archive, and its hash, from one read.
 -spec nar_chunk_data(binary(), chunker_options:chunking()) -> {ok, [noted(chunk())], NarHash :: binary()} | failure().
-nar_chunk_data(Data, Options) -> ?NIF:nar_chunk_data(Data, Options).
+nar_chunk_data(Data, Options) when byte_size(Data) =< ?MEDIUM -> ?NIF:nar_chunk_data(Data, Options);
+nar_chunk_data(Data, Options) -> job(fun(Reference) -> ?NIF:nar_chunk_data_job(Reference, Data, Options) end).
 
 -spec nar_chunk_file(binary(), chunker_options:chunking()) -> {ok, [noted(chunk())], NarHash :: binary()} | failure().
 nar_chunk_file(Path, Options) ->
-    case ?NIF:nar_chunk_file(Path, Options) of
-        special -> special(?NIF:special_chunks(Path, Options, true));
-        Result -> Result
-    end.
+    file(
+        fun() -> ?NIF:nar_chunk_file(Path, Options) end,
+        fun(Reference) -> ?NIF:nar_chunk_file_job(Reference, Path, Options) end,
+        fun() -> ?NIF:special_chunks(Path, Options, true) end
+    ).
 
 %% Opens a stream of chunks without their bytes, which returns the hash of the archive at its end. `close/1'
 %% closes it.
@@ -420,7 +533,7 @@ nar_chunk_push(Stream, Piece) -> push(Stream, Piece).
 -spec nar_chunk_finish(stream()) -> {ok, [noted(chunk())], NarHash :: binary()} | failure().
 nar_chunk_finish(Stream) -> with_digest(finish(Stream), Stream).
 
-with_digest({ok, Chunks}, {_, Stream}) ->
+with_digest({ok, Chunks}, {_, _, Stream}) ->
     case ?NIF:stream_digest(Stream) of
         {ok, Hash} -> {ok, Chunks, Hash};
         Failure -> Failure
@@ -430,7 +543,7 @@ with_digest(Failure, _) ->
 
 -spec nar_dump_file(binary(), binary(), Threads :: pos_integer()) -> {ok, binary()} | failure().
 nar_dump_file(Path, Into, Threads) ->
-    ?NIF:nar_dump_file(Path, Into, {Threads, Threads}).
+    job(fun(Reference) -> ?NIF:nar_dump_file_job(Reference, Path, Into, {Threads, Threads}) end).
 
 -spec nar_dump_open(binary()) -> {ok, nar_dump()} | failure().
 nar_dump_open(Path) -> ?NIF:nar_dump_open(Path).

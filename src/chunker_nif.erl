@@ -5,26 +5,29 @@
 -on_load(load/0).
 
 -export([info/0, panic/1]).
--export([chunk_data/2, chunk_data_dirty/2, chunk_file/2, read_chunk/4, restore_references/2]).
--export([restore_references_dirty/2]).
--export([chunk_files/3, hash_batch/3, compress_batch/3, decompress_batch/3]).
--export([compress/2, decompress/2, detect_codec/1, detect_codec_dirty/1, train_dictionary/2]).
--export([compressor_new/1, compressor_update/2, compressor_flush/1, compressor_finish/1, compressor_close/1]).
+-export([chunk_data/2, chunk_data_dirty/2, chunk_data_job/3, chunk_file/2, chunk_file_job/3, read_chunk/4]).
+-export([restore_references/2, restore_references_dirty/2, restore_references_job/3]).
+-export([chunk_files_job/4, hash_batch/3, hash_batch_job/4, compress_batch_job/4, decompress_batch_job/4]).
+-export([compress/2, compress_job/3, decompress/2, decompress_job/3, detect_codec/1, detect_codec_dirty/1]).
+-export([detect_codec_job/2, train_dictionary_job/3]).
+-export([compressor_new/1, compressor_update/2, compressor_update_job/3, compressor_flush/1]).
+-export([compressor_flush_job/2, compressor_finish/1, compressor_finish_job/2, compressor_close/1]).
 -export([decompressor_new/1, decompressor_update/2, decompressor_finish/1, decompressor_close/1]).
--export([stream_file/3, stream_pieces/3, stream_next/1, stream_next_special/1, stream_push/2]).
--export([stream_finish/1, stream_digest/1, stream_close/1]).
--export([cache_new/1, is_cache/1, cache_get/3, cache_get_dirty/3, cache_put/3, cache_put_dirty/3]).
--export([cache_fetch/3, cache_fetch_dirty/3]).
+-export([stream_file/3, stream_pieces/3, stream_next/1, stream_next_job/2, stream_next_special/1]).
+-export([stream_next_special_job/2, stream_push/2, stream_push_job/3, stream_finish/1, stream_finish_job/2]).
+-export([stream_digest/1, stream_close/1]).
+-export([cache_new/1, is_cache/1, cache_get/3, cache_get_dirty/3, cache_get_job/4, cache_put/3]).
+-export([cache_put_dirty/3, cache_put_job/4, cache_fetch/3, cache_fetch_dirty/3, cache_fetch_job/4]).
 -export([cache_stats/1, cache_clear/1]).
--export([hash/2, hash_dirty/2, hash_file/2, special_chunks/3, special_digest/2]).
--export([nar_data/2, nar_data_io/2, nar_file/2, nar_file_io/2, nar_open/1, nar_push/2]).
--export([nar_push_io/2, nar_finish/1, special_nar/2, special_next/1, nar_close/1]).
--export([nar_chunk_data/2, nar_chunk_file/2, nar_dump_file/3, nar_dump_open/1, nar_dump_next/1]).
--export([nar_dump_close/1]).
--export([nix_base32_encode/1, nix_base32_encode_dirty/1, nix_base32_decode/1]).
--export([nix_base32_decode_dirty/1]).
--export([narinfo_parse/1, narinfo_parse_dirty/1, narinfo_to_text/1, narinfo_fingerprint/1]).
--export([narinfo_sign/2, narinfo_verify/2, narinfo_generate_key/1, narinfo_public_key/1]).
+-export([hash/2, hash_dirty/2, hash_job/3, hash_file/2, hash_file_job/3, special_chunks/3, special_digest/2]).
+-export([nar_data/2, nar_data_job/3, nar_file/2, nar_file_job/3, nar_open/1, nar_push/2, nar_push_io/2]).
+-export([nar_push_job/3, nar_finish/1, special_nar/2, special_next/1, nar_close/1, nar_chunk_data/2]).
+-export([nar_chunk_data_job/3, nar_chunk_file/2, nar_chunk_file_job/3, nar_dump_file_job/4, nar_dump_open/1]).
+-export([nar_dump_next/1, nar_dump_close/1]).
+-export([nix_base32_encode/1, nix_base32_encode_dirty/1, nix_base32_encode_job/2, nix_base32_decode/1]).
+-export([nix_base32_decode_dirty/1, nix_base32_decode_job/2]).
+-export([narinfo_parse/1, narinfo_parse_dirty/1, narinfo_to_text/1, narinfo_fingerprint/1, narinfo_sign/2]).
+-export([narinfo_verify/2, narinfo_generate_key/1, narinfo_public_key/1]).
 
 %% What rustler's feature `nif_version_2_15' asks for.
 -define(NIF_VERSION, "2.15").
@@ -34,26 +37,36 @@ panic(_Message) -> not_loaded().
 
 chunk_data(_Data, _Options) -> not_loaded().
 chunk_data_dirty(_Data, _Options) -> not_loaded().
+chunk_data_job(_Reference, _Data, _Options) -> not_loaded().
 chunk_file(_Path, _Options) -> not_loaded().
+chunk_file_job(_Reference, _Path, _Options) -> not_loaded().
 read_chunk(_Path, _Range, _Hash, _References) -> not_loaded().
 restore_references(_Data, _References) -> not_loaded().
 restore_references_dirty(_Data, _References) -> not_loaded().
+restore_references_job(_Reference, _Data, _References) -> not_loaded().
 
-chunk_files(_Paths, _Options, _Batch) -> not_loaded().
+chunk_files_job(_Reference, _Paths, _Options, _Batch) -> not_loaded().
 hash_batch(_Items, _Digests, _Batch) -> not_loaded().
-compress_batch(_Items, _Options, _Batch) -> not_loaded().
-decompress_batch(_Items, _Options, _Batch) -> not_loaded().
+hash_batch_job(_Reference, _Items, _Digests, _Batch) -> not_loaded().
+compress_batch_job(_Reference, _Items, _Options, _Batch) -> not_loaded().
+decompress_batch_job(_Reference, _Items, _Options, _Batch) -> not_loaded().
 
 compress(_Data, _Options) -> not_loaded().
+compress_job(_Reference, _Data, _Options) -> not_loaded().
 decompress(_Data, _Options) -> not_loaded().
+decompress_job(_Reference, _Data, _Options) -> not_loaded().
 detect_codec(_Data) -> not_loaded().
 detect_codec_dirty(_Data) -> not_loaded().
-train_dictionary(_Samples, _Size) -> not_loaded().
+detect_codec_job(_Reference, _Data) -> not_loaded().
+train_dictionary_job(_Reference, _Samples, _Size) -> not_loaded().
 
 compressor_new(_Options) -> not_loaded().
 compressor_update(_Coder, _Piece) -> not_loaded().
+compressor_update_job(_Reference, _Coder, _Piece) -> not_loaded().
 compressor_flush(_Coder) -> not_loaded().
+compressor_flush_job(_Reference, _Coder) -> not_loaded().
 compressor_finish(_Coder) -> not_loaded().
+compressor_finish_job(_Reference, _Coder) -> not_loaded().
 compressor_close(_Coder) -> not_loaded().
 decompressor_new(_Options) -> not_loaded().
 decompressor_update(_Coder, _Piece) -> not_loaded().
@@ -63,9 +76,13 @@ decompressor_close(_Coder) -> not_loaded().
 stream_file(_Path, _Options, _Compression) -> not_loaded().
 stream_pieces(_Options, _Compression, _Whole) -> not_loaded().
 stream_next(_Stream) -> not_loaded().
+stream_next_job(_Reference, _Stream) -> not_loaded().
 stream_next_special(_Stream) -> not_loaded().
+stream_next_special_job(_Reference, _Stream) -> not_loaded().
 stream_push(_Stream, _Piece) -> not_loaded().
+stream_push_job(_Reference, _Stream, _Piece) -> not_loaded().
 stream_finish(_Stream) -> not_loaded().
+stream_finish_job(_Reference, _Stream) -> not_loaded().
 stream_digest(_Stream) -> not_loaded().
 stream_close(_Stream) -> not_loaded().
 
@@ -73,41 +90,51 @@ cache_new(_Options) -> not_loaded().
 is_cache(_Term) -> not_loaded().
 cache_get(_Cache, _Data, _Algorithm) -> not_loaded().
 cache_get_dirty(_Cache, _Data, _Algorithm) -> not_loaded().
+cache_get_job(_Reference, _Cache, _Data, _Algorithm) -> not_loaded().
 cache_put(_Cache, _Data, _Algorithm) -> not_loaded().
 cache_put_dirty(_Cache, _Data, _Algorithm) -> not_loaded().
+cache_put_job(_Reference, _Cache, _Data, _Algorithm) -> not_loaded().
 cache_fetch(_Cache, _Data, _Algorithm) -> not_loaded().
 cache_fetch_dirty(_Cache, _Data, _Algorithm) -> not_loaded().
+cache_fetch_job(_Reference, _Cache, _Data, _Algorithm) -> not_loaded().
 cache_stats(_Cache) -> not_loaded().
 cache_clear(_Cache) -> not_loaded().
 
 hash(_Data, _Algorithm) -> not_loaded().
 hash_dirty(_Data, _Algorithm) -> not_loaded().
+hash_job(_Reference, _Data, _Algorithm) -> not_loaded().
 hash_file(_Path, _Algorithm) -> not_loaded().
+hash_file_job(_Reference, _Path, _Algorithm) -> not_loaded().
 special_chunks(_Path, _Options, _Whole) -> not_loaded().
 special_digest(_Path, _Algorithm) -> not_loaded().
 
 nar_data(_Data, _Wanted) -> not_loaded().
-nar_data_io(_Data, _Wanted) -> not_loaded().
+nar_data_job(_Reference, _Data, _Wanted) -> not_loaded().
 nar_file(_Path, _Wanted) -> not_loaded().
-nar_file_io(_Path, _Wanted) -> not_loaded().
+nar_file_job(_Reference, _Path, _Wanted) -> not_loaded().
 nar_open(_Wanted) -> not_loaded().
 nar_push(_Reader, _Piece) -> not_loaded().
 nar_push_io(_Reader, _Piece) -> not_loaded().
+nar_push_job(_Reference, _Reader, _Piece) -> not_loaded().
 nar_finish(_Reader) -> not_loaded().
 special_nar(_Path, _Wanted) -> not_loaded().
 special_next(_File) -> not_loaded().
 nar_close(_Reader) -> not_loaded().
 nar_chunk_data(_Data, _Options) -> not_loaded().
+nar_chunk_data_job(_Reference, _Data, _Options) -> not_loaded().
 nar_chunk_file(_Path, _Options) -> not_loaded().
-nar_dump_file(_Path, _Into, _Threads) -> not_loaded().
+nar_chunk_file_job(_Reference, _Path, _Options) -> not_loaded().
+nar_dump_file_job(_Reference, _Path, _Into, _Threads) -> not_loaded().
 nar_dump_open(_Path) -> not_loaded().
 nar_dump_next(_Dump) -> not_loaded().
 nar_dump_close(_Dump) -> not_loaded().
 
 nix_base32_encode(_Bytes) -> not_loaded().
 nix_base32_encode_dirty(_Bytes) -> not_loaded().
+nix_base32_encode_job(_Reference, _Bytes) -> not_loaded().
 nix_base32_decode(_Text) -> not_loaded().
 nix_base32_decode_dirty(_Text) -> not_loaded().
+nix_base32_decode_job(_Reference, _Text) -> not_loaded().
 
 narinfo_parse(_Text) -> not_loaded().
 narinfo_parse_dirty(_Text) -> not_loaded().

@@ -1,7 +1,7 @@
 defmodule Chunker.SchedulersTest do
-  # The kind of scheduler that each call runs on, as traced by the VM: calls that can take longer than a
-  # millisecond must not run on normal schedulers.
-  use ExUnit.Case, async: true
+  # Where each call runs, as traced by the VM: calls that can take longer than a millisecond must not run on
+  # normal schedulers, and those that can take longer than some ten milliseconds not on dirty ones either.
+  use ExUnit.Case, async: false
 
   alias Chunker.Cache
 
@@ -10,27 +10,40 @@ defmodule Chunker.SchedulersTest do
   # The trace reports dirty schedulers as number 0.
   @dirty 0
 
-  # Returns the functions of the NIF that a call has run on dirty schedulers.
+  setup do
+    {:module, _} = Code.ensure_loaded(:chunker_nif)
+
+    jobs =
+      for {name, arity} <- :chunker_nif.module_info(:exports),
+          name |> Atom.to_string() |> String.ends_with?("_job"),
+          do: {:chunker_nif, name, arity}
+
+    for job <- jobs, do: 1 = :erlang.trace_pattern(job, true, [:local])
+    on_exit(fn -> for job <- jobs, do: :erlang.trace_pattern(job, false, [:local]) end)
+  end
+
+  # Returns the functions of the NIF that a call has run on dirty schedulers, and those that it has started as jobs.
   defp dirty(call) do
     {pid, monitor} = spawn_monitor(fn -> receive(do: (:go -> call.())) end)
-    :erlang.trace(pid, true, [:running, :scheduler_id])
+    :erlang.trace(pid, true, [:running, :scheduler_id, :call])
     send(pid, :go)
     assert_receive {:DOWN, ^monitor, _, _, :normal}, 60_000
     delivered = :erlang.trace_delivered(pid)
-    assert_receive {:trace_delivered, ^pid, ^delivered}
+    assert_receive {:trace_delivered, ^pid, ^delivered}, 60_000
     Enum.uniq(traced(pid))
   end
 
   defp traced(pid) do
     receive do
       {:trace, ^pid, :in, {:chunker_nif, function, _arity}, @dirty} -> [function | traced(pid)]
+      {:trace, ^pid, :call, {:chunker_nif, function, _}, _} -> [function | traced(pid)]
       {:trace, ^pid, _, _, _} -> traced(pid)
     after
       0 -> []
     end
   end
 
-  test "long work runs on dirty schedulers", %{tmp_dir: folder} do
+  test "work of some milliseconds runs on dirty schedulers", %{tmp_dir: folder} do
     data = :rand.bytes(200_000)
     path = Path.join(folder, "file")
     File.write!(path, data)
@@ -39,9 +52,10 @@ defmodule Chunker.SchedulersTest do
     nar = Path.join(folder, "nar")
     {:ok, _} = Chunker.Nar.dump(path, {:file, nar})
     [chunk] = Chunker.chunk_file!(path)
-    text = Chunker.to_nix_base32(data)
+    bytes = binary_part(data, 0, 30_000)
+    text = Chunker.to_nix_base32(bytes)
     cache = Cache.new()
-    compressed = Chunker.compress!(data)
+    small = Chunker.compress!(:binary.copy("content", 30_000))
 
     fed = fn call ->
       writer = Task.async(fn -> System.cmd("sh", ["-c", "cat #{path} > #{fifo}"]) end)
@@ -53,22 +67,18 @@ defmodule Chunker.SchedulersTest do
           chunk_data_dirty: fn -> Chunker.chunk_data(data) end,
           chunk_file: fn -> Chunker.chunk_file(path) end,
           chunk_file: fn -> Chunker.chunk_file("/no/such/file") end,
-          chunk_files: fn -> Chunker.chunk_files([path, path]) end,
           read_chunk: fn -> Chunker.read_chunk(path, chunk) end,
           hash_dirty: fn -> Chunker.hash(data, :sha256) end,
           hash_file: fn -> Chunker.hash_file(path, :blake3) end,
           hash_batch: fn -> Chunker.hash_batch([data]) end,
           compress: fn -> Chunker.compress(data) end,
-          compress_batch: fn -> Chunker.compress_batch(["abc"]) end,
-          decompress: fn -> Chunker.decompress(compressed) end,
-          decompress_batch: fn -> Chunker.decompress_batch([compressed]) end,
-          nix_base32_encode_dirty: fn -> Chunker.to_nix_base32(data) end,
+          decompress: fn -> Chunker.decompress(small) end,
+          nix_base32_encode_dirty: fn -> Chunker.to_nix_base32(bytes) end,
           nix_base32_decode_dirty: fn -> Chunker.from_nix_base32(text) end,
           cache_put_dirty: fn -> Cache.put(cache, data, :sha256) end,
           cache_fetch_dirty: fn -> Cache.fetch(cache, data, :blake3) end,
           cache_get_dirty: fn -> Cache.get(cache, data, :sha256) end,
-          nar_file: fn -> Chunker.Nar.list({:file, nar}) end,
-          nar_dump_file: fn -> Chunker.Nar.dump(path, {:file, nar}) end
+          nar_file: fn -> Chunker.Nar.list({:file, nar}) end
         ] do
       assert dirty(call) == [functions]
     end
@@ -82,6 +92,61 @@ defmodule Chunker.SchedulersTest do
           {[:chunk_file, :special_chunks, :special_next], fn -> fed.(fn -> Chunker.chunk_file(fifo) end) end},
           {[:hash_file, :special_digest, :special_next],
            fn -> fed.(fn -> Chunker.hash_file(fifo, :sha256) end) end}
+        ] do
+      assert dirty(call) == functions
+    end
+  end
+
+  test "long work runs in threads of the library", %{tmp_dir: folder} do
+    data = :rand.bytes(1_100_000)
+    path = Path.join(folder, "file")
+    File.write!(path, data)
+    nar = Path.join(folder, "nar")
+    {:ok, _} = Chunker.Nar.dump(path, {:file, nar})
+    archive = File.read!(nar)
+    text = Chunker.to_nix_base32(data)
+    cache = Cache.new()
+    compressed = Chunker.compress!(data)
+    bomb = Chunker.compress!(:binary.copy(<<0>>, 10_000_000))
+    empty = Path.join(folder, "empty")
+    {:ok, _} = Chunker.Nar.dump(folder, {:file, empty})
+
+    for {functions, call} <- [
+          {[:chunk_data_job], fn -> Chunker.chunk_data(data) end},
+          {[:chunk_file, :chunk_file_job], fn -> Chunker.chunk_file(path) end},
+          {[:chunk_files_job], fn -> Chunker.chunk_files([path, path]) end},
+          {[:hash_job], fn -> Chunker.hash(data, :sha256) end},
+          {[:hash_file, :hash_file_job], fn -> Chunker.hash_file(path, :blake3) end},
+          {[:hash_batch_job], fn -> Chunker.hash_batch([data]) end},
+          {[:compress_job], fn -> Chunker.compress(data) end},
+          {[:compress, :compress_job], fn -> Chunker.compress("abc", codec: :xz) end},
+          {[:compress, :compress_job], fn -> Chunker.compress("abc", level: 19) end},
+          {[:compress_batch_job], fn -> Chunker.compress_batch(["abc"]) end},
+          {[:decompress_job], fn -> Chunker.decompress(compressed) end},
+          {[:decompress, :decompress_job], fn -> Chunker.decompress(bomb) end},
+          {[:decompress_batch_job], fn -> Chunker.decompress_batch([bomb]) end},
+          {[:train_dictionary_job], fn -> Chunker.train_dictionary(["abc"]) end},
+          {[:nix_base32_encode_job], fn -> Chunker.to_nix_base32(data) end},
+          {[:nix_base32_decode_job], fn -> Chunker.from_nix_base32(text) end},
+          {[:cache_put_job], fn -> Cache.put(cache, data, :sha256) end},
+          {[:cache_fetch_job], fn -> Cache.fetch(cache, data, :blake3) end},
+          {[:cache_get_job], fn -> Cache.get(cache, data, :sha256) end},
+          {[:nar_data_job], fn -> Chunker.Nar.list(archive) end},
+          {[:nar_file, :nar_file_job], fn -> Chunker.Nar.list({:file, nar}) end},
+          {[:nar_chunk_data_job], fn -> Chunker.Nar.chunk(archive) end},
+          {[:nar_chunk_file, :nar_chunk_file_job], fn -> Chunker.Nar.chunk({:file, nar}) end},
+          {[:nar_file_job], fn -> Chunker.Nar.restore({:file, empty}, Path.join(folder, "restored")) end},
+          {[:nar_dump_file_job], fn -> Chunker.Nar.dump(path, {:file, nar}) end},
+          {[:stream_file, :stream_next_job], fn -> path |> Chunker.stream(compress: []) |> Stream.run() end},
+          {[:stream_pieces, :stream_push_job, :stream_finish],
+           fn -> [data] |> Chunker.stream() |> Stream.run() end},
+          {[
+             :compressor_new,
+             :compressor_update,
+             :compressor_update_job,
+             :compressor_finish,
+             :compressor_finish_job
+           ], fn -> ["abc"] |> Chunker.compress_stream(codec: :xz) |> Stream.run() end}
         ] do
       assert dirty(call) == functions
     end

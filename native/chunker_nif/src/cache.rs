@@ -9,7 +9,7 @@ use rustler::{Binary, Encoder, Env, NifResult, NifTuple, NifUnitEnum, Resource, 
 
 use crate::atoms;
 use crate::binary::text;
-use crate::call::{caller_died, guard, ok, twins};
+use crate::call::{Call, guard, nif, ok};
 use crate::error::{NifError, atom};
 use crate::options::Hash;
 
@@ -75,36 +75,42 @@ fn is_cache(term: Term<'_>) -> bool {
     term.decode::<ResourceArc<SharedCache>>().is_ok()
 }
 
-twins! {
+nif! {
     /// `{ok, Digest | nil}`
-    fn cache_get, cache_get_dirty(
-        env, scheduler;
-        cache: ResourceArc<SharedCache>, data: Binary<'a>, algorithm: Hash
+    plain cache_get, dirty cache_get_dirty, job cache_get_job => fn(
+        call,
+        cache: ResourceArc<SharedCache>,
+        data: Binary<'a>,
+        algorithm: Hash,
     ) {
-        let digest = cache.0.get(algorithm.algorithm()?, &data, &scheduler.is_cancelled(env))?;
-        ok(env, digest.map(|digest| text(env, &digest.0)))
+        let digest = cache.0.get(algorithm.algorithm()?, &data, &call.is_cancelled())?;
+        ok(call.env, digest.map(|digest| text(call.env, &digest.0)))
     }
 }
 
-twins! {
+nif! {
     /// `{ok, Digest}`
-    fn cache_put, cache_put_dirty(
-        env, scheduler;
-        cache: ResourceArc<SharedCache>, data: Binary<'a>, algorithm: Hash
+    plain cache_put, dirty cache_put_dirty, job cache_put_job => fn(
+        call,
+        cache: ResourceArc<SharedCache>,
+        data: Binary<'a>,
+        algorithm: Hash,
     ) {
-        let digest = cache.0.put(algorithm.algorithm()?, &data, &scheduler.is_cancelled(env))?;
-        ok(env, text(env, &digest.0))
+        let digest = cache.0.put(algorithm.algorithm()?, &data, &call.is_cancelled())?;
+        ok(call.env, text(call.env, &digest.0))
     }
 }
 
-twins! {
+nif! {
     /// `{ok, Digest}`
-    fn cache_fetch, cache_fetch_dirty(
-        env, scheduler;
-        cache: ResourceArc<SharedCache>, data: Binary<'a>, algorithm: Hash
+    plain cache_fetch, dirty cache_fetch_dirty, job cache_fetch_job => fn(
+        call,
+        cache: ResourceArc<SharedCache>,
+        data: Binary<'a>,
+        algorithm: Hash,
     ) {
-        let digest = cache.0.fetch(algorithm.algorithm()?, &data, &scheduler.is_cancelled(env))?;
-        ok(env, text(env, &digest.0))
+        let digest = cache.0.fetch(algorithm.algorithm()?, &data, &call.is_cancelled())?;
+        ok(call.env, text(call.env, &digest.0))
     }
 }
 
@@ -132,7 +138,7 @@ fn cache_stats<'a>(env: Env<'a>, cache: ResourceArc<SharedCache>) -> NifResult<T
 #[rustler::nif(schedule = "DirtyCpu")]
 fn cache_clear<'a>(env: Env<'a>, cache: ResourceArc<SharedCache>) -> NifResult<Term<'a>> {
     guard(env, || {
-        cache.0.clear(&caller_died(env))?;
+        cache.0.clear(&Call::dirty(env).is_cancelled())?;
         Ok(atoms::ok().encode(env))
     })
 }

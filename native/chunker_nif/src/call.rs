@@ -1,12 +1,12 @@
-//! The frame of all NIFs: panics become exceptions, the death of the caller cancels its call, and twins run
-//! on two kinds of scheduler.
+//! The frame of all NIFs: panics become exceptions, the death of the caller cancels its call, and a function
+//! runs in one of several places.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chunker::engine::workers::yield_to_other_threads;
 use rustler::types::atom::Atom;
-use rustler::{Encoder, Env, NifResult, Term};
+use rustler::{Encoder, Env, LocalPid, NifResult, Term};
 
 use crate::atoms;
 use crate::binary::text;
@@ -26,56 +26,131 @@ pub(crate) fn guard<'a>(
     }
 }
 
-/// Returns whether the calling process has died, which cancels its call.
-///
-/// Each check also yields the core to other threads: see [`yield_to_other_threads`].
-pub(crate) fn caller_died(env: Env<'_>) -> impl Fn() -> bool {
-    let caller = env.pid();
-    move || {
-        yield_to_other_threads();
-        !caller.is_alive(env)
-    }
-}
-
-/// The kind of scheduler that a call runs on.
+/// Where a call runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scheduler {
-    /// One of those that run processes, which a call may hold for a millisecond.
+pub(crate) enum Place {
+    /// On a scheduler that runs processes, which a call may hold for a millisecond.
     Plain,
+    /// On a dirty scheduler, which a call may hold for some ten milliseconds.
     Dirty,
+    /// In a thread of [`jobs`](crate::jobs), for as long as it takes.
+    Job,
 }
 
-impl Scheduler {
-    /// Returns whether the caller has died. A call on a plain scheduler is over before that matters.
-    pub(crate) fn is_cancelled(self, env: Env<'_>) -> impl Fn() -> bool {
-        let died = caller_died(env);
-        move || self == Self::Dirty && died()
+/// A call: the environment of its terms, the process that waits for it, and where it runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) env: Env<'a>,
+    caller: LocalPid,
+    pub(crate) place: Place,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) const fn new(env: Env<'a>, caller: LocalPid, place: Place) -> Self {
+        Self { env, caller, place }
+    }
+
+    /// Returns a call on the scheduler of its caller.
+    pub(crate) fn plain(env: Env<'a>) -> Self {
+        Self::new(env, env.pid(), Place::Plain)
+    }
+
+    /// Returns a call on a dirty scheduler.
+    pub(crate) fn dirty(env: Env<'a>) -> Self {
+        Self::new(env, env.pid(), Place::Dirty)
+    }
+
+    /// Returns whether the calling process has died, which cancels its call. A call on a plain scheduler is over
+    /// before that matters.
+    ///
+    /// Each check also yields the core to other threads: see [`yield_to_other_threads`].
+    pub(crate) fn is_cancelled(self) -> impl Fn() -> bool + 'a {
+        move || {
+            if self.place == Place::Plain {
+                return false;
+            }
+            yield_to_other_threads();
+            !self.caller.is_alive(self.env)
+        }
     }
 }
 
-/// Defines a NIF twice: the first name for short inputs on a plain scheduler, the second one for a dirty CPU
-/// scheduler.
+/// Defines a function under several names, one for each place where it can run:
 ///
-/// The parameter is called `env` because the code that rustler generates refers to it by that name, which
-/// macro hygiene would hide if the caller of the macro chose it.
-macro_rules! twins {
-    ($(#[$doc:meta])* fn $plain:ident, $dirty:ident($env:ident, $scheduler:ident; $($arguments:tt)*) $body:block) => {
+/// * `plain` is for short inputs,
+/// * `dirty` for those that take up to some ten milliseconds, and `io` for those that wait for a disk instead,
+/// * `job` for longer ones. It takes the reference of the answer as its first argument: see
+///   [`jobs::start`](crate::jobs::start).
+///
+/// `chunker_dispatch` chooses between them. The parameter is called `env` because the code that rustler
+/// generates refers to it by that name, which macro hygiene would hide if the caller of the macro chose it.
+macro_rules! nif {
+    ($(#[$doc:meta])* $($place:ident $name:ident),+ => fn $arguments:tt $body:block) => {
+        const _: () = {
+            $crate::call::nif!(@body $(#[$doc])* $arguments $body);
+            $($crate::call::nif!(@$place $name $arguments);)+
+        };
+    };
+    (@body $(#[$doc:meta])* ($call:ident $(, $argument:ident: $type:ty)* $(,)?) $body:block) => {
         $(#[$doc])*
-        #[rustler::nif]
-        fn $plain<'a>(env: rustler::Env<'a>, $($arguments)*) -> rustler::NifResult<rustler::Term<'a>> {
-            let ($env, $scheduler) = (env, $crate::call::Scheduler::Plain);
-            $crate::call::guard($env, || $body)
-        }
+        fn body<'a>(
+            $call: $crate::call::Call<'a>
+            $(, $argument: $type)*
+        ) -> Result<rustler::Term<'a>, $crate::error::NifError<'a>> $body
 
-        $(#[$doc])*
+        fn decoded<'a>(
+            $call: $crate::call::Call<'a>
+            $(, $argument: rustler::Term<'a>)*
+        ) -> rustler::NifResult<rustler::Term<'a>> {
+            $(let $argument: $type = $argument.decode()?;)*
+            $crate::call::guard($call.env, || body($call $(, $argument)*))
+        }
+    };
+    (@plain $name:ident ($call:ident $(, $argument:ident: $type:ty)* $(,)?)) => {
+        #[rustler::nif]
+        fn $name<'a>(
+            env: rustler::Env<'a>
+            $(, $argument: rustler::Term<'a>)*
+        ) -> rustler::NifResult<rustler::Term<'a>> {
+            decoded($crate::call::Call::plain(env) $(, $argument)*)
+        }
+    };
+    (@dirty $name:ident ($call:ident $(, $argument:ident: $type:ty)* $(,)?)) => {
         #[rustler::nif(schedule = "DirtyCpu")]
-        fn $dirty<'a>(env: rustler::Env<'a>, $($arguments)*) -> rustler::NifResult<rustler::Term<'a>> {
-            let ($env, $scheduler) = (env, $crate::call::Scheduler::Dirty);
-            $crate::call::guard($env, || $body)
+        fn $name<'a>(
+            env: rustler::Env<'a>
+            $(, $argument: rustler::Term<'a>)*
+        ) -> rustler::NifResult<rustler::Term<'a>> {
+            decoded($crate::call::Call::dirty(env) $(, $argument)*)
+        }
+    };
+    (@io $name:ident ($call:ident $(, $argument:ident: $type:ty)* $(,)?)) => {
+        #[rustler::nif(schedule = "DirtyIo")]
+        fn $name<'a>(
+            env: rustler::Env<'a>
+            $(, $argument: rustler::Term<'a>)*
+        ) -> rustler::NifResult<rustler::Term<'a>> {
+            decoded($crate::call::Call::dirty(env) $(, $argument)*)
+        }
+    };
+    (@job $name:ident ($call:ident $(, $argument:ident: $type:ty)* $(,)?)) => {
+        #[rustler::nif]
+        fn $name<'a>(
+            env: rustler::Env<'a>,
+            reference: rustler::Reference<'a>
+            $(, $argument: rustler::Term<'a>)*
+        ) -> rustler::NifResult<rustler::Term<'a>> {
+            $crate::call::guard(env, || {
+                $crate::jobs::start(env, reference, vec![$($argument),*], |call, arguments| {
+                    let mut arguments = arguments.into_iter();
+                    $(let $argument = arguments.next().ok_or(rustler::Error::BadArg)?;)*
+                    decoded(call $(, $argument)*)
+                })
+            })
         }
     };
 }
-pub(crate) use twins;
+pub(crate) use nif;
 
 /// Returns `{ok, Value}`.
 pub(crate) fn ok<'a>(env: Env<'a>, value: impl Encoder) -> Result<Term<'a>, NifError<'a>> {

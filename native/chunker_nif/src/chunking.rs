@@ -6,14 +6,16 @@ use chunker::cache::Digester;
 use chunker::engine::{Chunk, ChunkBytes};
 use chunker::hash::{Digest, HashingReader, hash_beside};
 use chunker::io::file::{self, Input, Kind};
+use chunker::io::source::Source;
 use chunker::nar::EntryPath;
 use chunker::nar::annotations::{Annotation, ChunkAnnotation, EntryPart};
 use chunker::nar::references::{self, PLACEHOLDER, Replaced};
+use rustler::types::atom::Atom;
 use rustler::{Binary, Encoder, Env, NewBinary, NifResult, Term};
 
 use crate::atoms;
 use crate::binary::text;
-use crate::call::{Scheduler, caller_died, guard, ok, twins};
+use crate::call::{Call, Place, guard, nif, ok};
 use crate::error::NifError;
 use crate::list::List;
 use crate::nar::{nar_hash, sha256};
@@ -98,8 +100,8 @@ impl<'a> Paths<'a> {
 /// milliseconds.
 const AT_ONCE: usize = 4096;
 
-fn each<'a>(env: Env<'a>, chunks: &[AnnotatedChunk]) -> Result<Vec<Term<'a>>, NifError<'a>> {
-    let died = caller_died(env);
+fn each<'a>(call: Call<'a>, chunks: &[AnnotatedChunk]) -> Result<Vec<Term<'a>>, NifError<'a>> {
+    let is_cancelled = call.is_cancelled();
     let mut paths = Paths::default();
     let mut terms = Vec::with_capacity(chunks.len());
     let mut unasked = 0;
@@ -110,40 +112,40 @@ fn each<'a>(env: Env<'a>, chunks: &[AnnotatedChunk]) -> Result<Vec<Term<'a>>, Ni
         unasked += 1 + parts;
         if unasked >= AT_ONCE {
             unasked = 0;
-            if died() {
+            if is_cancelled() {
                 return Err(chunker::Error::Cancelled.into());
             }
         }
-        terms.push(encode(env, chunk, &mut paths));
+        terms.push(encode(call.env, chunk, &mut paths));
     }
     Ok(terms)
 }
 
 /// `{ok, Chunks}`
-pub(crate) fn list<'a>(env: Env<'a>, chunks: &[AnnotatedChunk]) -> Result<Term<'a>, NifError<'a>> {
-    ok(env, each(env, chunks)?)
+pub(crate) fn list<'a>(call: Call<'a>, chunks: &[AnnotatedChunk]) -> Result<Term<'a>, NifError<'a>> {
+    ok(call.env, each(call, chunks)?)
 }
 
 /// `{ok, Chunks, NarHash}`
 pub(crate) fn list_with_hash<'a>(
-    env: Env<'a>,
+    call: Call<'a>,
     chunks: &[AnnotatedChunk],
     digest: &Digest,
 ) -> Result<Term<'a>, NifError<'a>> {
-    Ok((atoms::ok(), each(env, chunks)?, nar_hash(env, digest)).encode(env))
+    Ok((atoms::ok(), each(call, chunks)?, nar_hash(call.env, digest)).encode(call.env))
 }
 
 /// `{ok, Chunks}`, or `{ok, Chunks, Data}` if references were taken out of `data`.
 fn list_of_data<'a>(
-    env: Env<'a>,
+    call: Call<'a>,
     chunks: &[AnnotatedChunk],
     data: &[u8],
     options: &ChunkingOptions<'a>,
 ) -> Result<Term<'a>, NifError<'a>> {
     if !options.takes_references() {
-        return list(env, chunks);
+        return list(call, chunks);
     }
-    let mut normalized = NewBinary::new(env, data.len());
+    let mut normalized = NewBinary::new(call.env, data.len());
     let bytes = normalized.as_mut_slice();
     bytes.copy_from_slice(data);
     for AnnotatedChunk { chunk, annotation } in chunks {
@@ -153,64 +155,79 @@ fn list_of_data<'a>(
             bytes[at..at + count].copy_from_slice(&PLACEHOLDER[..count]);
         }
     }
-    Ok((atoms::ok(), each(env, chunks)?, Term::from(normalized)).encode(env))
+    Ok((atoms::ok(), each(call, chunks)?, Term::from(normalized)).encode(call.env))
 }
 
-twins! {
+nif! {
     /// `{ok, Chunks}`, or `{ok, Chunks, Data}` if references were taken out of `data`.
-    fn chunk_data, chunk_data_dirty(env, scheduler; data: Binary<'a>, options: ChunkingOptions<'a>) {
-        let selection = options.hashing(scheduler)?;
-        let is_cancelled = scheduler.is_cancelled(env);
+    plain chunk_data, dirty chunk_data_dirty, job chunk_data_job => fn(
+        call,
+        data: Binary<'a>,
+        options: ChunkingOptions<'a>,
+    ) {
+        let selection = options.hashing(call.place)?;
+        let is_cancelled = call.is_cancelled();
         let chunking = selection.for_slice(&data, &is_cancelled)?;
-        list_of_data(env, &chunking.slice(&data, &is_cancelled)?, &data, &options)
+        list_of_data(call, &chunking.slice(&data, &is_cancelled)?, &data, &options)
     }
 }
 
-/// `{ok, Chunks}`, or `special` for a non-seekable file, for `special_chunks`.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
-    guard(env, || {
-        let selection = options.hashing(Scheduler::Dirty)?;
-        let Some(mut input) = regular(&path)? else { return Ok(atoms::special().encode(env)) };
-        let died = caller_died(env);
-        match selection.for_input(&mut input, &died)? {
+nif! {
+    /// `{ok, Chunks}`, or what [`Opened::Other`] says, for `special_chunks` or this again.
+    dirty chunk_file, job chunk_file_job => fn(call, path: Binary<'a>, options: ChunkingOptions<'a>) {
+        let selection = options.hashing(call.place)?;
+        let mut input = match regular(call, &path)? {
+            Opened::Regular(input) => input,
+            Opened::Other(answer) => return Ok(answer.encode(call.env)),
+        };
+        let is_cancelled = call.is_cancelled();
+        match selection.for_input(&mut input, &is_cancelled)? {
             // The path leads to another file by now.
-            None => Ok(atoms::special().encode(env)),
-            Some(chunking) => list(env, &chunking.clone().source(input).all(&died)?),
+            None => Ok(atoms::special().encode(call.env)),
+            Some(chunking) => list(call, &chunking.clone().source(input).all(&is_cancelled)?),
         }
-    })
+    }
 }
 
-/// `{ok, Chunks, NarHash}`, or `special` for a non-seekable file, for `special_chunks`.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn nar_chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
-    guard(env, || {
-        let selection = options.hashing(Scheduler::Dirty)?;
+nif! {
+    /// `{ok, Chunks, NarHash}`, or what [`Opened::Other`] says, for `special_chunks` or this again.
+    dirty nar_chunk_file, job nar_chunk_file_job => fn(
+        call,
+        path: Binary<'a>,
+        options: ChunkingOptions<'a>,
+    ) {
+        let selection = options.hashing(call.place)?;
         let algorithm = sha256()?;
-        let Some(mut input) = regular(&path)? else { return Ok(atoms::special().encode(env)) };
-        let died = caller_died(env);
-        let Some(chunking) = selection.for_input(&mut input, &died)? else {
-            return Ok(atoms::special().encode(env));
+        let mut input = match regular(call, &path)? {
+            Opened::Regular(input) => input,
+            Opened::Other(answer) => return Ok(answer.encode(call.env)),
+        };
+        let is_cancelled = call.is_cancelled();
+        let Some(chunking) = selection.for_input(&mut input, &is_cancelled)? else {
+            return Ok(atoms::special().encode(call.env));
         };
         let (source, whole) = HashingReader::new(input, algorithm);
-        let chunks = chunking.clone().source(source).all(&died)?;
+        let chunks = chunking.clone().source(source).all(&is_cancelled)?;
         let digest = whole().expect("all of it was read");
-        list_with_hash(env, &chunks, &digest)
-    })
+        list_with_hash(call, &chunks, &digest)
+    }
 }
 
-/// `{ok, Chunks, NarHash}`
-#[rustler::nif(schedule = "DirtyCpu")]
-fn nar_chunk_data<'a>(env: Env<'a>, data: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
-    guard(env, || {
-        let selection = options.hashing(Scheduler::Dirty)?;
-        let died = caller_died(env);
-        let chunking = selection.for_slice(&data, &died)?;
-        let (chunks, digest) = hash_beside(sha256()?, &data, chunking.workers(), &died, |left| {
-            chunking.clone().with_workers(left).slice(&data, &died)
+nif! {
+    /// `{ok, Chunks, NarHash}`
+    dirty nar_chunk_data, job nar_chunk_data_job => fn(
+        call,
+        data: Binary<'a>,
+        options: ChunkingOptions<'a>,
+    ) {
+        let selection = options.hashing(call.place)?;
+        let is_cancelled = call.is_cancelled();
+        let chunking = selection.for_slice(&data, &is_cancelled)?;
+        let (chunks, digest) = hash_beside(sha256()?, &data, chunking.workers(), &is_cancelled, |left| {
+            chunking.clone().with_workers(left).slice(&data, &is_cancelled)
         })?;
-        list_with_hash(env, &chunks, &digest)
-    })
+        list_with_hash(call, &chunks, &digest)
+    }
 }
 
 /// Returns the references that were taken out of a chunk, `[{Position, Characters}]`. The characters are not
@@ -223,16 +240,17 @@ fn replaced<'a>(List(references): List<(usize, Binary<'a>)>) -> Vec<Replaced<&'a
     references.into_iter().map(replaced).collect()
 }
 
-twins! {
+nif! {
     /// `{ok, Data}`: the bytes of a chunk with `references` put back.
-    fn restore_references, restore_references_dirty(
-        env, _scheduler;
-        data: Binary<'a>, references: List<(usize, Binary<'a>)>
+    plain restore_references, dirty restore_references_dirty, job restore_references_job => fn(
+        call,
+        data: Binary<'a>,
+        references: List<(usize, Binary<'a>)>,
     ) {
-        let mut restored = NewBinary::new(env, data.len());
+        let mut restored = NewBinary::new(call.env, data.len());
         restored.as_mut_slice().copy_from_slice(&data);
         references::restore(restored.as_mut_slice(), &replaced(references))?;
-        ok(env, Term::from(restored))
+        ok(call.env, Term::from(restored))
     }
 }
 
@@ -261,13 +279,27 @@ fn read_chunk<'a>(
     })
 }
 
-/// Opens a regular file. Returns `None` for a non-seekable one.
-pub(crate) fn regular<'a>(path: &[u8]) -> Result<Option<Input>, NifError<'a>> {
+/// The longest file, in bytes, that is read on a dirty scheduler: a few milliseconds' work.
+const SHORT_FILE: u64 = 1 << 20;
+
+/// What opening a file has led to.
+pub(crate) enum Opened {
+    Regular(Input),
+    /// `special` for a non-seekable file, or `long` for one that is too long for a dirty scheduler.
+    Other(Atom),
+}
+
+/// Opens a regular file.
+pub(crate) fn regular<'a>(call: Call<'a>, path: &[u8]) -> Result<Opened, NifError<'a>> {
     let path = to_path(path);
-    Ok(match file::kind(&path)? {
-        Kind::Regular => Some(Input::open(&path)?),
-        Kind::Special => None,
-    })
+    if file::kind(&path)? == Kind::Special {
+        return Ok(Opened::Other(atoms::special()));
+    }
+    let input = Input::open(&path)?;
+    if call.place == Place::Dirty && input.length().is_some_and(|length| length > SHORT_FILE) {
+        return Ok(Opened::Other(atoms::long()));
+    }
+    Ok(Opened::Regular(input))
 }
 
 #[cfg(unix)]

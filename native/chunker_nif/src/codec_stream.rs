@@ -7,14 +7,25 @@ use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::binary::BinaryBuffer;
-use crate::call::{guard, ok};
+use crate::call::{Call, Place, guard, nif, ok};
 use crate::options::{Compression, Decompression};
 use crate::slot::{Slot, drop_elsewhere};
 
 /// The most bytes that one call decompresses, since a piece may decompress to a thousand times its size.
 const PIECE: usize = 1 << 20;
 
-struct Coder<T: Send + 'static>(Slot<T>);
+struct Coder<T: Send + 'static> {
+    slot: Slot<T>,
+    /// Whether a piece of input may take more than some ten milliseconds.
+    is_slow: bool,
+}
+
+impl<T: Send + 'static> Coder<T> {
+    /// Returns whether a call takes too long for the dirty scheduler that it runs on.
+    fn is_long(&self, call: Call<'_>) -> bool {
+        self.is_slow && call.place == Place::Dirty
+    }
+}
 
 #[rustler::resource_impl]
 impl Resource for Coder<Compressor> {}
@@ -24,7 +35,7 @@ impl Resource for Coder<Decompressor> {}
 
 impl<T: Send + 'static> Drop for Coder<T> {
     fn drop(&mut self) {
-        drop_elsewhere(self.0.take_remaining());
+        drop_elsewhere(self.slot.take_remaining());
     }
 }
 
@@ -32,46 +43,59 @@ impl<T: Send + 'static> Drop for Coder<T> {
 #[rustler::nif(schedule = "DirtyCpu")]
 fn compressor_new<'a>(env: Env<'a>, options: Compression<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let compressor = Compressor::new(&options.checked()?).map_err(chunker::Error::from)?;
-        ok(env, ResourceArc::new(Coder(Slot::new(compressor))))
+        let options = options.checked()?;
+        let compressor = Compressor::new(&options).map_err(chunker::Error::from)?;
+        ok(env, ResourceArc::new(Coder { slot: Slot::new(compressor), is_slow: options.is_slow() }))
     })
 }
 
-/// `{ok, Output}`, which may be empty.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn compressor_update<'a>(
-    env: Env<'a>,
-    coder: ResourceArc<Coder<Compressor>>,
-    piece: Binary<'a>,
-) -> NifResult<Term<'a>> {
-    guard(env, || {
-        let mut compressor = coder.0.take()?;
+nif! {
+    /// `{ok, Output}`, which may be empty, or `long` if the codec is too slow for a dirty scheduler.
+    dirty compressor_update, job compressor_update_job => fn(
+        call,
+        coder: ResourceArc<Coder<Compressor>>,
+        piece: Binary<'a>,
+    ) {
+        if coder.is_long(call) {
+            return Ok(atoms::long().encode(call.env));
+        }
+        let mut compressor = coder.slot.take()?;
         let mut out = BinaryBuffer::new();
         compressor.update(&piece, &mut out).map_err(chunker::Error::from)?;
-        coder.0.put(compressor);
-        ok(env, out.into_term(env))
-    })
+        coder.slot.put(compressor);
+        ok(call.env, out.into_term(call.env))
+    }
 }
 
-/// `{ok, Output}`, with which all input so far can be decoded.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn compressor_flush<'a>(env: Env<'a>, coder: ResourceArc<Coder<Compressor>>) -> NifResult<Term<'a>> {
-    guard(env, || {
-        let (mut compressor, mut out) = (coder.0.take()?, BinaryBuffer::new());
+nif! {
+    /// `{ok, Output}`, with which all input so far can be decoded, or `long`.
+    dirty compressor_flush, job compressor_flush_job => fn(
+        call,
+        coder: ResourceArc<Coder<Compressor>>,
+    ) {
+        if coder.is_long(call) {
+            return Ok(atoms::long().encode(call.env));
+        }
+        let (mut compressor, mut out) = (coder.slot.take()?, BinaryBuffer::new());
         compressor.flush(&mut out).map_err(chunker::Error::from)?;
-        coder.0.put(compressor);
-        ok(env, out.into_term(env))
-    })
+        coder.slot.put(compressor);
+        ok(call.env, out.into_term(call.env))
+    }
 }
 
-/// `{ok, Output}`
-#[rustler::nif(schedule = "DirtyCpu")]
-fn compressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Coder<Compressor>>) -> NifResult<Term<'a>> {
-    guard(env, || {
-        let (compressor, mut out) = (coder.0.take()?, BinaryBuffer::new());
+nif! {
+    /// `{ok, Output}`
+    dirty compressor_finish, job compressor_finish_job => fn(
+        call,
+        coder: ResourceArc<Coder<Compressor>>,
+    ) {
+        if coder.is_long(call) {
+            return Ok(atoms::long().encode(call.env));
+        }
+        let (compressor, mut out) = (coder.slot.take()?, BinaryBuffer::new());
         compressor.finish(&mut out).map_err(chunker::Error::from)?;
-        ok(env, out.into_term(env))
-    })
+        ok(call.env, out.into_term(call.env))
+    }
 }
 
 /// `{ok, Coder}`
@@ -79,7 +103,8 @@ fn compressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Coder<Compressor>>) ->
 fn decompressor_new<'a>(env: Env<'a>, options: Decompression<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
         let decompressor = Decompressor::new(&options.checked()?).map_err(chunker::Error::from)?;
-        ok(env, ResourceArc::new(Coder(Slot::new(decompressor))))
+        // All codecs decompress fast.
+        ok(env, ResourceArc::new(Coder { slot: Slot::new(decompressor), is_slow: false }))
     })
 }
 
@@ -92,10 +117,10 @@ fn decompressor_update<'a>(
     piece: Binary<'a>,
 ) -> NifResult<Term<'a>> {
     guard(env, || {
-        let mut decompressor = coder.0.take()?;
+        let mut decompressor = coder.slot.take()?;
         let mut out = BinaryBuffer::new();
         let progress = decompressor.update_some(&piece, PIECE, &mut out).map_err(chunker::Error::from)?;
-        coder.0.put(decompressor);
+        coder.slot.put(decompressor);
         let state = if progress.pending { atoms::more() } else { atoms::done() };
         Ok((atoms::ok(), out.into_term(env), progress.consumed, state).encode(env))
     })
@@ -105,7 +130,7 @@ fn decompressor_update<'a>(
 #[rustler::nif(schedule = "DirtyCpu")]
 fn decompressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Coder<Decompressor>>) -> NifResult<Term<'a>> {
     guard(env, || {
-        let (decompressor, mut out) = (coder.0.take()?, BinaryBuffer::new());
+        let (decompressor, mut out) = (coder.slot.take()?, BinaryBuffer::new());
         decompressor.finish(&mut out).map_err(chunker::Error::from)?;
         ok(env, out.into_term(env))
     })
@@ -115,7 +140,7 @@ fn decompressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Coder<Decompressor>>
 #[rustler::nif]
 fn compressor_close<'a>(env: Env<'a>, coder: ResourceArc<Coder<Compressor>>) -> NifResult<Term<'a>> {
     guard(env, || {
-        drop_elsewhere(coder.0.close());
+        drop_elsewhere(coder.slot.close());
         Ok(atoms::ok().encode(env))
     })
 }
@@ -124,7 +149,7 @@ fn compressor_close<'a>(env: Env<'a>, coder: ResourceArc<Coder<Compressor>>) -> 
 #[rustler::nif]
 fn decompressor_close<'a>(env: Env<'a>, coder: ResourceArc<Coder<Decompressor>>) -> NifResult<Term<'a>> {
     guard(env, || {
-        drop_elsewhere(coder.0.close());
+        drop_elsewhere(coder.slot.close());
         Ok(atoms::ok().encode(env))
     })
 }

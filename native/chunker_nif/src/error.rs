@@ -33,13 +33,13 @@ impl<'a> NifError<'a> {
             Self::OutOfRange { option, value, allowed } => {
                 let fields = [
                     ("option", atom(env, option)),
-                    ("value", *value),
+                    ("value", value.in_env(env)),
                     ("allowed", text(env, allowed.as_bytes())),
                 ];
                 ("invalid_options", Vec::from(fields))
             }
             Self::PathTooLong(path) => {
-                ("io_error", vec![("kind", atom(env, "enametoolong")), ("path", *path)])
+                ("io_error", vec![("kind", atom(env, "enametoolong")), ("path", path.in_env(env))])
             }
             Self::Base32(error) => (error.code(), vec![("position", error.position.encode(env))]),
         };

@@ -1,47 +1,51 @@
 //! Digests of whole inputs, and their notation.
 
 use chunker::hash::nix_base32;
-use chunker::io::file::Input;
-use rustler::{Binary, Encoder, Env, NifResult, Term};
+use rustler::{Binary, Encoder};
 
-use crate::atoms;
 use crate::binary::text;
-use crate::call::{caller_died, guard, ok, twins};
-use crate::chunking::regular;
+use crate::call::{nif, ok};
+use crate::chunking::{Opened, regular};
 use crate::error::NifError;
 use crate::options::Hash;
 
-twins! {
+nif! {
     /// Returns the digest.
-    fn hash, hash_dirty(env, scheduler; data: Binary<'a>, algorithm: Hash) {
-        Ok(text(env, &algorithm.algorithm()?.hash_cancellable(&data, &scheduler.is_cancelled(env))?.0))
+    plain hash, dirty hash_dirty, job hash_job => fn(call, data: Binary<'a>, algorithm: Hash) {
+        Ok(text(call.env, &algorithm.algorithm()?.hash_cancellable(&data, &call.is_cancelled())?.0))
     }
 }
 
-/// `{ok, Digest}`, or `special` for a non-seekable file, for `special_digest`.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn hash_file<'a>(env: Env<'a>, path: Binary<'a>, algorithm: Hash) -> NifResult<Term<'a>> {
-    guard(env, || match regular(&path)? {
-        None => Ok(atoms::special().encode(env)),
-        Some(input) => hash_input(env, input, algorithm),
-    })
+nif! {
+    /// `{ok, Digest}`, `special` for a non-seekable file, for `special_digest`, or `long` for one that is too
+    /// long for a dirty scheduler.
+    dirty hash_file, job hash_file_job => fn(call, path: Binary<'a>, algorithm: Hash) {
+        match regular(call, &path)? {
+            Opened::Other(answer) => Ok(answer.encode(call.env)),
+            Opened::Regular(input) => {
+                let digest = algorithm.algorithm()?.hash_source(input, &call.is_cancelled())?;
+                ok(call.env, text(call.env, &digest.0))
+            }
+        }
+    }
 }
 
-fn hash_input<'a>(env: Env<'a>, input: Input, algorithm: Hash) -> Result<Term<'a>, NifError<'a>> {
-    let digest = algorithm.algorithm()?.hash_source(input, &caller_died(env))?;
-    ok(env, text(env, &digest.0))
-}
-
-twins! {
+nif! {
     /// Returns the text.
-    fn nix_base32_encode, nix_base32_encode_dirty(env, _scheduler; bytes: Binary<'a>) {
-        Ok(text(env, nix_base32::encode(&bytes).as_bytes()))
+    plain nix_base32_encode, dirty nix_base32_encode_dirty, job nix_base32_encode_job => fn(
+        call,
+        bytes: Binary<'a>,
+    ) {
+        Ok(text(call.env, nix_base32::encode(&bytes).as_bytes()))
     }
 }
 
-twins! {
+nif! {
     /// `{ok, Bytes}`
-    fn nix_base32_decode, nix_base32_decode_dirty(env, _scheduler; characters: Binary<'a>) {
-        ok(env, text(env, &nix_base32::decode(&characters).map_err(NifError::Base32)?))
+    plain nix_base32_decode, dirty nix_base32_decode_dirty, job nix_base32_decode_job => fn(
+        call,
+        characters: Binary<'a>,
+    ) {
+        ok(call.env, text(call.env, &nix_base32::decode(&characters).map_err(NifError::Base32)?))
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Results are `{ok, Value}` or `{error, {Reason, Details}}`. A function that may run for more than a
 //! millisecond runs on a dirty scheduler: a CPU one if it computes all the time, an I/O one if it may wait
-//! for a disk or a FIFO. `chunker_dispatch` chooses between twins: `name` runs on a plain scheduler,
-//! `name_dirty` on a dirty one.
+//! for a disk or a FIFO. One that may run for longer than some ten milliseconds runs in a thread of its own
+//! ([`jobs`]). Many functions can run in several places under several names, and `chunker_dispatch` chooses
+//! ([`call::nif`]).
 
 mod batch;
 mod binary;
@@ -16,6 +17,7 @@ mod compression;
 mod error;
 mod hashing;
 mod info;
+mod jobs;
 mod list;
 mod nar;
 mod narinfo;
@@ -27,7 +29,8 @@ mod stream;
 mod atoms {
     rustler::atoms! {
         ok, error, regular, special, more, done, wait, chunker_progress, directory, symlink, nil, auto,
-        infinity, blake3, sha256, nix_2_8, newest
+        infinity, blake3, sha256, nix_2_8, newest,
+        long, returned, raised, badarg
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! The result that a caller asks for is one term: `{list, Limits}`, `{listing, {Format, Notation, Limits}}`,
 //! `hash`, `{read_file, Path}` or `{restore, Path}`. Each function takes any of them and reads a binary, a
-//! file, or pieces. Restoring runs on a dirty I/O scheduler, since it may wait for a disk; the others run on a
-//! CPU one.
+//! file, or pieces. Pieces to be restored are taken on a dirty I/O scheduler, since a disk may have to be waited
+//! for.
 
 use std::path::Path;
 
@@ -22,8 +22,8 @@ use rustler::{
 
 use crate::atoms;
 use crate::binary::{BinaryBuffer, text};
-use crate::call::{caller_died, guard, ok};
-use crate::chunking::{regular, to_path};
+use crate::call::{Call, guard, nif, ok};
+use crate::chunking::{Opened, regular, to_path};
 use crate::error::NifError;
 use crate::options::{Limits, Threads};
 use crate::slot::{Slot, drop_elsewhere};
@@ -167,8 +167,8 @@ fn restore(target: &Path) -> Result<Consumer, Error> {
 }
 
 #[cfg(unix)]
-fn dump_file(path: &Path, into: &Path, workers: Workers, env: Env<'_>) -> Result<Digest, Error> {
-    nar::dump_file(path, into, sha256()?, workers, &caller_died(env))
+fn dump_file(path: &Path, into: &Path, workers: Workers, call: Call<'_>) -> Result<Digest, Error> {
+    nar::dump_file(path, into, sha256()?, workers, &call.is_cancelled())
 }
 
 #[cfg(not(unix))]
@@ -182,7 +182,7 @@ fn restore(target: &Path) -> Result<Consumer, Error> {
 }
 
 #[cfg(not(unix))]
-fn dump_file(path: &Path, _into: &Path, _workers: Workers, _env: Env<'_>) -> Result<Digest, Error> {
+fn dump_file(path: &Path, _into: &Path, _workers: Workers, _call: Call<'_>) -> Result<Digest, Error> {
     Err(unsupported(path))
 }
 
@@ -209,13 +209,14 @@ fn encode_entry<'a>(env: Env<'a>, Entry { path, kind }: &Entry) -> Term<'a> {
 const ENTRIES: usize = 4096;
 
 /// `{ok, Value}`
-pub(crate) fn answer<'a>(env: Env<'a>, answer: Answer) -> Result<Term<'a>, NifError<'a>> {
+pub(crate) fn answer<'a>(call: Call<'a>, answer: Answer) -> Result<Term<'a>, NifError<'a>> {
+    let env = call.env;
     let value = match answer {
         Answer::Entries(entries) => {
-            let died = caller_died(env);
+            let is_cancelled = call.is_cancelled();
             let mut terms = Vec::with_capacity(entries.len());
             for some in entries.chunks(ENTRIES) {
-                if died() {
+                if is_cancelled() {
                     return Err(Error::Cancelled.into());
                 }
                 terms.extend(some.iter().map(|entry| encode_entry(env, entry)));
@@ -230,36 +231,23 @@ pub(crate) fn answer<'a>(env: Env<'a>, answer: Answer) -> Result<Term<'a>, NifEr
     ok(env, value)
 }
 
-fn read_data<'a>(env: Env<'a>, data: &[u8], wanted: &Wanted<'a>) -> NifResult<Term<'a>> {
-    guard(env, || answer(env, nar::read_slice(wanted.consumer()?, data, &caller_died(env))?))
+nif! {
+    /// `{ok, Value}`
+    dirty nar_data, job nar_data_job => fn(call, data: Binary<'a>, wanted: Wanted<'a>) {
+        answer(call, nar::read_slice(wanted.consumer()?, &data, &call.is_cancelled())?)
+    }
 }
 
-#[rustler::nif(schedule = "DirtyCpu")]
-fn nar_data<'a>(env: Env<'a>, data: Binary<'a>, wanted: Wanted<'a>) -> NifResult<Term<'a>> {
-    read_data(env, &data, &wanted)
-}
-
-#[rustler::nif(schedule = "DirtyIo")]
-fn nar_data_io<'a>(env: Env<'a>, data: Binary<'a>, wanted: Wanted<'a>) -> NifResult<Term<'a>> {
-    read_data(env, &data, &wanted)
-}
-
-/// `{ok, Value}`, or `special` for a non-seekable file.
-fn read_file<'a>(env: Env<'a>, path: &[u8], wanted: &Wanted<'a>) -> NifResult<Term<'a>> {
-    guard(env, || match regular(path)? {
-        None => Ok(atoms::special().encode(env)),
-        Some(input) => answer(env, nar::read_source(wanted.consumer()?, input, &caller_died(env))?),
-    })
-}
-
-#[rustler::nif(schedule = "DirtyCpu")]
-fn nar_file<'a>(env: Env<'a>, path: Binary<'a>, wanted: Wanted<'a>) -> NifResult<Term<'a>> {
-    read_file(env, &path, &wanted)
-}
-
-#[rustler::nif(schedule = "DirtyIo")]
-fn nar_file_io<'a>(env: Env<'a>, path: Binary<'a>, wanted: Wanted<'a>) -> NifResult<Term<'a>> {
-    read_file(env, &path, &wanted)
+nif! {
+    /// `{ok, Value}`, or what [`Opened::Other`] says, for `special_nar` or this again.
+    dirty nar_file, job nar_file_job => fn(call, path: Binary<'a>, wanted: Wanted<'a>) {
+        match regular(call, &path)? {
+            Opened::Other(other) => Ok(other.encode(call.env)),
+            Opened::Regular(input) => {
+                answer(call, nar::read_source(wanted.consumer()?, input, &call.is_cancelled())?)
+            }
+        }
+    }
 }
 
 /// Reads an archive that arrives in pieces.
@@ -280,31 +268,26 @@ fn nar_open<'a>(env: Env<'a>, wanted: Wanted<'a>) -> NifResult<Term<'a>> {
     guard(env, || ok(env, ResourceArc::new(NarReader(Slot::new(wanted.consumer()?)))))
 }
 
-fn push<'a>(env: Env<'a>, NarReader(slot): &NarReader, piece: &[u8]) -> NifResult<Term<'a>> {
-    guard(env, || {
+nif! {
+    /// `{ok, more}`, or `{ok, done}` if no more of the archive is needed.
+    dirty nar_push, io nar_push_io, job nar_push_job => fn(
+        call,
+        reader: ResourceArc<NarReader>,
+        piece: Binary<'a>,
+    ) {
+        let slot = &reader.0;
         let mut consumer = slot.take()?;
-        nar::feed(&mut consumer, piece, &slot.is_cancelled(env))?;
+        nar::feed(&mut consumer, &piece, &slot.is_cancelled(call))?;
         let after = if consumer.is_done() { atoms::done() } else { atoms::more() };
         slot.put(consumer);
-        ok(env, after)
-    })
-}
-
-/// `{ok, more}`, or `{ok, done}` if no more of the archive is needed.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn nar_push<'a>(env: Env<'a>, reader: ResourceArc<NarReader>, piece: Binary<'a>) -> NifResult<Term<'a>> {
-    push(env, &reader, &piece)
-}
-
-#[rustler::nif(schedule = "DirtyIo")]
-fn nar_push_io<'a>(env: Env<'a>, reader: ResourceArc<NarReader>, piece: Binary<'a>) -> NifResult<Term<'a>> {
-    push(env, &reader, &piece)
+        ok(call.env, after)
+    }
 }
 
 /// `{ok, Value}`
 #[rustler::nif(schedule = "DirtyIo")]
 fn nar_finish<'a>(env: Env<'a>, reader: ResourceArc<NarReader>) -> NifResult<Term<'a>> {
-    guard(env, || answer(env, reader.0.take()?.finish()?))
+    guard(env, || answer(Call::dirty(env), reader.0.take()?.finish()?))
 }
 
 /// Frees what the reader holds, and removes a tree that is half unpacked.
@@ -316,18 +299,17 @@ fn nar_close<'a>(env: Env<'a>, reader: ResourceArc<NarReader>) -> NifResult<Term
     })
 }
 
-/// `{ok, Hash}`: writes the archive of what is at `path` to the file `into`.
-#[rustler::nif(schedule = "DirtyIo")]
-fn nar_dump_file<'a>(
-    env: Env<'a>,
-    path: Binary<'a>,
-    into: Binary<'a>,
-    threads: Threads<'a>,
-) -> NifResult<Term<'a>> {
-    guard(env, || {
-        let digest = dump_file(&to_path(&path), &to_path(&into), threads.workers()?, env)?;
-        ok(env, nar_hash(env, &digest))
-    })
+nif! {
+    /// `{ok, Hash}`: writes the archive of what is at `path` to the file `into`.
+    job nar_dump_file_job => fn(
+        call,
+        path: Binary<'a>,
+        into: Binary<'a>,
+        threads: Threads<'a>,
+    ) {
+        let digest = dump_file(&to_path(&path), &to_path(&into), threads.workers()?, call)?;
+        ok(call.env, nar_hash(call.env, &digest))
+    }
 }
 
 #[cfg(unix)]
@@ -371,7 +353,7 @@ fn nar_dump_next<'a>(env: Env<'a>, dump: ResourceArc<NarDump>) -> NifResult<Term
         // Memory of the VM, which it keeps at hand: that of the system would be fresh each time, at five
         // times the cost.
         let mut piece = OwnedBinary::new(PIECE);
-        let count = source.fill(piece.as_mut_slice(), &dump.is_cancelled(env))?;
+        let count = source.fill(piece.as_mut_slice(), &dump.is_cancelled(Call::dirty(env)))?;
         if count < PIECE {
             piece = OwnedBinary::from_slice(&piece[..count]);
         }

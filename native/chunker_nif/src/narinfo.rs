@@ -5,7 +5,7 @@ use rustler::{Binary, Encoder, Env, NifResult, NifTuple, Term};
 
 use crate::atoms;
 use crate::binary::text;
-use crate::call::{caller_died, guard, ok, twins};
+use crate::call::{Call, guard, nif, ok};
 use crate::error::NifError;
 use crate::list::List;
 
@@ -49,7 +49,7 @@ impl<'a> Form<'a> {
             sigs: self.sigs.0.iter().map(bytes).collect(),
             extra: self.extra.0.iter().map(|(field, value)| (bytes(field), bytes(value))).collect(),
         };
-        Ok(NarInfo::new(fields, &caller_died(env))?)
+        Ok(NarInfo::new(fields, &Call::dirty(env).is_cancelled())?)
     }
 
     /// Returns the total size of all texts, in bytes.
@@ -96,10 +96,10 @@ fn encode<'a>(env: Env<'a>, narinfo: &NarInfo) -> Term<'a> {
     (atoms::ok(), rustler::types::tuple::make_tuple(env, &form)).encode(env)
 }
 
-twins! {
+nif! {
     /// `{ok, Form}`
-    fn narinfo_parse, narinfo_parse_dirty(env, scheduler; narinfo: Binary<'a>) {
-        Ok(encode(env, &NarInfo::parse(&narinfo, &scheduler.is_cancelled(env))?))
+    plain narinfo_parse, dirty narinfo_parse_dirty => fn(call, narinfo: Binary<'a>) {
+        Ok(encode(call.env, &NarInfo::parse(&narinfo, &call.is_cancelled())?))
     }
 }
 
@@ -130,7 +130,13 @@ fn narinfo_verify<'a>(
 ) -> NifResult<Term<'a>> {
     guard(env, || {
         let keys: Vec<&[u8]> = public_keys.iter().map(Binary::as_slice).collect();
-        ok(env, text(env, signing::verify(&narinfo.checked(env)?, &keys, &caller_died(env))?.as_ref()))
+        ok(
+            env,
+            text(
+                env,
+                signing::verify(&narinfo.checked(env)?, &keys, &Call::dirty(env).is_cancelled())?.as_ref(),
+            ),
+        )
     })
 }
 

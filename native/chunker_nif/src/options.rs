@@ -15,7 +15,7 @@ use rustler::{Binary, Decoder, Encoder, Env, LocalPid, NifResult, NifTuple, Refe
 
 use crate::atoms;
 use crate::cache::SharedCache;
-use crate::call::Scheduler;
+use crate::call::Place;
 use crate::chunking::{AnnotatedBytes, AnnotatedChunk};
 use crate::error::NifError;
 
@@ -201,8 +201,13 @@ pub(crate) struct Decompression<'a> {
 }
 
 impl<'a> Decompression<'a> {
+    /// Returns the maximum length of the output, in bytes.
+    pub(crate) fn limit(&self) -> Result<u64, NifError<'a>> {
+        limit("max_output_size", self.max_output_size)
+    }
+
     pub(crate) fn checked(&self) -> Result<DecompressOptions, NifError<'a>> {
-        let limit = limit("max_output_size", self.max_output_size)?;
+        let limit = self.limit()?;
         // Any other atom than a codec is `auto`.
         let codec: Option<CodecName> = self.codec.decode().ok();
         let options = DecompressOptions::new()
@@ -351,7 +356,7 @@ impl<'a> ChunkingOptions<'a> {
     /// no thread but its own, and does not even create the pool.
     pub(crate) fn hashing(
         &self,
-        scheduler: Scheduler,
+        place: Place,
     ) -> Result<
         ChunkerKind<
             impl Fn(&AnnotatedBytes<'_>) -> AnnotatedChunk + Clone + Send + Sync + 'static,
@@ -359,9 +364,9 @@ impl<'a> ChunkingOptions<'a> {
         >,
         NifError<'a>,
     > {
-        let workers = match scheduler {
-            Scheduler::Plain => self.threads.wanted().map(|_| Workers::of_this_thread())?,
-            Scheduler::Dirty => self.workers()?,
+        let workers = match place {
+            Place::Plain => self.threads.wanted().map(|_| Workers::of_this_thread())?,
+            Place::Dirty | Place::Job => self.workers()?,
         };
         self.chunking(workers, AnnotatedChunk::hashed(self.digester()?))
     }

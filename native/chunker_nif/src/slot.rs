@@ -6,9 +6,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock};
 
 use chunker::Error;
-use rustler::Env;
 
-use crate::call::caller_died;
+use crate::call::Call;
 
 /// Holds a state that one call at a time takes out and puts back. It is empty while a call has the state, and
 /// for good after an error, a panic or a close.
@@ -51,8 +50,8 @@ impl<T> Slot<T> {
     }
 
     /// Returns whether the caller has died or the slot was closed, which cancels a call.
-    pub(crate) fn is_cancelled(&self, env: Env<'_>) -> impl Fn() -> bool {
-        let died = caller_died(env);
+    pub(crate) fn is_cancelled(&self, call: Call<'_>) -> impl Fn() -> bool {
+        let died = call.is_cancelled();
         move || self.closed.load(Ordering::Acquire) || died()
     }
 }

@@ -4,6 +4,8 @@
 //! same work as any other input, and returns `wait` until the producer has closed the file.
 //! `chunker_dispatch` repeats the call.
 
+use std::time::{Duration, Instant};
+
 use chunker::Error;
 use chunker::engine::{Pieces, Pulled};
 use chunker::hash::{Digest, Hasher, HashingReader};
@@ -15,7 +17,7 @@ use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::binary::text;
-use crate::call::{Scheduler, guard, ok};
+use crate::call::{Call, Place, guard, ok};
 use crate::chunking::{AnnotatedChunk, list, list_with_hash, to_path};
 use crate::error::NifError;
 use crate::nar::{Consumer, Wanted, answer, sha256};
@@ -23,6 +25,19 @@ use crate::options::{ChunkingOptions, Hash};
 use crate::slot::{Slot, drop_elsewhere};
 
 struct SpecialFile(Slot<(Box<dyn Source + Send>, Sink)>);
+
+/// How long one call reads a file whose producer is as fast as the call, such as `/dev/zero`.
+const AT_ONCE: Duration = Duration::from_millis(10);
+
+/// How far a file has been read.
+enum Progress {
+    /// As far as needed.
+    End,
+    /// To what its producer has sent.
+    Waiting,
+    /// For as long as one call may.
+    More,
+}
 
 /// The work that takes the bytes.
 enum Sink {
@@ -48,45 +63,58 @@ impl Drop for SpecialFile {
 }
 
 impl Sink {
-    /// Reads what is available. Returns whether the input has been read as far as needed.
-    fn read(&mut self, source: &mut dyn Source, is_cancelled: chunker::Cancel<'_>) -> Result<bool, Error> {
+    /// Reads what is available, for some milliseconds.
+    fn read(
+        &mut self,
+        source: &mut dyn Source,
+        is_cancelled: chunker::Cancel<'_>,
+    ) -> Result<Progress, Error> {
+        let start = Instant::now();
         match self {
-            Self::Chunks(Chunks { pieces, chunks, .. }) => loop {
-                match pieces.pull(source, is_cancelled)? {
-                    Pulled::Results(more) => chunks.extend(more),
-                    Pulled::Waiting => return Ok(false),
-                    Pulled::End(rest) => {
-                        chunks.extend(rest);
-                        return Ok(true);
+            Self::Chunks(Chunks { pieces, chunks, .. }) => {
+                while start.elapsed() < AT_ONCE {
+                    match pieces.pull(source, is_cancelled)? {
+                        Pulled::Results(more) => chunks.extend(more),
+                        Pulled::Waiting => return Ok(Progress::Waiting),
+                        Pulled::End(rest) => {
+                            chunks.extend(rest);
+                            return Ok(Progress::End);
+                        }
                     }
                 }
-            },
+                Ok(Progress::More)
+            }
             Self::Digest(hasher) => {
                 let mut buffer = vec![0; 1 << 16];
-                while let Some(count) = source.read(&mut buffer)? {
-                    if count == 0 {
-                        return Ok(true);
+                while start.elapsed() < AT_ONCE {
+                    match source.read(&mut buffer)? {
+                        None => return Ok(Progress::Waiting),
+                        Some(0) => return Ok(Progress::End),
+                        Some(count) => hasher.update(&buffer[..count]),
                     }
-                    hasher.update(&buffer[..count]);
                     if is_cancelled() {
                         return Err(Error::Cancelled);
                     }
                 }
-                Ok(false)
+                Ok(Progress::More)
             }
-            Self::Nar(consumer) => Ok(nar::step(consumer, source, is_cancelled)? == Step::End),
+            Self::Nar(consumer) => Ok(match nar::step(consumer, source, is_cancelled)? {
+                Step::End => Progress::End,
+                Step::Waiting => Progress::Waiting,
+                Step::More => Progress::More,
+            }),
         }
     }
 
     /// `{ok, Value}`, the result for a regular file.
-    fn finish<'a>(self, env: Env<'a>) -> Result<Term<'a>, NifError<'a>> {
+    fn finish(self, call: Call<'_>) -> Result<Term<'_>, NifError<'_>> {
         match self {
-            Self::Chunks(Chunks { chunks, whole: None, .. }) => list(env, &chunks),
+            Self::Chunks(Chunks { chunks, whole: None, .. }) => list(call, &chunks),
             Self::Chunks(Chunks { chunks, whole: Some(whole), .. }) => {
-                list_with_hash(env, &chunks, &whole().expect("all of it was read"))
+                list_with_hash(call, &chunks, &whole().expect("all of it was read"))
             }
-            Self::Digest(hasher) => ok(env, text(env, &hasher.finish().0)),
-            Self::Nar(consumer) => answer(env, consumer.finish()?),
+            Self::Digest(hasher) => ok(call.env, text(call.env, &hasher.finish().0)),
+            Self::Nar(consumer) => answer(call, consumer.finish()?),
         }
     }
 }
@@ -108,7 +136,7 @@ fn special_chunks<'a>(
     whole: bool,
 ) -> NifResult<Term<'a>> {
     guard(env, || {
-        let selection = options.hashing(Scheduler::Dirty)?;
+        let selection = options.hashing(Place::Dirty)?;
         let input = Input::open(&to_path(&path))?;
         let Some(chunking) = selection.for_pieces() else { return Err(options.needs_two_reads(env)) };
         let (pieces, chunks) = (chunking.clone().pieces(), Vec::new());
@@ -139,15 +167,19 @@ fn special_nar<'a>(env: Env<'a>, path: Binary<'a>, wanted: Wanted<'a>) -> NifRes
     })
 }
 
-/// The result for a regular file once the producer has closed this one, and `wait` before.
+/// The result for a regular file once the producer has closed this one. Before that `wait`, or `more` if there is
+/// input already.
 #[rustler::nif(schedule = "DirtyIo")]
 fn special_next<'a>(env: Env<'a>, file: ResourceArc<SpecialFile>) -> NifResult<Term<'a>> {
     guard(env, || {
+        let call = Call::dirty(env);
         let (mut source, mut sink) = file.0.take()?;
-        if sink.read(&mut *source, &file.0.is_cancelled(env))? {
-            return sink.finish(env);
-        }
+        let answer = match sink.read(&mut *source, &file.0.is_cancelled(call))? {
+            Progress::End => return sink.finish(call),
+            Progress::Waiting => atoms::wait(),
+            Progress::More => atoms::more(),
+        };
         file.0.put((source, sink));
-        Ok(atoms::wait().encode(env))
+        Ok(answer.encode(env))
     })
 }

@@ -13,7 +13,7 @@ use rustler::{Binary, Encoder, Env, NifResult, OwnedBinary, Resource, ResourceAr
 
 use crate::atoms;
 use crate::binary::{self, text};
-use crate::call::{caller_died, guard, ok};
+use crate::call::{Call, guard, nif, ok};
 use crate::chunk_memory::{self, ChunkData};
 use crate::chunking::{AnnotatedBytes, Paths, to_path, with_annotation};
 use crate::error::NifError;
@@ -125,7 +125,7 @@ fn stream_file<'a>(
     guard(env, || {
         let selection = options.chunking(options.workers()?, loading(&options, true, compression)?)?;
         let mut input = Input::open(&to_path(&path))?;
-        let Some(chunking) = selection.for_input(&mut input, &caller_died(env))? else {
+        let Some(chunking) = selection.for_input(&mut input, &Call::dirty(env).is_cancelled())? else {
             return Err(options.needs_two_reads(env));
         };
         let chunking = chunking.clone();
@@ -155,69 +155,69 @@ fn stream_pieces<'a>(
     })
 }
 
-/// `{ok, Chunks}`, with no chunks at the end.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn stream_next<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Term<'a>> {
-    guard(env, || {
+nif! {
+    /// `{ok, Chunks}`, with no chunks at the end.
+    dirty stream_next, job stream_next_job => fn(call, stream: ResourceArc<Stream>) {
         let State::Regular(mut reader) = stream.slot.take()? else {
             return Err(chunker::Error::Cancelled.into());
         };
-        let chunks = reader.next_results(&stream.slot.is_cancelled(env))?;
+        let chunks = reader.next_results(&stream.slot.is_cancelled(call))?;
         stream.slot.put(State::Regular(reader));
-        list(env, chunks.unwrap_or_default())
-    })
+        list(call.env, chunks.unwrap_or_default())
+    }
 }
 
-/// The same for a non-seekable file, or `wait` until its producer sends more: a scheduler must not be blocked by
-/// it.
-#[rustler::nif(schedule = "DirtyIo")]
-fn stream_next_special<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Term<'a>> {
-    guard(env, || {
+nif! {
+    /// The same for a non-seekable file, or `wait` until its producer sends more: a scheduler must not be blocked
+    /// by it.
+    io stream_next_special, job stream_next_special_job => fn(call, stream: ResourceArc<Stream>) {
         let State::Special(running) = stream.slot.take()? else {
             return Err(chunker::Error::Cancelled.into());
         };
         let Some((mut input, mut pieces)) = running else {
             stream.slot.put(State::Special(None));
-            return list(env, Vec::new());
+            return list(call.env, Vec::new());
         };
-        let pulled = pieces.pull(&mut input, &stream.slot.is_cancelled(env))?;
+        let pulled = pieces.pull(&mut input, &stream.slot.is_cancelled(call))?;
         let ended = matches!(pulled, Pulled::End(_));
         stream.slot.put(State::Special((!ended).then_some((input, pieces))));
         match pulled {
-            Pulled::Results(chunks) | Pulled::End(chunks) => list(env, chunks),
-            Pulled::Waiting => Ok(atoms::wait().encode(env)),
+            Pulled::Results(chunks) | Pulled::End(chunks) => list(call.env, chunks),
+            Pulled::Waiting => Ok(atoms::wait().encode(call.env)),
         }
-    })
+    }
 }
 
-/// `{ok, Chunks}`: those that are complete now, which may be none.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn stream_push<'a>(env: Env<'a>, stream: ResourceArc<Stream>, piece: Binary<'a>) -> NifResult<Term<'a>> {
-    guard(env, || {
+nif! {
+    /// `{ok, Chunks}`: those that are complete now, which may be none.
+    dirty stream_push, job stream_push_job => fn(
+        call,
+        stream: ResourceArc<Stream>,
+        piece: Binary<'a>,
+    ) {
         let State::Pieces(mut pieces, mut hasher) = stream.slot.take()? else {
             return Err(chunker::Error::Cancelled.into());
         };
-        let chunks = pieces.push(&piece, &stream.slot.is_cancelled(env))?;
+        let chunks = pieces.push(&piece, &stream.slot.is_cancelled(call))?;
         // While others work on the chunks.
         if let Some(hasher) = &mut hasher {
             hasher.update(&piece);
         }
         stream.slot.put(State::Pieces(pieces, hasher));
-        list(env, chunks)
-    })
+        list(call.env, chunks)
+    }
 }
 
-/// `{ok, Chunks}`: the rest of them.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn stream_finish<'a>(env: Env<'a>, stream: ResourceArc<Stream>) -> NifResult<Term<'a>> {
-    guard(env, || {
+nif! {
+    /// `{ok, Chunks}`: the rest of them.
+    dirty stream_finish, job stream_finish_job => fn(call, stream: ResourceArc<Stream>) {
         let State::Pieces(mut pieces, hasher) = stream.slot.take()? else {
             return Err(chunker::Error::Cancelled.into());
         };
-        let chunks = pieces.finish(&stream.slot.is_cancelled(env))?;
+        let chunks = pieces.finish(&stream.slot.is_cancelled(call))?;
         stream.set_digest(hasher.map(Hasher::finish));
-        list(env, chunks)
-    })
+        list(call.env, chunks)
+    }
 }
 
 /// `{ok, NarHash}`, after the end.

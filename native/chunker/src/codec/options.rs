@@ -40,6 +40,18 @@ impl CompressOptions {
         self.codec
     }
 
+    /// Returns whether compression may take more than some ten milliseconds for 256 KiB of input, or before the
+    /// first of it. Such a call belongs in a thread that others do not wait for.
+    #[must_use]
+    pub fn is_slow(&self) -> bool {
+        match self.codec {
+            Codec::Lz4 | Codec::Gzip => false,
+            // 30 MB/s; the next levels search with binary trees.
+            Codec::Zstd => self.level.is_some_and(|level| level > 12),
+            _ => true,
+        }
+    }
+
     /// Validates the options without compressing.
     ///
     /// # Errors

@@ -97,10 +97,13 @@ pub fn read_source<R: NarConsumer>(
     mut source: impl Source,
     is_cancelled: Cancel<'_>,
 ) -> Result<R::Output, Error> {
-    while step(&mut reading, &mut source, is_cancelled)? == Step::Waiting {
-        source.wait(SOURCE_WAIT);
+    loop {
+        match step(&mut reading, &mut source, is_cancelled)? {
+            Step::Waiting => _ = source.wait(SOURCE_WAIT),
+            Step::More => {}
+            Step::End => return reading.finish(),
+        }
     }
-    reading.finish()
 }
 
 /// The result of [`step`].
@@ -108,11 +111,16 @@ pub fn read_source<R: NarConsumer>(
 pub enum Step {
     /// No bytes are available until the producer sends more.
     Waiting,
+    /// As much as one step reads has been read, and more may be available.
+    More,
     /// The input has been read as far as needed; call [`NarConsumer::finish`] next.
     End,
 }
 
-/// Reads the bytes that are available without waiting for their producer.
+/// The most bytes that one step reads: some milliseconds' work.
+const STEP: usize = 8 << 20;
+
+/// Reads bytes that are available, at most 8 MiB, without waiting for their producer.
 ///
 /// # Errors
 ///
@@ -124,9 +132,13 @@ pub fn step<S: Source + ?Sized>(
     is_cancelled: Cancel<'_>,
 ) -> Result<Step, Error> {
     let mut buffer = Buffer::new(BLOCK);
+    let mut left = STEP;
     while !reading.is_done() {
         if is_cancelled() {
             return Err(Error::Cancelled);
+        }
+        if left == 0 {
+            return Ok(Step::More);
         }
         let skippable = reading.skippable();
         // Skipping bytes that the next read covers anyway does not save a system call.
@@ -135,7 +147,10 @@ pub fn step<S: Source + ?Sized>(
         }
         match source.read(&mut buffer)? {
             Some(0) => break,
-            Some(count) => reading.feed(&buffer[..count])?,
+            Some(count) => {
+                reading.feed(&buffer[..count])?;
+                left = left.saturating_sub(count);
+            }
             None => return Ok(Step::Waiting),
         }
     }

@@ -31,10 +31,13 @@ fn read<S: Source + ?Sized>(
     source: &mut S,
     is_cancelled: Cancel<'_>,
 ) -> Result<(), Error> {
-    while step(check, source, is_cancelled)? == Step::Waiting {
-        source.wait(SOURCE_WAIT);
+    loop {
+        match step(check, source, is_cancelled)? {
+            Step::Waiting => _ = source.wait(SOURCE_WAIT),
+            Step::More => {}
+            Step::End => return Ok(()),
+        }
     }
-    Ok(())
 }
 
 fn verdict(result: Result<(), Error>) -> Result<bool, Error> {
