@@ -5,7 +5,7 @@
 Code.require_file("suite.exs", __DIR__)
 
 defmodule Page do
-  import Suite, only: [kept: 1, lines: 1, show: 2]
+  import Suite, only: [header: 1, kept: 1, lines: 1, show: 2]
 
   def write(folder) do
     sections = [
@@ -18,6 +18,7 @@ defmodule Page do
       codecs(),
       store(),
       small(),
+      load(),
       distribution()
     ]
 
@@ -462,6 +463,41 @@ defmodule Page do
       #{Enum.join(lines, "\n")}
       """
     end)
+  end
+
+  defp load do
+    section("load", "Beside other work", fn rows ->
+      lines =
+        for row <- rows do
+          "| #{row.x} | #{row.row} | #{show(row.median * 1000, 2)} | #{show(row.slowest * 1000, 1)} | #{round(row.rounds)} |"
+        end
+
+      """
+      How long processes wait while others use Chunker: how late one wakes from a sleep of 1 ms, how long a hash of 100 KB takes, and how long
+      the VM takes to collect a heap of 32 MB, which it does on a dirty CPU scheduler. Milliseconds.
+
+      | beside | | median | most | times |
+      |---|---|---|---|---|
+      #{Enum.join(lines, "\n")}
+
+      #{memory()}
+      """
+    end)
+  end
+
+  defp memory do
+    case lines("load_memory") do
+      [] ->
+        nil
+
+      rows ->
+        [title] = for [title, "MiB"] <- header("load_memory"), do: title
+
+        """
+        Resident memory of the VM in MiB, for #{title}, each of them with all functions and inputs of 1 to 20 MB:
+        #{Enum.map_join(rows, ", ", fn [name, mebibytes] -> "#{mebibytes} #{name}" end)}.
+        """
+    end
   end
 
   defp distribution do

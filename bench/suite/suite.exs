@@ -125,9 +125,14 @@ defmodule Suite do
   end
 
   @doc "Returns the fields of the recorded lines of a part, without the header line."
-  def lines(part) do
+  def lines(part), do: part |> recorded() |> Enum.drop(1)
+
+  @doc "Returns the fields of the header line of a part, in a list; an empty list if it was not measured."
+  def header(part), do: part |> recorded() |> Enum.take(1)
+
+  defp recorded(part) do
     case File.read(Path.join(System.fetch_env!("CHUNKER_BENCH_RESULTS"), part <> ".tsv")) do
-      {:ok, text} -> text |> String.split("\n", trim: true) |> tl() |> Enum.map(&String.split(&1, "\t"))
+      {:ok, text} -> text |> String.split("\n", trim: true) |> Enum.map(&String.split(&1, "\t"))
       {:error, :enoent} -> []
     end
   end
