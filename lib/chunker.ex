@@ -21,7 +21,7 @@ defmodule Chunker do
     * `stream/2` returns chunks with their bytes, lazily and in bounded memory: to store them.
     * `chunk_data/2` returns the chunks of a binary with their bytes, without a copy.
     * `chunk_files/2` chunks many files in one call.
-    * `hash/2`, `hash_file/2` and `hash_batch/2` return digests alone. `Chunker.Cache` keeps digests that were
+    * `hash/2`, `hash_file/3` and `hash_batch/2` return digests alone. `Chunker.Cache` keeps digests that were
       computed before.
     * `compress/2` and `decompress/2` take one binary, `compress_batch/2` and `decompress_batch/2` many,
       `compress_stream/2` and `decompress_stream/2` inputs larger than memory. `stream/2` compresses chunks in
@@ -71,6 +71,11 @@ defmodule Chunker do
     * `:hash` - `:blake3` or `:sha256`. Default: `:blake3`.
     * `:cache` - a `Chunker.Cache`, in which digests are looked up before they are computed, and which keeps
       those that are computed. Default: none.
+    * `:on_change` - what a change of a regular file during the read means. `:error`: a file that shrinks or
+      grows fails with `:file_changed`. `:snapshot`: a file is read up to the length that it had when it was
+      opened, so it may grow, as logs do; one that is shorter in the end still fails. Bytes that are overwritten
+      in place are noticed by neither; `docs/changing-files.md` says when to use which. Has no effect on
+      inputs that are not files. Default: `:error`.
     * `:threads` - 1 to 1,024: the maximum number of threads for the call, including that of the caller.
       Default: the application's `config :chunker, threads: n`, else (`nil`) the number of dirty CPU
       schedulers online. That is also the size of the thread pool that all calls share, which the first call
@@ -200,6 +205,9 @@ defmodule Chunker do
           | {:max_output_size, non_neg_integer() | :infinity}
           | {:dictionary, nil | binary()}
 
+  @typedoc "What a change of a file during the read means; see the module's documentation."
+  @type on_change :: :error | :snapshot
+
   @typedoc "An option of a function that chunks; see the module's documentation."
   @type option ::
           {:min_size, pos_integer()}
@@ -216,6 +224,7 @@ defmodule Chunker do
           | {:max_entries | :max_memory, non_neg_integer() | :infinity}
           | {:hash, algorithm()}
           | {:cache, nil | Chunker.Cache.t()}
+          | {:on_change, on_change()}
           | {:threads, pos_integer()}
 
   @type options :: [option()] | %{optional(atom()) => term()}
@@ -235,7 +244,8 @@ defmodule Chunker do
   ## Errors
 
     * `:io_error` - the file cannot be opened or read: `:kind` (`:enoent`, `:eacces`, `:eisdir`, ...)
-    * `:file_changed` - a regular file shrank or grew while it was read
+    * `:file_changed` - a regular file shrank or grew while it was read; with `on_change: :snapshot` only if it
+      shrank
     * `:invalid_nar` - with `nar: true`, the file is not a NAR: `:offset`, `:why`; with `nar: :auto` only if
       it changed between the two reads
     * `:invalid_options` - an option is out of range, or `nar: :auto` and the file can be read only once
@@ -469,7 +479,7 @@ defmodule Chunker do
   @doc """
   Returns the digest of a file, in 1 MiB of memory. Fails as `chunk_file/2` does.
 
-  Raises `Chunker.Error` with `:feature_disabled` if the algorithm is not built in, as `hash/2` does.
+  The option is `:on_change`, as in `chunk_file/2`. Raises `Chunker.Error` with `:feature_disabled` if the algorithm is not built in, as `hash/2` does.
 
   ## Examples
 
@@ -478,14 +488,16 @@ defmodule Chunker do
       "0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73"
 
   """
-  @spec hash_file(Path.t(), algorithm()) :: {:ok, digest()} | {:error, Error.t()}
-  def hash_file(path, algorithm), do: result(:chunker.hash_file(path!(path), algorithm))
+  @spec hash_file(Path.t(), algorithm(), [{:on_change, on_change()}] | map()) ::
+          {:ok, digest()} | {:error, Error.t()}
+  def hash_file(path, algorithm, options \\ []),
+    do: result(:chunker.hash_file(path!(path), algorithm, options))
 
   @doc """
-  The same as `hash_file/2`, but returns the digest and raises `Chunker.Error`.
+  The same as `hash_file/3`, but returns the digest and raises `Chunker.Error`.
   """
-  @spec hash_file!(Path.t(), algorithm()) :: digest()
-  def hash_file!(path, algorithm), do: bang!(hash_file(path, algorithm))
+  @spec hash_file!(Path.t(), algorithm(), [{:on_change, on_change()}] | map()) :: digest()
+  def hash_file!(path, algorithm, options \\ []), do: bang!(hash_file(path, algorithm, options))
 
   @doc """
   Returns the digests of many items, in order, computed on several threads.

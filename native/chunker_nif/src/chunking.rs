@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use chunker::cache::Digester;
 use chunker::engine::{Chunk, ChunkBytes};
 use chunker::hash::{Digest, HashingReader, hash_beside};
-use chunker::io::file::{self, Input, Kind};
+use chunker::io::file::{self, Input, Kind, OnChange};
 use chunker::nar::EntryPath;
 use chunker::nar::annotations::{Annotation, ChunkAnnotation, EntryPart};
 use chunker::nar::references::{self, PLACEHOLDER, Replaced};
@@ -171,7 +171,9 @@ twins! {
 fn chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
         let selection = options.hashing(Scheduler::Dirty)?;
-        let Some(mut input) = regular(&path)? else { return Ok(atoms::special().encode(env)) };
+        let Some(mut input) = regular(&path, options.on_change())? else {
+            return Ok(atoms::special().encode(env));
+        };
         let died = caller_died(env);
         match selection.for_input(&mut input, &died)? {
             // The path leads to another file by now.
@@ -187,7 +189,9 @@ fn nar_chunk_file<'a>(env: Env<'a>, path: Binary<'a>, options: ChunkingOptions<'
     guard(env, || {
         let selection = options.hashing(Scheduler::Dirty)?;
         let algorithm = sha256()?;
-        let Some(mut input) = regular(&path)? else { return Ok(atoms::special().encode(env)) };
+        let Some(mut input) = regular(&path, options.on_change())? else {
+            return Ok(atoms::special().encode(env));
+        };
         let died = caller_died(env);
         let Some(chunking) = selection.for_input(&mut input, &died)? else {
             return Ok(atoms::special().encode(env));
@@ -262,10 +266,10 @@ fn read_chunk<'a>(
 }
 
 /// Opens a regular file. Returns `None` for a non-seekable one.
-pub(crate) fn regular<'a>(path: &[u8]) -> Result<Option<Input>, NifError<'a>> {
+pub(crate) fn regular<'a>(path: &[u8], on_change: OnChange) -> Result<Option<Input>, NifError<'a>> {
     let path = to_path(path);
     Ok(match file::kind(&path)? {
-        Kind::Regular => Some(Input::open(&path)?),
+        Kind::Regular => Some(Input::open(&path)?.on_change(on_change)),
         Kind::Special => None,
     })
 }

@@ -9,7 +9,7 @@ use crate::binary::text;
 use crate::call::{caller_died, guard, ok, twins};
 use crate::chunking::regular;
 use crate::error::NifError;
-use crate::options::Hash;
+use crate::options::{Hash, OnChangeName};
 
 twins! {
     /// Returns the digest.
@@ -20,8 +20,13 @@ twins! {
 
 /// `{ok, Digest}`, or `special` for a non-seekable file, for `special_digest`.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn hash_file<'a>(env: Env<'a>, path: Binary<'a>, algorithm: Hash) -> NifResult<Term<'a>> {
-    guard(env, || match regular(&path)? {
+fn hash_file<'a>(
+    env: Env<'a>,
+    path: Binary<'a>,
+    algorithm: Hash,
+    on_change: OnChangeName,
+) -> NifResult<Term<'a>> {
+    guard(env, || match regular(&path, on_change.into())? {
         None => Ok(atoms::special().encode(env)),
         Some(input) => hash_input(env, input, algorithm),
     })

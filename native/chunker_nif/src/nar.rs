@@ -10,6 +10,7 @@ use std::path::Path;
 use chunker::Error;
 use chunker::engine::workers::Workers;
 use chunker::hash::{Algorithm, Digest, nix_base32};
+use chunker::io::file::OnChange;
 use chunker::nar::{
     self, Entry, Hash, Kind, List, Listing, ListingFormat, ListingNotation, ListingOptions, NarConsumer,
     ReadFile,
@@ -25,7 +26,7 @@ use crate::binary::{BinaryBuffer, text};
 use crate::call::{caller_died, guard, ok};
 use crate::chunking::{regular, to_path};
 use crate::error::NifError;
-use crate::options::{Limits, Threads};
+use crate::options::{Limits, OnChangeName, Threads};
 use crate::slot::{Slot, drop_elsewhere};
 
 /// The result that a caller asks for.
@@ -167,8 +168,14 @@ fn restore(target: &Path) -> Result<Consumer, Error> {
 }
 
 #[cfg(unix)]
-fn dump_file(path: &Path, into: &Path, workers: Workers, env: Env<'_>) -> Result<Digest, Error> {
-    nar::dump_file(path, into, sha256()?, workers, &caller_died(env))
+fn dump_file(
+    path: &Path,
+    into: &Path,
+    on_change: OnChange,
+    workers: Workers,
+    env: Env<'_>,
+) -> Result<Digest, Error> {
+    nar::dump_file(path, into, on_change, sha256()?, workers, &caller_died(env))
 }
 
 #[cfg(not(unix))]
@@ -182,7 +189,13 @@ fn restore(target: &Path) -> Result<Consumer, Error> {
 }
 
 #[cfg(not(unix))]
-fn dump_file(path: &Path, _into: &Path, _workers: Workers, _env: Env<'_>) -> Result<Digest, Error> {
+fn dump_file(
+    path: &Path,
+    _into: &Path,
+    _on_change: OnChange,
+    _workers: Workers,
+    _env: Env<'_>,
+) -> Result<Digest, Error> {
     Err(unsupported(path))
 }
 
@@ -246,7 +259,7 @@ fn nar_data_io<'a>(env: Env<'a>, data: Binary<'a>, wanted: Wanted<'a>) -> NifRes
 
 /// `{ok, Value}`, or `special` for a non-seekable file.
 fn read_file<'a>(env: Env<'a>, path: &[u8], wanted: &Wanted<'a>) -> NifResult<Term<'a>> {
-    guard(env, || match regular(path)? {
+    guard(env, || match regular(path, OnChange::Error)? {
         None => Ok(atoms::special().encode(env)),
         Some(input) => answer(env, nar::read_source(wanted.consumer()?, input, &caller_died(env))?),
     })
@@ -322,10 +335,11 @@ fn nar_dump_file<'a>(
     env: Env<'a>,
     path: Binary<'a>,
     into: Binary<'a>,
+    on_change: OnChangeName,
     threads: Threads<'a>,
 ) -> NifResult<Term<'a>> {
     guard(env, || {
-        let digest = dump_file(&to_path(&path), &to_path(&into), threads.workers()?, env)?;
+        let digest = dump_file(&to_path(&path), &to_path(&into), on_change.into(), threads.workers()?, env)?;
         ok(env, nar_hash(env, &digest))
     })
 }
@@ -341,6 +355,10 @@ struct Dump(std::path::PathBuf);
 impl Dump {
     fn new(path: &Path) -> Self {
         Self(path.into())
+    }
+
+    fn on_change(self, _on_change: OnChange) -> Self {
+        self
     }
 
     fn fill(&mut self, _buffer: &mut [u8], _give_up: chunker::Cancel<'_>) -> Result<usize, Error> {
@@ -359,8 +377,11 @@ const PIECE: usize = 256 << 10;
 
 /// `{ok, Dump}`. Opens nothing yet.
 #[rustler::nif]
-fn nar_dump_open<'a>(env: Env<'a>, path: Binary<'a>) -> NifResult<Term<'a>> {
-    guard(env, || ok(env, ResourceArc::new(Slot::new(Dump::new(&to_path(&path))))))
+fn nar_dump_open<'a>(env: Env<'a>, path: Binary<'a>, on_change: OnChangeName) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let dump = Dump::new(&to_path(&path)).on_change(on_change.into());
+        ok(env, ResourceArc::new(Slot::new(dump)))
+    })
 }
 
 /// `{ok, Binary}`, which is empty at the end.
