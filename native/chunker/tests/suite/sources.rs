@@ -389,6 +389,11 @@ fn a_snapshot_has_what_was_there_when_the_file_was_opened() {
         bytes.extend(&buffer[..count]);
     }
     assert_eq!(bytes, b"line");
+    // A file that is shorter after its last byte was read may have been written anew before.
+    let mut input = open();
+    assert_eq!(input.read(&mut [0; 100]).unwrap(), Some(14));
+    std::fs::write(&path, "anew").unwrap();
+    assert_eq!(input.read(&mut [0; 100]).unwrap_err().code(), "file_changed");
 }
 
 /// Appends to a file until it is dropped.

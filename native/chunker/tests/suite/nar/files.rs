@@ -157,6 +157,13 @@ fn a_snapshot_of_a_file_that_grows_is_dumped() {
             assert_eq!(filled.unwrap_err().code(), "file_changed", "{length}");
         }
     }
+    // A file that is shorter after its last byte was read may have been written anew before.
+    fs::write(&path, vec![1; 10_000]).unwrap();
+    let mut dump = Dump::new(&path).on_change(OnChange::Snapshot);
+    // The contents begin at byte 96.
+    assert_eq!(dump.fill(&mut vec![0; 10_096], NEVER).unwrap(), 10_096);
+    fs::write(&path, "anew").unwrap();
+    assert_eq!(dump.fill(&mut [0; 100], NEVER).unwrap_err().code(), "file_changed");
 }
 
 #[test]
