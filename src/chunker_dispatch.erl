@@ -5,7 +5,7 @@
 %% Options are the tuples that `chunker_options' returns.
 -module(chunker_dispatch).
 
--export([chunk_data/2, chunk_file/2, read_chunk/4, restore_references/2, hash/2, hash_file/3]).
+-export([chunk_data/2, chunk_file/2, read_chunk/4, restore_references/2, hash/2, hash_cached/2, hash_file/3]).
 -export([to_nix_base32/1, from_nix_base32/1]).
 -export([chunk_files/3, hash_batch/3]).
 -export([compress/3, decompress/2, compress_batch/3, decompress_batch/3, detect_format/1, train_dictionary/2]).
@@ -274,9 +274,14 @@ close_decompressor(Decompressor) -> ?NIF:decompressor_close(Decompressor).
 hash(Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:hash(Data, Algorithm);
 hash(Data, Algorithm) -> ?NIF:hash_dirty(Data, Algorithm).
 
--spec hash_file(binary(), chunker:algorithm(), chunker_options:on_change()) -> {ok, <<_:256>>} | failure().
-hash_file(Path, Algorithm, OnChange) ->
-    case ?NIF:hash_file(Path, Algorithm, OnChange) of
+-spec hash_cached(binary(), chunker_options:digests()) -> <<_:256>> | failure().
+hash_cached(Data, Digests) when byte_size(Data) =< ?SMALL -> ?NIF:hash_cached(Data, Digests);
+hash_cached(Data, Digests) -> ?NIF:hash_cached_dirty(Data, Digests).
+
+%% A non-seekable file is read once, so that its digest is not looked up.
+-spec hash_file(binary(), chunker_options:digests(), chunker_options:on_change()) -> {ok, <<_:256>>} | failure().
+hash_file(Path, {Algorithm, _} = Digests, OnChange) ->
+    case ?NIF:hash_file(Path, Digests, OnChange) of
         special -> special(?NIF:special_digest(Path, Algorithm));
         Result -> Result
     end.

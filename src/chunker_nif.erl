@@ -16,7 +16,7 @@
 -export([cache_new/1, is_cache/1, cache_get/3, cache_get_dirty/3, cache_put/3, cache_put_dirty/3]).
 -export([cache_fetch/3, cache_fetch_dirty/3]).
 -export([cache_stats/1, cache_clear/1]).
--export([hash/2, hash_dirty/2, hash_file/3, special_chunks/3, special_digest/2]).
+-export([hash/2, hash_dirty/2, hash_cached/2, hash_cached_dirty/2, hash_file/3, special_chunks/3, special_digest/2]).
 -export([nar_data/2, nar_data_io/2, nar_file/2, nar_file_io/2, nar_open/1, nar_push/2]).
 -export([nar_push_io/2, nar_finish/1, special_nar/2, special_next/1, nar_close/1]).
 -export([nar_chunk_data/2, nar_chunk_file/2, nar_dump_file/4, nar_dump_open/2, nar_dump_next/1]).
@@ -82,7 +82,9 @@ cache_clear(_Cache) -> not_loaded().
 
 hash(_Data, _Algorithm) -> not_loaded().
 hash_dirty(_Data, _Algorithm) -> not_loaded().
-hash_file(_Path, _Algorithm, _OnChange) -> not_loaded().
+hash_cached(_Data, _Digests) -> not_loaded().
+hash_cached_dirty(_Data, _Digests) -> not_loaded().
+hash_file(_Path, _Digests, _OnChange) -> not_loaded().
 special_chunks(_Path, _Options, _Whole) -> not_loaded().
 special_digest(_Path, _Algorithm) -> not_loaded().
 

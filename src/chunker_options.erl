@@ -7,7 +7,7 @@
 
 -export([chunking/1, nar_chunking/1, stream/1, files/1, hash/1, hash_batch/1, algorithm/1, threads/0]).
 -export([compression/1, compressor/1, decompression/1, decompressor/1, compression_batch/1, decompression_batch/1, dictionary/1]).
--export([cache/1, nar_list/1, nar_listing/1, nar_dump/1, hash_file/1]).
+-export([cache/1, nar_list/1, nar_listing/1, nar_dump/1, hash_data/1, hash_file/1]).
 -export_type([options/0, chunking/0, digests/0, cache/0, batch/0, progress/0, compression/0, decompression/0]).
 -export_type([checked/1, threads_and_pool/0, limits/0, listing/0, on_change/0]).
 
@@ -64,7 +64,8 @@
 %% Each option with its default and the type of its value.
 -define(THREADS, [{threads, configured, integer}]).
 -define(HASH, [{hash, blake3, atom}]).
--define(DIGESTS, ?HASH ++ [{cache, nil, cache}]).
+-define(CACHE, [{cache, nil, cache}]).
+-define(DIGESTS, ?HASH ++ ?CACHE).
 -define(LIMITS, [{max_entries, 1_000_000, limit}, {max_memory, 536_870_912, limit}]).
 -define(ON_CHANGE, [{on_change, error, atom}]).
 -define(CHUNKING, [
@@ -122,10 +123,15 @@ files(Options) ->
 hash(Options) ->
     with(Options, ?HASH, [fun hash_form/1]).
 
-%% For the digest of a file, whose algorithm is no option.
--spec hash_file(term()) -> checked(on_change()).
+%% For the digest of a binary, whose algorithm is no option.
+-spec hash_data(term()) -> checked(nil | chunker_dispatch:cache()).
+hash_data(Options) ->
+    with(Options, ?CACHE, [fun cache_handle/1]).
+
+%% For the digest of a file.
+-spec hash_file(term()) -> checked({nil | chunker_dispatch:cache(), on_change()}).
 hash_file(Options) ->
-    with(Options, ?ON_CHANGE, [fun on_change_form/1]).
+    with(Options, ?CACHE ++ ?ON_CHANGE, [fun cache_handle/1, fun on_change_form/1]).
 
 -spec hash_batch(term()) -> checked({digests(), batch()}).
 hash_batch(Options) ->
@@ -286,6 +292,8 @@ listing_form(#{format := Format, notation := Notation} = Values) ->
 
 digests_form(#{cache := Cache} = Values) ->
     form(hash_form(Values), fun(Hash) -> {Hash, handle(Cache)} end).
+
+cache_handle(#{cache := Cache}) -> {ok, handle(Cache)}.
 
 %% Returns the handle of a cache, which Elixir keeps in a struct.
 handle(#{'__struct__' := 'Elixir.Chunker.Cache', cache := Cache}) -> Cache;

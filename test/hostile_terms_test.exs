@@ -206,7 +206,9 @@ defmodule Chunker.HostileTermsTest do
         cache_clear: [cache],
         hash: ["a", :sha256],
         hash_dirty: ["a", :sha256],
-        hash_file: [path, :sha256, :snapshot],
+        hash_cached: ["a", {:sha256, cache}],
+        hash_cached_dirty: ["a", {:sha256, cache}],
+        hash_file: [path, {:sha256, cache}, :snapshot],
         special_chunks: [nar, @chunking, true],
         special_digest: [path, :sha256],
         special_nar: [nar, {:read_file, ""}],
@@ -288,7 +290,7 @@ defmodule Chunker.HostileTermsTest do
 
       same =
         ~w(chunk_data chunk_file restore_references chunk_files hash_batch compress_batch decompress_batch
-           decompress train_dictionary is_cache cache_get cache_put cache_fetch cache_stats cache_clear hash hash_file
+           decompress train_dictionary is_cache cache_get cache_put cache_fetch cache_stats cache_clear hash hash_cached hash_file
            nar_data nar_file nar_open nar_chunk_data nar_chunk_file nar_dump_open nar_dump_next nar_dump_close)a
 
       calls =

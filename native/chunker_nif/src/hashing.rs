@@ -9,7 +9,7 @@ use crate::binary::text;
 use crate::call::{caller_died, guard, ok, twins};
 use crate::chunking::regular;
 use crate::error::NifError;
-use crate::options::{Hash, OnChangeName};
+use crate::options::{Digests, Hash, OnChangeName};
 
 twins! {
     /// Returns the digest.
@@ -18,22 +18,29 @@ twins! {
     }
 }
 
+twins! {
+    /// Returns the digest, which may be looked up in a cache.
+    fn hash_cached, hash_cached_dirty(env, scheduler; data: Binary<'a>, digests: Digests) {
+        Ok(text(env, &digests.digester()?.digest_cancellable(&data, &scheduler.is_cancelled(env))?.0))
+    }
+}
+
 /// `{ok, Digest}`, or `special` for a non-seekable file, for `special_digest`.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn hash_file<'a>(
     env: Env<'a>,
     path: Binary<'a>,
-    algorithm: Hash,
+    digests: Digests,
     on_change: OnChangeName,
 ) -> NifResult<Term<'a>> {
     guard(env, || match regular(&path, on_change.into())? {
         None => Ok(atoms::special().encode(env)),
-        Some(input) => hash_input(env, input, algorithm),
+        Some(input) => hash_input(env, input, &digests),
     })
 }
 
-fn hash_input<'a>(env: Env<'a>, input: Input, algorithm: Hash) -> Result<Term<'a>, NifError<'a>> {
-    let digest = algorithm.algorithm()?.hash_source(input, &caller_died(env))?;
+fn hash_input<'a>(env: Env<'a>, input: Input, digests: &Digests) -> Result<Term<'a>, NifError<'a>> {
+    let digest = digests.digester()?.digest_file(input, &caller_died(env))?;
     ok(env, text(env, &digest.0))
 }
 
