@@ -21,7 +21,7 @@ defmodule Chunker do
     * `stream/2` returns chunks with their bytes, lazily and in bounded memory: to store them.
     * `chunk_data/2` returns the chunks of a binary with their bytes, without a copy.
     * `chunk_files/2` chunks many files in one call.
-    * `hash/2`, `hash_file/2` and `hash_batch/2` return digests alone. `Chunker.Cache` keeps digests that were
+    * `hash/3`, `hash_file/3` and `hash_batch/2` return digests alone. `Chunker.Cache` keeps digests that were
       computed before.
     * `compress/2` and `decompress/2` take one binary, `compress_batch/2` and `decompress_batch/2` many,
       `compress_stream/2` and `decompress_stream/2` inputs larger than memory. `stream/2` compresses chunks in
@@ -71,6 +71,11 @@ defmodule Chunker do
     * `:hash` - `:blake3` or `:sha256`. Default: `:blake3`.
     * `:cache` - a `Chunker.Cache`, in which digests are looked up before they are computed, and which keeps
       those that are computed. Default: none.
+    * `:on_change` - what a change of a regular file during the read means. `:error`: a file that shrinks or
+      grows fails with `:file_changed`. `:snapshot`: a file is read up to the length that it had when it was
+      opened, so it may grow, as logs do; one that is shorter in the end still fails. Bytes that are overwritten
+      in place are noticed by neither; `docs/changing-files.md` says when to use which. Has no effect on
+      inputs that are not files. Default: `:error`.
     * `:threads` - 1 to 1,024: the maximum number of threads for the call, including that of the caller.
       Default: the application's `config :chunker, threads: n`, else (`nil`) the number of dirty CPU
       schedulers online. That is also the size of the thread pool that all calls share, which the first call
@@ -200,6 +205,12 @@ defmodule Chunker do
           | {:max_output_size, non_neg_integer() | :infinity}
           | {:dictionary, nil | binary()}
 
+  @typedoc "What a change of a file during the read means; see the module's documentation."
+  @type on_change :: :error | :snapshot
+
+  @typedoc "An option of `hash_file/3`."
+  @type hash_file_option :: {:on_change, on_change()} | {:cache, nil | Chunker.Cache.t()}
+
   @typedoc "An option of a function that chunks; see the module's documentation."
   @type option ::
           {:min_size, pos_integer()}
@@ -216,6 +227,7 @@ defmodule Chunker do
           | {:max_entries | :max_memory, non_neg_integer() | :infinity}
           | {:hash, algorithm()}
           | {:cache, nil | Chunker.Cache.t()}
+          | {:on_change, on_change()}
           | {:threads, pos_integer()}
 
   @type options :: [option()] | %{optional(atom()) => term()}
@@ -235,7 +247,8 @@ defmodule Chunker do
   ## Errors
 
     * `:io_error` - the file cannot be opened or read: `:kind` (`:enoent`, `:eacces`, `:eisdir`, ...)
-    * `:file_changed` - a regular file shrank or grew while it was read
+    * `:file_changed` - a regular file shrank or grew while it was read; with `on_change: :snapshot` only if it
+      shrank
     * `:invalid_nar` - with `nar: true`, the file is not a NAR: `:offset`, `:why`; with `nar: :auto` only if
       it changed between the two reads
     * `:invalid_options` - an option is out of range, or `nar: :auto` and the file can be read only once
@@ -452,8 +465,14 @@ defmodule Chunker do
   @doc """
   Returns the digest of a binary or an iolist: 32 bytes.
 
-  Up to 64 KiB are hashed on the scheduler of the caller, up to 1 MiB on a dirty one, and more in a thread of the library. Raises `Chunker.Error` with
-  `:feature_disabled` if the algorithm is not built in.
+  Up to 64 KiB are hashed on the scheduler of the caller, up to 1 MiB on a dirty one, and more in a thread of the
+  library. Time is linear in the length of the data. Raises `Chunker.Error` with `:feature_disabled` if the
+  algorithm is not built in.
+
+  The option `:cache` is a `Chunker.Cache` in which contents of 2 KiB to 1 GiB are looked up, as with
+  `hash_batch/2`: a content that is known costs a fingerprint instead of a digest, which is a fifth of the time
+  with BLAKE3 and a twelfth with SHA-256, and one that is not known costs both. Shorter and longer ones are hashed,
+  and are neither counted nor kept.
 
   ## Examples
 
@@ -463,13 +482,23 @@ defmodule Chunker do
       "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"
 
   """
-  @spec hash(iodata(), algorithm()) :: digest()
-  def hash(data, algorithm), do: call(:chunker.hash(data, algorithm))
+  @spec hash(iodata(), algorithm(), [{:cache, nil | Chunker.Cache.t()}] | map()) :: digest()
+  def hash(data, algorithm, options \\ []), do: call(:chunker.hash(data, algorithm, options))
 
   @doc """
   Returns the digest of a file, in 1 MiB of memory. Fails as `chunk_file/2` does.
 
-  Raises `Chunker.Error` with `:feature_disabled` if the algorithm is not built in, as `hash/2` does.
+  Raises `Chunker.Error` with `:feature_disabled` if the algorithm is not built in, as `hash/3` does.
+
+  ## Options
+
+    * `:on_change` - as in `chunk_file/2`
+    * `:cache` - a `Chunker.Cache` in which the content of the file is looked up, if it has 2 KiB to 1 GiB. It is
+      read to find out whether it is known, so a lookup saves the digest but no reading; and a file of at least
+      1 MiB that is not known is read a second time, with a fingerprint and a digest. It pays for SHA-256 and
+      files that are mostly known and in the page cache. The digest that is stored is always that of the bytes
+      that were fingerprinted in the same read. Non-seekable files, and in a cache with `verify: :content` files of at
+      least 1 MiB, are hashed without a lookup. Default: none
 
   ## Examples
 
@@ -478,14 +507,16 @@ defmodule Chunker do
       "0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73"
 
   """
-  @spec hash_file(Path.t(), algorithm()) :: {:ok, digest()} | {:error, Error.t()}
-  def hash_file(path, algorithm), do: result(:chunker.hash_file(path!(path), algorithm))
+  @spec hash_file(Path.t(), algorithm(), [hash_file_option()] | map()) ::
+          {:ok, digest()} | {:error, Error.t()}
+  def hash_file(path, algorithm, options \\ []),
+    do: result(:chunker.hash_file(path!(path), algorithm, options))
 
   @doc """
-  The same as `hash_file/2`, but returns the digest and raises `Chunker.Error`.
+  The same as `hash_file/3`, but returns the digest and raises `Chunker.Error`.
   """
-  @spec hash_file!(Path.t(), algorithm()) :: digest()
-  def hash_file!(path, algorithm), do: bang!(hash_file(path, algorithm))
+  @spec hash_file!(Path.t(), algorithm(), [hash_file_option()] | map()) :: digest()
+  def hash_file!(path, algorithm, options \\ []), do: bang!(hash_file(path, algorithm, options))
 
   @doc """
   Returns the digests of many items, in order, computed on several threads.

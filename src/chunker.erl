@@ -49,6 +49,10 @@
 %% <li>`hash': `blake3' (the default) or `sha256'.</li>
 %% <li>`cache': a cache of {@link chunker_cache:new/1}, in which digests are looked up before they are
 %%     computed, and which keeps those that are computed. None by default.</li>
+%% <li>`on_change': what a change of a regular file during the read means. `error' (the default): a file that
+%%     shrinks or grows is `file_changed'. `snapshot': a file is read up to the length that it had when it was
+%%     opened, so that it may grow, as logs do; one that is shorter in the end still is `file_changed'. Bytes that
+%%     are overwritten in place are not noticed. Of no effect on other inputs.</li>
 %% <li>`threads': 1 to 1,024; the maximum number of threads for the call. By default as many as the
 %%     application's environment says under `threads', else (`nil' or `undefined') as many as there are dirty
 %%     CPU schedulers online. The environment counts whether or not the application is loaded; any other value
@@ -68,7 +72,7 @@
 -export([read_chunk/2, read_chunk/3]).
 -export([chunk_file/1, chunk_file/2, chunk_data/1, chunk_data/2]).
 -export([stream/1, stream/2, next/1, close/1]).
--export([chunk_files/1, chunk_files/2, hash/2, hash_file/2, hash_batch/1, hash_batch/2, info/0]).
+-export([chunk_files/1, chunk_files/2, hash/2, hash/3, hash_file/2, hash_file/3, hash_batch/1, hash_batch/2, info/0]).
 -export([compress/1, compress/2, decompress/1, decompress/2, detect_format/1]).
 -export([compress_batch/1, compress_batch/2, decompress_batch/1, decompress_batch/2]).
 -export([train_dictionary/1, train_dictionary/2]).
@@ -135,7 +139,7 @@ chunk_file(Path) -> chunk_file(Path, []).
 %% A FIFO or a device is read until its writer closes it.
 %%
 %% Errors: `io_error' with `kind' (`enoent', `eacces', `eisdir' and so on) and `path'; `file_changed' with
-%% `path' when a regular file shrinks or grows while it is read; `invalid_nar' with `offset' and `why';
+%% `path' when a regular file shrinks or grows while it is read (see `on_change'); `invalid_nar' with `offset' and `why';
 %% `invalid_options'.
 -spec chunk_file(file:name_all(), options()) -> {ok, [chunk()]} | {error, error()}.
 chunk_file(Path, Options) -> chunk_file(Path, Options, map).
@@ -244,7 +248,7 @@ open(Pieces, Options) when is_list(Pieces); is_function(Pieces, 0) ->
     case chunker_dispatch:open_pieces(Options) of
         {ok, Stream} ->
             %% Smaller chunks are wanted with less delay.
-            {{{_, _, AvgSize, _, _, _}, _, _, _}, _} = Options,
+            {{{_, _, AvgSize, _, _, _}, _, _, _, _}, _} = Options,
             Gather = if AvgSize =:= nil -> ?GATHER; true -> min(AvgSize, ?GATHER) end,
             {ok, {[], {Gather, Pieces}, Stream}};
         Error ->
@@ -297,24 +301,52 @@ close({_, done}) -> ok;
 close({_, _, Stream}) -> chunker_dispatch:close(Stream);
 close(Other) -> ?BADARG([Other], 1, {expected, <<"an iterator">>, Other}).
 
-%% @doc Returns the digest of a binary or an iolist: 32 bytes. Raises `{feature_disabled, Details}' if the
-%% algorithm is not built in.
+%% @equiv hash(Data, Algorithm, [])
 -spec hash(iodata(), algorithm()) -> digest().
 hash(Data, Algorithm) ->
     ok = checked(chunker_options:algorithm(Algorithm), [Data, Algorithm], 2),
-    case chunker_dispatch:hash(valid(chunker_input:binary(Data), [Data, Algorithm], 1), Algorithm) of
-        Digest when is_binary(Digest) -> Digest;
-        {error, Reason} -> error(Reason)
-    end.
+    digest(chunker_dispatch:hash(valid(chunker_input:binary(Data), [Data, Algorithm], 1), Algorithm)).
+
+%% @doc Returns the digest of a binary or an iolist: 32 bytes. Raises `{feature_disabled, Details}' if the
+%% algorithm is not built in.
+%%
+%% The option is `cache': a cache of {@link chunker_cache:new/1} in which contents of 2 KiB to 1 GiB are looked up.
+-spec hash(iodata(), algorithm(), options()) -> digest().
+hash(Data, Algorithm, []) ->
+    hash(Data, Algorithm);
+hash(Data, Algorithm, Options) ->
+    Arguments = [Data, Algorithm, Options],
+    ok = checked(chunker_options:algorithm(Algorithm), Arguments, 2),
+    Binary = valid(chunker_input:binary(Data), Arguments, 1),
+    {ok, Cache} = checked(chunker_options:hash_data(Options), Arguments, 3),
+    digest(chunker_dispatch:hash_cached(Binary, {Algorithm, Cache})).
+
+digest(Digest) when is_binary(Digest) -> Digest;
+digest({error, Reason}) -> error(Reason).
+
+%% @equiv hash_file(Path, Algorithm, [])
+-spec hash_file(file:name_all(), algorithm()) -> {ok, digest()} | {error, error()}.
+hash_file(Path, Algorithm) -> hash_file(Path, Algorithm, []).
 
 %% @doc Returns the digest of a file, in 1 MiB of memory. Errors are those of {@link chunk_file/2}. Raises
 %% `{feature_disabled, Details}' if the algorithm is not built in, as {@link hash/2} does.
--spec hash_file(file:name_all(), algorithm()) -> {ok, digest()} | {error, error()}.
-hash_file(Path, Algorithm) ->
-    ok = checked(chunker_options:algorithm(Algorithm), [Path, Algorithm], 2),
-    case chunker_dispatch:hash_file(valid(chunker_input:path(Path), [Path, Algorithm], 1), Algorithm) of
-        {error, {feature_disabled, _} = Reason} -> error(Reason);
-        Result -> Result
+%%
+%% Options are `on_change', and `cache', in which files of 2 KiB to 1 GiB are looked up. A file is read to find out
+%% whether its content is known; one of at least 1 MiB that is not known is read a second time. Non-seekable files are
+%% not looked up, nor are files of at least 1 MiB in a cache that compares contents.
+-spec hash_file(file:name_all(), algorithm(), options()) -> {ok, digest()} | {error, error()}.
+hash_file(Path, Algorithm, Options) ->
+    Arguments = [Path, Algorithm, Options],
+    ok = checked(chunker_options:algorithm(Algorithm), Arguments, 2),
+    Name = valid(chunker_input:path(Path), Arguments, 1),
+    case checked(chunker_options:hash_file(Options), Arguments, 3) of
+        {ok, {Cache, OnChange}} ->
+            case chunker_dispatch:hash_file(Name, {Algorithm, Cache}, OnChange) of
+                {error, {feature_disabled, _} = Reason} -> error(Reason);
+                Result -> Result
+            end;
+        Error ->
+            Error
     end.
 
 %% @equiv chunk_files(Paths, [])

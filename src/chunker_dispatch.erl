@@ -9,7 +9,7 @@
 %% Options are the tuples that `chunker_options' returns.
 -module(chunker_dispatch).
 
--export([chunk_data/2, chunk_file/2, read_chunk/4, restore_references/2, hash/2, hash_file/2]).
+-export([chunk_data/2, chunk_file/2, read_chunk/4, restore_references/2, hash/2, hash_cached/2, hash_file/3]).
 -export([to_nix_base32/1, from_nix_base32/1]).
 -export([chunk_files/3, hash_batch/3]).
 -export([compress/3, decompress/2, compress_batch/3, decompress_batch/3, detect_format/1, train_dictionary/2]).
@@ -19,7 +19,7 @@
 -export([generate_key/1, public_key/1]).
 -export([nar_data/2, nar_file/2, nar_open/1, nar_push/2, nar_finish/1, nar_close/1]).
 -export([nar_chunk_data/2, nar_chunk_file/2, nar_chunk_open/1, nar_chunk_push/2, nar_chunk_finish/1]).
--export([nar_dump_file/3, nar_dump_open/1, nar_dump_next/1, nar_dump_close/1]).
+-export([nar_dump_file/4, nar_dump_open/2, nar_dump_next/1, nar_dump_close/1]).
 -export([open_cache/1, is_cache/1, cache_get/3, cache_put/3, cache_fetch/3, cache_stats/1, cache_clear/1]).
 -export([open_file/2, open_pieces/1, next/1, push/2, finish/1, close/1]).
 -export_type([chunk/0, loaded/0, noted/1, entries/0, references/0, failure/0, stream/0, compressor/0, decompressor/0, cache/0]).
@@ -96,7 +96,7 @@ job(Start) ->
 
 %% Returns the data that the chunks are parts of as well: the input, unless references were taken out of it.
 -spec chunk_data(binary(), chunker_options:chunking()) -> {ok, [noted(chunk())], binary()} | failure().
-chunk_data(Data, {_, Nar, _, _} = Options) ->
+chunk_data(Data, {_, Nar, _, _, _} = Options) ->
     %% Some hundred entries fit in that size, and take longer.
     Entries = Nar =/= nil andalso element(4, Nar),
     Result =
@@ -360,11 +360,17 @@ hash(Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:hash(Data, Algorith
 hash(Data, Algorithm) when byte_size(Data) =< ?MEDIUM -> ?NIF:hash_dirty(Data, Algorithm);
 hash(Data, Algorithm) -> job(fun(Reference) -> ?NIF:hash_job(Reference, Data, Algorithm) end).
 
--spec hash_file(binary(), chunker:algorithm()) -> {ok, <<_:256>>} | failure().
-hash_file(Path, Algorithm) ->
+-spec hash_cached(binary(), chunker_options:digests()) -> <<_:256>> | failure().
+hash_cached(Data, Digests) when byte_size(Data) =< ?SMALL -> ?NIF:hash_cached(Data, Digests);
+hash_cached(Data, Digests) when byte_size(Data) =< ?MEDIUM -> ?NIF:hash_cached_dirty(Data, Digests);
+hash_cached(Data, Digests) -> job(fun(Reference) -> ?NIF:hash_cached_job(Reference, Data, Digests) end).
+
+%% A non-seekable file is read once, so that its digest is not looked up.
+-spec hash_file(binary(), chunker_options:digests(), chunker_options:on_change()) -> {ok, <<_:256>>} | failure().
+hash_file(Path, {Algorithm, _} = Digests, OnChange) ->
     file(
-        fun() -> ?NIF:hash_file(Path, Algorithm) end,
-        fun(Reference) -> ?NIF:hash_file_job(Reference, Path, Algorithm) end,
+        fun() -> ?NIF:hash_file(Path, Digests, OnChange) end,
+        fun(Reference) -> ?NIF:hash_file_job(Reference, Path, Digests, OnChange) end,
         fun() -> ?NIF:special_digest(Path, Algorithm) end
     ).
 
@@ -541,12 +547,13 @@ with_digest({ok, Chunks}, {_, _, Stream}) ->
 with_digest(Failure, _) ->
     Failure.
 
--spec nar_dump_file(binary(), binary(), Threads :: pos_integer()) -> {ok, binary()} | failure().
-nar_dump_file(Path, Into, Threads) ->
-    job(fun(Reference) -> ?NIF:nar_dump_file_job(Reference, Path, Into, {Threads, Threads}) end).
+-spec nar_dump_file(binary(), binary(), chunker_options:on_change(), Threads :: pos_integer()) ->
+    {ok, binary()} | failure().
+nar_dump_file(Path, Into, OnChange, Threads) ->
+    job(fun(Reference) -> ?NIF:nar_dump_file_job(Reference, Path, Into, OnChange, {Threads, Threads}) end).
 
--spec nar_dump_open(binary()) -> {ok, nar_dump()} | failure().
-nar_dump_open(Path) -> ?NIF:nar_dump_open(Path).
+-spec nar_dump_open(binary(), chunker_options:on_change()) -> {ok, nar_dump()} | failure().
+nar_dump_open(Path, OnChange) -> ?NIF:nar_dump_open(Path, OnChange).
 
 %% Returns the next bytes, and none at the end.
 -spec nar_dump_next(nar_dump()) -> {ok, binary()} | failure().

@@ -17,7 +17,7 @@
 
 -export(['nar?'/1, list/1, list/2, listing/1, listing/2, hash/1, read_file/2, restore/2]).
 -export([chunk/1, chunk/2, chunk/3, restore_references/2]).
--export([dump/2, stream/1, next/1, close/1]).
+-export([dump/2, dump/3, stream/1, stream/2, next/1, close/1]).
 -export_type([source/0, entry/0, references/0, iterator/0]).
 
 -include("chunker_badarg.hrl").
@@ -182,23 +182,47 @@ restore(Source, Target) ->
         Error -> Error
     end.
 
+%% @equiv dump(Path, File, [])
+-spec dump(file:name_all(), {file, file:name_all()}) -> {ok, binary()} | {error, chunker:error()}.
+dump(Path, File) -> dump(Path, File, []).
+
 %% @doc Writes the archive of the tree at `Path' to a file, atomically, and returns its hash.
+%%
+%% With `on_change' as `snapshot' a file in the tree may grow while it is read: the archive has what was in it when
+%% it was opened. `error' is the default.
 %%
 %% Errors: `io_error', with the kind `enotsup' for a socket, a FIFO or a device; `file_changed';
 %% `tree_too_deep', with the `path' of the first entry that is too deep and the `limit' of names below the root.
--spec dump(file:name_all(), {file, file:name_all()}) -> {ok, binary()} | {error, chunker:error()}.
-dump(Path, {file, Into} = File) ->
-    Arguments = [Path, File],
+-spec dump(file:name_all(), {file, file:name_all()}, chunker_options:options()) ->
+    {ok, binary()} | {error, chunker:error()}.
+dump(Path, {file, Into} = File, Options) ->
+    Arguments = [Path, File, Options],
     From = valid(chunker_input:path(Path), Arguments, 1),
     To = valid(chunker_input:path(Into), Arguments, 2),
-    {ok, Threads} = checked(chunker_options:threads(), Arguments, 1),
-    chunker_dispatch:nar_dump_file(From, To, Threads);
-dump(Path, Into) ->
-    ?BADARG([Path, Into], 2, {expected, <<"{file, Path}">>, Into}).
+    case checked(chunker_options:nar_dump(Options), Arguments, 3) of
+        {ok, OnChange} ->
+            {ok, Threads} = checked(chunker_options:threads(), Arguments, 1),
+            chunker_dispatch:nar_dump_file(From, To, OnChange, Threads);
+        Error ->
+            Error
+    end;
+dump(Path, Into, Options) ->
+    ?BADARG([Path, Into, Options], 2, {expected, <<"{file, Path}">>, Into}).
 
-%% @doc Opens a stream of the archive of the tree at `Path', for {@link next/1}.
+%% @equiv stream(Path, [])
 -spec stream(file:name_all()) -> {ok, iterator()} | {error, chunker:error()}.
-stream(Path) -> chunker_dispatch:nar_dump_open(valid(chunker_input:path(Path), [Path], 1)).
+stream(Path) -> stream(Path, []).
+
+%% @doc Opens a stream of the archive of the tree at `Path', for {@link next/1}. The option is that of {@link
+%% dump/3}.
+-spec stream(file:name_all(), chunker_options:options()) -> {ok, iterator()} | {error, chunker:error()}.
+stream(Path, Options) ->
+    Arguments = [Path, Options],
+    Name = valid(chunker_input:path(Path), Arguments, 1),
+    case checked(chunker_options:nar_dump(Options), Arguments, 2) of
+        {ok, OnChange} -> chunker_dispatch:nar_dump_open(Name, OnChange);
+        Error -> Error
+    end.
 
 %% @doc Returns the next bytes of an archive and the next iterator; `done' at the end.
 -spec next(iterator()) -> {ok, binary(), iterator()} | done | {error, chunker:error()}.

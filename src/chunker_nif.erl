@@ -19,10 +19,11 @@
 -export([cache_new/1, is_cache/1, cache_get/3, cache_get_dirty/3, cache_get_job/4, cache_put/3]).
 -export([cache_put_dirty/3, cache_put_job/4, cache_fetch/3, cache_fetch_dirty/3, cache_fetch_job/4]).
 -export([cache_stats/1, cache_clear/1]).
--export([hash/2, hash_dirty/2, hash_job/3, hash_file/2, hash_file_job/3, special_chunks/3, special_digest/2]).
+-export([hash/2, hash_dirty/2, hash_job/3, hash_cached/2, hash_cached_dirty/2, hash_cached_job/3]).
+-export([hash_file/3, hash_file_job/4, special_chunks/3, special_digest/2]).
 -export([nar_data/2, nar_data_job/3, nar_file/2, nar_file_job/3, nar_open/1, nar_push/2, nar_push_io/2]).
 -export([nar_push_job/3, nar_finish/1, special_nar/2, special_next/1, nar_close/1, nar_chunk_data/2]).
--export([nar_chunk_data_job/3, nar_chunk_file/2, nar_chunk_file_job/3, nar_dump_file_job/4, nar_dump_open/1]).
+-export([nar_chunk_data_job/3, nar_chunk_file/2, nar_chunk_file_job/3, nar_dump_file_job/5, nar_dump_open/2]).
 -export([nar_dump_next/1, nar_dump_close/1]).
 -export([nix_base32_encode/1, nix_base32_encode_dirty/1, nix_base32_encode_job/2, nix_base32_decode/1]).
 -export([nix_base32_decode_dirty/1, nix_base32_decode_job/2]).
@@ -103,8 +104,11 @@ cache_clear(_Cache) -> not_loaded().
 hash(_Data, _Algorithm) -> not_loaded().
 hash_dirty(_Data, _Algorithm) -> not_loaded().
 hash_job(_Reference, _Data, _Algorithm) -> not_loaded().
-hash_file(_Path, _Algorithm) -> not_loaded().
-hash_file_job(_Reference, _Path, _Algorithm) -> not_loaded().
+hash_cached(_Data, _Digests) -> not_loaded().
+hash_cached_dirty(_Data, _Digests) -> not_loaded().
+hash_cached_job(_Reference, _Data, _Digests) -> not_loaded().
+hash_file(_Path, _Digests, _OnChange) -> not_loaded().
+hash_file_job(_Reference, _Path, _Digests, _OnChange) -> not_loaded().
 special_chunks(_Path, _Options, _Whole) -> not_loaded().
 special_digest(_Path, _Algorithm) -> not_loaded().
 
@@ -124,8 +128,8 @@ nar_chunk_data(_Data, _Options) -> not_loaded().
 nar_chunk_data_job(_Reference, _Data, _Options) -> not_loaded().
 nar_chunk_file(_Path, _Options) -> not_loaded().
 nar_chunk_file_job(_Reference, _Path, _Options) -> not_loaded().
-nar_dump_file_job(_Reference, _Path, _Into, _Threads) -> not_loaded().
-nar_dump_open(_Path) -> not_loaded().
+nar_dump_file_job(_Reference, _Path, _Into, _OnChange, _Threads) -> not_loaded().
+nar_dump_open(_Path, _OnChange) -> not_loaded().
 nar_dump_next(_Dump) -> not_loaded().
 nar_dump_close(_Dump) -> not_loaded().
 

@@ -7,9 +7,9 @@
 
 -export([chunking/1, nar_chunking/1, stream/1, files/1, hash/1, hash_batch/1, algorithm/1, threads/0]).
 -export([compression/1, compressor/1, decompression/1, decompressor/1, compression_batch/1, decompression_batch/1, dictionary/1]).
--export([cache/1, nar_list/1, nar_listing/1]).
+-export([cache/1, nar_list/1, nar_listing/1, nar_dump/1, hash_data/1, hash_file/1]).
 -export_type([options/0, chunking/0, digests/0, cache/0, batch/0, progress/0, compression/0, decompression/0]).
--export_type([checked/1, threads_and_pool/0, limits/0, listing/0]).
+-export_type([checked/1, threads_and_pool/0, limits/0, listing/0, on_change/0]).
 
 -type options() :: [{atom(), term()}] | #{atom() => term()}.
 
@@ -22,7 +22,8 @@
     },
     nil | nar(),
     digests(),
-    threads_and_pool()
+    threads_and_pool(),
+    on_change()
 }.
 
 %% In bytes; `nil' for that of the preset.
@@ -43,6 +44,9 @@
 
 -type listing() :: {Format :: json | ls, Notation :: nix_2_8 | newest, limits()}.
 
+%% What a change of a file during the read means.
+-type on_change() :: error | snapshot.
+
 %% How digests are computed.
 -type digests() :: {chunker:algorithm(), nil | chunker_dispatch:cache()}.
 
@@ -60,8 +64,10 @@
 %% Each option with its default and the type of its value.
 -define(THREADS, [{threads, configured, integer}]).
 -define(HASH, [{hash, blake3, atom}]).
--define(DIGESTS, ?HASH ++ [{cache, nil, cache}]).
+-define(CACHE, [{cache, nil, cache}]).
+-define(DIGESTS, ?HASH ++ ?CACHE).
 -define(LIMITS, [{max_entries, 1_000_000, limit}, {max_memory, 536_870_912, limit}]).
+-define(ON_CHANGE, [{on_change, error, atom}]).
 -define(CHUNKING, [
     {min_size, preset, integer},
     {avg_size, preset, integer},
@@ -74,7 +80,7 @@
     {boundary_preference_distance, nil, integer},
     {entries, false, boolean},
     {references, false, boolean}
-] ++ ?LIMITS ++ ?DIGESTS).
+] ++ ?LIMITS ++ ?DIGESTS ++ ?ON_CHANGE).
 -define(BATCH, [{parallel_threshold, 4, integer}, {progress, nil, progress}] ++ ?THREADS).
 -define(COMPRESSION, [
     {codec, nil, atom},
@@ -116,6 +122,16 @@ files(Options) ->
 -spec hash(term()) -> checked(chunker:algorithm()).
 hash(Options) ->
     with(Options, ?HASH, [fun hash_form/1]).
+
+%% For the digest of a binary, whose algorithm is no option.
+-spec hash_data(term()) -> checked(nil | chunker_dispatch:cache()).
+hash_data(Options) ->
+    with(Options, ?CACHE, [fun cache_handle/1]).
+
+%% For the digest of a file.
+-spec hash_file(term()) -> checked({nil | chunker_dispatch:cache(), on_change()}).
+hash_file(Options) ->
+    with(Options, ?CACHE ++ ?ON_CHANGE, [fun cache_handle/1, fun on_change_form/1]).
 
 -spec hash_batch(term()) -> checked({digests(), batch()}).
 hash_batch(Options) ->
@@ -163,6 +179,11 @@ nar_list(Options) ->
 -spec nar_listing(term()) -> checked(listing()).
 nar_listing(Options) ->
     with(Options, [{format, json, atom}, {notation, nix_2_8, atom} | ?LIMITS], [fun listing_form/1]).
+
+%% For the archive of a tree.
+-spec nar_dump(term()) -> checked(on_change()).
+nar_dump(Options) ->
+    with(Options, ?ON_CHANGE, [fun on_change_form/1]).
 
 %% For the training of a dictionary. 110 KiB is what the `zstd' program makes.
 -spec dictionary(term()) -> checked(MaxSize :: integer()).
@@ -222,7 +243,7 @@ strategies() -> [{fastest, {lz4, nil}}, {balanced, {zstd, 3}}, {smallest, {xz, 6
 presets() -> [default, large_packages, small_packages].
 
 chunking_form(Values) ->
-    forms([fun sizes_form/1, fun nar_form/1, fun digests_form/1, fun threads_form/1], Values, []).
+    forms([fun sizes_form/1, fun nar_form/1, fun digests_form/1, fun threads_form/1, fun on_change_form/1], Values, []).
 
 sizes_form(#{normalization := Normalization, seed := Seed} = Values) ->
     form(preset_form(Values), fun(Preset) ->
@@ -272,12 +293,16 @@ listing_form(#{format := Format, notation := Notation} = Values) ->
 digests_form(#{cache := Cache} = Values) ->
     form(hash_form(Values), fun(Hash) -> {Hash, handle(Cache)} end).
 
+cache_handle(#{cache := Cache}) -> {ok, handle(Cache)}.
+
 %% Returns the handle of a cache, which Elixir keeps in a struct.
 handle(#{'__struct__' := 'Elixir.Chunker.Cache', cache := Cache}) -> Cache;
 handle(Cache) -> Cache.
 
 cache_form(#{max_entries := Entries, max_memory := Memory, verify := Verify}) ->
     form(one_of(verify, Verify, [fingerprint, content]), fun(_) -> {Entries, Memory, Verify} end).
+
+on_change_form(#{on_change := OnChange}) -> one_of(on_change, OnChange, [error, snapshot]).
 
 hash_form(#{hash := Hash}) -> one_of(hash, Hash, algorithms()).
 

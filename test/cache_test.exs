@@ -277,6 +277,78 @@ defmodule Chunker.CacheTest do
     assert %{hits: 6, entries: 6} = Cache.stats(cache)
   end
 
+  for verify <- [:fingerprint, :content], hash <- [:blake3, :sha256] do
+    test "hash/3 and hash_file/3 look digests up: #{verify}, #{hash}", %{tmp_dir: folder} do
+      {verify, hash} = {unquote(verify), unquote(hash)}
+      path = Path.join(folder, "file")
+
+      for size <- [0, 100, 2047, 2048, 70_000, 1_048_575, 1_048_576, 2_500_000] do
+        content = random(size)
+        File.write!(path, content)
+        digest = expected(content, hash)
+
+        looked_up =
+          &if(&1, do: %{hits: 3, misses: 1, insertions: 1}, else: %{hits: 0, misses: 0, insertions: 0})
+
+        cache = Cache.new(verify: verify)
+        assert Chunker.hash([content], hash, cache: cache) == digest
+        assert Chunker.hash(content, hash, %{cache: cache}) == digest
+        assert :chunker.hash(content, hash, cache: cache.cache) == digest
+        assert :chunker.hash([content], hash, %{cache: cache}) == digest
+        assert Map.take(Cache.stats(cache), [:hits, :misses, :insertions]) == looked_up.(size >= 2048)
+
+        cache = Cache.new(verify: verify)
+        assert Chunker.hash_file(path, hash, cache: cache) == {:ok, digest}
+        assert Chunker.hash_file!(path, hash, cache: cache, on_change: :snapshot) == digest
+        assert :chunker.hash_file(path, hash, cache: cache.cache) == {:ok, digest}
+        assert :chunker.hash_file(path, hash, %{cache: cache}) == {:ok, digest}
+        by_file = size >= 2048 and (verify == :fingerprint or size < 1_048_576)
+        assert Map.take(Cache.stats(cache), [:hits, :misses, :insertions]) == looked_up.(by_file)
+
+        # A content is the same wherever it comes from, and another algorithm is another key.
+        if by_file do
+          other = if hash == :blake3, do: :sha256, else: :blake3
+          assert Chunker.hash(content, hash, cache: cache) == digest
+          assert Chunker.hash_batch!([content], hash: hash, cache: cache) == [digest]
+          assert %{hits: 5, misses: 1} = Cache.stats(cache)
+          assert Chunker.hash_file!(path, other, cache: cache) == expected(content, other)
+          assert %{hits: 5, misses: 2} = Cache.stats(cache)
+        end
+      end
+
+      assert Chunker.hash("content", hash, cache: nil) == Chunker.hash("content", hash, [])
+    end
+  end
+
+  test "a FIFO and a file without a length are hashed without a lookup", %{tmp_dir: folder} do
+    cache = Cache.new()
+    path = Path.join(folder, "fifo")
+    {_, 0} = System.cmd("mkfifo", [path])
+    content = random(100_000)
+    task = Task.async(fn -> File.write!(path, content) end)
+    assert Chunker.hash_file!(path, :sha256, cache: cache) == :crypto.hash(:sha256, content)
+    Task.await(task)
+    text = File.read!("/proc/filesystems")
+    assert Chunker.hash_file!("/proc/filesystems", :blake3, cache: cache) == Chunker.hash(text, :blake3)
+    assert %{hits: 0, misses: 0, entries: 0} = Cache.stats(cache)
+  end
+
+  test "hash/3 and hash_file/3 refuse options that are none" do
+    for call <- [&Chunker.hash("x", :blake3, &1), &Chunker.hash_file("mix.exs", :blake3, &1)] do
+      assert_raise ArgumentError, ~r/option :cache must be a cache of this node, not 1/, fn ->
+        call.(cache: 1)
+      end
+
+      assert_raise ArgumentError, ~r/unknown option :hash; there are: :cache/, fn -> call.(hash: :sha256) end
+      assert_raise ArgumentError, ~r/options must be/, fn -> call.(:cache) end
+    end
+
+    for call <- [&:chunker.hash("x", :blake3, &1), &:chunker.hash_file("mix.exs", :blake3, &1)],
+        options <- [[cache: 1], [hash: :sha256], :cache] do
+      assert catch_error(call.(options)) == :badarg
+    end
+  end
+
   test "clear removes everything, and counts the removed entries" do
     cache = Cache.new()
     for i <- 1..100, do: Cache.put(cache, "#{i}", :sha256)

@@ -285,7 +285,7 @@ nar_of(Content) ->
 badarg_test_() ->
     Options = <<"unknown option colour; there are: min_size, avg_size, max_size, normalization, seed, preset, nar, "
                 "min_entry_size, boundary_preference_distance, entries, references, max_entries, "
-                "max_memory, hash, cache, threads">>,
+                "max_memory, hash, cache, on_change, threads">>,
     Sources = <<"must be {file, Path}, a list of iodata, or a fun that gives {Piece, NextFun} or done">>,
     {ok, Odd} = chunker:stream([<<"a">>, odd]),
     {ok, Improper} = chunker:stream([<<"a">> | <<"b">>]),

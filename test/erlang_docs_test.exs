@@ -26,7 +26,7 @@ defmodule Chunker.ErlangDocsTest do
   end
 
   test "h/1 of Erlang's shell prints it" do
-    code = "c:h(chunker), c:h(chunker, chunk_file, 2), c:h(chunker_nar, dump, 2), halt()."
+    code = "c:h(chunker), c:h(chunker, chunk_file, 2), c:h(chunker_nar, dump, 3), halt()."
     # Elixir passes its own folders to child processes.
     environment = [{"ERL_LIBS", nil}, {"ERL_FLAGS", nil}, {"ERL_AFLAGS", nil}]
     # Before OTP 27 the shell stops after a hundred lines, and waits for the answer that there shall be more.

@@ -136,7 +136,7 @@ defmodule Chunker.HostileTermsTest do
     defp inner(_), do: []
 
     @chunking {{nil, 64, 256, 1024, 1, 0}, {false, nil, nil, true, true, {100, :infinity}}, {:blake3, nil},
-               {1, 1}}
+               {1, 1}, :snapshot}
     @batch {{1, 1}, 4, nil}
     @compression {:zstd, nil, nil}
     @decompression {:auto, 1000, nil}
@@ -158,7 +158,7 @@ defmodule Chunker.HostileTermsTest do
       decoder = fn -> made.(:chunker_nif.decompressor_new(@decompression)) end
       stream = fn -> made.(:chunker_nif.stream_pieces(@chunking, @compression, true)) end
       reader = fn -> made.(:chunker_nif.nar_open({:list, {100, :infinity}})) end
-      dump = fn -> made.(:chunker_nif.nar_dump_open(path)) end
+      dump = fn -> made.(:chunker_nif.nar_dump_open(path, :error)) end
       file = fn -> :chunker_nif.stream_file(nar, @chunking, @compression) |> elem(1) end
       special = fn -> made.(:chunker_nif.special_digest(path, :sha256)) end
 
@@ -207,7 +207,9 @@ defmodule Chunker.HostileTermsTest do
         cache_clear: [cache],
         hash: ["a", :sha256],
         hash_dirty: ["a", :sha256],
-        hash_file: [path, :sha256],
+        hash_cached: ["a", {:sha256, cache}],
+        hash_cached_dirty: ["a", {:sha256, cache}],
+        hash_file: [path, {:sha256, cache}, :snapshot],
         special_chunks: [nar, @chunking, true],
         special_digest: [path, :sha256],
         special_nar: [nar, {:read_file, ""}],
@@ -221,8 +223,8 @@ defmodule Chunker.HostileTermsTest do
         nar_close: [reader.()],
         nar_chunk_data: [archive, @chunking],
         nar_chunk_file: [nar, @chunking],
-        nar_dump_file: [path, nar <> ".again", {1, 1}],
-        nar_dump_open: [path],
+        nar_dump_file: [path, nar <> ".again", :snapshot, {1, 1}],
+        nar_dump_open: [path, :snapshot],
         nar_dump_next: [dump.()],
         nar_dump_close: [dump.()],
         nix_base32_encode: ["a"],
@@ -308,7 +310,7 @@ defmodule Chunker.HostileTermsTest do
 
       same =
         ~w(chunk_data chunk_file restore_references chunk_files hash_batch compress_batch decompress_batch
-           decompress train_dictionary is_cache cache_get cache_put cache_fetch cache_stats cache_clear hash hash_file
+           decompress train_dictionary is_cache cache_get cache_put cache_fetch cache_stats cache_clear hash hash_cached hash_file
            nar_data nar_file nar_open nar_chunk_data nar_chunk_file nar_dump_open nar_dump_next nar_dump_close)a
 
       calls =
@@ -341,7 +343,7 @@ defmodule Chunker.HostileTermsTest do
             nar_chunk_open: [@chunking],
             nar_chunk_push: [chunks, "x"],
             nar_chunk_finish: [chunks],
-            nar_dump_file: [path, nar <> ".again", 1],
+            nar_dump_file: [path, nar <> ".again", :snapshot, 1],
             open_cache: [{10, 100_000, :content}],
             open_file: [nar, {@chunking, @compression}],
             open_pieces: [{@chunking, @compression}],

@@ -22,15 +22,36 @@ defmodule Chunker.InfoTest do
     assert info.version == to_string(Application.spec(:chunker, :vsn))
     assert info == :chunker.info()
     assert Enum.sort(Map.keys(info)) == [:codecs, :cpu_features, :hashes, :kernels, :threads, :version]
-    assert %{blake3: blake3, sha256: sha256} = info.hashes
-    assert is_binary(blake3) and is_binary(sha256)
-    assert is_binary(info.kernels.scan)
+  end
+
+  # The kernel reads its flags from the CPU itself, and lists none that the system does not support.
+  test "info/0 names the implementations that the CPU's flags lead to" do
+    info = Chunker.info()
+    flags = flags()
+    has = fn wanted -> Enum.all?(wanted, &(&1 in flags)) end
+    first = fn choices -> Enum.find_value(choices, fn {wanted, name} -> has.(wanted) && name end) end
+
+    assert info.hashes == %{
+             blake3:
+               first.([
+                 {~w(avx512f avx512vl), "avx512"},
+                 {~w(avx2), "avx2"},
+                 {~w(sse4_1), "sse4.1"},
+                 {~w(sse2), "sse2"},
+                 {~w(asimd), "neon"},
+                 {[], "portable"}
+               ]),
+             sha256: first.([{~w(sha_ni sse4_1), "sha-ni"}, {~w(sha2), "sha2"}, {[], "portable"}])
+           }
 
     assert info.kernels.fingerprint ==
-             if("pclmulqdq" in info.cpu_features or "pmull" in info.cpu_features,
-               do: "umash",
-               else: "poly1305"
-             )
+             first.([{~w(pclmulqdq), "umash"}, {~w(aes pmull sha2), "umash"}, {[], "poly1305"}])
+
+    # Unless the environment names one.
+    if System.get_env("CHUNKER_KERNEL") == nil do
+      assert info.kernels.scan ==
+               first.([{~w(avx512f avx512bw avx512vl avx512vbmi), "avx512"}, {[], "scalar"}])
+    end
   end
 
   defp in_vm_with_kernel(kernel, code) do

@@ -102,7 +102,7 @@ defmodule Chunker.MemoryTest do
     # Each holds some MiB of the input that it has read, in total more than 1 GiB.
     code = """
     piece = :binary.copy(<<1>>, 3 * #{@mib})
-    options = {{nil, 262_144, 1_048_576, 16_777_216, 1, 0}, nil, {:blake3, nil}, {2, 2}}
+    options = {{nil, 262_144, 1_048_576, 16_777_216, 1, 0}, nil, {:blake3, nil}, {2, 2}, :error}
 
     for round <- 1..if(path == "mix.exs", do: 20, else: 400) do
       {:ok, stream} = :chunker_nif.stream_pieces(options, nil, false)

@@ -5,7 +5,7 @@ defmodule Chunker.SpecialFilesTest do
   # Every kind of file that a path can lead to, with each function that takes a path.
   use ExUnit.Case, async: true
 
-  alias Chunker.{Attempts, Error}
+  alias Chunker.{Attempts, Error, Nar}
 
   @moduletag :tmp_dir
   @small [min_size: 64, avg_size: 256, max_size: 1024]
@@ -315,7 +315,15 @@ defmodule Chunker.SpecialFilesTest do
   test "a file that shrinks while it is chunked or hashed is an error", %{tmp_dir: folder} do
     path = Path.join(folder, "shrinking")
 
-    for call <- [&Chunker.chunk_file/1, &Chunker.hash_file(&1, :sha256)] do
+    snapshot = [on_change: :snapshot]
+
+    for call <- [
+          &Chunker.chunk_file/1,
+          &Chunker.hash_file(&1, :sha256),
+          &Chunker.chunk_file(&1, snapshot),
+          &Chunker.chunk_file(&1, [threads: 1] ++ snapshot),
+          &Chunker.hash_file(&1, :sha256, snapshot)
+        ] do
       File.write!(path, "")
       # Reading that much takes many seconds.
       truncate(path, 60 * 1024 * @mib)
@@ -333,6 +341,217 @@ defmodule Chunker.SpecialFilesTest do
     {:ok, iterator} = :chunker.stream({:file, path})
     File.write!(path, "more")
     assert {:error, {:file_changed, %{path: ^path}}} = :chunker.next(iterator)
+  end
+
+  # Appends to a file until the function returns. The file grows by less than it has.
+  defp while_growing(path, function) do
+    task =
+      Task.async(fn ->
+        file = File.open!(path, [:append, :raw])
+
+        Enum.find(1..300_000, fn _ ->
+          :ok = :file.write(file, "another line in the log\n")
+
+          receive do
+            :stop -> true
+          after
+            0 -> false
+          end
+        end)
+      end)
+
+    before = File.stat!(path).size
+    true = eventually(fn -> File.stat!(path).size > before end)
+    result = function.()
+    send(task.pid, :stop)
+    Task.await(task)
+    result
+  end
+
+  describe "a file that is appended to all the time" do
+    setup %{tmp_dir: folder} do
+      path = Path.join(folder, "log")
+      File.write!(path, :rand.bytes(48 * @mib))
+      %{path: path}
+    end
+
+    # Each returns how many bytes it has read and the digest of them, or the error.
+    defp growing(options, threads) do
+      chunking = [hash: :sha256, threads: threads] ++ options
+      struct = fn chunks -> {:ok, {size(chunks), Enum.map(chunks, & &1.hash)}} end
+
+      [
+        chunk_file: fn path ->
+          with {:ok, chunks} <- Chunker.chunk_file(path, chunking), do: struct.(chunks)
+        end,
+        chunk_files: fn path ->
+          with {:ok, [result | _]} <- Chunker.chunk_files([path, path, path, path], chunking),
+               {:ok, chunks} <- result,
+               do: struct.(chunks)
+        end,
+        nar_auto: fn path ->
+          with {:ok, chunks} <- Chunker.chunk_file(path, [nar: :auto] ++ chunking), do: struct.(chunks)
+        end,
+        stream: fn path ->
+          try do
+            struct.(path |> Chunker.stream(chunking) |> Enum.to_list())
+          rescue
+            error in Error -> {:error, error}
+          end
+        end,
+        hash_file: fn path -> Chunker.hash_file(path, :sha256, options) end,
+        nar_stream: fn path ->
+          try do
+            {:ok, path |> Nar.stream(options) |> Enum.join()}
+          rescue
+            error in Error -> {:error, error}
+          end
+        end,
+        nar_dump: fn path -> Nar.dump(path, {:file, path <> ".nar"}, options) end,
+        erlang_chunk_file: fn path ->
+          with {:ok, chunks} <- to_error(:chunker.chunk_file(path, chunking)), do: struct.(chunks)
+        end,
+        erlang_chunk_files: fn path ->
+          with {:ok, [result]} <- :chunker.chunk_files([path], Map.new(chunking)),
+               {:ok, chunks} <- to_error(result),
+               do: struct.(chunks)
+        end,
+        erlang_stream: fn path ->
+          {:ok, iterator} = :chunker.stream({:file, path}, chunking)
+          with {:ok, chunks} <- to_error(all(iterator, [])), do: struct.(chunks)
+        end,
+        erlang_hash_file: fn path -> to_error(:chunker.hash_file(path, :sha256, options)) end,
+        erlang_nar_stream: fn path ->
+          {:ok, iterator} = :chunker_nar.stream(path, options)
+          to_error(pieces(iterator, []))
+        end,
+        erlang_nar_dump: fn path ->
+          to_error(:chunker_nar.dump(path, {:file, path <> ".nar"}, options))
+        end
+      ]
+    end
+
+    defp to_error({:error, {reason, details}}), do: {:error, Error.new(reason, details)}
+    defp to_error(result), do: result
+
+    defp all(iterator, chunks) do
+      case :chunker.next(iterator) do
+        {:ok, chunk, next} -> all(next, [Map.delete(chunk, :data) | chunks])
+        :done -> {:ok, Enum.reverse(chunks)}
+        error -> error
+      end
+    end
+
+    defp pieces(iterator, pieces) do
+      case :chunker_nar.next(iterator) do
+        {:ok, piece, next} -> pieces(next, [pieces, piece])
+        :done -> {:ok, IO.iodata_to_binary(pieces)}
+        error -> error
+      end
+    end
+
+    # Checks a result against what the file has by now, whose beginning is what it had at any time before.
+    defp check(name, result, path, least) when name in [:nar_stream, :erlang_nar_stream] do
+      {:ok, contents} = Nar.read_file(result, "")
+      assert byte_size(contents) >= least
+      assert String.starts_with?(File.read!(path), contents)
+    end
+
+    defp check(name, "sha256:" <> _ = hash, path, least) when name in [:nar_dump, :erlang_nar_dump] do
+      assert Nar.hash({:file, path <> ".nar"}) == {:ok, hash}
+      check(:nar_stream, File.read!(path <> ".nar"), path, least)
+    end
+
+    defp check(name, digest, path, least) when name in [:hash_file, :erlang_hash_file] do
+      # The file grew by one line after the other.
+      content = File.read!(path)
+      {head, tail} = :erlang.split_binary(content, least)
+      context = :crypto.hash_init(:sha256) |> :crypto.hash_update(head)
+
+      assert Enum.reduce_while(0..div(byte_size(tail), 24), context, fn line, context ->
+               if :crypto.hash_final(context) == digest,
+                 do: {:halt, true},
+                 else: {:cont, :crypto.hash_update(context, binary_part(content, least + 24 * line, 24))}
+             end) == true
+    end
+
+    defp check(_name, {size, hashes}, path, least) do
+      assert size >= least
+      content = path |> File.read!() |> binary_part(0, size)
+      preset = [hash: :sha256]
+
+      assert hashes in [
+               for(chunk <- Chunker.chunk_data!(content, preset), do: chunk.hash),
+               for(chunk <- Chunker.chunk_data!(content, [preset: :default] ++ preset), do: chunk.hash)
+             ]
+    end
+
+    for threads <- [1, 2] do
+      @threads threads
+      test "is read up to where it ended, with on_change: :snapshot, on #{threads} threads", %{path: path} do
+        for {name, read} <- growing([on_change: :snapshot], @threads) do
+          least = File.stat!(path).size
+          assert {^name, {:ok, result}} = {name, while_growing(path, fn -> read.(path) end)}
+          check(name, result, path, least)
+        end
+      end
+
+      test "is an error without it, on #{threads} threads", %{path: path} do
+        for options <- [[], [on_change: :error]], {name, read} <- growing(options, @threads) do
+          assert {^name, {:error, %Error{reason: :file_changed, details: %{path: ^path}}}} =
+                   {name, while_growing(path, fn -> read.(path) end)}
+        end
+      end
+    end
+  end
+
+  test "an empty log that grows is empty, with on_change: :snapshot", %{tmp_dir: folder} do
+    path = Path.join(folder, "empty")
+    File.write!(path, "")
+    {:ok, iterator} = :chunker.stream({:file, path}, on_change: :snapshot)
+    File.write!(path, "more")
+    assert :done = :chunker.next(iterator)
+    assert_reads("/proc/version", File.read!("/proc/version"))
+    digest = Chunker.hash(File.read!("/proc/version"), :sha256)
+    assert Chunker.hash_file("/proc/version", :sha256, on_change: :snapshot) == {:ok, digest}
+  end
+
+  test "on_change must be :error or :snapshot", %{tmp_dir: folder} do
+    path = Path.join(folder, "file")
+    File.write!(path, "content")
+    {_, 0} = System.cmd("sh", ["-c", "cp #{path} #{path}.nar"])
+
+    for call <- [
+          &Chunker.chunk_file(path, &1),
+          &Chunker.chunk_files([path], &1),
+          &Chunker.hash_file(path, :sha256, &1),
+          &Nar.chunk({:file, path}, &1),
+          &Nar.dump(path, {:file, path <> ".nar"}, &1)
+        ] do
+      assert {:error, %Error{reason: :invalid_options, details: details}} = call.(on_change: :ignore)
+      assert details == %{option: :on_change, value: :ignore, allowed: "error, snapshot"}
+
+      assert_raise ArgumentError, ~r/option :on_change must be an atom, not "x"/, fn ->
+        call.(on_change: "x")
+      end
+
+      assert_raise ArgumentError, ~r/unknown option :on_changes/, fn -> call.(on_changes: :error) end
+    end
+
+    for call <- [&Chunker.stream(path, &1), &Nar.stream(path, &1)] do
+      assert_raise Error, ~r/option :on_change is :ignore/, fn -> Enum.to_list(call.(on_change: :ignore)) end
+      assert_raise ArgumentError, fn -> call.(on_change: "x") end
+      assert_raise ArgumentError, fn -> call.(on_changes: :error) end
+    end
+
+    for call <- [
+          &:chunker.hash_file(path, :sha256, &1),
+          &:chunker_nar.dump(path, {:file, path <> ".nar"}, &1),
+          &:chunker_nar.stream(path, &1)
+        ] do
+      assert {:error, {:invalid_options, %{option: :on_change}}} = call.(on_change: :ignore)
+      assert catch_error(call.(on_change: 1)) == :badarg
+    end
   end
 
   describe "/dev" do

@@ -11,7 +11,7 @@ defmodule Chunker.StreamTest do
   @small [min_size: 64, avg_size: 256, max_size: 1024]
 
   # In the form that `chunker_options` returns.
-  @native {{nil, 64, 256, 1024, 1, 0}, nil, {:blake3, nil}, {2, 2}}
+  @native {{nil, 64, 256, 1024, 1, 0}, nil, {:blake3, nil}, {2, 2}, :error}
 
   defp open?(path) do
     Enum.any?(File.ls!("/proc/self/fd"), &(File.read_link("/proc/self/fd/#{&1}") == {:ok, path}))

@@ -10,8 +10,8 @@ defmodule Chunker.Cache do
       {:ok, tuesday} = Chunker.chunk_file("tuesday.tar", hash: :sha256, cache: cache)
       Chunker.Cache.stats(cache).hit_rate
 
-  `Chunker.chunk_file/2`, `Chunker.chunk_data/2`, `Chunker.chunk_files/2`, `Chunker.stream/2` and
-  `Chunker.hash_batch/2` take the option `:cache`; `fetch/3`, `get/3` and `put/3` are for other uses. Any number of
+  `Chunker.chunk_file/2`, `Chunker.chunk_data/2`, `Chunker.chunk_files/2`, `Chunker.stream/2`, `Chunker.hash/3`,
+  `Chunker.hash_file/3` and `Chunker.hash_batch/2` take the option `:cache`; `fetch/3`, `get/3` and `put/3` are for other uses. Any number of
   processes can use a cache at once. It is freed when no process holds it any more. It lives in its node: for
   one that came from another node, or out of `:erlang.binary_to_term/1` when it was freed already, functions
   raise `ArgumentError`.

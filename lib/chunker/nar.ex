@@ -382,12 +382,17 @@ defmodule Chunker.Nar do
   not, group and others get only the permissions that both had. If `into` is inside the tree, the NAR holds the
   tree as it was before.
 
+  With the option `on_change: :snapshot`, files in the tree may grow while they are read, as logs do: the NAR
+  holds of each file what was in it when it was opened, which is not the whole tree at one moment. See
+  `docs/changing-files.md`. By default a file that changes its length is an error.
+
   ## Errors
 
     * `:io_error` - `:kind` and `:path`: `:enotsup` for a socket, a FIFO or a device in the tree, which no NAR
       can hold; `:eexist` if `into` leads to something else than a regular file; whatever else reading and
       writing fail with
-    * `:file_changed` - a file shrank or grew while it was read; `:path`
+    * `:file_changed` - a file shrank or grew while it was read; with `on_change: :snapshot` only if it shrank;
+      `:path`
     * `:tree_too_deep` - the tree is deeper than a NAR may be; `:path` is the first entry that is too deep, and
       `:limit` the maximum number of names from the root of the tree, 63
     * `:feature_disabled` - as with `hash/1`
@@ -404,20 +409,22 @@ defmodule Chunker.Nar do
       :ok
 
   """
-  @spec dump(Path.t(), {:file, Path.t()}) :: {:ok, String.t()} | {:error, Error.t()}
-  def dump(path, {:file, into}), do: result(:chunker_nar.dump(path!(path), {:file, path!(into)}))
+  @spec dump(Path.t(), {:file, Path.t()}, [{:on_change, Chunker.on_change()}] | map()) ::
+          {:ok, String.t()} | {:error, Error.t()}
+  def dump(path, {:file, into}, options \\ []),
+    do: result(:chunker_nar.dump(path!(path), {:file, path!(into)}, options))
 
   @doc """
-  The same as `dump/2`, but returns the hash and raises `Chunker.Error`.
+  The same as `dump/3`, but returns the hash and raises `Chunker.Error`.
   """
-  @spec dump!(Path.t(), {:file, Path.t()}) :: String.t()
-  def dump!(path, into), do: bang!(dump(path, into))
+  @spec dump!(Path.t(), {:file, Path.t()}, [{:on_change, Chunker.on_change()}] | map()) :: String.t()
+  def dump!(path, into, options \\ []), do: bang!(dump(path, into, options))
 
   @doc """
   Returns the NAR of the tree at `path`, lazily, as binaries of up to 256 KiB.
 
   Nothing is opened before the stream is enumerated, and all files are closed when the consumer stops. Raises
-  `Chunker.Error` while it is enumerated, for the reasons of `dump/2`.
+  `Chunker.Error` while it is enumerated, for the reasons of `dump/3`, whose option it takes.
 
   ## Examples
 
@@ -426,12 +433,18 @@ defmodule Chunker.Nar do
       "/usr/lib/git-core" |> Chunker.Nar.stream() |> Chunker.stream(compress: [codec: :zstd])
 
   """
-  @spec stream(Path.t()) :: Enumerable.t()
-  def stream(path) do
+  @spec stream(Path.t(), [{:on_change, Chunker.on_change()}] | map()) :: Enumerable.t()
+  def stream(path, options \\ []) do
     path = path!(path)
+    options = checked(:chunker_options.nar_dump(options))
 
     Stream.resource(
-      fn -> bang!(result(:chunker_nar.stream(path))) end,
+      fn ->
+        bang!(
+          with {:ok, on_change} <- options,
+               do: to_result(:chunker_dispatch.nar_dump_open(path, on_change))
+        )
+      end,
       fn dump ->
         case :chunker_nar.next(dump) do
           {:ok, binary, dump} -> {[binary], dump}

@@ -44,3 +44,54 @@ pub(crate) fn sha256_implementation() -> &'static str {
         "portable"
     }
 }
+
+/// Compares with the flags that the operating system's kernel lists, which it reads from the CPU itself.
+#[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+
+    fn has(flags: &[&str]) -> bool {
+        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap();
+        let line = cpuinfo.lines().find(|line| line.starts_with("flags")).unwrap();
+        let found: Vec<_> = line.split_ascii_whitespace().collect();
+        flags.iter().all(|flag| found.contains(flag))
+    }
+
+    #[test]
+    fn features_are_those_that_the_kernel_lists() {
+        let names = [
+            ("sse2", "sse2"),
+            ("ssse3", "ssse3"),
+            ("sse4.1", "sse4_1"),
+            ("avx2", "avx2"),
+            ("avx512f", "avx512f"),
+            ("avx512bw", "avx512bw"),
+            ("avx512vl", "avx512vl"),
+            ("avx512vbmi", "avx512vbmi"),
+            ("sha", "sha_ni"),
+            ("pclmulqdq", "pclmulqdq"),
+        ];
+        let expected: Vec<_> =
+            names.into_iter().filter(|(_, flag)| has(&[flag])).map(|(name, _)| name).collect();
+        assert_eq!(features(), expected);
+    }
+
+    #[cfg(feature = "blake3")]
+    #[test]
+    fn blake3_uses_the_widest_vectors_that_the_kernel_lists() {
+        let by_flags = [
+            (&["avx512f", "avx512vl"][..], "avx512"),
+            (&["avx2"], "avx2"),
+            (&["sse4_1"], "sse4.1"),
+            (&["sse2"], "sse2"),
+        ];
+        let expected = by_flags.into_iter().find(|(flags, _)| has(flags));
+        assert_eq!(blake3_implementation(), expected.map_or("portable", |(_, name)| name));
+    }
+
+    #[cfg(feature = "sha256")]
+    #[test]
+    fn sha256_uses_the_sha_instructions_that_the_kernel_lists() {
+        assert_eq!(sha256_implementation(), if has(&["sha_ni", "sse4_1"]) { "sha-ni" } else { "portable" });
+    }
+}

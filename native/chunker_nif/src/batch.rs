@@ -129,9 +129,10 @@ nif! {
         // An empty path stands for one that is too long, which is not copied.
         let names: Vec<PathBuf> =
             paths.iter().map(|path| if is_too_long(path) { PathBuf::new() } else { to_path(path) }).collect();
+        let on_change = chunking.on_change();
         let chunking = chunking.hashing(call.place)?;
         let files = with_batch(call, &options, |batch, is_cancelled| {
-            chunk_each(&chunking, &names, batch, is_cancelled)
+            chunk_each(&chunking, &names, on_change, batch, is_cancelled)
         })?;
         let terms: Vec<Term<'a>> = files
             .into_iter()

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use chunker::cache::Digester;
 use chunker::engine::{Chunk, ChunkBytes};
 use chunker::hash::{Digest, HashingReader, hash_beside};
-use chunker::io::file::{self, Input, Kind};
+use chunker::io::file::{self, Input, Kind, OnChange};
 use chunker::io::source::Source;
 use chunker::nar::EntryPath;
 use chunker::nar::annotations::{Annotation, ChunkAnnotation, EntryPart};
@@ -176,7 +176,7 @@ nif! {
     /// `{ok, Chunks}`, or what [`Opened::Other`] says, for `special_chunks` or this again.
     dirty chunk_file, job chunk_file_job => fn(call, path: Binary<'a>, options: ChunkingOptions<'a>) {
         let selection = options.hashing(call.place)?;
-        let mut input = match regular(call, &path)? {
+        let mut input = match regular(call, &path, options.on_change())? {
             Opened::Regular(input) => input,
             Opened::Other(answer) => return Ok(answer.encode(call.env)),
         };
@@ -198,7 +198,7 @@ nif! {
     ) {
         let selection = options.hashing(call.place)?;
         let algorithm = sha256()?;
-        let mut input = match regular(call, &path)? {
+        let mut input = match regular(call, &path, options.on_change())? {
             Opened::Regular(input) => input,
             Opened::Other(answer) => return Ok(answer.encode(call.env)),
         };
@@ -290,12 +290,12 @@ pub(crate) enum Opened {
 }
 
 /// Opens a regular file.
-pub(crate) fn regular<'a>(call: Call<'a>, path: &[u8]) -> Result<Opened, NifError<'a>> {
+pub(crate) fn regular<'a>(call: Call<'a>, path: &[u8], on_change: OnChange) -> Result<Opened, NifError<'a>> {
     let path = to_path(path);
     if file::kind(&path)? == Kind::Special {
         return Ok(Opened::Other(atoms::special()));
     }
-    let input = Input::open(&path)?;
+    let input = Input::open(&path)?.on_change(on_change);
     if call.place == Place::Dirty && input.length().is_some_and(|length| length > SHORT_FILE) {
         return Ok(Opened::Other(atoms::long()));
     }

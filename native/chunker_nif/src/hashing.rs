@@ -7,7 +7,7 @@ use crate::binary::text;
 use crate::call::{nif, ok};
 use crate::chunking::{Opened, regular};
 use crate::error::NifError;
-use crate::options::Hash;
+use crate::options::{Digests, Hash, OnChangeName};
 
 nif! {
     /// Returns the digest.
@@ -17,13 +17,29 @@ nif! {
 }
 
 nif! {
+    /// Returns the digest, which may be looked up in a cache.
+    plain hash_cached, dirty hash_cached_dirty, job hash_cached_job => fn(
+        call,
+        data: Binary<'a>,
+        digests: Digests,
+    ) {
+        Ok(text(call.env, &digests.digester()?.digest_cancellable(&data, &call.is_cancelled())?.0))
+    }
+}
+
+nif! {
     /// `{ok, Digest}`, `special` for a non-seekable file, for `special_digest`, or `long` for one that is too
     /// long for a dirty scheduler.
-    dirty hash_file, job hash_file_job => fn(call, path: Binary<'a>, algorithm: Hash) {
-        match regular(call, &path)? {
+    dirty hash_file, job hash_file_job => fn(
+        call,
+        path: Binary<'a>,
+        digests: Digests,
+        on_change: OnChangeName,
+    ) {
+        match regular(call, &path, on_change.into())? {
             Opened::Other(answer) => Ok(answer.encode(call.env)),
             Opened::Regular(input) => {
-                let digest = algorithm.algorithm()?.hash_source(input, &call.is_cancelled())?;
+                let digest = digests.digester()?.digest_file(input, &call.is_cancelled())?;
                 ok(call.env, text(call.env, &digest.0))
             }
         }

@@ -10,6 +10,7 @@ use std::path::Path;
 use chunker::Error;
 use chunker::engine::workers::Workers;
 use chunker::hash::{Algorithm, Digest, nix_base32};
+use chunker::io::file::OnChange;
 use chunker::nar::{
     self, Entry, Hash, Kind, List, Listing, ListingFormat, ListingNotation, ListingOptions, NarConsumer,
     ReadFile,
@@ -25,7 +26,7 @@ use crate::binary::{BinaryBuffer, text};
 use crate::call::{Call, guard, nif, ok};
 use crate::chunking::{Opened, regular, to_path};
 use crate::error::NifError;
-use crate::options::{Limits, Threads};
+use crate::options::{Limits, OnChangeName, Threads};
 use crate::slot::{Slot, drop_elsewhere};
 
 /// The result that a caller asks for.
@@ -167,8 +168,14 @@ fn restore(target: &Path) -> Result<Consumer, Error> {
 }
 
 #[cfg(unix)]
-fn dump_file(path: &Path, into: &Path, workers: Workers, call: Call<'_>) -> Result<Digest, Error> {
-    nar::dump_file(path, into, sha256()?, workers, &call.is_cancelled())
+fn dump_file(
+    path: &Path,
+    into: &Path,
+    on_change: OnChange,
+    workers: Workers,
+    call: Call<'_>,
+) -> Result<Digest, Error> {
+    nar::dump_file(path, into, on_change, sha256()?, workers, &call.is_cancelled())
 }
 
 #[cfg(not(unix))]
@@ -182,7 +189,13 @@ fn restore(target: &Path) -> Result<Consumer, Error> {
 }
 
 #[cfg(not(unix))]
-fn dump_file(path: &Path, _into: &Path, _workers: Workers, _call: Call<'_>) -> Result<Digest, Error> {
+fn dump_file(
+    path: &Path,
+    _into: &Path,
+    _on_change: OnChange,
+    _workers: Workers,
+    _call: Call<'_>,
+) -> Result<Digest, Error> {
     Err(unsupported(path))
 }
 
@@ -241,7 +254,7 @@ nif! {
 nif! {
     /// `{ok, Value}`, or what [`Opened::Other`] says, for `special_nar` or this again.
     dirty nar_file, job nar_file_job => fn(call, path: Binary<'a>, wanted: Wanted<'a>) {
-        match regular(call, &path)? {
+        match regular(call, &path, OnChange::Error)? {
             Opened::Other(other) => Ok(other.encode(call.env)),
             Opened::Regular(input) => {
                 answer(call, nar::read_source(wanted.consumer()?, input, &call.is_cancelled())?)
@@ -305,9 +318,11 @@ nif! {
         call,
         path: Binary<'a>,
         into: Binary<'a>,
+        on_change: OnChangeName,
         threads: Threads<'a>,
     ) {
-        let digest = dump_file(&to_path(&path), &to_path(&into), threads.workers()?, call)?;
+        let (path, into) = (to_path(&path), to_path(&into));
+        let digest = dump_file(&path, &into, on_change.into(), threads.workers()?, call)?;
         ok(call.env, nar_hash(call.env, &digest))
     }
 }
@@ -323,6 +338,10 @@ struct Dump(std::path::PathBuf);
 impl Dump {
     fn new(path: &Path) -> Self {
         Self(path.into())
+    }
+
+    fn on_change(self, _on_change: OnChange) -> Self {
+        self
     }
 
     fn fill(&mut self, _buffer: &mut [u8], _give_up: chunker::Cancel<'_>) -> Result<usize, Error> {
@@ -341,8 +360,11 @@ const PIECE: usize = 256 << 10;
 
 /// `{ok, Dump}`. Opens nothing yet.
 #[rustler::nif]
-fn nar_dump_open<'a>(env: Env<'a>, path: Binary<'a>) -> NifResult<Term<'a>> {
-    guard(env, || ok(env, ResourceArc::new(Slot::new(Dump::new(&to_path(&path))))))
+fn nar_dump_open<'a>(env: Env<'a>, path: Binary<'a>, on_change: OnChangeName) -> NifResult<Term<'a>> {
+    guard(env, || {
+        let dump = Dump::new(&to_path(&path)).on_change(on_change.into());
+        ok(env, ResourceArc::new(Slot::new(dump)))
+    })
 }
 
 /// `{ok, Binary}`, which is empty at the end.

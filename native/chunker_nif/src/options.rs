@@ -7,11 +7,14 @@ use chunker::codec::{Codec, CompressOptions, CompressionError, DecompressOptions
 use chunker::engine::workers::Workers;
 use chunker::engine::{ChunkerKind, Chunking};
 use chunker::hash::Algorithm;
+use chunker::io::file::OnChange;
 use chunker::nar::annotations::{AnnotationOptions, ChunkAnnotation};
 use chunker::nar::scanner::Config;
 use chunker::nar::{EntryLimits, NarMethod, RECOGNIZER};
 use rustler::types::atom::Atom;
-use rustler::{Binary, Decoder, Encoder, Env, LocalPid, NifResult, NifTuple, Reference, ResourceArc, Term};
+use rustler::{
+    Binary, Decoder, Encoder, Env, LocalPid, NifResult, NifTuple, NifUnitEnum, Reference, ResourceArc, Term,
+};
 
 use crate::atoms;
 use crate::cache::SharedCache;
@@ -20,7 +23,7 @@ use crate::chunking::{AnnotatedBytes, AnnotatedChunk};
 use crate::error::NifError;
 
 /// `{{Preset | nil, Min | nil, Avg | nil, Max | nil, Normalization, Seed}, nil | Nar, {Hash, nil | Cache},
-/// {Threads, PoolSize}}`
+/// {Threads, PoolSize}, OnChange}`
 #[derive(NifTuple)]
 #[rustler(decode)]
 pub(crate) struct ChunkingOptions<'a> {
@@ -28,6 +31,24 @@ pub(crate) struct ChunkingOptions<'a> {
     nar: Option<Nar<'a>>,
     digests: Digests,
     threads: Threads<'a>,
+    on_change: OnChangeName,
+}
+
+/// `error` or `snapshot`.
+#[derive(Clone, Copy, NifUnitEnum)]
+#[rustler(decode)]
+pub(crate) enum OnChangeName {
+    Error,
+    Snapshot,
+}
+
+impl From<OnChangeName> for OnChange {
+    fn from(name: OnChangeName) -> Self {
+        match name {
+            OnChangeName::Error => Self::Error,
+            OnChangeName::Snapshot => Self::Snapshot,
+        }
+    }
 }
 
 /// `{Hash, nil | Cache}`
@@ -284,6 +305,11 @@ impl<'a> ChunkingOptions<'a> {
 
     pub(crate) fn workers(&self) -> Result<Workers, NifError<'a>> {
         self.threads.workers()
+    }
+
+    /// Returns what a change of a file during the read means.
+    pub(crate) fn on_change(&self) -> OnChange {
+        self.on_change.into()
     }
 
     fn options(&self) -> Result<Options, NifError<'a>> {

@@ -137,7 +137,7 @@ fn special_chunks<'a>(
 ) -> NifResult<Term<'a>> {
     guard(env, || {
         let selection = options.hashing(Place::Dirty)?;
-        let input = Input::open(&to_path(&path))?;
+        let input = Input::open(&to_path(&path))?.on_change(options.on_change());
         let Some(chunking) = selection.for_pieces() else { return Err(options.needs_two_reads(env)) };
         let (pieces, chunks) = (chunking.clone().pieces(), Vec::new());
         if whole {

@@ -124,7 +124,7 @@ fn stream_file<'a>(
 ) -> NifResult<Term<'a>> {
     guard(env, || {
         let selection = options.chunking(options.workers()?, loading(&options, true, compression)?)?;
-        let mut input = Input::open(&to_path(&path))?;
+        let mut input = Input::open(&to_path(&path))?.on_change(options.on_change());
         let Some(chunking) = selection.for_input(&mut input, &Call::dirty(env).is_cancelled())? else {
             return Err(options.needs_two_reads(env));
         };

@@ -6,6 +6,8 @@ use super::{Cache, LONGEST};
 use crate::Cancel;
 use crate::error::Error;
 use crate::hash::{Algorithm, Digest};
+use crate::io::file::Input;
+use crate::io::source::Source;
 
 /// Computes digests with an algorithm, and looks up known ones in an optional cache.
 ///
@@ -65,6 +67,25 @@ impl Digester {
             return self.algorithm.hash_cancellable(data, is_cancelled);
         };
         cache.fetch(self.algorithm, data, is_cancelled)
+    }
+
+    /// Returns the digest of a file, in 1 MiB of memory.
+    ///
+    /// With a cache, a file of at least 1 MiB is read for its fingerprint, and a second time if the cache does
+    /// not have the digest. These bypass the cache: files of a length that [`Digester::digest`] does not look up
+    /// either, non-seekable files, files of `/proc`, and with [`Verify::Content`](super::Verify::Content) files
+    /// of at least 1 MiB, which would have to be in memory to be compared.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Cancelled`] if `is_cancelled` returns `true`, and the errors of reading the file.
+    pub fn digest_file(&self, input: Input, is_cancelled: Cancel<'_>) -> Result<Digest, Error> {
+        let length = input.length().and_then(|length| usize::try_from(length).ok());
+        let cache = length.and_then(|length| self.cache_for(length).filter(|cache| cache.takes_file(length)));
+        match cache {
+            Some(cache) => cache.fetch_file(self.algorithm, input, is_cancelled),
+            None => self.algorithm.hash_source(input, is_cancelled),
+        }
     }
 
     /// The shortest content that is looked up, in bytes. Shorter ones are always hashed.

@@ -10,6 +10,7 @@
 //! The rest of the engine takes a [`Digester`]: an algorithm and an optional cache.
 
 mod digester;
+mod file;
 mod fingerprint;
 mod poly1305;
 mod table;

@@ -14,7 +14,7 @@ use crate::cdc::CdcParams;
 use crate::engine::batch::Batch;
 use crate::engine::workers::Workers;
 use crate::engine::{Chunk, ChunkerKind, Chunking, FileChunks, chunk_files};
-use crate::io::file::Input;
+use crate::io::file::{Input, OnChange};
 use crate::io::source::FromRead;
 
 /// Returns pseudorandom bytes (SplitMix64).
@@ -173,9 +173,14 @@ fn a_cached_digest_is_not_recomputed_on_any_path() {
             found.push(pushed);
             for parallel_threshold in [0, 10] {
                 let batch = Batch { workers, parallel_threshold, progress: None };
-                for file in
-                    chunk_files(&ChunkerKind::from(chunking()), &vec![path.clone(); 4], &batch, &never)
-                        .unwrap()
+                for file in chunk_files(
+                    &ChunkerKind::from(chunking()),
+                    &vec![path.clone(); 4],
+                    OnChange::Error,
+                    &batch,
+                    &never,
+                )
+                .unwrap()
                 {
                     let Ok(FileChunks::Chunks(chunks)) = file else { panic!("a plain file has chunks") };
                     found.push(chunks);

@@ -8,7 +8,7 @@ use super::chunker_kind::ChunkerKind;
 use super::workers::Workers;
 use crate::Cancel;
 use crate::error::Error;
-use crate::io::file::{self, Input, Kind};
+use crate::io::file::{self, Input, Kind, OnChange};
 
 /// The result for one of many files.
 #[derive(Debug)]
@@ -39,6 +39,7 @@ pub enum FileChunks<T> {
 pub fn chunk_files<T, A, W>(
     kind: &ChunkerKind<W, A>,
     paths: &[PathBuf],
+    on_change: OnChange,
     batch: &Batch<'_>,
     is_cancelled: Cancel<'_>,
 ) -> Result<Vec<Result<FileChunks<T>, Error>>, Error>
@@ -68,7 +69,7 @@ where
         if *special || file::kind(path)? == Kind::Special {
             return Ok(FileChunks::Special);
         }
-        let mut input = Input::open(path)?;
+        let mut input = Input::open(path)?.on_change(on_change);
         // The path may lead to another file by now.
         let Some(chunking) = kind.for_input(&mut input, is_cancelled)? else {
             return Ok(FileChunks::Special);

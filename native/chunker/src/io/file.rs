@@ -1,7 +1,8 @@
 //! Reads files of any kind as a source of bytes.
 //!
-//! A regular file is read to its end, and it is an error if it shrinks or grows during the read. Any other
-//! file (a FIFO, a terminal, a device) is read until its writer closes it. A read waits for its bytes for a
+//! A regular file is read to its end, and it is an error if it shrinks or grows during the read;
+//! [`OnChange::Snapshot`] reads a growing file up to the length that it had when it was opened. Any other file
+//! (a FIFO, a terminal, a device) is read until its writer closes it. A read waits for its bytes for a
 //! few milliseconds at most; [`Source::wait`] waits for as long as its caller allows. Files are never mapped
 //! into memory: if another program truncates a mapped file, the whole process dies.
 
@@ -31,6 +32,20 @@ pub enum Kind {
     Special,
 }
 
+/// Chooses what a change of a regular file during a read means. Other files have no length to compare with.
+///
+/// Both notice changes by the length of the file. Bytes that are overwritten in place cannot be distinguished
+/// from those before, nor can a file that is truncated and grows back between two reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnChange {
+    /// A file that shrinks or grows fails with [`Error::FileChanged`].
+    #[default]
+    Error,
+    /// A file is read up to the length that it had when it was opened, so it may grow, as logs do. A file that
+    /// is shorter than that when it has been read still fails.
+    Snapshot,
+}
+
 /// Returns the kind of the file at `path` without opening it, because opening a FIFO unblocks its writer.
 ///
 /// # Errors
@@ -55,6 +70,7 @@ pub struct Input {
     file: Arc<File>,
     path: Arc<Path>,
     kind: Kind,
+    on_change: OnChange,
     opened: FileState,
     /// The number of bytes read so far.
     read: u64,
@@ -85,7 +101,22 @@ impl Input {
         let file = Arc::new(open_nonblocking(path).map_err(io_error)?);
         let metadata = file.metadata().map_err(io_error)?;
         let kind = kind_of(&metadata).map_err(io_error)?;
-        Ok(Self { file, path: path.into(), kind, opened: FileState::of(&metadata), read: 0, flows: false })
+        Ok(Self {
+            file,
+            path: path.into(),
+            kind,
+            on_change: OnChange::Error,
+            opened: FileState::of(&metadata),
+            read: 0,
+            flows: false,
+        })
+    }
+
+    /// Chooses what a change of the file during the read means; [`OnChange::Error`] by default.
+    #[must_use]
+    pub fn on_change(mut self, on_change: OnChange) -> Self {
+        self.on_change = on_change;
+        self
     }
 
     /// Returns the kind of this file.
@@ -101,8 +132,8 @@ impl Input {
         Ok(())
     }
 
-    /// Checks at the end of a regular file that its size has not changed since it was opened, and that all of
-    /// it was read.
+    /// Checks at the end of a regular file that its size has not changed since it was opened, or with a snapshot
+    /// that the file is not shorter, and that all of it was read.
     ///
     /// Files of `/proc` report a size of 0 and those of `/sys` a size of one page. They are distinguished from
     /// files that changed by their metadata, which stays the same. (If several threads read a file, this
@@ -111,24 +142,51 @@ impl Input {
         if self.kind == Kind::Special {
             return Ok(());
         }
-        let metadata = self.file.metadata().map_err(|source| self.io_error(source))?;
-        let now = FileState::of(&metadata);
+        let now = self.state()?;
         let whole = self.read == self.opened.size;
-        if now.size != self.opened.size || (!whole && now != self.opened) {
+        let resized = match self.on_change {
+            OnChange::Error => now.size != self.opened.size,
+            OnChange::Snapshot => now.size < self.opened.size,
+        };
+        if resized || (!whole && now != self.opened) {
             return Err(self.changed());
         }
         Ok(())
     }
 
-    /// Stops reading a file that grows while it is read: it may grow faster than it is read, and then has no
-    /// end.
-    fn check_growth(&self) -> Result<(), Error> {
-        if self.kind == Kind::Special || self.read <= self.opened.size {
-            return Ok(());
-        }
-        // Files of `/proc` always report a size of 0.
+    fn state(&self) -> Result<FileState, Error> {
         let metadata = self.file.metadata().map_err(|source| self.io_error(source))?;
-        if metadata.len() == self.opened.size && self.opened.size == 0 { Ok(()) } else { Err(self.changed()) }
+        Ok(FileState::of(&metadata))
+    }
+
+    /// Returns how many bytes the next read may return. A snapshot ends at the size that the file had, unless
+    /// that was 0, which files of `/proc` always report.
+    fn room(&self, len: usize) -> usize {
+        match (self.on_change, self.length()) {
+            (OnChange::Snapshot, Some(length)) => {
+                usize::try_from(length - self.read).map_or(len, |left| left.min(len))
+            }
+            _ => len,
+        }
+    }
+
+    /// Counts bytes that were read. Returns `None` if they are beyond the size that the file had when it was
+    /// opened: without a snapshot that is an error, because the file may grow faster than it is read, and then
+    /// has no end.
+    fn advance(&mut self, count: usize) -> Result<Option<usize>, Error> {
+        let read = self.read + count as u64;
+        if self.kind == Kind::Regular && read > self.opened.size {
+            // Files of `/proc` always report a size of 0.
+            let unsized_file = self.opened.size == 0 && self.state()? == self.opened;
+            if !unsized_file {
+                return match self.on_change {
+                    OnChange::Error => Err(self.changed()),
+                    OnChange::Snapshot => Ok(None),
+                };
+            }
+        }
+        self.read = read;
+        Ok(Some(count))
     }
 
     fn changed(&self) -> Error {
@@ -173,17 +231,14 @@ impl Source for Input {
                 return Ok(None);
             }
         }
+        let room = self.room(buffer.len());
         loop {
-            match (&*self.file).read(buffer) {
+            match (&*self.file).read(&mut buffer[..room]) {
                 Ok(0) => {
                     self.check_end()?;
                     return Ok(Some(0));
                 }
-                Ok(count) => {
-                    self.read += count as u64;
-                    self.check_growth()?;
-                    return Ok(Some(count));
-                }
+                Ok(count) => return Ok(Some(self.advance(count)?.unwrap_or(0))),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                 Err(source) => return Err(self.io_error(source)),
@@ -304,6 +359,7 @@ mod tests {
             file: file.into(),
             path: Path::new("log").into(),
             kind: Kind::Regular,
+            on_change: OnChange::Error,
             opened,
             read: 0,
             flows: false,
@@ -328,6 +384,7 @@ mod tests {
             file: file.into(),
             path: Path::new("pipe").into(),
             kind: Kind::Special,
+            on_change: OnChange::Error,
             opened,
             read: 0,
             flows: false,

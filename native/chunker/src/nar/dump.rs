@@ -24,6 +24,7 @@ use crate::engine::workers::{Workers, yield_to_other_threads};
 use crate::error::{Error, IoError};
 use crate::hash::{Algorithm, Digest, Hasher};
 use crate::io::aligned_buffer::Buffer;
+use crate::io::file::OnChange;
 use crate::io::source::Source;
 
 /// Writes the NAR of a tree in the file system, as a [`Source`]. The output equals that of `nix-store --dump`
@@ -39,12 +40,14 @@ use crate::io::source::Source;
 ///
 /// * [`Error::Io`] with the error of the operating system and the path of the file, and with `enotsup` for a
 ///   socket, a FIFO or a device, which a NAR cannot represent;
-/// * [`Error::FileChanged`] for a file that shrinks, grows or changes its type while it is read;
+/// * [`Error::FileChanged`] for a file that shrinks or changes its type while it is read, or that grows unless
+///   [`OnChange::Snapshot`] allows it;
 /// * [`Error::TreeTooDeep`] with the first entry that has more names below the root than a NAR may have;
 /// * [`Error::Nar`] with the rules for names and targets if the file system allows what they forbid.
 #[derive(Debug)]
 pub struct Dump {
     root: PathBuf,
+    on_change: OnChange,
     state: State,
     /// The directories that are open, each in the previous one.
     folders: Vec<Folder>,
@@ -112,6 +115,7 @@ impl Dump {
     pub fn new(path: &Path) -> Self {
         Self {
             root: path.into(),
+            on_change: OnChange::Error,
             state: State::Start,
             folders: Vec::new(),
             tokens: Vec::new(),
@@ -119,6 +123,14 @@ impl Dump {
             offset: 0,
             except: None,
         }
+    }
+
+    /// Chooses what a change of a file during its read means; [`OnChange::Error`] by default. A snapshot is of
+    /// each file when it is opened, not of the tree at one moment.
+    #[must_use]
+    pub fn on_change(mut self, on_change: OnChange) -> Self {
+        self.on_change = on_change;
+        self
     }
 
     /// Returns the path of the current node.
@@ -176,7 +188,12 @@ impl Dump {
             State::Between => self.next_entry(is_cancelled),
             State::Within { file, size, .. } => {
                 let metadata = fstat(&file).map_err(|errno| self.refused(errno))?;
-                if metadata.st_size as u64 != size {
+                let now = metadata.st_size as u64;
+                let changed = match self.on_change {
+                    OnChange::Error => now != size,
+                    OnChange::Snapshot => now < size,
+                };
+                if changed {
                     return Err(self.changed());
                 }
                 self.offset += size;
@@ -368,11 +385,12 @@ const BLOCKS: usize = 3;
 pub fn dump_file(
     path: &Path,
     into: &Path,
+    on_change: OnChange,
     algorithm: Algorithm,
     workers: Workers,
     is_cancelled: Cancel<'_>,
 ) -> Result<Digest, Error> {
-    let mut dump = Dump::new(path);
+    let mut dump = Dump::new(path).on_change(on_change);
     let mut place = StagedPath::for_file(into)?;
     let refused = |source| IoError { path: Some(into.into()), source };
     let mut file = File::from(place.create_file(false).map_err(|errno| refused(errno.into()))?);

@@ -8,6 +8,7 @@ use chunker::cdc::CdcParams;
 use chunker::engine::workers::Workers;
 use chunker::engine::{Chunk, Chunking};
 use chunker::hash::Algorithm;
+use chunker::io::file::Input;
 use proptest::prelude::*;
 
 fn never() -> bool {
@@ -145,4 +146,92 @@ proptest! {
             prop_assert!(edits.len() == 1 || stats.hits > stats.misses / 4, "{:?}", stats);
         }
     }
+}
+
+/// Lengths around those at which a file is treated otherwise.
+const FILE_LENGTHS: [usize; 9] = [0, 1, 2047, 2048, 5000, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3_500_000];
+
+#[test]
+fn a_file_is_looked_up_by_its_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let data = crate::inputs::random(3, 3_500_000);
+    for verify in [Verify::Fingerprint, Verify::Content] {
+        for &algorithm in Algorithm::ALL {
+            for length in FILE_LENGTHS {
+                let what = format!("{verify:?} {algorithm:?} {length}");
+                let cache = Arc::new(Cache::new(&Options { verify, ..Options::default() }).unwrap());
+                let digester = Digester::new(algorithm, Some(Arc::clone(&cache)));
+                std::fs::write(&path, &data[..length]).unwrap();
+                let expected = algorithm.hash(&data[..length]);
+                for _ in 0..3 {
+                    let input = Input::open(&path).unwrap();
+                    assert_eq!(digester.digest_file(input, &never).unwrap(), expected, "{what}");
+                }
+                let looked_up = length >= 2048 && (verify == Verify::Fingerprint || length < 1 << 20);
+                let stats = cache.stats();
+                let counts = (stats.hits, stats.misses, stats.insertions, stats.collisions);
+                assert_eq!(counts, if looked_up { (2, 1, 1, 0) } else { (0, 0, 0, 0) }, "{what}");
+                if looked_up {
+                    // A content in memory and one in a file are the same to a cache.
+                    let found = cache.get(algorithm, &data[..length], &never).unwrap();
+                    assert_eq!(found, Some(expected), "{what}");
+                }
+                // Another content of the same length is another one.
+                if length > 0 {
+                    let mut other = data[..length].to_vec();
+                    other[length / 2] ^= 1;
+                    std::fs::write(&path, &other).unwrap();
+                    let input = Input::open(&path).unwrap();
+                    assert_eq!(
+                        digester.digest_file(input, &never).unwrap(),
+                        algorithm.hash(&other),
+                        "{what}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// A file that is overwritten in place between its two reads must not give its old content the digest of the
+/// new one.
+#[test]
+fn a_file_that_changes_between_its_two_reads_poisons_no_cache() {
+    use std::cell::Cell;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let [old, new] = [1, 2].map(|seed| crate::inputs::random(seed, 3 << 20));
+    let algorithm = Algorithm::ALL[0];
+    // At the first poll, and so on, until the file has been read twice.
+    for change_at in 1..=10 {
+        let cache = Arc::new(Cache::new(&Options::default()).unwrap());
+        let digester = Digester::new(algorithm, Some(Arc::clone(&cache)));
+        std::fs::write(&path, &old).unwrap();
+        let polls = Cell::new(0);
+        let is_cancelled = || {
+            polls.set(polls.get() + 1);
+            if polls.get() == change_at {
+                use std::io::Write;
+                let mut file = std::fs::File::options().write(true).open(&path).unwrap();
+                file.write_all(&new).unwrap();
+            }
+            false
+        };
+        let digest = digester.digest_file(Input::open(&path).unwrap(), &is_cancelled).unwrap();
+        if change_at == 5 {
+            // Between the reads.
+            assert_eq!(digest, algorithm.hash(&new));
+            assert_eq!(cache.get(algorithm, &new, &never).unwrap(), Some(digest));
+        }
+        for content in [&old, &new] {
+            let found = cache.get(algorithm, content, &never).unwrap();
+            assert!(found.is_none_or(|digest| digest == algorithm.hash(content)), "at poll {change_at}");
+        }
+    }
+    let error = Digester::new(algorithm, Some(Arc::new(Cache::new(&Options::default()).unwrap())))
+        .digest_file(Input::open(&path).unwrap(), &|| true)
+        .unwrap_err();
+    assert_eq!(error.code(), "cancelled");
 }

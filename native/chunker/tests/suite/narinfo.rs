@@ -224,6 +224,35 @@ mod signatures {
         }
     }
 
+    /// Parsing alone cannot notice a line that is missing at the end, but then the signature does not verify.
+    #[test]
+    fn a_signed_narinfo_that_is_cut_off_anywhere_is_rejected() {
+        let text = b"StorePath: /nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-a\nURL: nar/a.nar\n\
+            NarHash: sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73\nNarSize: 120\n\
+            References: 00bgd045z0d4icpbc2yyz4gx48ak44la-a 1a4yxdn5k4sg5bi5gbwmcbl6m3dgrdwy-b\n";
+        let (secret, public) = signing::generate_key(b"name").unwrap();
+        let signed = signing::sign(NarInfo::parse(text, &never).unwrap(), secret.as_bytes()).unwrap();
+        let sig = [&b"Sig: "[..], &signed.fields().sigs[0], b"\n"].concat();
+        let verifies = |text: &[u8]| {
+            NarInfo::parse(text, &never)
+                .and_then(|narinfo| signing::verify(&narinfo, &[public.as_bytes()], &never))
+        };
+        // The signature as the last line, and as the first one.
+        for signed in [[&text[..], &sig].concat(), [&sig, &text[..]].concat()] {
+            assert_eq!(verifies(&signed).unwrap(), b"name");
+            for end in 0..signed.len() {
+                let error = verifies(&signed[..end]).expect_err("it is not whole");
+                let at_line_end = signed[..end].ends_with(b"\n");
+                let codes = if at_line_end {
+                    &["invalid_narinfo", "invalid_signature"][..]
+                } else {
+                    &["invalid_narinfo"]
+                };
+                assert!(end == 0 || codes.contains(&error.code()), "{end} bytes: {error}");
+            }
+        }
+    }
+
     #[test]
     fn a_secret_key_is_not_printed() {
         let key = SecretKey::generate(b"shown").unwrap();

@@ -9,10 +9,12 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use chunker::cdc::{CdcParams, Options};
+use chunker::engine::batch::Batch;
 use chunker::engine::workers::Workers;
-use chunker::engine::{Chunk, ChunkBytes, Chunking, Pulled};
+use chunker::engine::{Chunk, ChunkBytes, ChunkerKind, Chunking, FileChunks, Pulled, chunk_files};
 use chunker::hash::Algorithm;
-use chunker::io::file::{self, Input, Kind};
+use chunker::io::file::{self, Input, Kind, OnChange};
+use chunker::io::source::Source;
 use chunker::{Cancel, Error};
 
 use crate::inputs;
@@ -300,8 +302,6 @@ fn a_file_gives_the_same_chunks_as_its_bytes() {
 #[cfg(unix)]
 #[test]
 fn parts_of_a_file_are_read_in_any_order() {
-    use chunker::io::source::Source;
-
     fn all(source: &mut dyn Source) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
         let mut buffer = [0; 700];
@@ -329,31 +329,130 @@ fn parts_of_a_file_are_read_in_any_order() {
     assert_eq!(all(&mut *part).unwrap_err().code(), "file_changed");
 }
 
-/// Opens a file of 32 MiB, takes a first chunk, changes the file, and reads on until the error.
-fn change_while_reading(test: &str, change: impl Fn(&Path)) -> Error {
-    let folder = Folder::new(test);
-    let path = folder.file("data", &inputs::random(1, 32 << 20));
-    let mut reader = chunking(&small(), 2).source(Input::open(&path).unwrap());
-    assert!(reader.next_results(NEVER).unwrap().is_some());
-    change(&path);
-    loop {
-        match reader.next_results(NEVER) {
-            Ok(Some(_)) => {}
-            Ok(None) => panic!("the change went unnoticed"),
-            Err(error) => return error,
+/// Opens a file of 32 MiB, takes the first chunks, changes the file's length, and reads on. Returns all chunks
+/// and those of the content before the change.
+fn resize_while_reading(
+    threads: usize,
+    on_change: OnChange,
+    length: u64,
+) -> Result<(Vec<Chunk>, Vec<Chunk>), Error> {
+    let folder = Folder::new(&format!("resized-{threads}-{on_change:?}-{length}"));
+    let data = inputs::random(1, 32 << 20);
+    let path = folder.file("data", &data);
+    let chunking = chunking(&small(), threads);
+    let expected = chunking.slice(&data, NEVER)?;
+    let mut reader = chunking.source(Input::open(&path)?.on_change(on_change));
+    let mut chunks = reader.next_results(NEVER)?.unwrap();
+    File::options().write(true).open(&path).unwrap().set_len(length).unwrap();
+    while let Some(more) = reader.next_results(NEVER)? {
+        chunks.extend(more);
+    }
+    Ok((chunks, expected))
+}
+
+#[test]
+fn a_file_that_shrinks_or_grows_is_detected() {
+    for threads in [1, 2] {
+        for length in [100, 0, (32 << 20) - 1, (32 << 20) + 1, 64 << 20] {
+            let error = resize_while_reading(threads, OnChange::Error, length).unwrap_err();
+            assert_eq!(error.code(), "file_changed", "{threads} threads, {length} bytes");
         }
     }
 }
 
 #[test]
-fn a_file_that_shrinks_or_grows_is_detected() {
-    let set_size =
-        |size| move |path: &Path| File::options().write(true).open(path).unwrap().set_len(size).unwrap();
-    for (test, size) in [("shrunk", 100), ("emptied", 0), ("a-byte-shorter", (32 << 20) - 1)] {
-        assert_eq!(change_while_reading(test, set_size(size)).code(), "file_changed");
+fn a_snapshot_has_what_was_there_when_the_file_was_opened() {
+    for threads in [1, 2] {
+        for length in [(32 << 20) + 1, 64 << 20] {
+            let (chunks, expected) = resize_while_reading(threads, OnChange::Snapshot, length).unwrap();
+            assert_eq!(chunks, expected, "{threads} threads, {length} bytes");
+        }
+        for length in [100, 0, (32 << 20) - 1] {
+            let error = resize_while_reading(threads, OnChange::Snapshot, length).unwrap_err();
+            assert_eq!(error.code(), "file_changed", "{threads} threads, {length} bytes");
+        }
     }
-    for (test, size) in [("a-byte-longer", (32 << 20) + 1), ("grown", 64 << 20)] {
-        assert_eq!(change_while_reading(test, set_size(size)).code(), "file_changed");
+    // What an empty log had when it was opened is nothing.
+    let folder = Folder::new("empty-log");
+    let path = folder.file("log", b"");
+    let open = || Input::open(&path).unwrap().on_change(OnChange::Snapshot);
+    let (to_hash, to_chunk) = (open(), open());
+    std::fs::write(&path, "line").unwrap();
+    assert_eq!(ANY.hash_source(to_hash, NEVER).unwrap(), ANY.hash(b""));
+    assert_eq!(chunking(&small(), 2).source(to_chunk).all(NEVER).unwrap(), []);
+    // The whole snapshot, whatever the size of the reads.
+    let mut input = open();
+    std::fs::write(&path, "line, and more").unwrap();
+    let mut bytes: Vec<u8> = Vec::new();
+    let mut buffer = [0; 3];
+    while let Some(count @ 1..) = input.read(&mut buffer).unwrap() {
+        bytes.extend(&buffer[..count]);
+    }
+    assert_eq!(bytes, b"line");
+    // A file that is shorter after its last byte was read may have been written anew before.
+    let mut input = open();
+    assert_eq!(input.read(&mut [0; 100]).unwrap(), Some(14));
+    std::fs::write(&path, "anew").unwrap();
+    assert_eq!(input.read(&mut [0; 100]).unwrap_err().code(), "file_changed");
+}
+
+/// Appends to a file until it is dropped.
+struct Appending(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>);
+
+impl Appending {
+    fn to(path: &Path) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let mut file = File::options().append(true).open(path).unwrap();
+        let append = move || {
+            // At most as much again, so that a reader that does not end is noticed.
+            for _ in 0..200_000 {
+                if stopped.load(Ordering::Relaxed) {
+                    return;
+                }
+                file.write_all(&[7; 100]).unwrap();
+            }
+        };
+        Self(stop, Some(std::thread::spawn(append)))
+    }
+}
+
+impl Drop for Appending {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        let _ = self.1.take().map(std::thread::JoinHandle::join);
+    }
+}
+
+#[test]
+fn a_file_that_is_appended_to_all_the_time_can_be_read_as_a_snapshot() {
+    let folder = Folder::new("appended");
+    let data = inputs::random(5, 48 << 20);
+    // With and without a thread for each file.
+    for (threads, files) in [(1, 1), (2, 1), (2, 5)] {
+        let paths: Vec<_> = (0..files).map(|i| folder.file(&format!("log{i}"), &data)).collect();
+        let kind = ChunkerKind::from(chunking(&small(), threads));
+        let batch = Batch {
+            workers: Workers::shared(threads, crate::POOL).unwrap(),
+            parallel_threshold: 4,
+            progress: None,
+        };
+        let appending: Vec<_> = paths.iter().map(|path| Appending::to(path)).collect();
+        let results = chunk_files(&kind, &paths, OnChange::Snapshot, &batch, NEVER).unwrap();
+        let hash = |path: &PathBuf| {
+            let input = Input::open(path).unwrap().on_change(OnChange::Snapshot);
+            (input.length().unwrap() as usize, ANY.hash_source(input, NEVER).unwrap())
+        };
+        let hashed: Vec<_> = paths.iter().map(hash).collect();
+        drop(appending);
+        for ((path, result), (hashed, digest)) in paths.iter().zip(results).zip(hashed) {
+            let FileChunks::Chunks(chunks) = result.unwrap() else { panic!("a regular file") };
+            let content = std::fs::read(path).unwrap();
+            let length: usize = chunks.iter().map(|chunk| chunk.length).sum();
+            assert!((data.len()..=content.len()).contains(&length));
+            assert_eq!(chunks, chunking(&small(), 2).slice(&content[..length], NEVER).unwrap());
+            assert_eq!(digest, ANY.hash(&content[..hashed]));
+        }
     }
 }
 
@@ -370,7 +469,8 @@ fn a_file_that_changes_at_any_moment_gives_no_wrong_chunk() {
         let path = folder.file("data", &data[..length]);
         let chunking = chunking(&small(), [1, 2, 3][round as usize % 3]);
         let expected = chunking.slice(&data[..length], NEVER).unwrap();
-        let mut reader = chunking.source(Input::open(&path).unwrap());
+        let on_change = if round % 8 < 4 { OnChange::Error } else { OnChange::Snapshot };
+        let mut reader = chunking.source(Input::open(&path).unwrap().on_change(on_change));
         let changing = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_micros(dice(1500, 2)));
             let mut file = File::options().append(true).open(&path).unwrap();
@@ -390,6 +490,7 @@ fn a_file_that_changes_at_any_moment_gives_no_wrong_chunk() {
                 }
                 Err(error) => {
                     assert_eq!(error.code(), "file_changed");
+                    assert!(on_change == OnChange::Error || round % 4 < 2, "round {round} only appends");
                     assert!(expected.starts_with(&chunks), "round {round}");
                     noticed += 1;
                     break;
@@ -406,9 +507,12 @@ fn a_file_that_changes_at_any_moment_gives_no_wrong_chunk() {
 fn files_that_report_a_wrong_size_are_read_to_their_end() {
     for path in ["/proc/version", "/proc/self/limits", "/sys/kernel/mm/transparent_hugepage/enabled"] {
         let Ok(content) = std::fs::read(path) else { continue };
-        let chunks = chunking(&small(), 2).source(Input::open(Path::new(path)).unwrap()).all(NEVER).unwrap();
-        assert_eq!(chunks.len(), 1);
-        assert_eq!(chunks[0].hash, ANY.hash(&content), "{path}");
+        for on_change in [OnChange::Error, OnChange::Snapshot] {
+            let input = Input::open(Path::new(path)).unwrap().on_change(on_change);
+            let chunks = chunking(&small(), 2).source(input).all(NEVER).unwrap();
+            assert_eq!(chunks.len(), 1);
+            assert_eq!(chunks[0].hash, ANY.hash(&content), "{path}");
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use chunker::engine::workers::Workers;
 use chunker::hash::{Algorithm, nix_base32};
-use chunker::io::file::Input;
+use chunker::io::file::{Input, OnChange};
 use chunker::io::source::Source;
 use chunker::nar::{
     Dump, Entry, Hash, Kind, List, Listing, NarConsumer, ReadFile, Restore, dump_file, read_slice,
@@ -56,8 +56,15 @@ fn expected(found: &Found, entry: &Entry) -> bool {
 /// Compares everything that can be compared about the tree at `path`.
 fn compare(path: &Path, folder: &Path) {
     let (nar, by_nix) = (folder.join("ours.nar"), program::dump(path));
-    let digest =
-        dump_file(path, &nar, Algorithm::Sha256, Workers::shared(2, crate::POOL).unwrap(), NEVER).unwrap();
+    let digest = dump_file(
+        path,
+        &nar,
+        OnChange::Error,
+        Algorithm::Sha256,
+        Workers::shared(2, crate::POOL).unwrap(),
+        NEVER,
+    )
+    .unwrap();
     let ours = fs::read(&nar).unwrap();
     assert!(ours == by_nix, "{} bytes instead of {}", ours.len(), by_nix.len());
     let expected_hash = program::hash(path);

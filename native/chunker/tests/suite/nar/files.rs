@@ -12,7 +12,7 @@ use chunker::Error;
 use chunker::engine::workers::Workers;
 use chunker::error::IoError;
 use chunker::hash::Algorithm;
-use chunker::io::file::Input;
+use chunker::io::file::{Input, OnChange};
 use chunker::io::source::{FromRead, Source};
 use chunker::nar::{
     Dump, Hash, List, MAX_DEPTH, NarConsumer, NarError, ReadFile, Restore, Rule, dump_file, read_slice,
@@ -139,6 +139,34 @@ fn a_file_that_changes_while_it_is_read_is_detected() {
 }
 
 #[test]
+fn a_snapshot_of_a_file_that_grows_is_dumped() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("log");
+    for (length, is_complete) in [(10_001, true), (20_000, true), (9_999, false), (0, false)] {
+        fs::write(&path, vec![1; 10_000]).unwrap();
+        let mut dump = Dump::new(&path).on_change(OnChange::Snapshot);
+        let mut nar = vec![0; 4000];
+        assert_eq!(dump.fill(&mut nar, NEVER).unwrap(), 4000);
+        OpenOptions::new().write(true).open(&path).unwrap().set_len(length).unwrap();
+        let mut rest = vec![0; 20_000];
+        let filled = dump.fill(&mut rest, NEVER);
+        if is_complete {
+            nar.extend(&rest[..filled.unwrap()]);
+            assert_eq!(nar, naive::encode(&file(&[1; 10_000])), "{length}");
+        } else {
+            assert_eq!(filled.unwrap_err().code(), "file_changed", "{length}");
+        }
+    }
+    // A file that is shorter after its last byte was read may have been written anew before.
+    fs::write(&path, vec![1; 10_000]).unwrap();
+    let mut dump = Dump::new(&path).on_change(OnChange::Snapshot);
+    // The contents begin at byte 96.
+    assert_eq!(dump.fill(&mut vec![0; 10_096], NEVER).unwrap(), 10_096);
+    fs::write(&path, "anew").unwrap();
+    assert_eq!(dump.fill(&mut [0; 100], NEVER).unwrap_err().code(), "file_changed");
+}
+
+#[test]
 fn a_file_that_reports_a_size_of_zero_is_dumped_as_empty() {
     // Like Nix. The content of such a file is generated when it is read.
     let nar = dumped(Path::new("/proc/self/status")).unwrap();
@@ -159,10 +187,13 @@ fn check_interrupted_dumps(workers: Workers) {
     let name = CString::new(fifo.as_os_str().as_bytes()).unwrap();
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
     rustix::fs::mknodat(rustix::fs::CWD, &name, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-    assert_eq!(os_error(dump_file(&source, &into, ANY, workers, NEVER)).0, "enotsup");
+    assert_eq!(os_error(dump_file(&source, &into, OnChange::Error, ANY, workers, NEVER)).0, "enotsup");
     assert_eq!(fs::read(&into).unwrap(), b"old");
     fs::remove_file(&fifo).unwrap();
-    assert_eq!(dump_file(&source, &into, ANY, workers, &|| true).unwrap_err().code(), "cancelled");
+    assert_eq!(
+        dump_file(&source, &into, OnChange::Error, ANY, workers, &|| true).unwrap_err().code(),
+        "cancelled"
+    );
     assert_eq!(fs::read(&into).unwrap(), b"old");
     assert_eq!(names(folder.path()), ["into", "source"]);
 
@@ -170,7 +201,7 @@ fn check_interrupted_dumps(workers: Workers) {
     let mut before = dumped(&source).unwrap();
     let inside = source.join("inside");
     for _ in 0..2 {
-        dump_file(&source, &inside, ANY, workers, NEVER).unwrap();
+        dump_file(&source, &inside, OnChange::Error, ANY, workers, NEVER).unwrap();
         assert_eq!(fs::read(&inside).unwrap(), before);
         before = dumped(&source).unwrap();
     }
@@ -178,7 +209,7 @@ fn check_interrupted_dumps(workers: Workers) {
 
     let link = folder.path().join("link");
     symlink("into", &link).unwrap();
-    let digest = dump_file(&source, &link, ANY, workers, NEVER).unwrap();
+    let digest = dump_file(&source, &link, OnChange::Error, ANY, workers, NEVER).unwrap();
     let nar = fs::read(&into).unwrap();
     assert_eq!(ANY.hash(&nar), digest);
     assert!(link.is_symlink());
@@ -194,7 +225,10 @@ fn check_interrupted_dumps(workers: Workers) {
         (Path::new(""), "enoent"),
         (Path::new("/"), "eexist"),
     ] {
-        assert_eq!(os_error(dump_file(&source, into, ANY, workers, NEVER)), (kind, into.into()));
+        assert_eq!(
+            os_error(dump_file(&source, into, OnChange::Error, ANY, workers, NEVER)),
+            (kind, into.into())
+        );
     }
     assert_eq!(names(folder.path()), ["dangling", "into", "link", "source"]);
 }

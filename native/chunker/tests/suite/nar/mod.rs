@@ -17,3 +17,4 @@ mod program;
 mod references;
 #[cfg(unix)]
 mod staging;
+mod truncated;

@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 
 use chunker::engine::workers::Workers;
 use chunker::hash::Algorithm;
+use chunker::io::file::OnChange;
 use chunker::nar::{NarConsumer, Restore, dump_file};
 use tempfile::TempDir;
 
@@ -232,7 +233,14 @@ fn dump_and_be_killed() {
         called.set(called.get() + 1);
         if called.get() == 2 { be_killed() } else { false }
     };
-    let _ = dump_file(Path::new("/etc/passwd"), &target(), ANY, Workers::of_this_thread(), &kill);
+    let _ = dump_file(
+        Path::new("/etc/passwd"),
+        &target(),
+        OnChange::Error,
+        ANY,
+        Workers::of_this_thread(),
+        &kill,
+    );
 }
 
 #[test]
@@ -248,7 +256,7 @@ fn a_file_that_is_replaced_keeps_its_mode_and_owner() {
             assert_eq!(mode(&folder.path().join(left)), 0o1600);
             false
         };
-        dump_file(&source, into, ANY, Workers::of_this_thread(), &incomplete).unwrap();
+        dump_file(&source, into, OnChange::Error, ANY, Workers::of_this_thread(), &incomplete).unwrap();
     };
     dump(&into);
     let usual = mode(&source);
@@ -297,7 +305,7 @@ fn a_file_that_is_replaced_keeps_its_access_list() {
         eprintln!("this file system has no access lists");
         return;
     }
-    let dump = || dump_file(&source, &into, ANY, Workers::of_this_thread(), NEVER).unwrap();
+    let dump = || dump_file(&source, &into, OnChange::Error, ANY, Workers::of_this_thread(), NEVER).unwrap();
     dump();
     assert_eq!(get(&into).as_deref(), Ok(&list[..]));
     assert_eq!(mode(&into), 0o640);
