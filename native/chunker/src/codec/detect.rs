@@ -8,7 +8,7 @@ pub(super) const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// The magic of an lz4 frame, "LZ4 Frame Format Description", General Structure.
 pub(super) const LZ4_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 /// The magic of an xz stream, "The .xz File Format", section 2.1.1.1.
-const XZ_MAGIC: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0x00];
+pub(super) const XZ_MAGIC: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0x00];
 /// A bzip2 stream begins with `BZh`, a digit, and the magic of a block or, if it is empty, of the end of the
 /// stream.
 const BZIP2_MAGIC: [u8; 3] = *b"BZh";

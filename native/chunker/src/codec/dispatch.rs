@@ -45,7 +45,7 @@ pub(super) fn decoder(
         #[cfg(feature = "lz4")]
         Codec::Lz4 => Ok(Box::new(super::lz4::Decoder::new())),
         #[cfg(feature = "xz")]
-        Codec::Xz => Ok(Box::new(super::xz::Decoder::new()?)),
+        Codec::Xz => Ok(Box::new(super::xz::Decoder::new())),
         #[cfg(feature = "bzip2")]
         Codec::Bzip2 => Ok(Box::new(super::bzip2::Decoder::new())),
         #[cfg(feature = "gzip")]
@@ -53,7 +53,7 @@ pub(super) fn decoder(
         #[cfg(feature = "brotli")]
         Codec::Brotli => Ok(Box::new(super::brotli::Decoder::new())),
         #[cfg(feature = "xz")]
-        Codec::Lzma => Ok(Box::new(super::lzma::Decoder::new()?)),
+        Codec::Lzma => Ok(Box::new(super::lzma::Decoder::new())),
         #[allow(unreachable_patterns)]
         codec => Err(CompressionError::CodecDisabled { codec }),
     }

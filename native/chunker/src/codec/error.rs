@@ -127,8 +127,6 @@ pub enum CodecFailure {
     /// The input ends before the content does.
     Truncated,
     /// The content is followed by data that is not another stream or frame.
-    ///
-    /// xz reports this as [`Corrupt`](Self::Corrupt): its library does not distinguish the two.
     TrailingData,
     /// The input violates the format, or a size in it differs from the size of the content.
     ///

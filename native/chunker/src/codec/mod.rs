@@ -57,8 +57,12 @@ mod options;
 #[cfg_attr(not(all(feature = "zstd", feature = "lz4", feature = "xz", feature = "bzip2")), allow(dead_code))]
 mod output;
 mod scratch;
+#[cfg(any(feature = "xz", feature = "bzip2", feature = "gzip", feature = "brotli"))]
+mod step;
 mod strategy;
 mod stream;
+#[cfg(any(feature = "xz", feature = "bzip2", feature = "gzip", feature = "brotli"))]
+mod streams;
 mod whole;
 
 #[cfg(feature = "brotli")]

@@ -1,14 +1,15 @@
 //! The .xz format, using liblzma: one stream of one block, LZMA2 with the presets of the `xz` program, and a
 //! CRC64.
 
-use liblzma::stream::{
-    Action, CONCATENATED, Check, Error, Filters, LzmaOptions, Status, Stream, TELL_UNSUPPORTED_CHECK,
-};
+use liblzma::stream::{Action, Check, Error, Filters, LzmaOptions, Status, Stream, TELL_UNSUPPORTED_CHECK};
 
-use super::coder::{Decode, Encode};
+use super::coder::Encode;
+use super::detect::XZ_MAGIC;
 use super::error::{CodecFailure, CompressionError};
 use super::format::Codec;
-use super::output::{Flow, MAX_WINDOW, Output};
+use super::output::{MAX_WINDOW, Output};
+use super::step::{Step, encode_step};
+use super::streams::{Format, StreamDecoder, Streams};
 
 /// The memory limit of the decoder, in bytes: the window, and 1 MiB for its own state, which takes less.
 pub(super) const MEMORY: u64 = MAX_WINDOW + (1 << 20);
@@ -20,10 +21,6 @@ fn compression_failed(why: CodecFailure) -> CompressionError {
     CompressionError::CompressionFailed { codec: Codec::Xz, why }
 }
 
-fn decompression_failed(why: CodecFailure) -> CompressionError {
-    CompressionError::DecompressionFailed { codec: Codec::Xz, why }
-}
-
 pub(super) fn failure(error: Error) -> CodecFailure {
     match error {
         Error::Data => CodecFailure::Corrupt,
@@ -33,6 +30,12 @@ pub(super) fn failure(error: Error) -> CodecFailure {
         Error::Mem => CodecFailure::OutOfMemory,
         Error::Program => CodecFailure::Internal,
     }
+}
+
+/// Runs a step of the library.
+pub(super) fn process(stream: &mut Stream, input: &[u8], space: &mut [u8], action: Action) -> Step<Status> {
+    let totals = |stream: &Stream| (stream.total_in(), stream.total_out());
+    Step::counted(stream, totals, |stream| stream.process(input, space, action).map_err(failure))
 }
 
 /// Compresses a content in pieces.
@@ -61,15 +64,8 @@ impl Encoder {
         action: Action,
         out: &mut Output<'_>,
     ) -> Result<Status, CompressionError> {
-        let space = out.step().map_err(compression_failed)?;
-        let (taken, written) = (self.0.total_in(), self.0.total_out());
-        let status = self.0.process(input, space, action);
-        // Both differences are lengths of slices, so the casts are lossless.
-        let (taken, written) =
-            ((self.0.total_in() - taken) as usize, (self.0.total_out() - written) as usize);
-        *input = &input[taken..];
-        out.advance(written)?;
-        status.map_err(|error| compression_failed(failure(error)))
+        let run = |input: &[u8], space: &mut [u8]| process(&mut self.0, input, space, action);
+        encode_step(Codec::Xz, input, out, run).map(|(status, _)| status)
     }
 }
 
@@ -93,50 +89,18 @@ impl Encode for Encoder {
 }
 
 /// Decompresses a content, in pieces or at once.
-pub(super) struct Decoder {
-    stream: Stream,
-    /// Whether the library filled its last output buffer, and so may hold back output.
-    full: bool,
-}
+pub(super) type Decoder = Streams<Xz>;
 
-impl Decoder {
-    pub(super) fn new() -> Result<Self, CompressionError> {
-        let stream = Stream::new_stream_decoder(MEMORY, CONCATENATED | TELL_UNSUPPORTED_CHECK);
-        let stream = stream.map_err(|error| decompression_failed(failure(error)))?;
-        Ok(Self { stream, full: false })
-    }
-}
+pub(super) struct Xz(Stream);
 
-impl Decode for Decoder {
-    fn decode(&mut self, input: &mut &[u8], out: &mut Output<'_>) -> Result<Flow, CompressionError> {
-        while !input.is_empty() || self.full {
-            let space = out.step().map_err(decompression_failed)?;
-            if space.is_empty() {
-                return Ok(Flow::Full);
-            }
-            let room = space.len();
-            let (taken, written) = (self.stream.total_in(), self.stream.total_out());
-            let status = self.stream.process(input, space, Action::Run);
-            // Both differences are lengths of slices, so the casts are lossless.
-            let taken = (self.stream.total_in() - taken) as usize;
-            let written = (self.stream.total_out() - written) as usize;
-            *input = &input[taken..];
-            self.full = written == room;
-            out.advance(written)?;
-            status.map_err(|error| decompression_failed(failure(error)))?;
-        }
-        Ok(Flow::Drained)
+impl StreamDecoder for Xz {
+    const FORMAT: Format = Format { codec: Codec::Xz, magic: &XZ_MAGIC, concatenated: true, padding: 4 };
+
+    fn new() -> Result<Self, CodecFailure> {
+        Stream::new_stream_decoder(MEMORY, TELL_UNSUPPORTED_CHECK).map(Self).map_err(failure)
     }
 
-    fn finish(&mut self) -> Result<(), CompressionError> {
-        // All output has been written, so the library needs no space to report whether the stream and its
-        // padding are complete.
-        match self.stream.process(&[], &mut [], Action::Finish) {
-            Ok(Status::StreamEnd) => Ok(()),
-            Ok(Status::Ok | Status::MemNeeded | Status::GetCheck) => {
-                Err(decompression_failed(CodecFailure::Truncated))
-            }
-            Err(error) => Err(decompression_failed(failure(error))),
-        }
+    fn step(&mut self, input: &[u8], space: &mut [u8]) -> Step<bool> {
+        process(&mut self.0, input, space, Action::Run).map(|status| status == Status::StreamEnd)
     }
 }
