@@ -112,7 +112,7 @@ fn decompress_batch<'a>(
     guard(env, || {
         let codec = codec.checked()?;
         code_batch(env, &items, &options, |item, scratch, out, is_cancelled| {
-            decompress_cancellable(item, &codec, scratch, out, is_cancelled)
+            decompress_cancellable(item, &codec, scratch, out, is_cancelled).map(|_| ())
         })
     })
 }

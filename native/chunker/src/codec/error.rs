@@ -109,7 +109,12 @@ impl CompressionError {
                 options("dictionary", Detail::Text("empty or damaged".into()), "a dictionary of zstd".into())
             }
             Self::CompressionFailed { codec, why } | Self::DecompressionFailed { codec, why } => {
-                vec![("codec", Detail::Name(codec.name())), ("why", Detail::Name(why.as_str()))]
+                let mut details =
+                    vec![("codec", Detail::Name(codec.name())), ("why", Detail::Name(why.as_str()))];
+                if let CodecFailure::TrailingData { offset } = why {
+                    details.push(("offset", Detail::Number(*offset)));
+                }
+                details
             }
             Self::SizeExceeded { limit } => vec![("limit", Detail::Number(*limit))],
             Self::UnknownFormat { magic } => vec![("magic", Detail::Bytes(magic.clone()))],
@@ -127,7 +132,10 @@ pub enum CodecFailure {
     /// The input ends before the content does.
     Truncated,
     /// The content is followed by data that is not another stream or frame.
-    TrailingData,
+    TrailingData {
+        /// The offset of the first such byte in the input.
+        offset: u64,
+    },
     /// The input violates the format, or a size in it differs from the size of the content.
     ///
     /// xz and bzip2 also report a wrong checksum as this: their libraries do not distinguish the two. brotli
@@ -158,7 +166,7 @@ impl CodecFailure {
         match self {
             Self::BadMagic => "bad_magic",
             Self::Truncated => "truncated",
-            Self::TrailingData => "trailing_data",
+            Self::TrailingData { .. } => "trailing_data",
             Self::Corrupt => "corrupt",
             Self::ChecksumMismatch => "checksum_mismatch",
             Self::Unsupported => "unsupported",
@@ -174,6 +182,10 @@ impl CodecFailure {
 
 impl std::fmt::Display for CodecFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(self.as_str())?;
+        match self {
+            Self::TrailingData { offset } => write!(f, " at byte {offset}"),
+            _ => Ok(()),
+        }
     }
 }

@@ -87,7 +87,11 @@ impl Scratch {
         output.finish(result)
     }
 
-    pub(super) fn decompress(&mut self, data: &[u8], out: &mut Output<'_>) -> Result<(), CompressionError> {
+    pub(super) fn decompress(
+        &mut self,
+        data: &[u8],
+        out: &mut Output<'_>,
+    ) -> Result<usize, CompressionError> {
         let decoder = self.decoder.get_or_insert_with(Decoder::new);
         decoder.reset();
         decoder.decode_whole(data, out)
@@ -310,21 +314,19 @@ impl Decoder {
         self.frames = 0;
     }
 
-    fn wrong_magic(&self) -> CompressionError {
-        decompression_failed(if self.frames == 0 {
-            CodecFailure::BadMagic
-        } else {
-            CodecFailure::TrailingData
-        })
+    /// Returns the result for an input that begins no frame, nor do the bytes that are held.
+    fn no_frame(&self) -> Result<usize, CompressionError> {
+        if self.frames > 0 { Ok(self.held.len()) } else { Err(decompression_failed(CodecFailure::BadMagic)) }
     }
 
-    /// Returns the number of bytes that the current phase needs, as far as the available bytes determine it.
-    fn needed(&self, there: &[u8]) -> Result<usize, CompressionError> {
-        Ok(match self.phase {
+    /// Returns the number of bytes that the current phase needs, as far as the available bytes determine it,
+    /// or `None` if they begin no frame.
+    fn needed(&self, there: &[u8]) -> Option<usize> {
+        Some(match self.phase {
             Phase::Start => match there.first_chunk::<4>() {
                 None => 4,
                 Some(magic) if is_skippable(magic) => SKIPPABLE_HEADER,
-                Some(magic) if *magic != LZ4_MAGIC => return Err(self.wrong_magic()),
+                Some(magic) if *magic != LZ4_MAGIC => return None,
                 Some(_) => match there.get(4) {
                     None => 5,
                     Some(flags) => {
@@ -506,19 +508,20 @@ impl Decode for Decoder {
             }
             // An item that is available as a whole is not copied.
             if self.held.is_empty() {
-                let needed = self.needed(input)?;
+                let Some(needed) = self.needed(input) else { return self.no_frame().map(Flow::Trailing) };
                 if let Some((item, rest)) = input.split_at_checked(needed) {
                     *input = rest;
                     self.step(item, out)?;
                     continue;
                 }
             }
-            let needed = self.needed(&self.held)?;
+            let Some(needed) = self.needed(&self.held) else { return self.no_frame().map(Flow::Trailing) };
             let (piece, rest) = input.split_at(input.len().min(needed - self.held.len()));
             self.held.extend_from_slice(piece);
             *input = rest;
             // The length of a header is known only after its first bytes.
-            if self.held.len() == needed && self.needed(&self.held)? == needed {
+            let Some(needed) = self.needed(&self.held) else { return self.no_frame().map(Flow::Trailing) };
+            if self.held.len() == needed {
                 let held = std::mem::take(&mut self.held);
                 let result = self.step(&held, out);
                 self.held = held;
@@ -528,12 +531,10 @@ impl Decode for Decoder {
         }
     }
 
-    fn finish(&mut self) -> Result<(), CompressionError> {
+    fn finish(&mut self) -> Result<usize, CompressionError> {
         match self.phase {
-            Phase::Start if self.held.is_empty() && self.frames > 0 => Ok(()),
-            Phase::Start if self.held.len() < 4 && !begins_frame(&self.held, LZ4_MAGIC) => {
-                Err(self.wrong_magic())
-            }
+            Phase::Start if self.held.is_empty() && self.frames > 0 => Ok(0),
+            Phase::Start if self.held.len() < 4 && !begins_frame(&self.held, LZ4_MAGIC) => self.no_frame(),
             _ => Err(decompression_failed(CodecFailure::Truncated)),
         }
     }

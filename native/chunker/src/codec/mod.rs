@@ -10,7 +10,8 @@
 //! that read nothing else, and bzip2 only for data that is already in it. [`Strategy`] names the first three
 //! choices.
 //!
-//! A truncated or damaged input, or one with trailing data, is an error, never a short result. Every codec
+//! A truncated or damaged input, or one with trailing data unless that is ignored on request, is an error,
+//! never a short result. Every codec
 //! except brotli writes checksums and verifies them; brotli and .lzma have none, so damage can yield another
 //! content. Several streams, frames or members in a row are one content, as in the official programs; only a
 //! brotli or .lzma input is a single stream. The caller limits the output of a decoder, and [`MAX_WINDOW`]
@@ -99,7 +100,7 @@ pub use named::{
 };
 #[cfg(feature = "zstd")]
 pub use named::{compress_zstd, compress_zstd_into, decompress_zstd, decompress_zstd_into};
-pub use options::{CompressOptions, DecompressOptions};
+pub use options::{CompressOptions, DecompressOptions, Trailing};
 pub use output::{DEFAULT_LIMIT, MAX_WINDOW};
 pub use scratch::{CompressionScratch, ScratchPool};
 pub use strategy::Strategy;

@@ -1,7 +1,7 @@
 //! Options of compression and decompression.
 
 use super::dictionary::Dictionary;
-use super::error::CompressionError;
+use super::error::{CodecFailure, CompressionError};
 use super::format::Codec;
 use super::output::DEFAULT_LIMIT;
 
@@ -71,11 +71,33 @@ impl CompressOptions {
     }
 }
 
+/// The treatment of bytes after the last stream or frame that begin no other one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Trailing {
+    /// They are an error, [`CodecFailure::TrailingData`](super::CodecFailure::TrailingData).
+    #[default]
+    Error,
+    /// They are ignored and counted.
+    Ignore,
+}
+
+impl Trailing {
+    /// Returns the number of ignored bytes: all of the `trailing` ones, which begin at `offset`.
+    pub(super) fn ignored(self, codec: Codec, trailing: u64, offset: u64) -> Result<u64, CompressionError> {
+        if trailing == 0 || self == Self::Ignore {
+            return Ok(trailing);
+        }
+        let why = CodecFailure::TrailingData { offset };
+        Err(CompressionError::DecompressionFailed { codec, why })
+    }
+}
+
 /// Options for decompression.
 #[derive(Debug, Clone)]
 pub struct DecompressOptions {
     pub(super) codec: Option<Codec>,
     pub(super) limit: u64,
+    pub(super) trailing: Trailing,
     pub(super) dictionary: Option<Dictionary>,
 }
 
@@ -84,7 +106,7 @@ impl DecompressOptions {
     /// bytes of content.
     #[must_use]
     pub fn new() -> Self {
-        Self { codec: None, limit: DEFAULT_LIMIT, dictionary: None }
+        Self { codec: None, limit: DEFAULT_LIMIT, trailing: Trailing::Error, dictionary: None }
     }
 
     /// Sets the codec, or with `None` detects it by the first bytes of the input.
@@ -98,6 +120,16 @@ impl DecompressOptions {
     #[must_use]
     pub fn limit(mut self, bytes: u64) -> Self {
         self.limit = bytes;
+        self
+    }
+
+    /// Sets the treatment of bytes after the last stream or frame that begin no other one.
+    ///
+    /// Bytes that begin one and end before it does are truncated in any case. Zeros after an xz stream are
+    /// part of the format in units of four, and only what is left of them trails.
+    #[must_use]
+    pub fn trailing(mut self, trailing: Trailing) -> Self {
+        self.trailing = trailing;
         self
     }
 

@@ -52,6 +52,9 @@ pub(super) enum Flow {
     Drained,
     /// The output is full; there may be more.
     Full,
+    /// The rest of the input begins no stream or frame, nor does this number of bytes before it. Nothing of
+    /// the output is pending.
+    Trailing(usize),
 }
 
 /// Appends a codec's output to a caller's buffer, within the budget and the size that the caller allows.

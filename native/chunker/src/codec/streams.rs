@@ -35,6 +35,8 @@ pub(super) struct Streams<D> {
     stream: Option<D>,
     /// The number of bytes of the magic of the next stream read so far.
     magic: usize,
+    /// The number of bytes of the current stream so far, without its magic.
+    taken: usize,
     /// The number of zero bytes after the last complete unit of padding.
     padding: usize,
     /// The number of finished streams.
@@ -49,19 +51,19 @@ fn failed<D: StreamDecoder>(why: CodecFailure) -> CompressionError {
 
 impl<D: StreamDecoder> Streams<D> {
     pub(super) fn new() -> Self {
-        Self { stream: None, magic: 0, padding: 0, ended: 0, full: false }
+        Self { stream: None, magic: 0, taken: 0, padding: 0, ended: 0, full: false }
     }
 
-    /// Returns the error for bytes that begin no stream.
-    fn no_stream(&self) -> CompressionError {
-        failed::<D>(if self.ended > 0 { CodecFailure::TrailingData } else { CodecFailure::BadMagic })
+    /// Returns the result for an input that begins no stream, nor do the `taken` bytes before it.
+    fn no_stream(&self, taken: usize) -> Result<Flow, CompressionError> {
+        if self.ended > 0 { Ok(Flow::Trailing(taken)) } else { Err(failed::<D>(CodecFailure::BadMagic)) }
     }
 
     /// Reads padding and the magic of a stream and starts it, unless the input ends before.
-    fn start(&mut self, input: &mut &[u8]) -> Result<(), CompressionError> {
+    fn start(&mut self, input: &mut &[u8]) -> Result<Flow, CompressionError> {
         let Format { magic, concatenated, padding, .. } = D::FORMAT;
         if self.ended > 0 && !concatenated {
-            return Err(self.no_stream());
+            return self.no_stream(0);
         }
         if self.ended > 0 && padding > 0 && self.magic == 0 {
             while let [0, rest @ ..] = input {
@@ -69,12 +71,12 @@ impl<D: StreamDecoder> Streams<D> {
                 self.padding = (self.padding + 1) % padding;
             }
             if self.padding > 0 && !input.is_empty() {
-                return Err(self.no_stream());
+                return self.no_stream(self.padding);
             }
         }
         while let (Some(wanted), Some((byte, rest))) = (magic.get(self.magic), input.split_first()) {
             if byte != wanted {
-                return Err(self.no_stream());
+                return self.no_stream(self.magic);
             }
             *input = rest;
             self.magic += 1;
@@ -85,9 +87,9 @@ impl<D: StreamDecoder> Streams<D> {
                 // It has no content yet, but to some libraries a call without space is an error.
                 stream.step(magic, &mut [0]).result.map_err(failed::<D>)?;
             }
-            (self.stream, self.magic) = (Some(stream), 0);
+            (self.stream, self.magic, self.taken) = (Some(stream), 0, 0);
         }
-        Ok(())
+        Ok(Flow::Drained)
     }
 }
 
@@ -95,8 +97,10 @@ impl<D: StreamDecoder> Decode for Streams<D> {
     fn decode(&mut self, input: &mut &[u8], out: &mut Output<'_>) -> Result<Flow, CompressionError> {
         while !input.is_empty() || self.full {
             let Some(stream) = &mut self.stream else {
-                self.start(input)?;
-                continue;
+                match self.start(input)? {
+                    trailing @ Flow::Trailing(_) => return Ok(trailing),
+                    _ => continue,
+                }
             };
             let space = out.step().map_err(failed::<D>)?;
             if space.is_empty() {
@@ -105,6 +109,7 @@ impl<D: StreamDecoder> Decode for Streams<D> {
             let room = space.len();
             let Step { taken, written, result } = stream.step(input, space);
             *input = &input[taken..];
+            self.taken = self.taken.saturating_add(taken);
             self.full = written == room;
             out.advance(written)?;
             match result {
@@ -113,20 +118,18 @@ impl<D: StreamDecoder> Decode for Streams<D> {
                     (self.stream, self.full) = (None, false);
                     self.ended += 1;
                 }
-                Err(CodecFailure::BadMagic) => return Err(self.no_stream()),
+                Err(CodecFailure::BadMagic) => return self.no_stream(self.taken),
                 Err(why) => return Err(failed::<D>(why)),
             }
         }
         Ok(Flow::Drained)
     }
 
-    fn finish(&mut self) -> Result<(), CompressionError> {
+    fn finish(&mut self) -> Result<usize, CompressionError> {
         if self.stream.is_some() || self.magic > 0 || self.ended == 0 {
             Err(failed::<D>(CodecFailure::Truncated))
-        } else if self.padding > 0 {
-            Err(self.no_stream())
         } else {
-            Ok(())
+            Ok(self.padding)
         }
     }
 }

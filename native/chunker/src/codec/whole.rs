@@ -67,7 +67,10 @@ pub fn decompress(data: &[u8], options: &DecompressOptions) -> Result<Vec<u8>, C
     Ok(out)
 }
 
-/// Decompresses `data` and replaces the content of `out`, whose capacity is reused.
+/// Decompresses `data` and replaces the content of `out`, whose capacity is reused. Returns the number of
+/// bytes at the end of `data` that were ignored, of which there are none without [`Trailing::Ignore`].
+///
+/// [`Trailing::Ignore`]: super::Trailing::Ignore
 ///
 /// # Errors
 ///
@@ -77,21 +80,22 @@ pub fn decompress_into(
     options: &DecompressOptions,
     scratch: &mut CompressionScratch,
     out: &mut dyn OutputBuffer,
-) -> Result<(), CompressionError> {
+) -> Result<u64, CompressionError> {
     let mut budget = OutputBudget::new(options.limit);
     let mut output = Output::replace(out, &mut budget);
     let result = options.validate().and_then(|()| {
         let codec = options.codec.map_or_else(|| detect_format(data), Ok)?;
-        match codec {
+        let trailing = match codec {
             #[cfg(feature = "zstd")]
-            Codec::Zstd => scratch.zstd.decompress(data, options.dictionary.as_ref(), &mut output),
+            Codec::Zstd => scratch.zstd.decompress(data, options.dictionary.as_ref(), &mut output)?,
             #[cfg(feature = "lz4")]
-            Codec::Lz4 => scratch.lz4.decompress(data, &mut output),
+            Codec::Lz4 => scratch.lz4.decompress(data, &mut output)?,
             codec => {
                 let _ = &scratch;
-                decoder(codec, None)?.decode_whole(data, &mut output)
+                decoder(codec, None)?.decode_whole(data, &mut output)?
             }
-        }
+        };
+        options.trailing.ignored(codec, trailing as u64, (data.len() - trailing) as u64)
     });
     output.finish(result)
 }

@@ -98,7 +98,7 @@ impl Scratch {
         data: &[u8],
         dictionary: Option<&Dictionary>,
         out: &mut Output<'_>,
-    ) -> Result<(), CompressionError> {
+    ) -> Result<usize, CompressionError> {
         let mut decoder = match self.decoder.take() {
             Some(mut decoder) => {
                 decoder.reset()?;
@@ -320,17 +320,24 @@ impl Decoder {
         }
     }
 
+    /// Returns the result for an input that begins no frame, nor do the bytes of the header so far.
+    fn no_frame(&self) -> Result<usize, CompressionError> {
+        if self.frames > 0 { Ok(self.header_len) } else { Err(decompression_failed(CodecFailure::BadMagic)) }
+    }
+
     /// Reads the available part of a frame header, and begins the frame if the header is complete.
-    fn begin(&mut self, input: &mut &[u8], out: &mut Output<'_>) -> Result<(), CompressionError> {
-        let wrong = if self.frames == 0 { CodecFailure::BadMagic } else { CodecFailure::TrailingData };
-        if self.header_len == 0
-            && let FrameStart::Frame(frame) =
-                FrameStart::read(input).map_err(|()| decompression_failed(wrong))?
-        {
-            self.check(&frame, out)?;
-            if self.decode_at_once(&frame, input, out)? {
-                self.frames += 1;
-                return Ok(());
+    fn begin(&mut self, input: &mut &[u8], out: &mut Output<'_>) -> Result<Flow, CompressionError> {
+        if self.header_len == 0 {
+            match FrameStart::read(input) {
+                FrameStart::Frame(frame) => {
+                    self.check(&frame, out)?;
+                    if self.decode_at_once(&frame, input, out)? {
+                        self.frames += 1;
+                        return Ok(Flow::Drained);
+                    }
+                }
+                FrameStart::None => return self.no_frame().map(Flow::Trailing),
+                FrameStart::TooShort | FrameStart::Skippable(_) => {}
             }
         }
         while let Some((&byte, rest)) = input.split_first() {
@@ -338,7 +345,8 @@ impl Decoder {
             self.header[self.header_len] = byte;
             self.header_len += 1;
             let header = &self.header[..self.header_len];
-            match FrameStart::read(header).map_err(|()| decompression_failed(wrong))? {
+            match FrameStart::read(header) {
+                FrameStart::None => return self.no_frame().map(Flow::Trailing),
                 FrameStart::TooShort => continue,
                 FrameStart::Skippable(size) => self.phase = Phase::Skip(size),
                 FrameStart::Frame(frame) => {
@@ -355,9 +363,9 @@ impl Decoder {
             }
             self.header_len = 0;
             self.frames += 1;
-            return Ok(());
+            return Ok(Flow::Drained);
         }
-        Ok(())
+        Ok(Flow::Drained)
     }
 }
 
@@ -366,7 +374,11 @@ impl Decode for Decoder {
         loop {
             match self.phase {
                 Phase::Start if input.is_empty() => return Ok(Flow::Drained),
-                Phase::Start => self.begin(input, out)?,
+                Phase::Start => {
+                    if let trailing @ Flow::Trailing(_) = self.begin(input, out)? {
+                        return Ok(trailing);
+                    }
+                }
                 Phase::Skip(left) => {
                     let skipped = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
                     *input = &input[skipped..];
@@ -407,17 +419,11 @@ impl Decode for Decoder {
         }
     }
 
-    fn finish(&mut self) -> Result<(), CompressionError> {
+    fn finish(&mut self) -> Result<usize, CompressionError> {
         let header = &self.header[..self.header_len];
         match self.phase {
-            Phase::Start if header.is_empty() && self.frames > 0 => Ok(()),
-            Phase::Start if header.len() < 4 && !begins_frame(header, ZSTD_MAGIC) => {
-                Err(decompression_failed(if self.frames == 0 {
-                    CodecFailure::BadMagic
-                } else {
-                    CodecFailure::TrailingData
-                }))
-            }
+            Phase::Start if header.is_empty() && self.frames > 0 => Ok(0),
+            Phase::Start if header.len() < 4 && !begins_frame(header, ZSTD_MAGIC) => self.no_frame(),
             _ => Err(decompression_failed(CodecFailure::Truncated)),
         }
     }
@@ -425,6 +431,8 @@ impl Decode for Decoder {
 
 /// The result of reading the first bytes of a frame.
 enum FrameStart {
+    /// No frame begins with the bytes.
+    None,
     TooShort,
     /// A skippable frame, with the number of bytes after its header.
     Skippable(u64),
@@ -439,19 +447,19 @@ struct FrameHeader {
 }
 
 impl FrameStart {
-    /// Reads a header as in RFC 8878, section 3.1.1.1. Returns an error if no frame begins with the bytes.
-    fn read(bytes: &[u8]) -> Result<Self, ()> {
-        let Some((magic, rest)) = bytes.split_first_chunk::<4>() else { return Ok(Self::TooShort) };
+    /// Reads a header as in RFC 8878, section 3.1.1.1.
+    fn read(bytes: &[u8]) -> Self {
+        let Some((magic, rest)) = bytes.split_first_chunk::<4>() else { return Self::TooShort };
         if is_skippable(magic) {
-            return Ok(match bytes.first_chunk::<SKIPPABLE_HEADER>() {
+            return match bytes.first_chunk::<SKIPPABLE_HEADER>() {
                 Some(header) => Self::Skippable(skippable_size(header)),
                 None => Self::TooShort,
-            });
+            };
         }
         if *magic != ZSTD_MAGIC {
-            return Err(());
+            return Self::None;
         }
-        let Some((&descriptor, mut rest)) = rest.split_first() else { return Ok(Self::TooShort) };
+        let Some((&descriptor, mut rest)) = rest.split_first() else { return Self::TooShort };
         let single_segment = descriptor & 0b10_0000 != 0;
         let dictionary_len = [0, 1, 2, 4][usize::from(descriptor & 0b11)];
         let size_len = match descriptor >> 6 {
@@ -459,7 +467,7 @@ impl FrameStart {
             flag => 1 << flag,
         };
         if rest.len() < usize::from(!single_segment) + dictionary_len + size_len {
-            return Ok(Self::TooShort);
+            return Self::TooShort;
         }
         let mut number = |len: usize| {
             let (field, behind) = rest.split_at(len);
@@ -486,6 +494,6 @@ impl FrameStart {
         };
         // A single segment keeps its whole content, and its header always declares the size.
         let window = window.or(content_size).unwrap_or(u64::MAX);
-        Ok(Self::Frame(FrameHeader { window, content_size, dictionary }))
+        Self::Frame(FrameHeader { window, content_size, dictionary })
     }
 }

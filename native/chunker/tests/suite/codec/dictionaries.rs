@@ -35,7 +35,7 @@ fn read_with(dictionary: Option<&Dictionary>, input: &[u8]) -> Result<Vec<u8>, C
     let mut pieces = Vec::new();
     let result = input.iter().try_for_each(|byte| decoder.update(&[*byte], &mut pieces));
     let result = result.and_then(|()| decoder.finish(&mut pieces));
-    assert_eq!(result.map(|()| pieces), whole, "the same however the input is split");
+    assert_eq!(result.map(|_| pieces), whole, "the same however the input is split");
     whole
 }
 

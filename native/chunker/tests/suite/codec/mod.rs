@@ -20,3 +20,4 @@ mod program;
 mod programs;
 mod properties;
 mod streaming;
+mod trailing;
