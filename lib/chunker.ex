@@ -198,6 +198,8 @@ defmodule Chunker do
   @type decompression_option ::
           {:codec, :auto | readable_codec()}
           | {:max_output_size, non_neg_integer() | :infinity}
+          | {:max_memory, non_neg_integer() | :infinity}
+          | {:trailing, :error | :ignore}
           | {:dictionary, nil | binary()}
 
   @typedoc "An option of a function that chunks; see the module's documentation."
@@ -576,13 +578,20 @@ defmodule Chunker do
       `:lzma` (`.lzma` files), or `:brotli`, whose streams have no magic and which `:auto` therefore never finds
     * `:max_output_size` - in bytes, or `:infinity`: exactly so many pass, one more is `:size_exceeded`. Default:
       1 GiB. Memory stays within it too, whatever a header promises
+    * `:max_memory` - in bytes, or `:infinity`: the largest window that is allocated. Default: 128 MiB. zstd has
+      windows of up to 2 GiB (`zstd --long=31`), xz and `.lzma` of up to 4 GiB, and brotli of up to 1 GiB
+      (`brotli --large_window=30`). lz4, bzip2 and gzip never need more than 16 MiB and ignore the limit
+    * `:trailing` - `:error` (the default), or `:ignore` to ignore bytes after the last stream or frame that
+      begin no other one, as `bzip2 -d` does; `decompress_prefix/2` returns their number. Bytes that begin
+      another stream and end too early are `:truncated` in any case. Zeros after an xz stream are part of the
+      format in units of four
     * `:dictionary` - the one that the data was compressed with; zstd only
 
   ## Errors
 
     * `:decompression_failed` - `:codec`, and `:why`: `:truncated`, `:corrupt`, `:checksum_mismatch`,
-      `:trailing_data`, `:bad_magic`, `:memory_limit` (a window above 128 MiB), `:dictionary_missing`,
-      `:dictionary_wrong`, ...
+      `:trailing_data` (with `:offset`, that of the first byte), `:bad_magic`, `:memory_limit` (with `:option`,
+      which is `:max_memory`, the bytes `:needed`, and the `:limit`), `:dictionary_missing`, `:dictionary_wrong`, ...
     * `:size_exceeded` - `:limit`
     * `:unknown_format` - `:magic`, the first bytes there are
     * `:feature_disabled`, `:invalid_options`
@@ -607,6 +616,29 @@ defmodule Chunker do
   """
   @spec decompress!(iodata(), [decompression_option()] | map()) :: binary()
   def decompress!(data, options \\ []), do: bang!(decompress(data, options))
+
+  @doc """
+  Decompresses the streams or frames at the front of the data, and returns their content and the number of bytes
+  after them, which are ignored.
+
+  This is `decompress/2` with `trailing: :ignore`, and takes the other options of that function.
+
+  ## Examples
+
+      iex> Chunker.decompress_prefix(Chunker.compress!("content") <> <<0, 0, 0>>)
+      {:ok, {"content", 3}}
+
+  """
+  @spec decompress_prefix(iodata(), [decompression_option()] | map()) ::
+          {:ok, {content :: binary(), ignored :: non_neg_integer()}} | {:error, Error.t()}
+  def decompress_prefix(data, options \\ []), do: result(:chunker.decompress_prefix(data, options))
+
+  @doc """
+  The same as `decompress_prefix/2`, but returns the pair and raises `Chunker.Error`.
+  """
+  @spec decompress_prefix!(iodata(), [decompression_option()] | map()) ::
+          {content :: binary(), ignored :: non_neg_integer()}
+  def decompress_prefix!(data, options \\ []), do: bang!(decompress_prefix(data, options))
 
   @doc """
   Compresses many items in one call, on several threads, and returns a result for each, in order.
@@ -707,9 +739,10 @@ defmodule Chunker do
   most 1 MiB.
 
   Takes the options of `decompress/2`. `:max_output_size` applies to the whole content and is `:infinity` by
-  default; give it for content that comes from others and is kept. Raises `Chunker.Error`
-  while it is enumerated, at the end if the input is truncated. The codec's memory is freed when the consumer
-  stops.
+  default; give it for content that comes from others and is kept. Raises `Chunker.Error` while it is
+  enumerated, at the end if the input is truncated. The codec's memory is freed when the consumer stops.
+
+  A stream does not return how many bytes `trailing: :ignore` has ignored; `Chunker.Decompressor.ignored/1` does.
 
   ## Examples
 

@@ -70,11 +70,13 @@
 -export([stream/1, stream/2, next/1, close/1]).
 -export([chunk_files/1, chunk_files/2, hash/2, hash_file/2, hash_batch/1, hash_batch/2, info/0]).
 -export([compress/1, compress/2, decompress/1, decompress/2, detect_format/1]).
+-export([decompress_prefix/1, decompress_prefix/2]).
 -export([compress_batch/1, compress_batch/2, decompress_batch/1, decompress_batch/2]).
 -export([train_dictionary/1, train_dictionary/2]).
 -export([compressor/0, compressor/1, compressor_update/2, compressor_flush/1, compressor_finish/1]).
 -export([compressor_close/1]).
--export([decompressor/0, decompressor/1, decompressor_update/2, decompressor_finish/1, decompressor_close/1]).
+-export([decompressor/0, decompressor/1, decompressor_update/2, decompressor_finish/1]).
+-export([decompressor_ignored/1, decompressor_close/1]).
 -export([to_hex/1, to_nix_base32/1, from_nix_base32/1]).
 %% Called by the Elixir face, for chunks as structs.
 -export([chunk_file/3, chunk_data/3, chunk_files/3]).
@@ -386,12 +388,19 @@ compress(Data, Options) ->
 decompress(Data) -> decompress(Data, []).
 
 %% @doc Decompresses all of the data: several streams or frames are one content. Truncated and damaged data
-%% and trailing bytes are errors.
+%% are errors, and so are trailing bytes by default.
 %%
 %% <ul>
 %% <li>`codec': `auto' (the default: by the first bytes), `zstd', `lz4', `xz', `bzip2', `gzip', `lzma' (.lzma
 %%     files), or `brotli', whose streams have no magic and which `auto' therefore never finds.</li>
 %% <li>`max_output_size': bytes, or `infinity'; one more is `size_exceeded'. 1 GiB by default.</li>
+%% <li>`max_memory': bytes, or `infinity'; the largest window that is allocated. 128 MiB by default. zstd has
+%%     windows of up to 2 GiB (`zstd --long=31'), xz and .lzma of up to 4 GiB and brotli of up to 1 GiB; lz4, bzip2 and
+%%     gzip never need more than 16 MiB and ignore the limit. Beyond it, `decompression_failed' has `why' `memory_limit',
+%%     the `option', the bytes that are `needed', and the `limit'.</li>
+%% <li>`trailing': `error' (the default), or `ignore' to ignore bytes after the last stream or frame that begin no
+%%     other one, as `bzip2 -d' does. {@link decompress_prefix/2} returns their number. As an error,
+%%     `decompression_failed' has `why' `trailing_data' and the `offset' of the first one.</li>
 %% <li>`dictionary': the one that the data was compressed with; zstd only.</li>
 %% </ul>
 -spec decompress(iodata(), options()) -> {ok, binary()} | {error, error()}.
@@ -399,6 +408,21 @@ decompress(Data, Options) ->
     Binary = valid(chunker_input:binary(Data), [Data, Options], 1),
     case checked(chunker_options:decompression(Options), [Data, Options], 2) of
         {ok, Decompression} -> chunker_dispatch:decompress(Binary, Decompression);
+        Error -> Error
+    end.
+
+%% @equiv decompress_prefix(Data, [])
+-spec decompress_prefix(iodata()) -> {ok, {Content :: binary(), Ignored :: non_neg_integer()}} | {error, error()}.
+decompress_prefix(Data) -> decompress_prefix(Data, []).
+
+%% @doc Decompresses like {@link decompress/2} with `{trailing, ignore}', and returns the number of bytes at the end of
+%% the data that were ignored as well. Takes the other options of that function.
+-spec decompress_prefix(iodata(), options()) ->
+    {ok, {Content :: binary(), Ignored :: non_neg_integer()}} | {error, error()}.
+decompress_prefix(Data, Options) ->
+    Binary = valid(chunker_input:binary(Data), [Data, Options], 1),
+    case checked(chunker_options:decompression_prefix(Options), [Data, Options], 2) of
+        {ok, Decompression} -> chunker_dispatch:decompress_prefix(Binary, Decompression);
         Error -> Error
     end.
 
@@ -528,6 +552,12 @@ decompress_all(Decompressor, Input, Outputs) ->
 -spec decompressor_finish(decompressor()) -> {ok, iodata()} | {error, error()}.
 decompressor_finish(Decompressor) ->
     handle(fun chunker_dispatch:decompress_finish/1, [Decompressor], ?DECOMPRESSOR).
+
+%% @doc Returns the number of bytes after the last stream or frame that were ignored so far. None are without
+%% `{trailing, ignore}'. It is final after {@link decompressor_finish/1}.
+-spec decompressor_ignored(decompressor()) -> non_neg_integer().
+decompressor_ignored(Decompressor) ->
+    handle(fun chunker_dispatch:decompress_ignored/1, [Decompressor], ?DECOMPRESSOR).
 
 %% @doc Frees the memory of a decompressor before its end.
 -spec decompressor_close(decompressor()) -> ok.

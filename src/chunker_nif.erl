@@ -10,7 +10,8 @@
 -export([chunk_files/3, hash_batch/3, compress_batch/3, decompress_batch/3]).
 -export([compress/2, decompress/2, detect_codec/1, detect_codec_dirty/1, train_dictionary/2]).
 -export([compressor_new/1, compressor_update/2, compressor_flush/1, compressor_finish/1, compressor_close/1]).
--export([decompressor_new/1, decompressor_update/2, decompressor_finish/1, decompressor_close/1]).
+-export([decompressor_new/1, decompressor_update/2, decompressor_finish/1, decompressor_ignored/1]).
+-export([decompressor_close/1]).
 -export([stream_file/3, stream_pieces/3, stream_next/1, stream_next_special/1, stream_push/2]).
 -export([stream_finish/1, stream_digest/1, stream_close/1]).
 -export([cache_new/1, is_cache/1, cache_get/3, cache_get_dirty/3, cache_put/3, cache_put_dirty/3]).
@@ -58,6 +59,7 @@ compressor_close(_Coder) -> not_loaded().
 decompressor_new(_Options) -> not_loaded().
 decompressor_update(_Coder, _Piece) -> not_loaded().
 decompressor_finish(_Coder) -> not_loaded().
+decompressor_ignored(_Coder) -> not_loaded().
 decompressor_close(_Coder) -> not_loaded().
 
 stream_file(_Path, _Options, _Compression) -> not_loaded().

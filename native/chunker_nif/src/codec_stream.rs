@@ -2,6 +2,8 @@
 //!
 //! A compressor or decompressor is a resource: its memory is freed when no process holds it any more.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use chunker::codec::{Decoder as Decompressor, Encoder as Compressor};
 use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
 
@@ -14,7 +16,17 @@ use crate::slot::{Slot, drop_elsewhere};
 /// The most bytes that one call decompresses, since a piece may decompress to a thousand times its size.
 const PIECE: usize = 1 << 20;
 
-struct Coder<T: Send + 'static>(Slot<T>);
+/// With the number of bytes that a decompressor ignored, which outlives it.
+struct Coder<T: Send + 'static>(Slot<T>, AtomicU64);
+
+impl<T: Send + 'static> Coder<T> {
+    fn new(coder: T) -> ResourceArc<Self>
+    where
+        Self: Resource,
+    {
+        ResourceArc::new(Self(Slot::new(coder), AtomicU64::new(0)))
+    }
+}
 
 #[rustler::resource_impl]
 impl Resource for Coder<Compressor> {}
@@ -33,7 +45,7 @@ impl<T: Send + 'static> Drop for Coder<T> {
 fn compressor_new<'a>(env: Env<'a>, options: Compression<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
         let compressor = Compressor::new(&options.checked()?).map_err(chunker::Error::from)?;
-        ok(env, ResourceArc::new(Coder(Slot::new(compressor))))
+        ok(env, Coder::new(compressor))
     })
 }
 
@@ -79,7 +91,7 @@ fn compressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Coder<Compressor>>) ->
 fn decompressor_new<'a>(env: Env<'a>, options: Decompression<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
         let decompressor = Decompressor::new(&options.checked()?).map_err(chunker::Error::from)?;
-        ok(env, ResourceArc::new(Coder(Slot::new(decompressor))))
+        ok(env, Coder::new(decompressor))
     })
 }
 
@@ -95,6 +107,7 @@ fn decompressor_update<'a>(
         let mut decompressor = coder.0.take()?;
         let mut out = BinaryBuffer::new();
         let progress = decompressor.update_some(&piece, PIECE, &mut out).map_err(chunker::Error::from)?;
+        coder.1.store(decompressor.ignored(), Ordering::Relaxed);
         coder.0.put(decompressor);
         let state = if progress.pending { atoms::more() } else { atoms::done() };
         Ok((atoms::ok(), out.into_term(env), progress.consumed, state).encode(env))
@@ -106,9 +119,16 @@ fn decompressor_update<'a>(
 fn decompressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Coder<Decompressor>>) -> NifResult<Term<'a>> {
     guard(env, || {
         let (decompressor, mut out) = (coder.0.take()?, BinaryBuffer::new());
-        decompressor.finish(&mut out).map_err(chunker::Error::from)?;
+        let ignored = decompressor.finish(&mut out).map_err(chunker::Error::from)?;
+        coder.1.store(ignored, Ordering::Relaxed);
         ok(env, out.into_term(env))
     })
+}
+
+/// The number of bytes after the content that were ignored so far, also of a closed decompressor.
+#[rustler::nif]
+fn decompressor_ignored(coder: ResourceArc<Coder<Decompressor>>) -> u64 {
+    coder.1.load(Ordering::Relaxed)
 }
 
 /// Frees the memory of a compressor.

@@ -22,13 +22,14 @@ fn compress<'a>(env: Env<'a>, data: Binary<'a>, options: Compression<'a>) -> Nif
     })
 }
 
-/// `{ok, Content}`
+/// `{ok, {Content, Ignored}}`, with the number of bytes after the content that were ignored.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn decompress<'a>(env: Env<'a>, data: Binary<'a>, options: Decompression<'a>) -> NifResult<Term<'a>> {
     guard(env, || {
         let (options, mut out) = (options.checked()?, BinaryBuffer::new());
-        decompress_cancellable(&data, &options, &mut CompressionScratch::new(), &mut out, &caller_died(env))?;
-        ok(env, out.into_term(env))
+        let mut scratch = CompressionScratch::new();
+        let ignored = decompress_cancellable(&data, &options, &mut scratch, &mut out, &caller_died(env))?;
+        ok(env, (out.into_term(env), ignored))
     })
 }
 

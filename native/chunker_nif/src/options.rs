@@ -3,7 +3,7 @@
 use chunker::OptionsError;
 use chunker::cache::Digester;
 use chunker::cdc::{CdcParams, Options};
-use chunker::codec::{Codec, CompressOptions, CompressionError, DecompressOptions, Dictionary};
+use chunker::codec::{Codec, CompressOptions, CompressionError, DecompressOptions, Dictionary, Trailing};
 use chunker::engine::workers::Workers;
 use chunker::engine::{ChunkerKind, Chunking};
 use chunker::hash::Algorithm;
@@ -191,23 +191,28 @@ impl<'a> Compression<'a> {
     }
 }
 
-/// `{Codec | auto, MaxOutputSize | infinity, Dictionary | nil}`
+/// `{Codec | auto, MaxOutputSize | infinity, MaxMemory | infinity, IgnoreTrailing, Dictionary | nil}`
 #[derive(NifTuple)]
 #[rustler(decode)]
 pub(crate) struct Decompression<'a> {
     codec: Term<'a>,
     max_output_size: Term<'a>,
+    max_memory: Term<'a>,
+    ignore_trailing: bool,
     dictionary: Term<'a>,
 }
 
 impl<'a> Decompression<'a> {
     pub(crate) fn checked(&self) -> Result<DecompressOptions, NifError<'a>> {
+        let max_memory = limit("max_memory", self.max_memory)?;
         let limit = limit("max_output_size", self.max_output_size)?;
         // Any other atom than a codec is `auto`.
         let codec: Option<CodecName> = self.codec.decode().ok();
         let options = DecompressOptions::new()
             .codec(codec.map(|codec| codec.0))
             .limit(limit)
+            .max_memory(max_memory)
+            .trailing(if self.ignore_trailing { Trailing::Ignore } else { Trailing::Error })
             .dictionary(dictionary(self.dictionary)?);
         options.validate().map_err(chunker::Error::from)?;
         Ok(options)

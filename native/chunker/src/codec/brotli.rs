@@ -28,6 +28,9 @@ const PIECEWISE: i32 = 1;
 /// caller, which makes the output of small ones larger than the content.
 const PIECE: usize = 256 << 10;
 
+/// The first byte of the extension to large windows. The next one has the size.
+const EXTENSION: u8 = 0x11;
+
 /// The lowest of the levels that compress about 1 MB/s. A call can be cancelled between two blocks, so these
 /// get blocks of 64 KiB, as a power of two, and metablocks of 1 MiB. The library's own, up to 256 KiB and 16
 /// MiB, would take a third of a second and several seconds; these make the output up to 0.6 % larger.
@@ -158,19 +161,59 @@ impl Encode for Encoder {
 /// Decompresses a content, in pieces or at once.
 pub(super) type Decoder = Streams<Brotli>;
 
-pub(super) struct Brotli(Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>);
+pub(super) struct Brotli {
+    state: Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>,
+    max_memory: u64,
+    header: Header,
+}
+
+/// The part of the header that is read so far. It is checked here, because the library has no limit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Header {
+    Nothing,
+    /// The first byte, which announces the extension to large windows.
+    Extension,
+    Complete,
+}
+
+impl Header {
+    /// Reads the window size, as a power of two, if the input has it: RFC 7932, section 9.1, and for the
+    /// extension the six bits after its code.
+    fn read(&mut self, input: &[u8]) -> Option<u32> {
+        let (first, second) = match (*self, input) {
+            (Self::Nothing, [first, rest @ ..]) => (*first, rest.first()),
+            (Self::Extension, [second, ..]) => (EXTENSION, Some(second)),
+            (Self::Complete, _) | (_, []) => return None,
+        };
+        let bits = match (first & 1, first >> 1 & 7, first >> 4 & 7) {
+            _ if first == EXTENSION => second.map(|second| u32::from(*second & 63)),
+            (0, ..) => Some(16),
+            (_, 0, 0) => Some(17),
+            (_, 0, bits) => Some(8 + u32::from(bits)),
+            (_, bits, _) => Some(17 + u32::from(bits)),
+        };
+        *self = if bits.is_some() { Self::Complete } else { Self::Extension };
+        bits
+    }
+}
 
 impl StreamDecoder for Brotli {
     const FORMAT: Format = Format { codec: Codec::Brotli, magic: &[], concatenated: false, padding: 0 };
 
-    /// Creates a decoder for windows of at most 16 MiB, those of RFC 7932. It rejects the extension to larger
-    /// ones.
-    fn new() -> Result<Self, CodecFailure> {
+    /// Creates a decoder that also reads the extension to windows above 16 MiB, the largest of RFC 7932.
+    fn new(max_memory: u64) -> Result<Self, CodecFailure> {
         let alloc = StandardAlloc::default;
-        Ok(Self(Box::new(BrotliState::new_strict(alloc(), alloc(), alloc()))))
+        let state = Box::new(BrotliState::new(alloc(), alloc(), alloc()));
+        Ok(Self { state, max_memory, header: Header::Nothing })
     }
 
     fn step(&mut self, input: &[u8], space: &mut [u8]) -> Step<bool> {
+        if let Some(needed) = self.header.read(input).and_then(|bits| 1u64.checked_shl(bits))
+            && needed > self.max_memory
+        {
+            let result = Err(CodecFailure::MemoryLimit { needed, limit: self.max_memory });
+            return Step { taken: 0, written: 0, result };
+        }
         let (mut left, mut taken) = (input.len(), 0);
         let (mut room, mut written) = (space.len(), 0);
         let result = BrotliDecompressStream(
@@ -181,12 +224,12 @@ impl StreamDecoder for Brotli {
             &mut written,
             space,
             &mut 0,
-            &mut self.0,
+            &mut self.state,
         );
         let result = match result {
             BrotliResult::ResultSuccess => Ok(true),
             BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => Ok(false),
-            BrotliResult::ResultFailure => Err(failure(self.0.error_code as i32)),
+            BrotliResult::ResultFailure => Err(failure(self.state.error_code as i32)),
         };
         Step { taken, written, result }
     }

@@ -86,7 +86,7 @@ pub(super) struct Bzip2(Decompress);
 impl StreamDecoder for Bzip2 {
     const FORMAT: Format = Format { codec: Codec::Bzip2, magic: &[], concatenated: true, padding: 0 };
 
-    fn new() -> Result<Self, CodecFailure> {
+    fn new(_max_memory: u64) -> Result<Self, CodecFailure> {
         Ok(Self(Decompress::new(false)))
     }
 

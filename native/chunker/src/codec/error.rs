@@ -111,8 +111,16 @@ impl CompressionError {
             Self::CompressionFailed { codec, why } | Self::DecompressionFailed { codec, why } => {
                 let mut details =
                     vec![("codec", Detail::Name(codec.name())), ("why", Detail::Name(why.as_str()))];
-                if let CodecFailure::TrailingData { offset } = why {
-                    details.push(("offset", Detail::Number(*offset)));
+                match why {
+                    CodecFailure::TrailingData { offset } => {
+                        details.push(("offset", Detail::Number(*offset)));
+                    }
+                    CodecFailure::MemoryLimit { needed, limit } => details.extend([
+                        ("option", Detail::Name("max_memory")),
+                        ("needed", Detail::Number(*needed)),
+                        ("limit", Detail::Number(*limit)),
+                    ]),
+                    _ => {}
                 }
                 details
             }
@@ -145,8 +153,15 @@ pub enum CodecFailure {
     ChecksumMismatch,
     /// The input uses a feature of the format that the decoder does not support.
     Unsupported,
-    /// The input requires a larger window than [`MAX_WINDOW`](super::MAX_WINDOW).
-    MemoryLimit,
+    /// The input requires a larger window than [`DecompressOptions::max_memory`] allows.
+    ///
+    /// [`DecompressOptions::max_memory`]: super::DecompressOptions::max_memory
+    MemoryLimit {
+        /// The memory that the input requires, in bytes. It suffices as the limit.
+        needed: u64,
+        /// The limit of the caller, in bytes.
+        limit: u64,
+    },
     /// A memory allocation failed.
     OutOfMemory,
     /// The input was compressed with a dictionary, and none was given.
@@ -170,7 +185,7 @@ impl CodecFailure {
             Self::Corrupt => "corrupt",
             Self::ChecksumMismatch => "checksum_mismatch",
             Self::Unsupported => "unsupported",
-            Self::MemoryLimit => "memory_limit",
+            Self::MemoryLimit { .. } => "memory_limit",
             Self::OutOfMemory => "out_of_memory",
             Self::DictionaryMissing => "dictionary_missing",
             Self::DictionaryWrong => "dictionary_wrong",
@@ -185,6 +200,9 @@ impl std::fmt::Display for CodecFailure {
         f.write_str(self.as_str())?;
         match self {
             Self::TrailingData { offset } => write!(f, " at byte {offset}"),
+            Self::MemoryLimit { needed, limit } => {
+                write!(f, ": {needed} bytes are needed, and max_memory is {limit} bytes")
+            }
             _ => Ok(()),
         }
     }

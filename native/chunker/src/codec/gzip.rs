@@ -78,7 +78,7 @@ pub(super) struct Member(Decompress);
 impl StreamDecoder for Member {
     const FORMAT: Format = Format { codec: Codec::Gzip, magic: &GZIP_MAGIC, concatenated: true, padding: 0 };
 
-    fn new() -> Result<Self, CodecFailure> {
+    fn new(_max_memory: u64) -> Result<Self, CodecFailure> {
         Ok(Self(Decompress::new_gzip(WINDOW_BITS)))
     }
 

@@ -14,8 +14,7 @@
 //! never a short result. Every codec
 //! except brotli writes checksums and verifies them; brotli and .lzma have none, so damage can yield another
 //! content. Several streams, frames or members in a row are one content, as in the official programs; only a
-//! brotli or .lzma input is a single stream. The caller limits the output of a decoder, and [`MAX_WINDOW`]
-//! limits its memory.
+//! brotli or .lzma input is a single stream. The caller limits the output of a decoder and its memory.
 //!
 //! The first bytes of an input tell its format, except for brotli, whose codec must be given.
 //!
@@ -101,7 +100,7 @@ pub use named::{
 #[cfg(feature = "zstd")]
 pub use named::{compress_zstd, compress_zstd_into, decompress_zstd, decompress_zstd_into};
 pub use options::{CompressOptions, DecompressOptions, Trailing};
-pub use output::{DEFAULT_LIMIT, MAX_WINDOW};
+pub use output::{DEFAULT_LIMIT, DEFAULT_MAX_MEMORY};
 pub use scratch::{CompressionScratch, ScratchPool};
 pub use strategy::Strategy;
 pub use stream::{Decoder, Encoder, Progress};

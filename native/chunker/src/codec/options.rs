@@ -3,7 +3,7 @@
 use super::dictionary::Dictionary;
 use super::error::{CodecFailure, CompressionError};
 use super::format::Codec;
-use super::output::DEFAULT_LIMIT;
+use super::output::{DEFAULT_LIMIT, DEFAULT_MAX_MEMORY};
 
 /// Options for compression.
 #[derive(Debug, Clone)]
@@ -97,6 +97,7 @@ impl Trailing {
 pub struct DecompressOptions {
     pub(super) codec: Option<Codec>,
     pub(super) limit: u64,
+    pub(super) max_memory: u64,
     pub(super) trailing: Trailing,
     pub(super) dictionary: Option<Dictionary>,
 }
@@ -106,7 +107,13 @@ impl DecompressOptions {
     /// bytes of content.
     #[must_use]
     pub fn new() -> Self {
-        Self { codec: None, limit: DEFAULT_LIMIT, trailing: Trailing::Error, dictionary: None }
+        Self {
+            codec: None,
+            limit: DEFAULT_LIMIT,
+            max_memory: DEFAULT_MAX_MEMORY,
+            trailing: Trailing::Error,
+            dictionary: None,
+        }
     }
 
     /// Sets the codec, or with `None` detects it by the first bytes of the input.
@@ -120,6 +127,19 @@ impl DecompressOptions {
     #[must_use]
     pub fn limit(mut self, bytes: u64) -> Self {
         self.limit = bytes;
+        self
+    }
+
+    /// Sets the largest window that is allocated for an input, in bytes; by default [`DEFAULT_MAX_MEMORY`].
+    ///
+    /// zstd has windows of up to 2 GiB (`zstd --long=31`), xz and .lzma of up to 4 GiB, and brotli of up to 1
+    /// GiB (`brotli --large_window=30`). An input that needs more than the limit is rejected with
+    /// [`CodecFailure::MemoryLimit`] before the window is allocated. A decoder takes some MiB for its state
+    /// besides. lz4, bzip2 and gzip have no such choice and ignore the limit: they never need more than 16
+    /// MiB.
+    #[must_use]
+    pub fn max_memory(mut self, bytes: u64) -> Self {
+        self.max_memory = bytes;
         self
     }
 

@@ -26,10 +26,6 @@ impl<S> Step<S> {
         // Both differences are lengths of slices, so the casts are lossless.
         Self { taken: (taken_after - taken) as usize, written: (written_after - written) as usize, result }
     }
-
-    pub(super) fn map<T>(self, status: impl FnOnce(S) -> T) -> Step<T> {
-        Step { taken: self.taken, written: self.written, result: self.result.map(status) }
-    }
 }
 
 /// Runs a step of an encoder. Returns its status, and whether it filled the space, and so may hold back output.

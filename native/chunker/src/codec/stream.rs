@@ -7,7 +7,6 @@ use std::fmt;
 
 use super::coder::{Decode, Encode};
 use super::detect::{Sniff, sniff, unknown_format};
-use super::dictionary::Dictionary;
 use super::dispatch::{decoder, encoder};
 use super::error::CompressionError;
 use super::format::Codec;
@@ -141,8 +140,8 @@ pub struct Progress {
 
 /// Decompresses a content that comes in pieces of any size.
 ///
-/// Memory use is bounded by [`MAX_WINDOW`](super::MAX_WINDOW) and, with [`update_some`](Self::update_some),
-/// by the output of one call. The limit applies to the content as a whole.
+/// Memory use is bounded by [`DecompressOptions::max_memory`] and, with [`update_some`](Self::update_some), by
+/// the output of one call. The limit applies to the content as a whole.
 ///
 /// # Examples
 ///
@@ -164,8 +163,7 @@ pub struct Progress {
 pub struct Decoder {
     state: State,
     budget: OutputBudget,
-    dictionary: Option<Dictionary>,
-    trailing: Trailing,
+    options: DecompressOptions,
     /// The number of input bytes consumed so far.
     consumed: u64,
     /// The number of them that were ignored.
@@ -200,13 +198,13 @@ impl Decoder {
     /// if memory runs out.
     pub fn new(options: &DecompressOptions) -> Result<Self, CompressionError> {
         options.validate()?;
-        let dictionary = options.dictionary.clone();
+        let options = options.clone();
         let state = match options.codec {
-            Some(codec) => State::Running(codec, decoder(codec, dictionary.as_ref())?),
+            Some(codec) => State::Running(codec, decoder(codec, &options)?),
             None => State::Detecting(Detection::default()),
         };
         let budget = OutputBudget::new(options.limit);
-        Ok(Self { state, budget, dictionary, trailing: options.trailing, consumed: 0, ignored: 0 })
+        Ok(Self { state, budget, options, consumed: 0, ignored: 0 })
     }
 
     /// Returns the codec, once it is known.
@@ -278,7 +276,7 @@ impl Decoder {
     ) -> Result<Progress, CompressionError> {
         let mut rest = input;
         let mut output = Output::append(out, most, &mut self.budget);
-        let result = self.state.decode(&mut rest, &mut output, self.dictionary.as_ref());
+        let result = self.state.decode(&mut rest, &mut output, &self.options);
         let result = result.and_then(|flow| {
             let consumed = input.len() - rest.len();
             self.consumed += consumed as u64;
@@ -286,7 +284,7 @@ impl Decoder {
                 return Ok(Progress { consumed, pending: flow == Flow::Full });
             };
             let trailing = (before + rest.len()) as u64;
-            self.ignored += self.state.end(self.trailing, trailing, self.consumed - before as u64)?;
+            self.ignored += self.state.end(self.options.trailing, trailing, self.consumed - before as u64)?;
             self.consumed += rest.len() as u64;
             Ok(Progress { consumed: input.len(), pending: false })
         });
@@ -310,9 +308,9 @@ impl Decoder {
     /// [`CodecFailure::Truncated`](super::CodecFailure::Truncated).
     pub fn finish(mut self, out: &mut dyn OutputBuffer) -> Result<u64, CompressionError> {
         let mut output = Output::append(out, usize::MAX, &mut self.budget);
-        let result = self.state.finish(&mut output, self.dictionary.as_ref()).and_then(|trailing| {
+        let result = self.state.finish(&mut output, &self.options).and_then(|trailing| {
             let trailing = trailing as u64;
-            Ok(self.ignored + self.state.end(self.trailing, trailing, self.consumed - trailing)?)
+            Ok(self.ignored + self.state.end(self.options.trailing, trailing, self.consumed - trailing)?)
         });
         output.finish(result)
     }
@@ -329,7 +327,7 @@ impl State {
         &mut self,
         input: &mut &[u8],
         out: &mut Output<'_>,
-        dictionary: Option<&Dictionary>,
+        options: &DecompressOptions,
     ) -> Result<Flow, CompressionError> {
         loop {
             match self {
@@ -337,7 +335,7 @@ impl State {
                 Self::Ended(_) => return Ok(Flow::Trailing(0)),
                 Self::Failed(error) => return Err(error.clone()),
                 Self::Detecting(detection) => match detection.take(input)? {
-                    Some(codec) => *self = detection.start(codec, dictionary)?,
+                    Some(codec) => *self = detection.start(codec, options)?,
                     None => return Ok(Flow::Drained),
                 },
             }
@@ -347,16 +345,16 @@ impl State {
     fn finish(
         &mut self,
         out: &mut Output<'_>,
-        dictionary: Option<&Dictionary>,
+        options: &DecompressOptions,
     ) -> Result<usize, CompressionError> {
         if let Self::Detecting(detection) = self {
             match sniff(&detection.seen) {
-                Sniff::Likely(codec) => *self = detection.start(codec, dictionary)?,
+                Sniff::Likely(codec) => *self = detection.start(codec, options)?,
                 _ => return Err(unknown_format(&detection.magic)),
             }
         }
         loop {
-            match self.decode(&mut [].as_slice(), out, dictionary)? {
+            match self.decode(&mut [].as_slice(), out, options)? {
                 Flow::Full => {}
                 Flow::Trailing(before) => return Ok(before),
                 Flow::Drained => break,
@@ -413,8 +411,8 @@ impl Detection {
     }
 
     /// Creates the decoder of a detected format and feeds it the bytes read for detection.
-    fn start(&mut self, codec: Codec, dictionary: Option<&Dictionary>) -> Result<State, CompressionError> {
-        let mut decoder = decoder(codec, dictionary)?;
+    fn start(&mut self, codec: Codec, options: &DecompressOptions) -> Result<State, CompressionError> {
+        let mut decoder = decoder(codec, options)?;
         // A magic yields no content, so it needs no space in the caller's buffer, which may have none.
         let (mut nothing, mut budget) = (Vec::new(), OutputBudget::new(0));
         decoder.decode(&mut self.seen.as_slice(), &mut Output::append(&mut nothing, 1, &mut budget))?;

@@ -23,7 +23,8 @@ pub(super) struct Format {
 pub(super) trait StreamDecoder: Sized + Send {
     const FORMAT: Format;
 
-    fn new() -> Result<Self, CodecFailure>;
+    /// Creates a decoder that allocates at most `max_memory` bytes for the window.
+    fn new(max_memory: u64) -> Result<Self, CodecFailure>;
 
     /// Takes some input and writes some output. The status tells whether the stream has ended.
     fn step(&mut self, input: &[u8], space: &mut [u8]) -> Step<bool>;
@@ -31,6 +32,7 @@ pub(super) trait StreamDecoder: Sized + Send {
 
 /// Decompresses a content, in pieces or at once.
 pub(super) struct Streams<D> {
+    max_memory: u64,
     /// The current stream, once its magic is complete. The library's state serves one stream only.
     stream: Option<D>,
     /// The number of bytes of the magic of the next stream read so far.
@@ -50,8 +52,8 @@ fn failed<D: StreamDecoder>(why: CodecFailure) -> CompressionError {
 }
 
 impl<D: StreamDecoder> Streams<D> {
-    pub(super) fn new() -> Self {
-        Self { stream: None, magic: 0, taken: 0, padding: 0, ended: 0, full: false }
+    pub(super) fn new(max_memory: u64) -> Self {
+        Self { max_memory, stream: None, magic: 0, taken: 0, padding: 0, ended: 0, full: false }
     }
 
     /// Returns the result for an input that begins no stream, nor do the `taken` bytes before it.
@@ -82,7 +84,7 @@ impl<D: StreamDecoder> Streams<D> {
             self.magic += 1;
         }
         if self.magic == magic.len() {
-            let mut stream = D::new().map_err(failed::<D>)?;
+            let mut stream = D::new(self.max_memory).map_err(failed::<D>)?;
             if !magic.is_empty() {
                 // It has no content yet, but to some libraries a call without space is an error.
                 stream.step(magic, &mut [0]).result.map_err(failed::<D>)?;

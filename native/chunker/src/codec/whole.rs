@@ -87,12 +87,12 @@ pub fn decompress_into(
         let codec = options.codec.map_or_else(|| detect_format(data), Ok)?;
         let trailing = match codec {
             #[cfg(feature = "zstd")]
-            Codec::Zstd => scratch.zstd.decompress(data, options.dictionary.as_ref(), &mut output)?,
+            Codec::Zstd => scratch.zstd.decompress(data, options, &mut output)?,
             #[cfg(feature = "lz4")]
             Codec::Lz4 => scratch.lz4.decompress(data, &mut output)?,
             codec => {
                 let _ = &scratch;
-                decoder(codec, None)?.decode_whole(data, &mut output)?
+                decoder(codec, options)?.decode_whole(data, &mut output)?
             }
         };
         options.trailing.ignored(codec, trailing as u64, (data.len() - trailing) as u64)

@@ -7,12 +7,12 @@ use super::coder::Encode;
 use super::detect::XZ_MAGIC;
 use super::error::{CodecFailure, CompressionError};
 use super::format::Codec;
-use super::output::{MAX_WINDOW, Output};
+use super::output::Output;
 use super::step::{Step, encode_step};
 use super::streams::{Format, StreamDecoder, Streams};
 
-/// The memory limit of the decoder, in bytes: the window, and 1 MiB for its own state, which takes less.
-pub(super) const MEMORY: u64 = MAX_WINDOW + (1 << 20);
+/// The memory that a decoder may take besides the window, in bytes. Its state takes less.
+const STATE: u64 = 1 << 20;
 
 /// The smallest dictionary of LZMA2, in bytes.
 const MIN_DICTIONARY: u32 = 4096;
@@ -21,21 +21,14 @@ fn compression_failed(why: CodecFailure) -> CompressionError {
     CompressionError::CompressionFailed { codec: Codec::Xz, why }
 }
 
-pub(super) fn failure(error: Error) -> CodecFailure {
+fn failure(error: Error) -> CodecFailure {
     match error {
         Error::Data => CodecFailure::Corrupt,
         Error::Format => CodecFailure::BadMagic,
         Error::Options | Error::NoCheck | Error::UnsupportedCheck => CodecFailure::Unsupported,
-        Error::MemLimit => CodecFailure::MemoryLimit,
         Error::Mem => CodecFailure::OutOfMemory,
-        Error::Program => CodecFailure::Internal,
+        Error::MemLimit | Error::Program => CodecFailure::Internal,
     }
-}
-
-/// Runs a step of the library.
-pub(super) fn process(stream: &mut Stream, input: &[u8], space: &mut [u8], action: Action) -> Step<Status> {
-    let totals = |stream: &Stream| (stream.total_in(), stream.total_out());
-    Step::counted(stream, totals, |stream| stream.process(input, space, action).map_err(failure))
 }
 
 /// Compresses a content in pieces.
@@ -64,7 +57,9 @@ impl Encoder {
         action: Action,
         out: &mut Output<'_>,
     ) -> Result<Status, CompressionError> {
-        let run = |input: &[u8], space: &mut [u8]| process(&mut self.0, input, space, action);
+        let run = |input: &[u8], space: &mut [u8]| {
+            Step::counted(&mut self.0, totals, |stream| stream.process(input, space, action).map_err(failure))
+        };
         encode_step(Codec::Xz, input, out, run).map(|(status, _)| status)
     }
 }
@@ -91,16 +86,61 @@ impl Encode for Encoder {
 /// Decompresses a content, in pieces or at once.
 pub(super) type Decoder = Streams<Xz>;
 
-pub(super) struct Xz(Stream);
+pub(super) struct Xz(Limited);
 
 impl StreamDecoder for Xz {
     const FORMAT: Format = Format { codec: Codec::Xz, magic: &XZ_MAGIC, concatenated: true, padding: 4 };
 
-    fn new() -> Result<Self, CodecFailure> {
-        Stream::new_stream_decoder(MEMORY, TELL_UNSUPPORTED_CHECK).map(Self).map_err(failure)
+    fn new(max_memory: u64) -> Result<Self, CodecFailure> {
+        let new = |limit| Stream::new_stream_decoder(limit, TELL_UNSUPPORTED_CHECK);
+        Limited::new(max_memory, new).map(Self)
     }
 
     fn step(&mut self, input: &[u8], space: &mut [u8]) -> Step<bool> {
-        process(&mut self.0, input, space, Action::Run).map(|status| status == Status::StreamEnd)
+        self.0.step(input, space)
     }
+}
+
+/// A decoder of the library with a memory limit, which it checks before it allocates a window.
+pub(super) struct Limited {
+    stream: Stream,
+    max_memory: u64,
+}
+
+impl Limited {
+    pub(super) fn new(
+        max_memory: u64,
+        new: impl FnOnce(u64) -> Result<Stream, Error>,
+    ) -> Result<Self, CodecFailure> {
+        let stream = new(max_memory.saturating_add(STATE)).map_err(failure)?;
+        Ok(Self { stream, max_memory })
+    }
+
+    pub(super) fn step(&mut self, input: &[u8], space: &mut [u8]) -> Step<bool> {
+        let limit = self.max_memory;
+        Step::counted(&mut self.stream, totals, |stream| match stream.process(input, space, Action::Run) {
+            Ok(status) => Ok(status == Status::StreamEnd),
+            Err(Error::MemLimit) => Err(CodecFailure::MemoryLimit { needed: needed(stream), limit }),
+            Err(error) => Err(failure(error)),
+        })
+    }
+}
+
+fn totals(stream: &Stream) -> (u64, u64) {
+    (stream.total_in(), stream.total_out())
+}
+
+/// Returns the memory that a stream over its limit needs: the smallest limit that the library accepts, which
+/// has a function for it that the crate does not export.
+fn needed(stream: &mut Stream) -> u64 {
+    let (mut refused, mut accepted) = (stream.memlimit(), u64::MAX);
+    while accepted - refused > 1 {
+        let middle = refused + (accepted - refused) / 2;
+        if stream.set_memlimit(middle).is_ok() {
+            accepted = middle;
+        } else {
+            refused = middle;
+        }
+    }
+    accepted
 }

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use zstd_safe::{
-    CCtx, CParameter, DCtx, ErrorCode, InBuffer, OutBuffer, ResetDirective, compress_bound,
+    CCtx, CParameter, DCtx, DParameter, ErrorCode, InBuffer, OutBuffer, ResetDirective, compress_bound,
     find_frame_compressed_size, is_error_kind, zstd_sys,
 };
 use zstd_sys::ZSTD_EndDirective::{self, ZSTD_e_continue, ZSTD_e_end, ZSTD_e_flush};
@@ -18,7 +18,8 @@ use super::detect::{SKIPPABLE_HEADER, ZSTD_MAGIC, begins_frame, is_skippable, sk
 use super::dictionary::Dictionary;
 use super::error::{CodecFailure, CompressionError};
 use super::format::Codec;
-use super::output::{Flow, MAX_WINDOW, Output};
+use super::options::DecompressOptions;
+use super::output::{Flow, Output};
 use crate::io::output_buffer::{OutOfMemory, OutputBuffer};
 
 /// The largest context that is reused, in bytes. Levels above 19 use up to 1 GiB for a large content.
@@ -28,6 +29,9 @@ const MAX_REUSED_CONTEXT: usize = 64 << 20;
 /// one byte to repeat.
 const MAX_BLOCK: u64 = 128 << 10;
 const MIN_BLOCK: u64 = 4;
+
+/// The largest window that the library reads, as a power of two: ZSTD_WINDOWLOG_MAX.
+const MAX_WINDOW_LOG: u32 = if usize::BITS == 64 { 31 } else { 30 };
 
 /// The longest frame header, in bytes.
 const MAX_HEADER: usize = 18;
@@ -46,7 +50,7 @@ fn failure(code: ErrorCode) -> CodecFailure {
         (ZSTD_error_checksum_wrong, CodecFailure::ChecksumMismatch),
         (ZSTD_error_dictionary_wrong, CodecFailure::DictionaryWrong),
         (ZSTD_error_dictionaryCreation_failed, CodecFailure::SamplesUnsuitable),
-        (ZSTD_error_frameParameter_windowTooLarge, CodecFailure::MemoryLimit),
+        (ZSTD_error_frameParameter_windowTooLarge, CodecFailure::Unsupported),
         (ZSTD_error_frameParameter_unsupported, CodecFailure::Unsupported),
         (ZSTD_error_version_unsupported, CodecFailure::Unsupported),
         (ZSTD_error_prefix_unknown, CodecFailure::BadMagic),
@@ -96,16 +100,16 @@ impl Scratch {
     pub(super) fn decompress(
         &mut self,
         data: &[u8],
-        dictionary: Option<&Dictionary>,
+        options: &DecompressOptions,
         out: &mut Output<'_>,
     ) -> Result<usize, CompressionError> {
         let mut decoder = match self.decoder.take() {
             Some(mut decoder) => {
                 decoder.reset()?;
-                decoder.load(dictionary)?;
+                decoder.configure(options)?;
                 decoder
             }
-            None => Decoder::new(dictionary)?,
+            None => Decoder::new(options)?,
         };
         let result = decoder.decode_whole(data, out);
         if decoder.context.sizeof() <= MAX_REUSED_CONTEXT {
@@ -216,6 +220,7 @@ impl Encode for Encoder {
 /// Decompresses a content in pieces, or at once if a whole frame is available.
 pub(super) struct Decoder {
     context: DCtx<'static>,
+    max_memory: u64,
     dictionary: Option<Dictionary>,
     /// The beginning of a frame header that is not complete yet.
     header: [u8; MAX_HEADER],
@@ -238,17 +243,22 @@ enum Phase {
 }
 
 impl Decoder {
-    pub(super) fn new(dictionary: Option<&Dictionary>) -> Result<Self, CompressionError> {
-        let context = DCtx::try_create().ok_or(decompression_failed(CodecFailure::OutOfMemory))?;
+    pub(super) fn new(options: &DecompressOptions) -> Result<Self, CompressionError> {
+        let mut context = DCtx::try_create().ok_or(decompression_failed(CodecFailure::OutOfMemory))?;
+        // The limit is checked here, so the library has none.
+        context
+            .set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG))
+            .map_err(|code| decompression_failed(failure(code)))?;
         let mut decoder = Self {
             context,
+            max_memory: 0,
             dictionary: None,
             header: [0; MAX_HEADER],
             header_len: 0,
             phase: Phase::Start,
             frames: 0,
         };
-        decoder.load(dictionary)?;
+        decoder.configure(options)?;
         Ok(decoder)
     }
 
@@ -259,7 +269,9 @@ impl Decoder {
         reset.map(|_| ()).map_err(|code| decompression_failed(failure(code)))
     }
 
-    fn load(&mut self, dictionary: Option<&Dictionary>) -> Result<(), CompressionError> {
+    fn configure(&mut self, options: &DecompressOptions) -> Result<(), CompressionError> {
+        self.max_memory = options.max_memory;
+        let dictionary = options.dictionary.as_ref();
         let result = match (dictionary, &self.dictionary) {
             (None, None) => return Ok(()),
             (Some(new), Some(old)) if new.same(old) => return Ok(()),
@@ -272,8 +284,12 @@ impl Decoder {
 
     /// Checks a frame header against the limits and the dictionary.
     fn check(&self, frame: &FrameHeader, out: &Output<'_>) -> Result<(), CompressionError> {
-        if frame.window > MAX_WINDOW {
-            return Err(decompression_failed(CodecFailure::MemoryLimit));
+        let (needed, limit) = (frame.window, self.max_memory);
+        if needed > limit {
+            return Err(decompression_failed(CodecFailure::MemoryLimit { needed, limit }));
+        }
+        if needed > 1 << MAX_WINDOW_LOG {
+            return Err(decompression_failed(CodecFailure::Unsupported));
         }
         if let Some(size) = frame.content_size {
             out.allows(size)?;
