@@ -527,9 +527,8 @@ defmodule Chunker do
     * `:level` - for zstd -131,072 to 22 (default 3), for xz and gzip 0 to 9 (default 6), for bzip2 1 to 9
       (default 6), for brotli 0 to 11 (default 6; 11, the default of the `brotli` program, is many times
       slower); lz4 has the level 1 alone
-    * `:strategy` - in place of these: `:fastest` (lz4), `:balanced` (zstd 3) or `:smallest` (xz 6, which is
-      the smallest on programs and archives; on a short plain text bzip2 can be smaller, on a few hundred
-      bytes all of them)
+    * `:strategy` - in place of these: `:fastest` (lz4), `:balanced` (zstd 3), or `:smallest`, which tries several
+      codecs and keeps the smallest result; see below
     * `:dictionary` - one of `train_dictionary/2`; zstd only
     * `:fallback` - `true` to compress with lz4 if the codec fails or is not built in. `detect_format/1` of
       the result returns the codec that was used, except brotli, which it cannot detect. Default: `false`
@@ -538,6 +537,18 @@ defmodule Chunker do
   calling process cancels the work within 100 ms; with brotli 10 and 11 within half a second; with zstd from
   level 16 on within a quarter of a second, and above 19 within a second if the content has many MiB, since
   its library cannot be cancelled while it builds its tables.
+
+  ## The smallest result
+
+  With `strategy: :smallest` the data is compressed with zstd 22 and 18, gzip 9, `xz -9`, `xz -9e` and bzip2 9, as
+  far as they are built in, one after the other, and the smallest result is kept. brotli is not tried, since
+  `:auto` does not find its streams on decompression.
+
+  That takes two to three seconds of a core for each MiB, where `:balanced` takes some milliseconds, and the
+  memory of the codec that needs most: some 20 times the data up to 16 MiB, and for more data up to one GiB.
+  `mix run bench/smallest.exs FILE` measures both. The chunks of `stream/2` and the items of `compress_batch/2` are
+  compressed like that too, as many at a time as there are threads. `compress_stream/2` and `Chunker.Compressor`
+  do not have the data as a whole and use xz 6, or if it is not built in the first of the others that is.
 
   ## Errors
 

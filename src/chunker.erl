@@ -369,7 +369,10 @@ compress(Data) -> compress(Data, []).
 %% <li>`codec': `zstd' (the default), `lz4', `xz', `bzip2', `gzip' or `brotli'.</li>
 %% <li>`level': zstd -131072 to 22 (3 by default), xz and gzip 0 to 9 (6), bzip2 1 to 9 (6), brotli 0 to 11 (6),
 %%     lz4 only 1.</li>
-%% <li>`strategy', in place of these: `fastest' (lz4), `balanced' (zstd 3), `smallest' (xz 6).</li>
+%% <li>`strategy', in place of these: `fastest' (lz4), `balanced' (zstd 3), or `smallest', which tries
+%%     zstd 22 and 18, gzip 9, `xz -9', `xz -9e' and bzip2 9, as far as they are built in, one after the other, and keeps the smallest
+%%     result: many times the time and the memory of the others, see `Chunker.compress/2'. A compressor and a stream of
+%%     pieces cannot try several, and use xz 6 for it.</li>
 %% <li>`dictionary': of {@link train_dictionary/2}; zstd only.</li>
 %% <li>`fallback': `true' to compress with lz4 if the codec fails or is not built in. {@link detect_format/1}
 %%     of the result returns the codec that was used, except `brotli', which it cannot detect. `false' by

@@ -54,7 +54,7 @@
 -type progress() :: nil | pid() | {pid(), reference()} | fun((non_neg_integer(), non_neg_integer()) -> term()).
 
 -type batch() :: {threads_and_pool(), ParallelThreshold :: integer(), progress()}.
--type compression() :: {chunker:codec(), Level :: nil | integer(), Dictionary :: nil | binary()}.
+-type compression() :: {chunker:codec() | smallest, Level :: nil | integer(), Dictionary :: nil | binary()}.
 -type decompression() :: {
     chunker:readable_codec() | auto,
     MaxOutputSize :: integer() | infinity,
@@ -229,8 +229,8 @@ codecs() -> [zstd, lz4, xz, bzip2, gzip, brotli].
 %% A format that is read, but not written.
 readable_codecs() -> codecs() ++ [lzma].
 
-%% The codec and the level of each strategy.
-strategies() -> [{fastest, {lz4, nil}}, {balanced, {zstd, 3}}, {smallest, {xz, 6}}].
+%% The codec and the level of each strategy. The engine chooses the codec with the smallest output itself.
+strategies() -> [{fastest, {lz4, nil}}, {balanced, {zstd, 3}}, {smallest, {smallest, nil}}].
 
 %% The engine knows their sizes.
 presets() -> [default, large_packages, small_packages].

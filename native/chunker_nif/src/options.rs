@@ -3,7 +3,9 @@
 use chunker::OptionsError;
 use chunker::cache::Digester;
 use chunker::cdc::{CdcParams, Options};
-use chunker::codec::{Codec, CompressOptions, CompressionError, DecompressOptions, Dictionary, Trailing};
+use chunker::codec::{
+    Codec, CompressOptions, CompressionError, DecompressOptions, Dictionary, Strategy, Trailing,
+};
 use chunker::engine::workers::Workers;
 use chunker::engine::{ChunkerKind, Chunking};
 use chunker::hash::Algorithm;
@@ -165,27 +167,30 @@ impl<'a> BatchOptions<'a> {
     }
 }
 
-/// `{Codec, Level | nil, Dictionary | nil}`
+/// `{Codec | smallest, Level | nil, Dictionary | nil}`
 #[derive(NifTuple)]
 #[rustler(decode)]
 pub(crate) struct Compression<'a> {
-    codec: CodecName,
+    method: Method,
     level: Term<'a>,
     dictionary: Term<'a>,
 }
 
 impl<'a> Compression<'a> {
     pub(crate) fn checked(&self) -> Result<CompressOptions, NifError<'a>> {
-        let codec = self.codec.0;
+        let options = match self.method {
+            Method::Codec(codec) => CompressOptions::new(codec),
+            Method::Smallest => CompressOptions::smallest(),
+        };
         let level: Option<i32> = match self.level.decode() {
             Ok(level) => level,
             Err(_) => {
-                let levels = codec.levels();
+                let levels = options.codec().levels();
                 let allowed = format!("{}..{}", levels.start(), levels.end());
                 return Err(NifError::OutOfRange { option: "level", value: self.level, allowed });
             }
         };
-        let options = CompressOptions::new(codec).level(level).dictionary(dictionary(self.dictionary)?);
+        let options = options.level(level).dictionary(dictionary(self.dictionary)?);
         options.validate().map_err(chunker::Error::from)?;
         Ok(options)
     }
@@ -250,6 +255,22 @@ impl<'a> Decoder<'a> for CodecName {
     fn decode(term: Term<'a>) -> NifResult<Self> {
         let name = term.atom_to_string()?;
         Codec::ALL.into_iter().find(|codec| codec.name() == name).map(Self).ok_or(rustler::Error::BadArg)
+    }
+}
+
+/// What compresses, by its name, an atom: a codec, or the one of several whose output is the smallest.
+#[derive(Clone, Copy)]
+enum Method {
+    Codec(Codec),
+    Smallest,
+}
+
+impl<'a> Decoder<'a> for Method {
+    fn decode(term: Term<'a>) -> NifResult<Self> {
+        if term.atom_to_string()? == Strategy::Smallest.name() {
+            return Ok(Self::Smallest);
+        }
+        term.decode().map(|CodecName(codec)| Self::Codec(codec))
     }
 }
 

@@ -5,6 +5,7 @@ use super::error::CompressionError;
 use super::format::Codec;
 use super::options::{CompressOptions, DecompressOptions};
 use super::scratch::CompressionScratch;
+use super::smallest::compress_smallest;
 use super::stream::{Decoder, Encoder};
 use super::whole::{compress_into, decompress_into};
 use crate::Cancel;
@@ -39,6 +40,12 @@ pub fn compress_cancellable(
     out: &mut dyn OutputBuffer,
     is_cancelled: Cancel<'_>,
 ) -> Result<(), Error> {
+    if options.smallest {
+        options.validate()?;
+        return compress_smallest(out, |options, trial| {
+            compress_cancellable(data, options, scratch, trial, is_cancelled)
+        });
+    }
     let at_once = match options.codec {
         Codec::Zstd => match options.level {
             Some(10..) => SLOW_INPUT,

@@ -57,6 +57,7 @@ mod options;
 #[cfg_attr(not(all(feature = "zstd", feature = "lz4", feature = "xz", feature = "bzip2")), allow(dead_code))]
 mod output;
 mod scratch;
+mod smallest;
 #[cfg(any(feature = "xz", feature = "bzip2", feature = "gzip", feature = "brotli"))]
 mod step;
 mod strategy;

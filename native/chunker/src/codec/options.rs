@@ -4,6 +4,7 @@ use super::dictionary::Dictionary;
 use super::error::{CodecFailure, CompressionError};
 use super::format::Codec;
 use super::output::{DEFAULT_LIMIT, DEFAULT_MAX_MEMORY};
+use super::smallest::stream_codec;
 
 /// Options for compression.
 #[derive(Debug, Clone)]
@@ -11,13 +12,37 @@ pub struct CompressOptions {
     pub(super) codec: Codec,
     pub(super) level: Option<i32>,
     pub(super) dictionary: Option<Dictionary>,
+    /// Whether several codecs are tried for a whole content.
+    pub(super) smallest: bool,
+    /// Whether xz spends more time than at its highest level.
+    extreme: bool,
 }
+
+/// The flag in a level of xz for its extreme variant, `xz -e`.
+pub(super) const EXTREME: i32 = 1 << 8;
 
 impl CompressOptions {
     /// Creates options for a codec at its default level, without a dictionary.
     #[must_use]
     pub fn new(codec: Codec) -> Self {
-        Self { codec, level: None, dictionary: None }
+        Self { codec, level: None, dictionary: None, smallest: false, extreme: false }
+    }
+
+    /// Creates options that compress a whole content with each codec and level that may give the smallest
+    /// output, and keep the smallest: zstd, gzip, xz and bzip2, as far as they are built in. The output is
+    /// detected as that of a single codec is.
+    ///
+    /// This takes the time of all of them, and the memory of the one that needs most, which depends on the size
+    /// of the content; see [`Strategy::Smallest`](super::Strategy::Smallest). An [`Encoder`](super::Encoder)
+    /// cannot try several: it uses [`codec`](Self::codec), xz if that is built in, at the level.
+    #[must_use]
+    pub fn smallest() -> Self {
+        Self { smallest: true, ..Self::new(stream_codec()) }
+    }
+
+    /// Creates options for a level, perhaps of the extreme variant of xz.
+    pub(super) fn of_candidate(codec: Codec, level: i32, extreme: bool) -> Self {
+        Self { extreme, ..Self::new(codec).level(level) }
     }
 
     /// Sets the level: a number, or `None` for the default. Checked when the options are used.
@@ -58,13 +83,13 @@ impl CompressOptions {
         if !Codec::ENCODABLE.contains(&codec) {
             return Err(CompressionError::EncodingUnsupported { codec });
         }
-        if self.dictionary.is_some() && codec != Codec::Zstd {
+        if self.dictionary.is_some() && (codec != Codec::Zstd || self.smallest) {
             return Err(CompressionError::DictionaryUnsupported { codec });
         }
         let level = self.level.unwrap_or(codec.default_level());
         let (min, max) = codec.levels().into_inner();
         if (min..=max).contains(&level) {
-            Ok(level)
+            Ok(if self.extreme { level | EXTREME } else { level })
         } else {
             Err(CompressionError::InvalidLevel { codec, level, min, max })
         }

@@ -8,6 +8,7 @@ use super::format::Codec;
 use super::options::{CompressOptions, DecompressOptions};
 use super::output::{Output, OutputBudget};
 use super::scratch::CompressionScratch;
+use super::smallest::compress_smallest;
 use crate::io::output_buffer::OutputBuffer;
 
 /// Compresses `data`.
@@ -35,6 +36,9 @@ pub fn compress_into(
     out: &mut dyn OutputBuffer,
 ) -> Result<(), CompressionError> {
     let result = options.checked_level().and_then(|level| match options.codec {
+        _ if options.smallest => {
+            compress_smallest(out, |options, trial| compress_into(data, options, scratch, trial))
+        }
         #[cfg(feature = "zstd")]
         Codec::Zstd => scratch.zstd.compress(data, level, options.dictionary.as_ref(), out),
         #[cfg(feature = "lz4")]

@@ -7,12 +7,16 @@ use super::coder::Encode;
 use super::detect::XZ_MAGIC;
 use super::error::{CodecFailure, CompressionError};
 use super::format::Codec;
+use super::options::EXTREME;
 use super::output::Output;
 use super::step::{Step, encode_step};
 use super::streams::{Format, StreamDecoder, Streams};
 
 /// The memory that a decoder may take besides the window, in bytes. Its state takes less.
 const STATE: u64 = 1 << 20;
+
+/// LZMA_PRESET_EXTREME of the library.
+const PRESET_EXTREME: u32 = 1 << 31;
 
 /// The smallest dictionary of LZMA2, in bytes.
 const MIN_DICTIONARY: u32 = 4096;
@@ -35,7 +39,7 @@ fn failure(error: Error) -> CodecFailure {
 pub(super) struct Encoder(Stream);
 
 impl Encoder {
-    /// Creates an encoder. A known `size` limits the dictionary: one larger than the content finds no more
+    /// Creates an encoder. `level` must be in 0..=9, perhaps with [`EXTREME`]. A known `size` limits the dictionary: one larger than the content finds no more
     /// matches, but its tables, 94 MiB at level 6, are allocated and cleared for each content.
     pub(super) fn new(level: i32, size: Option<usize>) -> Result<Self, CompressionError> {
         let most = size.map_or(u32::MAX, |size| u32::try_from(size).unwrap_or(u32::MAX).max(MIN_DICTIONARY));
@@ -43,8 +47,9 @@ impl Encoder {
         const DICTIONARIES: [u32; 10] =
             [256 << 10, 1 << 20, 2 << 20, 4 << 20, 4 << 20, 8 << 20, 8 << 20, 16 << 20, 32 << 20, 64 << 20];
         // The level is in 0..=9, so the casts are lossless.
-        let preset = level as usize;
-        let stream = LzmaOptions::new_preset(preset as u32).and_then(|mut options| {
+        let preset = (level & !EXTREME) as usize;
+        let flags = if level & EXTREME == 0 { 0 } else { PRESET_EXTREME };
+        let stream = LzmaOptions::new_preset(preset as u32 | flags).and_then(|mut options| {
             options.dict_size(DICTIONARIES[preset].min(most));
             Stream::new_stream_encoder(Filters::new().lzma2(&options), Check::Crc64)
         });
