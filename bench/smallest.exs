@@ -3,7 +3,8 @@
 #     mix run bench/smallest.exs FILE [MIB ...]
 #
 # compresses the first MIB of FILE, by default 1, 16 and 128. The kernel keeps the peak of the resident memory, so this
-# needs Linux. The time is that of the processor, so other programs do not count. Memory that the allocator kept from the call before is not counted again.
+# needs Linux. The time is that of the processor, so other programs do not count. Memory that the allocator kept from
+# the call before is not counted again.
 
 {path, sizes} =
   case System.argv() do

@@ -529,7 +529,8 @@ defmodule Chunker do
       slower); lz4 has the level 1 alone
     * `:strategy` - in place of these: `:fastest` (lz4), `:balanced` (zstd 3), or `:smallest`, which tries several
       codecs and keeps the smallest result; see below
-    * `:dictionary` - one of `train_dictionary/2`; zstd only
+    * `:dictionary` - one of `train_dictionary/2`, or any data that resembles yours; zstd and lz4 only, of which lz4
+      uses its last 64 KiB, as `lz4 -D` does
     * `:fallback` - `true` to compress with lz4 if the codec fails or is not built in. `detect_format/1` of
       the result returns the codec that was used, except brotli, which it cannot detect. Default: `false`
 
@@ -544,7 +545,7 @@ defmodule Chunker do
   far as they are built in, one after the other, and the smallest result is kept. brotli is not tried, since
   `:auto` does not find its streams on decompression.
 
-  That takes two to three seconds of a core for each MiB, where `:balanced` takes some milliseconds, and the
+  That takes two to four seconds of a core for each MiB, where `:balanced` takes some milliseconds, and the
   memory of the codec that needs most: some 20 times the data up to 16 MiB, and for more data up to one GiB.
   `mix run bench/smallest.exs FILE` measures both. The chunks of `stream/2` and the items of `compress_batch/2` are
   compressed like that too, as many at a time as there are threads. `compress_stream/2` and `Chunker.Compressor`
@@ -581,7 +582,8 @@ defmodule Chunker do
 
   @doc """
   Decompresses all of the data: several streams, frames or gzip members, one after the other, are one content.
-  Data of brotli and `.lzma` is a single stream, and without a checksum: damage can pass unnoticed.
+  Data of brotli and `.lzma` is a single stream, and without a checksum: damage can pass unnoticed. Legacy
+  frames of lz4 (`lz4 -l`, Linux kernels) have no checksum either, and no mark of their end.
 
   ## Options
 
@@ -596,13 +598,16 @@ defmodule Chunker do
       begin no other one, as `bzip2 -d` does; `decompress_prefix/2` returns their number. Bytes that begin
       another stream and end too early are `:truncated` in any case. Zeros after an xz stream are part of the
       format in units of four
-    * `:dictionary` - the one that the data was compressed with; zstd only
+    * `:dictionary` - the one that the data was compressed with; zstd and lz4 only. To data that `:auto` detects as
+      another format it does not apply, which is an error. A frame of lz4 does not say that it needs one; without
+      it, it is `:corrupt`
 
   ## Errors
 
     * `:decompression_failed` - `:codec`, and `:why`: `:truncated`, `:corrupt`, `:checksum_mismatch`,
       `:trailing_data` (with `:offset`, that of the first byte), `:bad_magic`, `:memory_limit` (with `:option`,
-      which is `:max_memory`, the bytes `:needed`, and the `:limit`), `:dictionary_missing`, `:dictionary_wrong`, ...
+      which is `:max_memory`, the bytes `:needed`, and the `:limit`), `:dictionary_missing`, `:dictionary_wrong`,
+      `:dictionary_inapplicable`, ...
     * `:size_exceeded` - `:limit`
     * `:unknown_format` - `:magic`, the first bytes there are
     * `:feature_disabled`, `:invalid_options`
@@ -824,7 +829,7 @@ defmodule Chunker do
   def detect_format!(data), do: bang!(detect_format(data))
 
   @doc """
-  Trains a zstd dictionary on samples of the data that will be compressed with it.
+  Trains a dictionary for zstd, which lz4 can use too, on samples of the data that will be compressed with it.
 
   A dictionary helps where many small items resemble each other. Give many small samples, in total a hundred
   times the size of the dictionary. `:max_size` is the size of the dictionary in bytes, 256 to 104,857,600, by

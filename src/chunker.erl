@@ -373,7 +373,8 @@ compress(Data) -> compress(Data, []).
 %%     zstd 22 and 18, gzip 9, `xz -9', `xz -9e' and bzip2 9, as far as they are built in, one after the other, and keeps the smallest
 %%     result: many times the time and the memory of the others, see `Chunker.compress/2'. A compressor and a stream of
 %%     pieces cannot try several, and use xz 6 for it.</li>
-%% <li>`dictionary': of {@link train_dictionary/2}; zstd only.</li>
+%% <li>`dictionary': of {@link train_dictionary/2}, or any data that resembles yours; zstd and lz4 only, of which lz4
+%%     uses its last 64 KiB, as `lz4 -D' does.</li>
 %% <li>`fallback': `true' to compress with lz4 if the codec fails or is not built in. {@link detect_format/1}
 %%     of the result returns the codec that was used, except `brotli', which it cannot detect. `false' by
 %%     default.</li>
@@ -394,7 +395,7 @@ decompress(Data) -> decompress(Data, []).
 %% are errors, and so are trailing bytes by default.
 %%
 %% <ul>
-%% <li>`codec': `auto' (the default: by the first bytes), `zstd', `lz4', `xz', `bzip2', `gzip', `lzma' (.lzma
+%% <li>`codec': `auto' (the default: by the first bytes), `zstd', `lz4' (legacy frames too), `xz', `bzip2', `gzip', `lzma' (.lzma
 %%     files), or `brotli', whose streams have no magic and which `auto' therefore never finds.</li>
 %% <li>`max_output_size': bytes, or `infinity'; one more is `size_exceeded'. 1 GiB by default.</li>
 %% <li>`max_memory': bytes, or `infinity'; the largest window that is allocated. 128 MiB by default. zstd has
@@ -404,7 +405,8 @@ decompress(Data) -> decompress(Data, []).
 %% <li>`trailing': `error' (the default), or `ignore' to ignore bytes after the last stream or frame that begin no
 %%     other one, as `bzip2 -d' does. {@link decompress_prefix/2} returns their number. As an error,
 %%     `decompression_failed' has `why' `trailing_data' and the `offset' of the first one.</li>
-%% <li>`dictionary': the one that the data was compressed with; zstd only.</li>
+%% <li>`dictionary': the one that the data was compressed with; zstd and lz4 only. For data that `auto' detects as
+%%     another format, `decompression_failed' has `why' `dictionary_inapplicable'.</li>
 %% </ul>
 -spec decompress(iodata(), options()) -> {ok, binary()} | {error, error()}.
 decompress(Data, Options) ->
@@ -468,7 +470,7 @@ decompress_batch(Items, Options) ->
 -spec train_dictionary([iodata()]) -> {ok, binary()} | {error, error()}.
 train_dictionary(Samples) -> train_dictionary(Samples, []).
 
-%% @doc Trains a zstd dictionary on samples of the data that will be compressed with it: many small ones, in
+%% @doc Trains a dictionary for zstd, which lz4 can use too, on samples of the data that will be compressed with it: many small ones, in
 %% total a hundred times the dictionary. `max_size' is in bytes, 112,640 by default.
 -spec train_dictionary([iodata()], options()) -> {ok, binary()} | {error, error()}.
 train_dictionary(Samples, Options) ->
@@ -556,8 +558,8 @@ decompress_all(Decompressor, Input, Outputs) ->
 decompressor_finish(Decompressor) ->
     handle(fun chunker_dispatch:decompress_finish/1, [Decompressor], ?DECOMPRESSOR).
 
-%% @doc Returns the number of bytes after the last stream or frame that were ignored so far. None are without
-%% `{trailing, ignore}'. It is final after {@link decompressor_finish/1}.
+%% @doc Returns the number of bytes after the last stream or frame that were ignored so far, which is 0 without
+%% `{trailing, ignore}'. It is final after {@link decompressor_finish/1}, and also known of a closed decompressor.
 -spec decompressor_ignored(decompressor()) -> non_neg_integer().
 decompressor_ignored(Decompressor) ->
     handle(fun chunker_dispatch:decompress_ignored/1, [Decompressor], ?DECOMPRESSOR).

@@ -393,6 +393,18 @@ trailing_test() ->
     ?assertError(badarg, chunker:decompress_prefix(Whole, [{trailing, ignore}])),
     ?assertError(badarg, chunker:decompressor_ignored(none)).
 
+legacy_lz4_test() ->
+    %% The magic, the size of a block, and "content" as literals.
+    Frame = <<16#184c2102:32/little, 8:32/little, 16#70, "content">>,
+    ?assertEqual({ok, lz4}, chunker:detect_format(Frame)),
+    ?assertEqual({ok, <<"content">>}, chunker:decompress(Frame)),
+    ?assertEqual({ok, <<"contentcontent">>}, chunker:decompress([Frame, Frame])),
+    Dictionary = binary:copy(<<"some content, ">>, 100),
+    {ok, Small} = chunker:compress(Dictionary, [{codec, lz4}, {dictionary, Dictionary}]),
+    {ok, Large} = chunker:compress(Dictionary, [{codec, lz4}]),
+    ?assert(byte_size(Small) < byte_size(Large)),
+    ?assertEqual({ok, Dictionary}, chunker:decompress(Small, [{dictionary, Dictionary}])).
+
 max_memory_test() ->
     %% A zstd frame of one empty block, with a window of 256 MiB.
     Frame = <<16#28, 16#b5, 16#2f, 16#fd, 0, (18 * 8), 1, 0, 0>>,
@@ -447,9 +459,13 @@ compression_errors_test() ->
         {Invalid(trailing, keep, <<"error, ignore">>), chunker:decompressor([{trailing, keep}])},
         {Invalid(threads, 0, <<"1..1024">>), chunker:hash_batch([], [{threads, 0}])},
         {Invalid(parallel_threshold, -1, <<"0..18446744073709551615">>), chunker:decompress_batch([], [{parallel_threshold, -1}])},
-        {Invalid(codec, lz4, <<"zstd, if a dictionary is given">>),
-         chunker:compress("", [{codec, lz4}, {dictionary, <<"d">>}])},
-        {Invalid(dictionary, <<>>, <<"a dictionary of zstd, neither empty nor damaged">>),
+        {Invalid(codec, xz, <<"zstd or lz4, if a dictionary is given">>),
+         chunker:compress("", [{codec, xz}, {dictionary, <<"d">>}])},
+        {{error, {decompression_failed, #{codec => lz4, why => truncated}}},
+         chunker:decompress(<<16#184d2204:32/little>>, [{dictionary, <<"d">>}])},
+        {{error, {decompression_failed, #{codec => gzip, why => dictionary_inapplicable}}},
+         chunker:decompress(zlib:gzip("a"), [{dictionary, <<"d">>}])},
+        {Invalid(dictionary, <<>>, <<"a dictionary that is neither empty nor damaged">>),
          chunker:compress("", [{dictionary, <<>>}])},
         {{error, {unknown_format, #{magic => <<"nons">>}}}, chunker:decompress("nonsense")},
         {{error, {unknown_format, #{magic => <<>>}}}, chunker:detect_format([])},

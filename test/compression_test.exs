@@ -363,6 +363,27 @@ defmodule Chunker.CompressionTest do
     end
   end
 
+  describe "lz4 legacy frames" do
+    test "are detected and read", %{tmp_dir: folder} do
+      # A block has 8 MiB.
+      for content <- ["", "a", text(100_000), String.duplicate("content ", 2 * @mib)] do
+        legacy = program(folder, :lz4, ["-l"], content)
+        assert <<0x184C2102::little-32, _::binary>> = legacy
+        assert Chunker.detect_format(legacy) == {:ok, :lz4}
+        assert Chunker.decompress(legacy) == {:ok, content}
+        assert Chunker.decompress(legacy, codec: :lz4) == {:ok, content}
+        assert [legacy] |> Chunker.decompress_stream() |> Enum.join() == content
+
+        both = legacy <> Chunker.compress!("and more", codec: :lz4)
+        assert Chunker.decompress(both) == {:ok, content <> "and more"}
+        assert Chunker.decompress_prefix(legacy <> <<0::64>>) == {:ok, {content, 8}}
+      end
+
+      cut = program(folder, :lz4, ["-l"], text(1000)) |> binary_part(0, 100)
+      assert refused(Chunker.decompress(cut)) == {:decompression_failed, %{codec: :lz4, why: :truncated}}
+    end
+  end
+
   describe ".lzma" do
     test "is limited, and refused if it is cut or followed by anything", %{tmp_dir: folder} do
       data = text(1000)
@@ -690,9 +711,11 @@ defmodule Chunker.CompressionTest do
             {[codec: :brotli, level: 12], invalid(:level, 12, "0..11")},
             {[codec: :lz4, level: 0], invalid(:level, 0, "1..1")},
             {[codec: :lz4, level: 2], invalid(:level, 2, "1..1")},
-            {[codec: :xz, dictionary: "d"], invalid(:codec, :xz, "zstd, if a dictionary is given")},
-            {[strategy: :fastest, dictionary: "d"], invalid(:codec, :lz4, "zstd, if a dictionary is given")},
-            {[strategy: :smallest, dictionary: "d"], invalid(:codec, :xz, "zstd, if a dictionary is given")}
+            {[codec: :xz, dictionary: "d"], invalid(:codec, :xz, "zstd or lz4, if a dictionary is given")},
+            {[codec: :gzip, dictionary: "d"],
+             invalid(:codec, :gzip, "zstd or lz4, if a dictionary is given")},
+            {[strategy: :smallest, dictionary: "d"],
+             invalid(:codec, :xz, "zstd or lz4, if a dictionary is given")}
           ] do
         assert refused(Chunker.compress("data", options)) == expected
         # This is not a failure of the codec.
@@ -817,7 +840,50 @@ defmodule Chunker.CompressionTest do
       assert Chunker.decompress!(chunk.compressed, dictionary: dictionary) == item
       # Data compressed without a dictionary may be decompressed with one.
       assert Chunker.decompress!(Chunker.compress!(item), dictionary: dictionary) == item
-      assert Chunker.decompress!(Chunker.compress!(item, codec: :xz), dictionary: dictionary) == item
+    end
+
+    test "of lz4 are those of the program", c do
+      dictionary = text(100_000)
+      path = Path.join(c.tmp_dir, "dictionary")
+      File.write!(path, dictionary)
+
+      for item <- [binary_part(dictionary, 90_000, 2000), text(200_000, 8), ""] do
+        compressed = Chunker.compress!(item, codec: :lz4, dictionary: dictionary)
+        assert byte_size(compressed) < byte_size(Chunker.compress!(item, codec: :lz4)) or item == ""
+        assert program(c.tmp_dir, :lz4, ["-d", "-D", path], compressed) == item
+        theirs = program(c.tmp_dir, :lz4, ["-BD", "-D", path], item)
+
+        for input <- [compressed, theirs], options <- [[], [codec: :lz4]] do
+          options = [dictionary: dictionary] ++ options
+          assert Chunker.decompress!(input, options) == item
+          assert [input] |> Chunker.decompress_stream(options) |> Enum.join() == item
+        end
+      end
+
+      # No id in the frame tells that it is missing.
+      small = Chunker.compress!(binary_part(dictionary, 90_000, 2000), codec: :lz4, dictionary: dictionary)
+      assert refused(Chunker.decompress(small)) == {:decompression_failed, %{codec: :lz4, why: :corrupt}}
+    end
+
+    test "do not apply to what is detected as another format", %{dictionary: dictionary} = c do
+      inputs = for codec <- [:xz, :bzip2, :gzip], do: {codec, Chunker.compress!("content", codec: codec)}
+
+      for {codec, input} <- [{:lzma, program(c.tmp_dir, :lzma, [], "content")} | inputs] do
+        expected = {:decompression_failed, %{codec: codec, why: :dictionary_inapplicable}}
+        refused = Chunker.decompress(input, dictionary: dictionary)
+        assert refused(refused) == expected
+
+        assert Exception.message(elem(refused, 1)) =~
+                 "a dictionary was given, which does not apply to #{codec}"
+
+        assert [error] = elem(Chunker.decompress_batch([input], dictionary: dictionary), 1)
+        assert refused(error) == expected
+        stream = Chunker.decompress_stream([input], dictionary: dictionary)
+        assert refused({:error, assert_raise(Error, fn -> Stream.run(stream) end)}) == expected
+
+        assert refused(Chunker.decompress(input, dictionary: dictionary, codec: codec)) ==
+                 invalid(:codec, codec, "zstd or lz4, if a dictionary is given")
+      end
     end
 
     test "that are missing or wrong are errors", %{samples: samples, dictionary: dictionary} do
@@ -847,7 +913,7 @@ defmodule Chunker.CompressionTest do
 
     test "that are invalid are rejected with the value", %{dictionary: dictionary} do
       damaged = binary_part(dictionary, 0, 20)
-      allowed = "a dictionary of zstd, neither empty nor damaged"
+      allowed = "a dictionary that is neither empty nor damaged"
 
       for wrong <- ["", damaged] do
         expected = invalid(:dictionary, wrong, allowed)

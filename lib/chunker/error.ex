@@ -92,6 +92,9 @@ defmodule Chunker.Error do
   defp describe(:decompression_failed, %{why: :trailing_data, codec: codec, offset: offset}),
     do: "#{codec} failed to decompress: trailing data at byte #{offset}"
 
+  defp describe(:decompression_failed, %{why: :dictionary_inapplicable, codec: codec}),
+    do: "#{codec} failed to decompress: a dictionary was given, which does not apply to #{codec}"
+
   defp describe(:decompression_failed, %{why: :memory_limit, codec: codec, needed: needed, limit: limit}),
     do:
       "#{codec} failed to decompress: it needs #{needed} bytes of memory, " <>

@@ -241,7 +241,7 @@ fn dictionary(value: Term<'_>) -> Result<Option<Dictionary>, NifError<'_>> {
         Err(CompressionError::InvalidDictionary) => Err(NifError::OutOfRange {
             option: "dictionary",
             value,
-            allowed: "a dictionary of zstd, neither empty nor damaged".into(),
+            allowed: "a dictionary that is neither empty nor damaged".into(),
         }),
         Err(error) => Err(chunker::Error::from(error).into()),
     }

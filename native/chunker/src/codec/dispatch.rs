@@ -18,7 +18,7 @@ pub(super) fn encoder(
         #[cfg(feature = "zstd")]
         Codec::Zstd => Ok(Box::new(super::zstd::Encoder::new(level, dictionary, size)?)),
         #[cfg(feature = "lz4")]
-        Codec::Lz4 => Ok(Box::new(super::lz4::Encoder::new(size))),
+        Codec::Lz4 => Ok(Box::new(super::lz4::Encoder::new(dictionary, size))),
         #[cfg(feature = "xz")]
         Codec::Xz => Ok(Box::new(super::xz::Encoder::new(level, size)?)),
         #[cfg(feature = "bzip2")]
@@ -44,7 +44,7 @@ pub(super) fn decoder(
         #[cfg(feature = "zstd")]
         Codec::Zstd => Ok(Box::new(super::zstd::Decoder::new(options)?)),
         #[cfg(feature = "lz4")]
-        Codec::Lz4 => Ok(Box::new(super::lz4::Decoder::new())),
+        Codec::Lz4 => Ok(Box::new(super::lz4::Decoder::new(options.dictionary.as_ref()))),
         #[cfg(feature = "xz")]
         Codec::Xz => Ok(Box::new(super::xz::Decoder::new(options.max_memory))),
         #[cfg(feature = "bzip2")]

@@ -26,7 +26,7 @@ pub enum CompressionError {
         /// The requested codec.
         codec: Codec,
     },
-    /// The codec does not support dictionaries; only zstd does.
+    /// The codec does not support dictionaries; only zstd and lz4 do.
     #[error("{codec} does not support dictionaries")]
     DictionaryUnsupported {
         /// The requested codec.
@@ -103,7 +103,7 @@ impl CompressionError {
                 options("codec", Detail::Name(codec.name()), allowed)
             }
             Self::DictionaryUnsupported { codec } => {
-                options("codec", Detail::Name(codec.name()), "zstd, if a dictionary is given".into())
+                options("codec", Detail::Name(codec.name()), "zstd or lz4, if a dictionary is given".into())
             }
             Self::InvalidDictionary => {
                 options("dictionary", Detail::Text("empty or damaged".into()), "a dictionary of zstd".into())
@@ -168,6 +168,8 @@ pub enum CodecFailure {
     DictionaryMissing,
     /// The input was compressed with a different dictionary.
     DictionaryWrong,
+    /// A dictionary was given for any format, and the detected one has none.
+    DictionaryInapplicable,
     /// No dictionary can be made of the samples: they are too few, too small, or too large.
     SamplesUnsuitable,
     /// The codec's library failed for an internal reason.
@@ -189,6 +191,7 @@ impl CodecFailure {
             Self::OutOfMemory => "out_of_memory",
             Self::DictionaryMissing => "dictionary_missing",
             Self::DictionaryWrong => "dictionary_wrong",
+            Self::DictionaryInapplicable => "dictionary_inapplicable",
             Self::SamplesUnsuitable => "samples_unsuitable",
             Self::Internal => "internal",
         }

@@ -52,7 +52,7 @@ impl CompressOptions {
         self
     }
 
-    /// Sets the dictionary. Only zstd accepts one.
+    /// Sets the dictionary. Only zstd and lz4 accept one.
     #[must_use]
     pub fn dictionary(mut self, dictionary: impl Into<Option<Dictionary>>) -> Self {
         self.dictionary = dictionary.into();
@@ -83,7 +83,7 @@ impl CompressOptions {
         if !Codec::ENCODABLE.contains(&codec) {
             return Err(CompressionError::EncodingUnsupported { codec });
         }
-        if self.dictionary.is_some() && (codec != Codec::Zstd || self.smallest) {
+        if self.dictionary.is_some() && (!codec.takes_dictionary() || self.smallest) {
             return Err(CompressionError::DictionaryUnsupported { codec });
         }
         let level = self.level.unwrap_or(codec.default_level());
@@ -178,7 +178,8 @@ impl DecompressOptions {
         self
     }
 
-    /// Sets the dictionary for zstd input. Input whose detected format is another one ignores it.
+    /// Sets the dictionary for zstd or lz4 input. Input whose detected format is another one is rejected with
+    /// [`CodecFailure::DictionaryInapplicable`].
     #[must_use]
     pub fn dictionary(mut self, dictionary: impl Into<Option<Dictionary>>) -> Self {
         self.dictionary = dictionary.into();
@@ -193,11 +194,20 @@ impl DecompressOptions {
     pub fn validate(&self) -> Result<(), CompressionError> {
         match self.codec {
             Some(codec) if !codec.is_enabled() => Err(CompressionError::CodecDisabled { codec }),
-            Some(codec) if self.dictionary.is_some() && codec != Codec::Zstd => {
+            Some(codec) if self.dictionary.is_some() && !codec.takes_dictionary() => {
                 Err(CompressionError::DictionaryUnsupported { codec })
             }
             _ => Ok(()),
         }
+    }
+
+    /// Checks that the dictionary, if there is one, applies to a detected codec.
+    pub(super) fn check_dictionary(&self, codec: Codec) -> Result<(), CompressionError> {
+        if self.dictionary.is_none() || codec.takes_dictionary() || !codec.is_enabled() {
+            return Ok(());
+        }
+        let why = CodecFailure::DictionaryInapplicable;
+        Err(CompressionError::DecompressionFailed { codec, why })
     }
 }
 

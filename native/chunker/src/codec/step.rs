@@ -15,6 +15,7 @@ pub(super) struct Step<S> {
 
 impl<S> Step<S> {
     /// Runs a step of a library that counts its whole input and output, as `totals` returns them.
+    #[cfg(any(feature = "xz", feature = "bzip2", feature = "gzip"))]
     pub(super) fn counted<L>(
         library: &mut L,
         totals: fn(&L) -> (u64, u64),

@@ -412,6 +412,7 @@ impl Detection {
 
     /// Creates the decoder of a detected format and feeds it the bytes read for detection.
     fn start(&mut self, codec: Codec, options: &DecompressOptions) -> Result<State, CompressionError> {
+        options.check_dictionary(codec)?;
         let mut decoder = decoder(codec, options)?;
         // A magic yields no content, so it needs no space in the caller's buffer, which may have none.
         let (mut nothing, mut budget) = (Vec::new(), OutputBudget::new(0));

@@ -42,7 +42,7 @@ pub fn compress_into(
         #[cfg(feature = "zstd")]
         Codec::Zstd => scratch.zstd.compress(data, level, options.dictionary.as_ref(), out),
         #[cfg(feature = "lz4")]
-        Codec::Lz4 => scratch.lz4.compress(data, out),
+        Codec::Lz4 => scratch.lz4.compress(data, options.dictionary.as_ref(), out),
         codec => {
             let _ = &scratch;
             let mut encoder = encoder(codec, level, None, Some(data.len()))?;
@@ -89,11 +89,12 @@ pub fn decompress_into(
     let mut output = Output::replace(out, &mut budget);
     let result = options.validate().and_then(|()| {
         let codec = options.codec.map_or_else(|| detect_format(data), Ok)?;
+        options.check_dictionary(codec)?;
         let trailing = match codec {
             #[cfg(feature = "zstd")]
             Codec::Zstd => scratch.zstd.decompress(data, options, &mut output)?,
             #[cfg(feature = "lz4")]
-            Codec::Lz4 => scratch.lz4.decompress(data, &mut output)?,
+            Codec::Lz4 => scratch.lz4.decompress(data, options.dictionary.as_ref(), &mut output)?,
             codec => {
                 let _ = &scratch;
                 decoder(codec, options)?.decode_whole(data, &mut output)?

@@ -14,6 +14,7 @@ mod content;
 mod damage;
 mod detection;
 mod dictionaries;
+mod legacy_lz4;
 mod limits;
 mod options;
 mod program;

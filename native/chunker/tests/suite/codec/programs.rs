@@ -235,7 +235,7 @@ fn json(len: usize) -> Vec<u8> {
         let key = n.wrapping_mul(0x9e37_79b9) & 0xffff;
         format!(
             "  {{\"id\": {n}, \"name\": \"user-{key:04x}\", \"active\": {}, \"score\": {}.{:02}}},\n",
-            key % 3 == 0,
+            key.is_multiple_of(3),
             key % 1000,
             n % 100
         )
