@@ -203,6 +203,8 @@ defmodule Chunker do
   @type decompression_option ::
           {:codec, :auto | readable_codec()}
           | {:max_output_size, non_neg_integer() | :infinity}
+          | {:max_memory, non_neg_integer() | :infinity}
+          | {:trailing, :error | :ignore}
           | {:dictionary, nil | binary()}
 
   @typedoc "What a change of a file during the read means; see the module's documentation."
@@ -556,10 +558,10 @@ defmodule Chunker do
     * `:level` - for zstd -131,072 to 22 (default 3), for xz and gzip 0 to 9 (default 6), for bzip2 1 to 9
       (default 6), for brotli 0 to 11 (default 6; 11, the default of the `brotli` program, is many times
       slower); lz4 has the level 1 alone
-    * `:strategy` - in place of these: `:fastest` (lz4), `:balanced` (zstd 3) or `:smallest` (xz 6, which is
-      the smallest on programs and archives; on a short plain text bzip2 can be smaller, on a few hundred
-      bytes all of them)
-    * `:dictionary` - one of `train_dictionary/2`; zstd only
+    * `:strategy` - in place of these: `:fastest` (lz4), `:balanced` (zstd 3), or `:smallest`, which tries several
+      codecs and keeps the smallest result; see below
+    * `:dictionary` - one of `train_dictionary/2`, or any data that resembles yours; zstd and lz4 only, of which lz4
+      uses its last 64 KiB, as `lz4 -D` does
     * `:fallback` - `true` to compress with lz4 if the codec fails or is not built in. `detect_format/1` of
       the result returns the codec that was used, except brotli, which it cannot detect. Default: `false`
 
@@ -567,6 +569,18 @@ defmodule Chunker do
   calling process cancels the work within 100 ms; with brotli 10 and 11 within half a second; with zstd from
   level 16 on within a quarter of a second, and above 19 within a second if the content has many MiB, since
   its library cannot be cancelled while it builds its tables.
+
+  ## The smallest result
+
+  With `strategy: :smallest` the data is compressed with zstd 22 and 18, gzip 9, `xz -9`, `xz -9e` and bzip2 9, as
+  far as they are built in, one after the other, and the smallest result is kept. brotli is not tried, since
+  `:auto` does not find its streams on decompression.
+
+  That takes two to four seconds of a core for each MiB, where `:balanced` takes some milliseconds, and the
+  memory of the codec that needs most: some 20 times the data up to 16 MiB, and for more data up to one GiB.
+  `mix run bench/smallest.exs FILE` measures both. The chunks of `stream/2` and the items of `compress_batch/2` are
+  compressed like that too, as many at a time as there are threads. `compress_stream/2` and `Chunker.Compressor`
+  do not have the data as a whole and use xz 6, or if it is not built in the first of the others that is.
 
   ## Errors
 
@@ -599,7 +613,8 @@ defmodule Chunker do
 
   @doc """
   Decompresses all of the data: several streams, frames or gzip members, one after the other, are one content.
-  Data of brotli and `.lzma` is a single stream, and without a checksum: damage can pass unnoticed.
+  Data of brotli and `.lzma` is a single stream, and without a checksum: damage can pass unnoticed. Legacy
+  frames of lz4 (`lz4 -l`, Linux kernels) have no checksum either, and no mark of their end.
 
   ## Options
 
@@ -607,13 +622,23 @@ defmodule Chunker do
       `:lzma` (`.lzma` files), or `:brotli`, whose streams have no magic and which `:auto` therefore never finds
     * `:max_output_size` - in bytes, or `:infinity`: exactly so many pass, one more is `:size_exceeded`. Default:
       1 GiB. Memory stays within it too, whatever a header promises
-    * `:dictionary` - the one that the data was compressed with; zstd only
+    * `:max_memory` - in bytes, or `:infinity`: the largest window that is allocated. Default: 128 MiB. zstd has
+      windows of up to 2 GiB (`zstd --long=31`), xz and `.lzma` of up to 4 GiB, and brotli of up to 1 GiB
+      (`brotli --large_window=30`). lz4, bzip2 and gzip never need more than 16 MiB and ignore the limit
+    * `:trailing` - `:error` (the default), or `:ignore` to ignore bytes after the last stream or frame that
+      begin no other one, as `bzip2 -d` does; `decompress_prefix/2` returns their number. Bytes that begin
+      another stream and end too early are `:truncated` in any case. Zeros after an xz stream are part of the
+      format in units of four
+    * `:dictionary` - the one that the data was compressed with; zstd and lz4 only. To data that `:auto` detects as
+      another format it does not apply, which is an error. A frame of lz4 does not say that it needs one; without
+      it, it is `:corrupt`
 
   ## Errors
 
     * `:decompression_failed` - `:codec`, and `:why`: `:truncated`, `:corrupt`, `:checksum_mismatch`,
-      `:trailing_data`, `:bad_magic`, `:memory_limit` (a window above 128 MiB), `:dictionary_missing`,
-      `:dictionary_wrong`, ...
+      `:trailing_data` (with `:offset`, that of the first byte), `:bad_magic`, `:memory_limit` (with `:option`,
+      which is `:max_memory`, the bytes `:needed`, and the `:limit`), `:dictionary_missing`, `:dictionary_wrong`,
+      `:dictionary_inapplicable`, ...
     * `:size_exceeded` - `:limit`
     * `:unknown_format` - `:magic`, the first bytes there are
     * `:feature_disabled`, `:invalid_options`
@@ -638,6 +663,29 @@ defmodule Chunker do
   """
   @spec decompress!(iodata(), [decompression_option()] | map()) :: binary()
   def decompress!(data, options \\ []), do: bang!(decompress(data, options))
+
+  @doc """
+  Decompresses the streams or frames at the front of the data, and returns their content and the number of bytes
+  after them, which are ignored.
+
+  This is `decompress/2` with `trailing: :ignore`, and takes the other options of that function.
+
+  ## Examples
+
+      iex> Chunker.decompress_prefix(Chunker.compress!("content") <> <<0, 0, 0>>)
+      {:ok, {"content", 3}}
+
+  """
+  @spec decompress_prefix(iodata(), [decompression_option()] | map()) ::
+          {:ok, {content :: binary(), ignored :: non_neg_integer()}} | {:error, Error.t()}
+  def decompress_prefix(data, options \\ []), do: result(:chunker.decompress_prefix(data, options))
+
+  @doc """
+  The same as `decompress_prefix/2`, but returns the pair and raises `Chunker.Error`.
+  """
+  @spec decompress_prefix!(iodata(), [decompression_option()] | map()) ::
+          {content :: binary(), ignored :: non_neg_integer()}
+  def decompress_prefix!(data, options \\ []), do: bang!(decompress_prefix(data, options))
 
   @doc """
   Compresses many items in one call, on several threads, and returns a result for each, in order.
@@ -738,9 +786,10 @@ defmodule Chunker do
   most 1 MiB.
 
   Takes the options of `decompress/2`. `:max_output_size` applies to the whole content and is `:infinity` by
-  default; give it for content that comes from others and is kept. Raises `Chunker.Error`
-  while it is enumerated, at the end if the input is truncated. The codec's memory is freed when the consumer
-  stops.
+  default; give it for content that comes from others and is kept. Raises `Chunker.Error` while it is
+  enumerated, at the end if the input is truncated. The codec's memory is freed when the consumer stops.
+
+  A stream does not return how many bytes `trailing: :ignore` has ignored; `Chunker.Decompressor.ignored/1` does.
 
   ## Examples
 
@@ -811,7 +860,7 @@ defmodule Chunker do
   def detect_format!(data), do: bang!(detect_format(data))
 
   @doc """
-  Trains a zstd dictionary on samples of the data that will be compressed with it.
+  Trains a dictionary for zstd, which lz4 can use too, on samples of the data that will be compressed with it.
 
   A dictionary helps where many small items resemble each other. Give many small samples, in total a hundred
   times the size of the dictionary. `:max_size` is the size of the dictionary in bytes, 256 to 104,857,600, by

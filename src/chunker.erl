@@ -74,11 +74,13 @@
 -export([stream/1, stream/2, next/1, close/1]).
 -export([chunk_files/1, chunk_files/2, hash/2, hash/3, hash_file/2, hash_file/3, hash_batch/1, hash_batch/2, info/0]).
 -export([compress/1, compress/2, decompress/1, decompress/2, detect_format/1]).
+-export([decompress_prefix/1, decompress_prefix/2]).
 -export([compress_batch/1, compress_batch/2, decompress_batch/1, decompress_batch/2]).
 -export([train_dictionary/1, train_dictionary/2]).
 -export([compressor/0, compressor/1, compressor_update/2, compressor_flush/1, compressor_finish/1]).
 -export([compressor_close/1]).
--export([decompressor/0, decompressor/1, decompressor_update/2, decompressor_finish/1, decompressor_close/1]).
+-export([decompressor/0, decompressor/1, decompressor_update/2, decompressor_finish/1]).
+-export([decompressor_ignored/1, decompressor_close/1]).
 -export([to_hex/1, to_nix_base32/1, from_nix_base32/1]).
 %% Called by the Elixir face, for chunks as structs.
 -export([chunk_file/3, chunk_data/3, chunk_files/3]).
@@ -399,8 +401,12 @@ compress(Data) -> compress(Data, []).
 %% <li>`codec': `zstd' (the default), `lz4', `xz', `bzip2', `gzip' or `brotli'.</li>
 %% <li>`level': zstd -131072 to 22 (3 by default), xz and gzip 0 to 9 (6), bzip2 1 to 9 (6), brotli 0 to 11 (6),
 %%     lz4 only 1.</li>
-%% <li>`strategy', in place of these: `fastest' (lz4), `balanced' (zstd 3), `smallest' (xz 6).</li>
-%% <li>`dictionary': of {@link train_dictionary/2}; zstd only.</li>
+%% <li>`strategy', in place of these: `fastest' (lz4), `balanced' (zstd 3), or `smallest', which tries
+%%     zstd 22 and 18, gzip 9, `xz -9', `xz -9e' and bzip2 9, as far as they are built in, one after the other, and keeps the smallest
+%%     result: many times the time and the memory of the others, see `Chunker.compress/2'. A compressor and a stream of
+%%     pieces cannot try several, and use xz 6 for it.</li>
+%% <li>`dictionary': of {@link train_dictionary/2}, or any data that resembles yours; zstd and lz4 only, of which lz4
+%%     uses its last 64 KiB, as `lz4 -D' does.</li>
 %% <li>`fallback': `true' to compress with lz4 if the codec fails or is not built in. {@link detect_format/1}
 %%     of the result returns the codec that was used, except `brotli', which it cannot detect. `false' by
 %%     default.</li>
@@ -418,19 +424,42 @@ compress(Data, Options) ->
 decompress(Data) -> decompress(Data, []).
 
 %% @doc Decompresses all of the data: several streams or frames are one content. Truncated and damaged data
-%% and trailing bytes are errors.
+%% are errors, and so are trailing bytes by default.
 %%
 %% <ul>
-%% <li>`codec': `auto' (the default: by the first bytes), `zstd', `lz4', `xz', `bzip2', `gzip', `lzma' (.lzma
+%% <li>`codec': `auto' (the default: by the first bytes), `zstd', `lz4' (legacy frames too), `xz', `bzip2', `gzip', `lzma' (.lzma
 %%     files), or `brotli', whose streams have no magic and which `auto' therefore never finds.</li>
 %% <li>`max_output_size': bytes, or `infinity'; one more is `size_exceeded'. 1 GiB by default.</li>
-%% <li>`dictionary': the one that the data was compressed with; zstd only.</li>
+%% <li>`max_memory': bytes, or `infinity'; the largest window that is allocated. 128 MiB by default. zstd has
+%%     windows of up to 2 GiB (`zstd --long=31'), xz and .lzma of up to 4 GiB and brotli of up to 1 GiB; lz4, bzip2 and
+%%     gzip never need more than 16 MiB and ignore the limit. Beyond it, `decompression_failed' has `why' `memory_limit',
+%%     the `option', the bytes that are `needed', and the `limit'.</li>
+%% <li>`trailing': `error' (the default), or `ignore' to ignore bytes after the last stream or frame that begin no
+%%     other one, as `bzip2 -d' does. {@link decompress_prefix/2} returns their number. As an error,
+%%     `decompression_failed' has `why' `trailing_data' and the `offset' of the first one.</li>
+%% <li>`dictionary': the one that the data was compressed with; zstd and lz4 only. For data that `auto' detects as
+%%     another format, `decompression_failed' has `why' `dictionary_inapplicable'.</li>
 %% </ul>
 -spec decompress(iodata(), options()) -> {ok, binary()} | {error, error()}.
 decompress(Data, Options) ->
     Binary = valid(chunker_input:binary(Data), [Data, Options], 1),
     case checked(chunker_options:decompression(Options), [Data, Options], 2) of
         {ok, Decompression} -> chunker_dispatch:decompress(Binary, Decompression);
+        Error -> Error
+    end.
+
+%% @equiv decompress_prefix(Data, [])
+-spec decompress_prefix(iodata()) -> {ok, {Content :: binary(), Ignored :: non_neg_integer()}} | {error, error()}.
+decompress_prefix(Data) -> decompress_prefix(Data, []).
+
+%% @doc Decompresses like {@link decompress/2} with `{trailing, ignore}', and returns the number of bytes at the end of
+%% the data that were ignored as well. Takes the other options of that function.
+-spec decompress_prefix(iodata(), options()) ->
+    {ok, {Content :: binary(), Ignored :: non_neg_integer()}} | {error, error()}.
+decompress_prefix(Data, Options) ->
+    Binary = valid(chunker_input:binary(Data), [Data, Options], 1),
+    case checked(chunker_options:decompression_prefix(Options), [Data, Options], 2) of
+        {ok, Decompression} -> chunker_dispatch:decompress_prefix(Binary, Decompression);
         Error -> Error
     end.
 
@@ -473,7 +502,7 @@ decompress_batch(Items, Options) ->
 -spec train_dictionary([iodata()]) -> {ok, binary()} | {error, error()}.
 train_dictionary(Samples) -> train_dictionary(Samples, []).
 
-%% @doc Trains a zstd dictionary on samples of the data that will be compressed with it: many small ones, in
+%% @doc Trains a dictionary for zstd, which lz4 can use too, on samples of the data that will be compressed with it: many small ones, in
 %% total a hundred times the dictionary. `max_size' is in bytes, 112,640 by default.
 -spec train_dictionary([iodata()], options()) -> {ok, binary()} | {error, error()}.
 train_dictionary(Samples, Options) ->
@@ -560,6 +589,12 @@ decompress_all(Decompressor, Input, Outputs) ->
 -spec decompressor_finish(decompressor()) -> {ok, iodata()} | {error, error()}.
 decompressor_finish(Decompressor) ->
     handle(fun chunker_dispatch:decompress_finish/1, [Decompressor], ?DECOMPRESSOR).
+
+%% @doc Returns the number of bytes after the last stream or frame that were ignored so far, which is 0 without
+%% `{trailing, ignore}'. It is final after {@link decompressor_finish/1}, and also known of a closed decompressor.
+-spec decompressor_ignored(decompressor()) -> non_neg_integer().
+decompressor_ignored(Decompressor) ->
+    handle(fun chunker_dispatch:decompress_ignored/1, [Decompressor], ?DECOMPRESSOR).
 
 %% @doc Frees the memory of a decompressor before its end.
 -spec decompressor_close(decompressor()) -> ok.

@@ -12,9 +12,9 @@
 -export([chunk_data/2, chunk_file/2, read_chunk/4, restore_references/2, hash/2, hash_cached/2, hash_file/3]).
 -export([to_nix_base32/1, from_nix_base32/1]).
 -export([chunk_files/3, hash_batch/3]).
--export([compress/3, decompress/2, compress_batch/3, decompress_batch/3, detect_format/1, train_dictionary/2]).
+-export([compress/3, decompress/2, decompress_prefix/2, compress_batch/3, decompress_batch/3, detect_format/1, train_dictionary/2]).
 -export([open_compressor/1, compress_update/2, compress_flush/1, compress_finish/1, close_compressor/1]).
--export([open_decompressor/1, decompress_update/2, decompress_finish/1, close_decompressor/1]).
+-export([open_decompressor/1, decompress_update/2, decompress_finish/1, decompress_ignored/1, close_decompressor/1]).
 -export([parse_narinfo/1, narinfo_text/1, narinfo_fingerprint/1, sign_narinfo/2, verify_narinfo/2]).
 -export([generate_key/1, public_key/1]).
 -export([nar_data/2, nar_file/2, nar_open/1, nar_push/2, nar_finish/1, nar_close/1]).
@@ -250,13 +250,22 @@ compress(Data, Options) ->
     job(fun(Reference) -> ?NIF:compress_job(Reference, Data, Options) end).
 
 -spec decompress(binary(), chunker_options:decompression()) -> {ok, binary()} | failure().
-decompress(Data, Options) when byte_size(Data) =< ?SMALL ->
+decompress(Data, Options) ->
+    case decompress_prefix(Data, Options) of
+        {ok, {Content, _}} -> {ok, Content};
+        Failure -> Failure
+    end.
+
+%% Returns the number of bytes that were ignored as well.
+-spec decompress_prefix(binary(), chunker_options:decompression()) ->
+    {ok, {Content :: binary(), Ignored :: non_neg_integer()}} | failure().
+decompress_prefix(Data, Options) when byte_size(Data) =< ?SMALL ->
     %% It may have long contents.
     dirty(
         fun() -> ?NIF:decompress(Data, Options) end,
         fun(Reference) -> ?NIF:decompress_job(Reference, Data, Options) end
     );
-decompress(Data, Options) ->
+decompress_prefix(Data, Options) ->
     job(fun(Reference) -> ?NIF:decompress_job(Reference, Data, Options) end).
 
 -spec compress_batch([binary()], chunker_options:compression(), chunker_options:batch()) ->
@@ -350,6 +359,10 @@ decompress_update(Decompressor, Input) ->
 
 -spec decompress_finish(decompressor()) -> {ok, binary()} | failure().
 decompress_finish(Decompressor) -> ?NIF:decompressor_finish(Decompressor).
+
+%% Returns the number of bytes that were ignored so far, also after the end.
+-spec decompress_ignored(decompressor()) -> non_neg_integer().
+decompress_ignored(Decompressor) -> ?NIF:decompressor_ignored(Decompressor).
 
 %% As {@link close_compressor/1}.
 -spec close_decompressor(decompressor()) -> ok.

@@ -12,7 +12,8 @@
 -export([detect_codec_job/2, train_dictionary_job/3]).
 -export([compressor_new/1, compressor_update/2, compressor_update_job/3, compressor_flush/1]).
 -export([compressor_flush_job/2, compressor_finish/1, compressor_finish_job/2, compressor_close/1]).
--export([decompressor_new/1, decompressor_update/2, decompressor_finish/1, decompressor_close/1]).
+-export([decompressor_new/1, decompressor_update/2, decompressor_finish/1, decompressor_ignored/1]).
+-export([decompressor_close/1]).
 -export([stream_file/3, stream_pieces/3, stream_next/1, stream_next_job/2, stream_next_special/1]).
 -export([stream_next_special_job/2, stream_push/2, stream_push_job/3, stream_finish/1, stream_finish_job/2]).
 -export([stream_digest/1, stream_close/1]).
@@ -72,6 +73,7 @@ compressor_close(_Coder) -> not_loaded().
 decompressor_new(_Options) -> not_loaded().
 decompressor_update(_Coder, _Piece) -> not_loaded().
 decompressor_finish(_Coder) -> not_loaded().
+decompressor_ignored(_Coder) -> not_loaded().
 decompressor_close(_Coder) -> not_loaded().
 
 stream_file(_Path, _Options, _Compression) -> not_loaded().

@@ -6,7 +6,8 @@
 -module(chunker_options).
 
 -export([chunking/1, nar_chunking/1, stream/1, files/1, hash/1, hash_batch/1, algorithm/1, threads/0]).
--export([compression/1, compressor/1, decompression/1, decompressor/1, compression_batch/1, decompression_batch/1, dictionary/1]).
+-export([compression/1, compressor/1, decompression/1, decompression_prefix/1, decompressor/1]).
+-export([compression_batch/1, decompression_batch/1, dictionary/1]).
 -export([cache/1, nar_list/1, nar_listing/1, nar_dump/1, hash_data/1, hash_file/1]).
 -export_type([options/0, chunking/0, digests/0, cache/0, batch/0, progress/0, compression/0, decompression/0]).
 -export_type([checked/1, threads_and_pool/0, limits/0, listing/0, on_change/0]).
@@ -58,8 +59,14 @@
 -type progress() :: nil | pid() | {pid(), reference()} | fun((non_neg_integer(), non_neg_integer()) -> term()).
 
 -type batch() :: {threads_and_pool(), ParallelThreshold :: integer(), progress()}.
--type compression() :: {chunker:codec(), Level :: nil | integer(), Dictionary :: nil | binary()}.
--type decompression() :: {chunker:codec() | auto, MaxOutputSize :: integer() | infinity, Dictionary :: nil | binary()}.
+-type compression() :: {chunker:codec() | smallest, Level :: nil | integer(), Dictionary :: nil | binary()}.
+-type decompression() :: {
+    chunker:readable_codec() | auto,
+    MaxOutputSize :: integer() | infinity,
+    MaxMemory :: integer() | infinity,
+    IgnoreTrailing :: boolean(),
+    Dictionary :: nil | binary()
+}.
 
 %% Each option with its default and the type of its value.
 -define(THREADS, [{threads, configured, integer}]).
@@ -91,6 +98,8 @@
 -define(DECOMPRESSION, [
     {codec, auto, atom},
     {max_output_size, 1_073_741_824, limit},
+    {max_memory, 134_217_728, limit},
+    {trailing, error, atom},
     {dictionary, nil, binary}
 ]).
 
@@ -155,6 +164,12 @@ compressor(Options) ->
 -spec decompression(term()) -> checked(decompression()).
 decompression(Options) ->
     with(Options, ?DECOMPRESSION, [fun decompression_form/1]).
+
+%% For an input of which what follows the content is ignored.
+-spec decompression_prefix(term()) -> checked(decompression()).
+decompression_prefix(Options) ->
+    Known = lists:keydelete(trailing, 1, ?DECOMPRESSION),
+    with(Options, Known, [fun(Values) -> decompression_form(Values#{trailing => ignore}) end]).
 
 %% For an input that arrives in pieces, whose output need not be held as a whole: without a limit by default.
 -spec decompressor(term()) -> checked(decompression()).
@@ -236,8 +251,8 @@ codecs() -> [zstd, lz4, xz, bzip2, gzip, brotli].
 %% A format that is read, but not written.
 readable_codecs() -> codecs() ++ [lzma].
 
-%% The codec and the level of each strategy.
-strategies() -> [{fastest, {lz4, nil}}, {balanced, {zstd, 3}}, {smallest, {xz, 6}}].
+%% The codec and the level of each strategy. The engine chooses the codec with the smallest output itself.
+strategies() -> [{fastest, {lz4, nil}}, {balanced, {zstd, 3}}, {smallest, {smallest, nil}}].
 
 %% The engine knows their sizes.
 presets() -> [default, large_packages, small_packages].
@@ -334,8 +349,16 @@ compress_form(#{compress := Options}) -> compressor(Options).
 
 fallback_form(#{fallback := Fallback}) -> {ok, Fallback}.
 
-decompression_form(#{codec := Codec, max_output_size := Most, dictionary := Dictionary}) ->
-    form(one_of(codec, Codec, [auto | readable_codecs()]), fun(_) -> {Codec, Most, Dictionary} end).
+decompression_form(#{codec := Codec, trailing := Trailing, dictionary := Dictionary} = Values) ->
+    #{max_output_size := Most, max_memory := Memory} = Values,
+    case one_of(codec, Codec, [auto | readable_codecs()]) of
+        {ok, _} ->
+            form(one_of(trailing, Trailing, [error, ignore]), fun(_) ->
+                {Codec, Most, Memory, Trailing =:= ignore, Dictionary}
+            end);
+        Error ->
+            Error
+    end.
 
 form({ok, Value}, Fun) -> {ok, Fun(Value)};
 form(Error, _) -> Error.

@@ -364,8 +364,57 @@ compression_test() ->
             {ok, Compressed} = chunker:compress(Data, [{strategy, Strategy}]),
             ?assertEqual({ok, Codec}, chunker:detect_format(Compressed))
         end
-     || {Strategy, Codec} <- [{fastest, lz4}, {balanced, zstd}, {smallest, xz}]
+     || {Strategy, Codec} <- [{fastest, lz4}, {balanced, zstd}, {smallest, zstd}]
     ].
+
+trailing_test() ->
+    Data = binary:copy(<<"some content, ">>, 1000),
+    lists:foreach(
+        fun(Codec) ->
+            {ok, Compressed} = chunker:compress(Data, [{codec, Codec}]),
+            Input = <<Compressed/binary, "garbage">>,
+            Options = [{trailing, ignore} | detected(Codec)],
+            Offset = byte_size(Compressed),
+            ?assertEqual({error, {decompression_failed, #{codec => Codec, why => trailing_data, offset => Offset}}},
+                         chunker:decompress(Input, detected(Codec))),
+            ?assertEqual({ok, Data}, chunker:decompress(Input, Options)),
+            ?assertEqual({ok, [{ok, Data}]}, chunker:decompress_batch([Input], maps:from_list(Options))),
+            ?assertEqual({ok, {Data, 7}}, chunker:decompress_prefix(Input, detected(Codec))),
+            {ok, Decompressor} = chunker:decompressor(Options),
+            {ok, One} = chunker:decompressor_update(Decompressor, Input),
+            {ok, Two} = chunker:decompressor_finish(Decompressor),
+            ?assertEqual(7, chunker:decompressor_ignored(Decompressor)),
+            ?assertEqual(Data, iolist_to_binary([One, Two]))
+        end,
+        codecs()
+    ),
+    {ok, Whole} = chunker:compress(Data),
+    ?assertEqual({ok, {Data, 0}}, chunker:decompress_prefix([Whole])),
+    ?assertError(badarg, chunker:decompress_prefix(Whole, [{trailing, ignore}])),
+    ?assertError(badarg, chunker:decompressor_ignored(none)).
+
+legacy_lz4_test() ->
+    %% The magic, the size of a block, and "content" as literals.
+    Frame = <<16#184c2102:32/little, 8:32/little, 16#70, "content">>,
+    ?assertEqual({ok, lz4}, chunker:detect_format(Frame)),
+    ?assertEqual({ok, <<"content">>}, chunker:decompress(Frame)),
+    ?assertEqual({ok, <<"contentcontent">>}, chunker:decompress([Frame, Frame])),
+    Dictionary = binary:copy(<<"some content, ">>, 100),
+    {ok, Small} = chunker:compress(Dictionary, [{codec, lz4}, {dictionary, Dictionary}]),
+    {ok, Large} = chunker:compress(Dictionary, [{codec, lz4}]),
+    ?assert(byte_size(Small) < byte_size(Large)),
+    ?assertEqual({ok, Dictionary}, chunker:decompress(Small, [{dictionary, Dictionary}])).
+
+max_memory_test() ->
+    %% A zstd frame of one empty block, with a window of 256 MiB.
+    Frame = <<16#28, 16#b5, 16#2f, 16#fd, 0, (18 * 8), 1, 0, 0>>,
+    Refused = fun(Limit) ->
+        {error, {decompression_failed, #{codec => zstd, why => memory_limit, option => max_memory,
+                                         needed => 268_435_456, limit => Limit}}}
+    end,
+    ?assertEqual(Refused(134_217_728), chunker:decompress(Frame)),
+    ?assertEqual(Refused(1000), chunker:decompress(Frame, [{max_memory, 1000}])),
+    [?assertEqual({ok, <<>>}, chunker:decompress(Frame, #{max_memory => Limit})) || Limit <- [268_435_456, infinity]].
 
 compressor_flush_test() ->
     lists:foreach(
@@ -405,11 +454,18 @@ compression_errors_test() ->
         {Invalid(level, 23, <<"-131072..22">>), chunker:stream([], [{compress, [{level, 23}]}])},
         {Invalid(max_output_size, -1, Limits), chunker:decompress("", [{max_output_size, -1}])},
         {Invalid(max_output_size, -1, Limits), chunker:decompressor(#{max_output_size => -1})},
+        {Invalid(max_memory, -1, Limits), chunker:decompress("", [{max_memory, -1}])},
+        {Invalid(trailing, keep, <<"error, ignore">>), chunker:decompress("", [{trailing, keep}])},
+        {Invalid(trailing, keep, <<"error, ignore">>), chunker:decompressor([{trailing, keep}])},
         {Invalid(threads, 0, <<"1..1024">>), chunker:hash_batch([], [{threads, 0}])},
         {Invalid(parallel_threshold, -1, <<"0..18446744073709551615">>), chunker:decompress_batch([], [{parallel_threshold, -1}])},
-        {Invalid(codec, lz4, <<"zstd, if a dictionary is given">>),
-         chunker:compress("", [{codec, lz4}, {dictionary, <<"d">>}])},
-        {Invalid(dictionary, <<>>, <<"a dictionary of zstd, neither empty nor damaged">>),
+        {Invalid(codec, xz, <<"zstd or lz4, if a dictionary is given">>),
+         chunker:compress("", [{codec, xz}, {dictionary, <<"d">>}])},
+        {{error, {decompression_failed, #{codec => lz4, why => truncated}}},
+         chunker:decompress(<<16#184d2204:32/little>>, [{dictionary, <<"d">>}])},
+        {{error, {decompression_failed, #{codec => gzip, why => dictionary_inapplicable}}},
+         chunker:decompress(zlib:gzip("a"), [{dictionary, <<"d">>}])},
+        {Invalid(dictionary, <<>>, <<"a dictionary that is neither empty nor damaged">>),
          chunker:compress("", [{dictionary, <<>>}])},
         {{error, {unknown_format, #{magic => <<"nons">>}}}, chunker:decompress("nonsense")},
         {{error, {unknown_format, #{magic => <<>>}}}, chunker:detect_format([])},

@@ -151,11 +151,34 @@ defmodule Chunker.CompressionTest do
     end
 
     test "never compress better than the smallest strategy", %{tmp_dir: folder} do
-      data = text(2 * @mib)
-      ours = Chunker.compress!(data, strategy: :smallest)
-      theirs = program(folder, :xz, ["-6"], data)
-      assert byte_size(ours) <= byte_size(theirs) * 1.01
-      assert Chunker.detect_format(ours) == {:ok, :xz}
+      data = text(@mib)
+      lock = File.read!("Cargo.lock")
+
+      json =
+        for(i <- 1..20_000, do: ~s({"id": #{i}, "user": "u#{rem(i * 7919, 997)}"},\n))
+        |> IO.iodata_to_binary()
+
+      for data <- [data, lock, json, noise(100_000), String.duplicate(<<0>>, 4 * @mib), "a", ""] do
+        ours = Chunker.compress!(data, strategy: :smallest)
+
+        theirs =
+          for {codec, arguments} <- [xz: ["-9", "-e"], zstd: ["-19"], bzip2: ["-9"], gzip: ["-9"]],
+              do: byte_size(program(folder, codec, arguments, data))
+
+        # What headers and trailers may differ by, and one version of zstd from another: of this JSON, 1.5.7 makes
+        # 1.4 % more than 1.5.4.
+        assert byte_size(ours) <=
+                 Enum.min(theirs) + 16 + div(Enum.min(theirs), if(data == json, do: 50, else: 10_000))
+
+        assert Chunker.decompress(ours) == {:ok, data}
+        [small] = Chunker.compress_batch!([data], strategy: :smallest)
+        assert small == ours
+      end
+
+      {:ok, stream} =
+        [data] |> Chunker.compress_stream(strategy: :smallest) |> Enum.join() |> Chunker.detect_format()
+
+      assert stream == :xz
       assert Chunker.detect_format!(Chunker.compress!(data, strategy: :fastest)) == :lz4
       assert Chunker.compress!(data, strategy: :balanced) == Chunker.compress!(data, codec: :zstd, level: 3)
     end
@@ -254,12 +277,11 @@ defmodule Chunker.CompressionTest do
         compressed = Chunker.compress!("content", codec: codec) <> rest
         options = detected(codec)
         refused = refused(Chunker.decompress(compressed, options))
-        assert {:decompression_failed, %{codec: ^codec, why: why}} = refused
-        # The xz library reports no details.
-        assert why in if(codec == :xz, do: [:corrupt, :truncated], else: [:trailing_data, :truncated])
+        offset = byte_size(compressed) - byte_size(rest)
+        assert refused == {:decompression_failed, %{codec: codec, why: :trailing_data, offset: offset}}
         stream = Chunker.decompress_stream([compressed], options)
         error = assert_raise Error, fn -> Stream.run(stream) end
-        assert {error.reason, error.details} == {:decompression_failed, %{codec: codec, why: why}}
+        assert {error.reason, error.details} == refused
       end
 
       # A stream of one codec after a stream of another.
@@ -320,11 +342,14 @@ defmodule Chunker.CompressionTest do
   end
 
   describe "brotli" do
-    test "with a large window is refused", %{tmp_dir: folder} do
+    test "with a large window needs memory", %{tmp_dir: folder} do
       compressed = program(folder, :brotli, ["--large_window=30"], text(1000))
 
-      assert refused(Chunker.decompress(compressed, codec: :brotli)) ==
-               {:decompression_failed, %{codec: :brotli, why: :unsupported}}
+      assert {:decompression_failed, %{codec: :brotli, why: :memory_limit, needed: needed}} =
+               refused(Chunker.decompress(compressed, codec: :brotli))
+
+      assert needed == 1024 * @mib
+      assert Chunker.decompress(compressed, codec: :brotli, max_memory: needed) == {:ok, text(1000)}
     end
 
     test "with other data after it is refused" do
@@ -332,8 +357,30 @@ defmodule Chunker.CompressionTest do
 
       for rest <- [compressed, <<0>>, "more"] do
         assert refused(Chunker.decompress([compressed, rest], codec: :brotli)) ==
-                 {:decompression_failed, %{codec: :brotli, why: :trailing_data}}
+                 {:decompression_failed,
+                  %{codec: :brotli, why: :trailing_data, offset: byte_size(compressed)}}
       end
+    end
+  end
+
+  describe "lz4 legacy frames" do
+    test "are detected and read", %{tmp_dir: folder} do
+      # A block has 8 MiB.
+      for content <- ["", "a", text(100_000), String.duplicate("content ", 2 * @mib)] do
+        legacy = program(folder, :lz4, ["-l"], content)
+        assert <<0x184C2102::little-32, _::binary>> = legacy
+        assert Chunker.detect_format(legacy) == {:ok, :lz4}
+        assert Chunker.decompress(legacy) == {:ok, content}
+        assert Chunker.decompress(legacy, codec: :lz4) == {:ok, content}
+        assert [legacy] |> Chunker.decompress_stream() |> Enum.join() == content
+
+        both = legacy <> Chunker.compress!("and more", codec: :lz4)
+        assert Chunker.decompress(both) == {:ok, content <> "and more"}
+        assert Chunker.decompress_prefix(legacy <> <<0::64>>) == {:ok, {content, 8}}
+      end
+
+      cut = program(folder, :lz4, ["-l"], text(1000)) |> binary_part(0, 100)
+      assert refused(Chunker.decompress(cut)) == {:decompression_failed, %{codec: :lz4, why: :truncated}}
     end
   end
 
@@ -351,14 +398,16 @@ defmodule Chunker.CompressionTest do
       end
 
       failed = fn why -> {:decompression_failed, %{codec: :lzma, why: why}} end
-      assert refused(Chunker.decompress(lzma <> "x")) == failed.(:trailing_data)
+      trailing = {:decompression_failed, %{codec: :lzma, why: :trailing_data, offset: byte_size(lzma)}}
+      assert refused(Chunker.decompress(lzma <> "x")) == trailing
 
       for size <- 0..(byte_size(lzma) - 1) do
         assert refused(Chunker.decompress(binary_part(lzma, 0, size), codec: :lzma)) == failed.(:truncated)
       end
 
       <<first, _::32, rest::binary>> = lzma
-      assert refused(Chunker.decompress(<<first, 1 <<< 28::little-32>> <> rest)) == failed.(:memory_limit)
+      large = <<first, 1 <<< 28::little-32>> <> rest
+      assert {:decompression_failed, %{codec: :lzma, why: :memory_limit}} = refused(Chunker.decompress(large))
     end
   end
 
@@ -474,13 +523,91 @@ defmodule Chunker.CompressionTest do
       end
     end
 
-    test "reject a window of 2 GiB", %{tmp_dir: folder} do
-      path = Path.join(folder, "zeros")
-      {_, 0} = System.cmd("truncate", ["-s", "300M", path])
-      {frame, 0} = System.cmd("zstd", ["-q", "-c", "-1", "--long=31", "--no-content-size", path])
+    test "of memory reject a larger window, and read it with as much memory", %{tmp_dir: folder} do
+      content = text(100_000)
 
-      assert refused(Chunker.decompress(frame)) ==
-               {:decompression_failed, %{codec: :zstd, why: :memory_limit}}
+      for {codec, program, arguments, needs} <- [
+            {:zstd, :zstd, ["-1", "--long=31", "--no-content-size"], 2048 * @mib},
+            {:xz, :xz, ["--lzma2=preset=0,dict=256MiB"], 256 * @mib},
+            {:lzma, :lzma, ["--lzma1=preset=0,dict=256MiB"], 256 * @mib}
+          ] do
+        input = program(folder, program, arguments, content)
+        refused = refused(Chunker.decompress(input))
+
+        assert {:decompression_failed, %{codec: ^codec, why: :memory_limit, needed: needed} = details} =
+                 refused
+
+        assert details.option == :max_memory and details.limit == 128 * @mib
+        assert needed in needs..(needs + @mib)
+        error = assert_raise Error, fn -> [input] |> Chunker.decompress_stream() |> Stream.run() end
+        assert {error.reason, error.details} == refused
+        {:ok, decompressor} = Decompressor.new()
+        assert refused(Decompressor.update(decompressor, input)) == refused
+        assert [error: %Error{details: ^details}] = elem(Chunker.decompress_batch([input]), 1)
+
+        for limit <- [needed, :infinity] do
+          options = [max_memory: limit]
+          assert Chunker.decompress(input, options) == {:ok, content}
+          assert [input] |> Chunker.decompress_stream(options) |> Enum.join() == content
+          assert Chunker.decompress_batch!([input], options) == [content]
+        end
+
+        less = [max_memory: needs - 2 * @mib]
+        assert {:decompression_failed, %{why: :memory_limit}} = refused(Chunker.decompress(input, less))
+      end
+
+      # They have no choice of windows.
+      for codec <- [:lz4, :bzip2, :gzip] do
+        compressed = Chunker.compress!(content, codec: codec)
+        assert Chunker.decompress(compressed, max_memory: 0) == {:ok, content}
+      end
+    end
+  end
+
+  describe "trailing bytes" do
+    test "can be ignored, and are counted", %{tmp_dir: folder} do
+      content = text(10_000)
+
+      for codec <- @codecs ++ [:lzma],
+          rest <- ["", <<0>>, <<0, 0, 0>>, "garbage", String.duplicate("x", 100_000)] do
+        options = [trailing: :ignore] ++ detected(codec)
+        input = program(folder, codec, [], content) <> rest
+        ignored = byte_size(rest)
+
+        assert Chunker.decompress(input, options) == {:ok, content}
+        assert Chunker.decompress!(input, options) == content
+        assert Chunker.decompress_batch([input], options) == {:ok, [ok: content]}
+        assert [input] |> Chunker.decompress_stream(options) |> Enum.join() == content
+        assert Chunker.decompress_prefix(input, detected(codec)) == {:ok, {content, ignored}}
+        assert Chunker.decompress_prefix!([input], detected(codec)) == {content, ignored}
+
+        {:ok, decompressor} = Decompressor.new(options)
+        assert Decompressor.ignored(decompressor) == 0
+        output = for <<byte <- input>>, do: elem({:ok, _} = Decompressor.update(decompressor, <<byte>>), 1)
+        {:ok, last} = Decompressor.finish(decompressor)
+        assert {codec, Decompressor.ignored(decompressor)} == {codec, ignored}
+        assert IO.iodata_to_binary([output, last]) == content
+        # Also of one that is closed.
+        assert Decompressor.close(decompressor) == :ok
+        assert Decompressor.ignored(decompressor) == ignored
+      end
+    end
+
+    test "are not counted if they are an error, and are no excuse for damage" do
+      for codec <- @codecs do
+        whole = Chunker.compress!(text(1000), codec: codec)
+        cut = binary_part(whole, 0, byte_size(whole) - 1)
+        {:ok, decompressor} = Decompressor.new(detected(codec))
+        assert {:error, %Error{}} = Decompressor.update(decompressor, whole <> "garbage, and more of it")
+        assert Decompressor.ignored(decompressor) == 0
+        refused = refused(Chunker.decompress_prefix(cut, detected(codec)))
+        assert refused == {:decompression_failed, %{codec: codec, why: :truncated}}
+        assert_raise Error, fn -> Chunker.decompress_prefix!(cut, detected(codec)) end
+      end
+
+      assert refused(Chunker.decompress_prefix("garbage")) == {:unknown_format, %{magic: "garb"}}
+      assert_raise ArgumentError, fn -> Chunker.decompress_prefix("x", trailing: :ignore) end
+      assert_raise ArgumentError, fn -> Decompressor.ignored(%Decompressor{coder: make_ref()}) end
     end
   end
 
@@ -544,6 +671,10 @@ defmodule Chunker.CompressionTest do
             [max_output_size: 1.0e9],
             [max_output_size: nil],
             [max_output_size: :none],
+            [max_memory: 1.5],
+            [max_memory: nil],
+            [trailing: "ignore"],
+            [trailing: 1],
             [dictionary: 1],
             [level: 3],
             [strategy: :fastest],
@@ -580,8 +711,11 @@ defmodule Chunker.CompressionTest do
             {[codec: :brotli, level: 12], invalid(:level, 12, "0..11")},
             {[codec: :lz4, level: 0], invalid(:level, 0, "1..1")},
             {[codec: :lz4, level: 2], invalid(:level, 2, "1..1")},
-            {[codec: :xz, dictionary: "d"], invalid(:codec, :xz, "zstd, if a dictionary is given")},
-            {[strategy: :fastest, dictionary: "d"], invalid(:codec, :lz4, "zstd, if a dictionary is given")}
+            {[codec: :xz, dictionary: "d"], invalid(:codec, :xz, "zstd or lz4, if a dictionary is given")},
+            {[codec: :gzip, dictionary: "d"],
+             invalid(:codec, :gzip, "zstd or lz4, if a dictionary is given")},
+            {[strategy: :smallest, dictionary: "d"],
+             invalid(:codec, :xz, "zstd or lz4, if a dictionary is given")}
           ] do
         assert refused(Chunker.compress("data", options)) == expected
         # This is not a failure of the codec.
@@ -606,6 +740,19 @@ defmodule Chunker.CompressionTest do
       assert refused(Chunker.decompress("data", codec: :zip)) == expected
       assert refused(Chunker.decompress_batch([], codec: :zip)) == expected
       assert refused(Decompressor.new(codec: :zip)) == expected
+
+      for {options, expected} <- [
+            {[trailing: :keep], invalid(:trailing, :keep, "error, ignore")},
+            {[trailing: nil], invalid(:trailing, nil, "error, ignore")},
+            {[max_memory: -1], invalid(:max_memory, -1, "0..18446744073709551615 or infinity")},
+            {[max_memory: 1 <<< 64], invalid(:max_memory, 1 <<< 64, "0..18446744073709551615 or infinity")}
+          ] do
+        assert refused(Chunker.decompress("data", options)) == expected
+        assert refused(Chunker.decompress_batch([], options)) == expected
+        assert refused(Decompressor.new(options)) == expected
+        stream = Chunker.decompress_stream([], options)
+        assert refused({:error, assert_raise(Error, fn -> Stream.run(stream) end)}) == expected
+      end
     end
 
     test "that are nil count as not given" do
@@ -693,7 +840,50 @@ defmodule Chunker.CompressionTest do
       assert Chunker.decompress!(chunk.compressed, dictionary: dictionary) == item
       # Data compressed without a dictionary may be decompressed with one.
       assert Chunker.decompress!(Chunker.compress!(item), dictionary: dictionary) == item
-      assert Chunker.decompress!(Chunker.compress!(item, codec: :xz), dictionary: dictionary) == item
+    end
+
+    test "of lz4 are those of the program", c do
+      dictionary = text(100_000)
+      path = Path.join(c.tmp_dir, "dictionary")
+      File.write!(path, dictionary)
+
+      for item <- [binary_part(dictionary, 90_000, 2000), text(200_000, 8), ""] do
+        compressed = Chunker.compress!(item, codec: :lz4, dictionary: dictionary)
+        assert byte_size(compressed) < byte_size(Chunker.compress!(item, codec: :lz4)) or item == ""
+        assert program(c.tmp_dir, :lz4, ["-d", "-D", path], compressed) == item
+        theirs = program(c.tmp_dir, :lz4, ["-BD", "-D", path], item)
+
+        for input <- [compressed, theirs], options <- [[], [codec: :lz4]] do
+          options = [dictionary: dictionary] ++ options
+          assert Chunker.decompress!(input, options) == item
+          assert [input] |> Chunker.decompress_stream(options) |> Enum.join() == item
+        end
+      end
+
+      # No id in the frame tells that it is missing.
+      small = Chunker.compress!(binary_part(dictionary, 90_000, 2000), codec: :lz4, dictionary: dictionary)
+      assert refused(Chunker.decompress(small)) == {:decompression_failed, %{codec: :lz4, why: :corrupt}}
+    end
+
+    test "do not apply to what is detected as another format", %{dictionary: dictionary} = c do
+      inputs = for codec <- [:xz, :bzip2, :gzip], do: {codec, Chunker.compress!("content", codec: codec)}
+
+      for {codec, input} <- [{:lzma, program(c.tmp_dir, :lzma, [], "content")} | inputs] do
+        expected = {:decompression_failed, %{codec: codec, why: :dictionary_inapplicable}}
+        refused = Chunker.decompress(input, dictionary: dictionary)
+        assert refused(refused) == expected
+
+        assert Exception.message(elem(refused, 1)) =~
+                 "a dictionary was given, which does not apply to #{codec}"
+
+        assert [error] = elem(Chunker.decompress_batch([input], dictionary: dictionary), 1)
+        assert refused(error) == expected
+        stream = Chunker.decompress_stream([input], dictionary: dictionary)
+        assert refused({:error, assert_raise(Error, fn -> Stream.run(stream) end)}) == expected
+
+        assert refused(Chunker.decompress(input, dictionary: dictionary, codec: codec)) ==
+                 invalid(:codec, codec, "zstd or lz4, if a dictionary is given")
+      end
     end
 
     test "that are missing or wrong are errors", %{samples: samples, dictionary: dictionary} do
@@ -723,7 +913,7 @@ defmodule Chunker.CompressionTest do
 
     test "that are invalid are rejected with the value", %{dictionary: dictionary} do
       damaged = binary_part(dictionary, 0, 20)
-      allowed = "a dictionary of zstd, neither empty nor damaged"
+      allowed = "a dictionary that is neither empty nor damaged"
 
       for wrong <- ["", damaged] do
         expected = invalid(:dictionary, wrong, allowed)

@@ -330,7 +330,7 @@ defmodule Chunker.ErrorsTest do
           {codec, binary_part(whole, 0, byte_size(whole) - 1), options, :truncated},
           {codec, "something else", [codec: codec], if(codec == :brotli, do: :corrupt, else: :bad_magic)},
           {codec, "", [codec: codec], :truncated},
-          {codec, whole <> "and some garbage", options, if(codec == :xz, do: :corrupt, else: :trailing_data)}
+          {codec, whole <> "and some garbage", options, {:trailing_data, byte_size(whole)}}
         ]
       end
 
@@ -340,10 +340,26 @@ defmodule Chunker.ErrorsTest do
           {:zstd, flip_last.(Chunker.compress!(noise)), [], :checksum_mismatch},
           {:lz4, flip_last.(Chunker.compress!(noise, codec: :lz4)), [], :checksum_mismatch},
           {:zstd, with_dictionary, [], :dictionary_missing},
-          {:zstd, with_dictionary, [dictionary: other], :dictionary_wrong}
+          {:zstd, with_dictionary, [dictionary: other], :dictionary_wrong},
+          {:zstd, <<0x28, 0xB5, 0x2F, 0xFD, 0, 18 * 8, 1, 0, 0>>, [],
+           {:memory_limit, 268_435_456, 134_217_728}},
+          {:brotli, <<0x11, 28, 3>>, [codec: :brotli, max_memory: 1000], {:memory_limit, 268_435_456, 1000}}
         ]
 
     for {codec, data, options, why} <- cases do
+      {details, text} =
+        case why do
+          {:trailing_data, offset} ->
+            {%{why: :trailing_data, offset: offset}, "trailing data at byte #{offset}"}
+
+          {:memory_limit, needed, limit} ->
+            {%{why: :memory_limit, option: :max_memory, needed: needed, limit: limit},
+             "it needs #{needed} bytes of memory, but the limit is #{limit} bytes (option :max_memory)"}
+
+          why ->
+            {%{why: why}, String.replace("#{why}", "_", " ")}
+        end
+
       assert_fails(
         [
           elixir: [
@@ -373,8 +389,8 @@ defmodule Chunker.ErrorsTest do
           ]
         ],
         :decompression_failed,
-        %{codec: codec, why: why},
-        "#{codec} failed to decompress: #{String.replace("#{why}", "_", " ")}"
+        Map.put(details, :codec, codec),
+        "#{codec} failed to decompress: #{text}"
       )
     end
   end

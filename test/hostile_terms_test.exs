@@ -139,7 +139,7 @@ defmodule Chunker.HostileTermsTest do
                {1, 1}, :snapshot}
     @batch {{1, 1}, 4, nil}
     @compression {:zstd, nil, nil}
-    @decompression {:auto, 1000, nil}
+    @decompression {:auto, 1000, 1_000_000, false, nil}
     @narinfo {"/nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-net-tools-1.60", "url", "xz", nil, nil,
               "sha256:" <> String.duplicate("0", 52), 1, ["00bgd045z0d4icpbc2yyz4gx48ak44la-a"], nil, nil,
               nil, ["name:sig"], [{"X", "x"}]}
@@ -186,6 +186,7 @@ defmodule Chunker.HostileTermsTest do
         decompressor_new: [@decompression],
         decompressor_update: [decoder.(), Chunker.compress!("a")],
         decompressor_finish: [decoder.()],
+        decompressor_ignored: [decoder.()],
         decompressor_close: [decoder.()],
         stream_file: [nar, @chunking, @compression],
         stream_pieces: [@chunking, @compression, true],
@@ -329,6 +330,8 @@ defmodule Chunker.HostileTermsTest do
             open_decompressor: [@decompression],
             decompress_update: [decompressor, Chunker.compress!("a")],
             decompress_finish: [decompressor],
+            decompress_prefix: [Chunker.compress!("a"), @decompression],
+            decompress_ignored: [decompressor],
             close_decompressor: [decompressor],
             parse_narinfo: ["StorePath: x\n"],
             narinfo_text: [@narinfo],

@@ -90,7 +90,7 @@ defmodule Chunker.StreamCompressTest do
             {[level: 100], :level},
             {[strategy: :none], :strategy},
             {[dictionary: ""], :dictionary},
-            {[codec: :lz4, dictionary: "abc"], :codec}
+            {[codec: :xz, dictionary: "abc"], :codec}
           ] do
         stream = Chunker.stream(source, compress: wrong)
         error = assert_raise Error, fn -> Enum.to_list(stream) end

@@ -48,6 +48,20 @@ defmodule Chunker.Decompressor do
   def finish(%__MODULE__{coder: coder}), do: result(:chunker.decompressor_finish(coder))
 
   @doc """
+  Returns the number of bytes after the last stream or frame that were ignored so far, which is 0 without
+  `trailing: :ignore`. It is final after `finish/1`, and also known of a closed decompressor.
+
+      iex> {:ok, decompressor} = Chunker.Decompressor.new(trailing: :ignore)
+      iex> {:ok, _} = Chunker.Decompressor.update(decompressor, [Chunker.compress!("content"), "garbage"])
+      iex> {:ok, _} = Chunker.Decompressor.finish(decompressor)
+      iex> Chunker.Decompressor.ignored(decompressor)
+      7
+
+  """
+  @spec ignored(t()) :: non_neg_integer()
+  def ignored(%__MODULE__{coder: coder}), do: call(:chunker.decompressor_ignored(coder))
+
+  @doc """
   Frees the memory of the decompressor before its end.
   """
   @spec close(t()) :: :ok

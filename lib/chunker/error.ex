@@ -18,7 +18,7 @@ defmodule Chunker.Error do
   | `:bounds_check_failed` | `:offset`, `:length`, `:data_length`, in bytes |
   | `:buffer_limit_exceeded` | `:attempted`, `:limit`, in bytes |
   | `:compression_failed` | `:codec`, `:why` (an atom such as `:out_of_memory`) |
-  | `:decompression_failed` | `:codec`, `:why` (an atom such as `:truncated` or `:corrupt`) |
+  | `:decompression_failed` | `:codec`, `:why` (an atom such as `:truncated` or `:corrupt`); for `:trailing_data` its `:offset`; for `:memory_limit` the `:option` `:max_memory`, the bytes `:needed`, and the `:limit` |
   | `:size_exceeded` | `:limit`, in bytes |
   | `:unknown_format` | `:magic`: the first bytes of the input, at most 4 |
   | `:feature_disabled` | `:feature`: a codec, a hash function or `:signing` that is not built in |
@@ -88,6 +88,17 @@ defmodule Chunker.Error do
 
   defp describe(:compression_failed, %{codec: codec, why: why}),
     do: "#{codec} failed to compress: #{words(why)}"
+
+  defp describe(:decompression_failed, %{why: :trailing_data, codec: codec, offset: offset}),
+    do: "#{codec} failed to decompress: trailing data at byte #{offset}"
+
+  defp describe(:decompression_failed, %{why: :dictionary_inapplicable, codec: codec}),
+    do: "#{codec} failed to decompress: a dictionary was given, which does not apply to #{codec}"
+
+  defp describe(:decompression_failed, %{why: :memory_limit, codec: codec, needed: needed, limit: limit}),
+    do:
+      "#{codec} failed to decompress: it needs #{needed} bytes of memory, " <>
+        "but the limit is #{limit} bytes (option :max_memory)"
 
   defp describe(:decompression_failed, %{codec: codec, why: why}),
     do: "#{codec} failed to decompress: #{words(why)}"

@@ -156,3 +156,21 @@ fn a_pool_reuses_its_scratches() {
     let info = measure(two);
     assert!(nothing(&info), "{info:?}");
 }
+
+#[test]
+fn a_window_over_the_limit_is_not_allocated() {
+    // A frame without a size, of one empty block, with a window of 1 GiB: RFC 8878, section 3.1.1.
+    let frame = [0x28, 0xb5, 0x2f, 0xfd, 0, (30 - 10) << 3, 1, 0, 0];
+    let most = |max_memory| {
+        let options = DecompressOptions::new().max_memory(max_memory);
+        let mut result = Ok(0);
+        let info = measure(|| {
+            result = decompress_into(&frame, &options, &mut CompressionScratch::new(), &mut Vec::new());
+        });
+        (result.is_ok(), info.bytes_max)
+    };
+    let (read, bytes) = most(1 << 30);
+    assert!(read && bytes >= 1 << 30, "the counter sees the window: {bytes} bytes");
+    let (read, bytes) = most((1 << 30) - 1);
+    assert!(!read && bytes < 1 << 20, "{bytes} bytes for a window that is refused");
+}

@@ -112,7 +112,7 @@ nif! {
         let List(items) = items;
         let codec = codec.checked()?;
         code_batch(call, &items, &options, |item, scratch, out, is_cancelled| {
-            decompress_cancellable(item, &codec, scratch, out, is_cancelled)
+            decompress_cancellable(item, &codec, scratch, out, is_cancelled).map(|_| ())
         })
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! A compressor or decompressor is a resource: its memory is freed when no process holds it any more.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use chunker::codec::{Decoder as Decompressor, Encoder as Compressor};
 use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
 
@@ -18,9 +20,18 @@ struct Coder<T: Send + 'static> {
     slot: Slot<T>,
     /// Whether a piece of input may take more than some ten milliseconds.
     is_slow: bool,
+    /// The number of bytes that a decompressor ignored, which outlives it.
+    ignored: AtomicU64,
 }
 
 impl<T: Send + 'static> Coder<T> {
+    fn new(coder: T, is_slow: bool) -> ResourceArc<Self>
+    where
+        Self: Resource,
+    {
+        ResourceArc::new(Self { slot: Slot::new(coder), is_slow, ignored: AtomicU64::new(0) })
+    }
+
     /// Returns whether a call takes too long for the dirty scheduler that it runs on.
     fn is_long(&self, call: Call<'_>) -> bool {
         self.is_slow && call.place == Place::Dirty
@@ -45,7 +56,7 @@ fn compressor_new<'a>(env: Env<'a>, options: Compression<'a>) -> NifResult<Term<
     guard(env, || {
         let options = options.checked()?;
         let compressor = Compressor::new(&options).map_err(chunker::Error::from)?;
-        ok(env, ResourceArc::new(Coder { slot: Slot::new(compressor), is_slow: options.is_slow() }))
+        ok(env, Coder::new(compressor, options.is_slow()))
     })
 }
 
@@ -104,7 +115,7 @@ fn decompressor_new<'a>(env: Env<'a>, options: Decompression<'a>) -> NifResult<T
     guard(env, || {
         let decompressor = Decompressor::new(&options.checked()?).map_err(chunker::Error::from)?;
         // All codecs decompress fast.
-        ok(env, ResourceArc::new(Coder { slot: Slot::new(decompressor), is_slow: false }))
+        ok(env, Coder::new(decompressor, false))
     })
 }
 
@@ -120,6 +131,7 @@ fn decompressor_update<'a>(
         let mut decompressor = coder.slot.take()?;
         let mut out = BinaryBuffer::new();
         let progress = decompressor.update_some(&piece, PIECE, &mut out).map_err(chunker::Error::from)?;
+        coder.ignored.store(decompressor.ignored(), Ordering::Relaxed);
         coder.slot.put(decompressor);
         let state = if progress.pending { atoms::more() } else { atoms::done() };
         Ok((atoms::ok(), out.into_term(env), progress.consumed, state).encode(env))
@@ -131,9 +143,16 @@ fn decompressor_update<'a>(
 fn decompressor_finish<'a>(env: Env<'a>, coder: ResourceArc<Coder<Decompressor>>) -> NifResult<Term<'a>> {
     guard(env, || {
         let (decompressor, mut out) = (coder.slot.take()?, BinaryBuffer::new());
-        decompressor.finish(&mut out).map_err(chunker::Error::from)?;
+        let ignored = decompressor.finish(&mut out).map_err(chunker::Error::from)?;
+        coder.ignored.store(ignored, Ordering::Relaxed);
         ok(env, out.into_term(env))
     })
+}
+
+/// The number of bytes after the content that were ignored so far, also of a closed decompressor.
+#[rustler::nif]
+fn decompressor_ignored(coder: ResourceArc<Coder<Decompressor>>) -> u64 {
+    coder.ignored.load(Ordering::Relaxed)
 }
 
 /// Frees the memory of a compressor.

@@ -31,7 +31,8 @@ nif! {
 const SHORT_OUTPUT: u64 = 1 << 20;
 
 nif! {
-    /// `{ok, Content}`, or `long` if the content is too long for a dirty scheduler.
+    /// `{ok, {Content, Ignored}}`, with the number of bytes after the content that were ignored, or `long` if the
+    /// content is too long for a dirty scheduler.
     dirty decompress, job decompress_job => fn(call, data: Binary<'a>, options: Decompression<'a>) {
         let is_short = call.place == Place::Dirty && options.limit()? > SHORT_OUTPUT;
         let options = options.checked()?;
@@ -43,8 +44,8 @@ nif! {
                 Ok(atoms::long().encode(call.env))
             }
             result => {
-                result?;
-                ok(call.env, out.into_term(call.env))
+                let ignored = result?;
+                ok(call.env, (out.into_term(call.env), ignored))
             }
         }
     }

@@ -3,7 +3,9 @@
 use chunker::OptionsError;
 use chunker::cache::Digester;
 use chunker::cdc::{CdcParams, Options};
-use chunker::codec::{Codec, CompressOptions, CompressionError, DecompressOptions, Dictionary};
+use chunker::codec::{
+    Codec, CompressOptions, CompressionError, DecompressOptions, Dictionary, Strategy, Trailing,
+};
 use chunker::engine::workers::Workers;
 use chunker::engine::{ChunkerKind, Chunking};
 use chunker::hash::Algorithm;
@@ -186,38 +188,43 @@ impl<'a> BatchOptions<'a> {
     }
 }
 
-/// `{Codec, Level | nil, Dictionary | nil}`
+/// `{Codec | smallest, Level | nil, Dictionary | nil}`
 #[derive(NifTuple)]
 #[rustler(decode)]
 pub(crate) struct Compression<'a> {
-    codec: CodecName,
+    method: Method,
     level: Term<'a>,
     dictionary: Term<'a>,
 }
 
 impl<'a> Compression<'a> {
     pub(crate) fn checked(&self) -> Result<CompressOptions, NifError<'a>> {
-        let codec = self.codec.0;
+        let options = match self.method {
+            Method::Codec(codec) => CompressOptions::new(codec),
+            Method::Smallest => CompressOptions::smallest(),
+        };
         let level: Option<i32> = match self.level.decode() {
             Ok(level) => level,
             Err(_) => {
-                let levels = codec.levels();
+                let levels = options.codec().levels();
                 let allowed = format!("{}..{}", levels.start(), levels.end());
                 return Err(NifError::OutOfRange { option: "level", value: self.level, allowed });
             }
         };
-        let options = CompressOptions::new(codec).level(level).dictionary(dictionary(self.dictionary)?);
+        let options = options.level(level).dictionary(dictionary(self.dictionary)?);
         options.validate().map_err(chunker::Error::from)?;
         Ok(options)
     }
 }
 
-/// `{Codec | auto, MaxOutputSize | infinity, Dictionary | nil}`
+/// `{Codec | auto, MaxOutputSize | infinity, MaxMemory | infinity, IgnoreTrailing, Dictionary | nil}`
 #[derive(NifTuple)]
 #[rustler(decode)]
 pub(crate) struct Decompression<'a> {
     codec: Term<'a>,
     max_output_size: Term<'a>,
+    max_memory: Term<'a>,
+    ignore_trailing: bool,
     dictionary: Term<'a>,
 }
 
@@ -228,12 +235,15 @@ impl<'a> Decompression<'a> {
     }
 
     pub(crate) fn checked(&self) -> Result<DecompressOptions, NifError<'a>> {
+        let max_memory = limit("max_memory", self.max_memory)?;
         let limit = self.limit()?;
         // Any other atom than a codec is `auto`.
         let codec: Option<CodecName> = self.codec.decode().ok();
         let options = DecompressOptions::new()
             .codec(codec.map(|codec| codec.0))
             .limit(limit)
+            .max_memory(max_memory)
+            .trailing(if self.ignore_trailing { Trailing::Ignore } else { Trailing::Error })
             .dictionary(dictionary(self.dictionary)?);
         options.validate().map_err(chunker::Error::from)?;
         Ok(options)
@@ -257,7 +267,7 @@ fn dictionary(value: Term<'_>) -> Result<Option<Dictionary>, NifError<'_>> {
         Err(CompressionError::InvalidDictionary) => Err(NifError::OutOfRange {
             option: "dictionary",
             value,
-            allowed: "a dictionary of zstd, neither empty nor damaged".into(),
+            allowed: "a dictionary that is neither empty nor damaged".into(),
         }),
         Err(error) => Err(chunker::Error::from(error).into()),
     }
@@ -271,6 +281,22 @@ impl<'a> Decoder<'a> for CodecName {
     fn decode(term: Term<'a>) -> NifResult<Self> {
         let name = term.atom_to_string()?;
         Codec::ALL.into_iter().find(|codec| codec.name() == name).map(Self).ok_or(rustler::Error::BadArg)
+    }
+}
+
+/// What compresses, by its name, an atom: a codec, or the one of several whose output is the smallest.
+#[derive(Clone, Copy)]
+enum Method {
+    Codec(Codec),
+    Smallest,
+}
+
+impl<'a> Decoder<'a> for Method {
+    fn decode(term: Term<'a>) -> NifResult<Self> {
+        if term.atom_to_string()? == Strategy::Smallest.name() {
+            return Ok(Self::Smallest);
+        }
+        term.decode().map(|CodecName(codec)| Self::Codec(codec))
     }
 }
 

@@ -5,10 +5,12 @@ use ::brotli::enc::StandardAlloc;
 use ::brotli::enc::encode::{BrotliEncoderOperation, BrotliEncoderStateStruct};
 use ::brotli::{BrotliDecompressStream, BrotliResult, BrotliState};
 
-use super::coder::{Decode, Encode};
+use super::coder::Encode;
 use super::error::{CodecFailure, CompressionError};
 use super::format::Codec;
-use super::output::{Flow, Output};
+use super::output::Output;
+use super::step::{Step, encode_step};
+use super::streams::{Format, StreamDecoder, Streams};
 
 /// The largest and the smallest window that the encoder asks for, as powers of two: the largest of RFC 7932,
 /// 16 MiB, and the smallest of the `brotli` program.
@@ -26,20 +28,15 @@ const PIECEWISE: i32 = 1;
 /// caller, which makes the output of small ones larger than the content.
 const PIECE: usize = 256 << 10;
 
+/// The first byte of the extension to large windows. The next one has the size.
+const EXTENSION: u8 = 0x11;
+
 /// The lowest of the levels that compress about 1 MB/s. A call can be cancelled between two blocks, so these
 /// get blocks of 64 KiB, as a power of two, and metablocks of 1 MiB. The library's own, up to 256 KiB and 16
 /// MiB, would take a third of a second and several seconds; these make the output up to 0.6 % larger.
 const SLOW: i32 = 10;
 const SLOW_BLOCK_BITS: i32 = 16;
 const SLOW_METABLOCK: usize = 1 << 20;
-
-fn compression_failed(why: CodecFailure) -> CompressionError {
-    CompressionError::CompressionFailed { codec: Codec::Brotli, why }
-}
-
-fn decompression_failed(why: CodecFailure) -> CompressionError {
-    CompressionError::DecompressionFailed { codec: Codec::Brotli, why }
-}
 
 /// Compresses a content in pieces.
 pub(super) struct Encoder {
@@ -77,23 +74,24 @@ impl Encoder {
         operation: BrotliEncoderOperation,
         out: &mut Output<'_>,
     ) -> Result<(), CompressionError> {
-        let space = out.step().map_err(compression_failed)?;
-        let (mut left, mut taken) = (input.len(), 0);
-        let (mut room, mut written) = (space.len(), 0);
-        let done = self.state.compress_stream(
-            operation,
-            &mut left,
-            input,
-            &mut taken,
-            &mut room,
-            space,
-            &mut written,
-            &mut None,
-            &mut |_, _, _, _| (),
-        );
-        *input = &input[taken..];
-        out.advance(written)?;
-        if done { Ok(()) } else { Err(compression_failed(CodecFailure::Internal)) }
+        let run = |input: &[u8], space: &mut [u8]| {
+            let (mut left, mut taken) = (input.len(), 0);
+            let (mut room, mut written) = (space.len(), 0);
+            let done = self.state.compress_stream(
+                operation,
+                &mut left,
+                input,
+                &mut taken,
+                &mut room,
+                space,
+                &mut written,
+                &mut None,
+                &mut |_, _, _, _| (),
+            );
+            let result = if done { Ok(()) } else { Err(CodecFailure::Internal) };
+            Step { taken, written, result }
+        };
+        encode_step(Codec::Brotli, input, out, run).map(|(status, _)| status)
     }
 
     /// Passes all of `input` on, and at the highest levels ends a metablock in time.
@@ -161,73 +159,92 @@ impl Encode for Encoder {
 }
 
 /// Decompresses a content, in pieces or at once.
-pub(super) struct Decoder {
+pub(super) type Decoder = Streams<Brotli>;
+
+pub(super) struct Brotli {
     state: Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>,
-    /// Whether the stream has ended.
-    ended: bool,
-    /// Whether the library filled its last output buffer, and so may hold back output.
-    full: bool,
+    max_memory: u64,
+    header: Header,
 }
 
-impl Decoder {
-    /// Creates a decoder for windows of at most 16 MiB, those of RFC 7932. It rejects the extension to larger
-    /// ones.
-    pub(super) fn new() -> Self {
+/// The part of the header that is read so far. It is checked here, because the library has no limit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Header {
+    Nothing,
+    /// The first byte, which announces the extension to large windows.
+    Extension,
+    Complete,
+}
+
+impl Header {
+    /// Reads the window size, as a power of two, if the input has it: RFC 7932, section 9.1, and for the
+    /// extension the six bits after its code.
+    fn read(&mut self, input: &[u8]) -> Option<u32> {
+        let (first, second) = match (*self, input) {
+            (Self::Nothing, [first, rest @ ..]) => (*first, rest.first()),
+            (Self::Extension, [second, ..]) => (EXTENSION, Some(second)),
+            (Self::Complete, _) | (_, []) => return None,
+        };
+        let bits = match (first & 1, first >> 1 & 7, first >> 4 & 7) {
+            _ if first == EXTENSION => second.map(|second| u32::from(*second & 63)),
+            (0, ..) => Some(16),
+            (_, 0, 0) => Some(17),
+            (_, 0, bits) => Some(8 + u32::from(bits)),
+            (_, bits, _) => Some(17 + u32::from(bits)),
+        };
+        *self = if bits.is_some() { Self::Complete } else { Self::Extension };
+        bits
+    }
+}
+
+impl StreamDecoder for Brotli {
+    const FORMAT: Format = Format { codec: Codec::Brotli, magic: &[], concatenated: false, padding: 0 };
+
+    /// Creates a decoder that also reads the extension to windows above 16 MiB, the largest of RFC 7932.
+    fn new(max_memory: u64) -> Result<Self, CodecFailure> {
         let alloc = StandardAlloc::default;
-        let state = Box::new(BrotliState::new_strict(alloc(), alloc(), alloc()));
-        Self { state, ended: false, full: false }
+        let state = Box::new(BrotliState::new(alloc(), alloc(), alloc()));
+        Ok(Self { state, max_memory, header: Header::Nothing })
     }
 
-    /// Returns the reason for a failure. The crate does not export the names of the codes, which are those of
-    /// the C library.
-    fn failure(&self) -> CodecFailure {
-        match self.state.error_code as i32 {
-            // BROTLI_DECODER_ERROR_FORMAT_WINDOW_BITS
-            -13 => CodecFailure::Unsupported,
-            // BROTLI_DECODER_ERROR_FORMAT_EXUBERANT_NIBBLE to BROTLI_DECODER_ERROR_FORMAT_BLOCK_SWITCH
-            -17..=-1 => CodecFailure::Corrupt,
-            // BROTLI_DECODER_ERROR_ALLOC_CONTEXT_MODES to BROTLI_DECODER_ERROR_ALLOC_BLOCK_TYPE_TREES
-            -30..=-21 => CodecFailure::OutOfMemory,
-            _ => CodecFailure::Internal,
+    fn step(&mut self, input: &[u8], space: &mut [u8]) -> Step<bool> {
+        if let Some(needed) = self.header.read(input).and_then(|bits| 1u64.checked_shl(bits))
+            && needed > self.max_memory
+        {
+            let result = Err(CodecFailure::MemoryLimit { needed, limit: self.max_memory });
+            return Step { taken: 0, written: 0, result };
         }
+        let (mut left, mut taken) = (input.len(), 0);
+        let (mut room, mut written) = (space.len(), 0);
+        let result = BrotliDecompressStream(
+            &mut left,
+            &mut taken,
+            input,
+            &mut room,
+            &mut written,
+            space,
+            &mut 0,
+            &mut self.state,
+        );
+        let result = match result {
+            BrotliResult::ResultSuccess => Ok(true),
+            BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => Ok(false),
+            BrotliResult::ResultFailure => Err(failure(self.state.error_code as i32)),
+        };
+        Step { taken, written, result }
     }
 }
 
-impl Decode for Decoder {
-    fn decode(&mut self, input: &mut &[u8], out: &mut Output<'_>) -> Result<Flow, CompressionError> {
-        while !input.is_empty() || self.full {
-            if self.ended {
-                return Err(decompression_failed(CodecFailure::TrailingData));
-            }
-            let space = out.step().map_err(decompression_failed)?;
-            if space.is_empty() {
-                return Ok(Flow::Full);
-            }
-            let (mut left, mut taken) = (input.len(), 0);
-            let (mut room, mut written) = (space.len(), 0);
-            let result = BrotliDecompressStream(
-                &mut left,
-                &mut taken,
-                input,
-                &mut room,
-                &mut written,
-                space,
-                &mut 0,
-                &mut self.state,
-            );
-            *input = &input[taken..];
-            self.full = room == 0;
-            out.advance(written)?;
-            match result {
-                BrotliResult::ResultSuccess => (self.ended, self.full) = (true, false),
-                BrotliResult::ResultFailure => return Err(decompression_failed(self.failure())),
-                BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => {}
-            }
-        }
-        Ok(Flow::Drained)
-    }
-
-    fn finish(&mut self) -> Result<(), CompressionError> {
-        if self.ended { Ok(()) } else { Err(decompression_failed(CodecFailure::Truncated)) }
+/// Returns the reason for a failure. The crate does not export the names of the codes, which are those of the
+/// C library.
+fn failure(code: i32) -> CodecFailure {
+    match code {
+        // BROTLI_DECODER_ERROR_FORMAT_WINDOW_BITS
+        -13 => CodecFailure::Unsupported,
+        // BROTLI_DECODER_ERROR_FORMAT_EXUBERANT_NIBBLE to BROTLI_DECODER_ERROR_FORMAT_BLOCK_SWITCH
+        -17..=-1 => CodecFailure::Corrupt,
+        // BROTLI_DECODER_ERROR_ALLOC_CONTEXT_MODES to BROTLI_DECODER_ERROR_ALLOC_BLOCK_TYPE_TREES
+        -30..=-21 => CodecFailure::OutOfMemory,
+        _ => CodecFailure::Internal,
     }
 }

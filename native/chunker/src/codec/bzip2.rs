@@ -4,22 +4,16 @@
 
 use bzip2::{Action, Compress, Compression, Decompress, Error, Status};
 
-use super::coder::{Decode, Encode};
+use super::coder::Encode;
 use super::error::{CodecFailure, CompressionError};
 use super::format::Codec;
-use super::output::{Flow, Output};
+use super::output::Output;
+use super::step::{Step, encode_step};
+use super::streams::{Format, StreamDecoder, Streams};
 
 /// The effort spent on sorting repetitive data before the library switches to its fallback, which is slow on
 /// all data. 0 selects the default of 30, which the `bzip2` program also uses.
 const WORK_FACTOR: u32 = 0;
-
-fn compression_failed(why: CodecFailure) -> CompressionError {
-    CompressionError::CompressionFailed { codec: Codec::Bzip2, why }
-}
-
-fn decompression_failed(why: CodecFailure) -> CompressionError {
-    CompressionError::DecompressionFailed { codec: Codec::Bzip2, why }
-}
 
 fn new_stream(level: u32) -> Compress {
     Compress::new(Compression::new(level), WORK_FACTOR)
@@ -47,16 +41,14 @@ impl Encoder {
         action: Action,
         out: &mut Output<'_>,
     ) -> Result<Status, CompressionError> {
-        let space = out.step().map_err(compression_failed)?;
         let stream = self.stream.get_or_insert_with(|| new_stream(self.level));
-        let (taken, written) = (stream.total_in(), stream.total_out());
-        let status = stream.compress(input, space, action);
-        // Both differences are lengths of slices, so the casts are lossless.
-        let (taken, written) =
-            ((stream.total_in() - taken) as usize, (stream.total_out() - written) as usize);
-        *input = &input[taken..];
-        out.advance(written)?;
-        status.map_err(|_| compression_failed(CodecFailure::Internal))
+        let totals = |stream: &Compress| (stream.total_in(), stream.total_out());
+        let run = |input: &[u8], space: &mut [u8]| {
+            Step::counted(stream, totals, |stream| {
+                stream.compress(input, space, action).map_err(|_| CodecFailure::Internal)
+            })
+        };
+        encode_step(Codec::Bzip2, input, out, run).map(|(status, _)| status)
     }
 }
 
@@ -87,64 +79,25 @@ impl Encode for Encoder {
 }
 
 /// Decompresses a content, in pieces or at once.
-pub(super) struct Decoder {
-    /// The current stream. The library's state serves one stream only.
-    stream: Option<Decompress>,
-    /// The number of finished streams.
-    ended: u64,
-    /// Whether the library filled its last output buffer, and so may hold back output.
-    full: bool,
-}
+pub(super) type Decoder = Streams<Bzip2>;
 
-impl Decoder {
-    pub(super) fn new() -> Self {
-        Self { stream: None, ended: 0, full: false }
+pub(super) struct Bzip2(Decompress);
+
+impl StreamDecoder for Bzip2 {
+    const FORMAT: Format = Format { codec: Codec::Bzip2, magic: &[], concatenated: true, padding: 0 };
+
+    fn new(_max_memory: u64) -> Result<Self, CodecFailure> {
+        Ok(Self(Decompress::new(false)))
     }
 
-    fn failure(&self, error: Error) -> CodecFailure {
-        match error {
-            Error::DataMagic if self.ended > 0 => CodecFailure::TrailingData,
-            Error::DataMagic => CodecFailure::BadMagic,
-            Error::Data => CodecFailure::Corrupt,
-            Error::Sequence | Error::Param => CodecFailure::Internal,
-        }
-    }
-}
-
-impl Decode for Decoder {
-    fn decode(&mut self, input: &mut &[u8], out: &mut Output<'_>) -> Result<Flow, CompressionError> {
-        while !input.is_empty() || self.full {
-            let space = out.step().map_err(decompression_failed)?;
-            if space.is_empty() {
-                return Ok(Flow::Full);
-            }
-            let room = space.len();
-            let stream = self.stream.get_or_insert_with(|| Decompress::new(false));
-            let (taken, written) = (stream.total_in(), stream.total_out());
-            let status = stream.decompress(input, space);
-            // Both differences are lengths of slices, so the casts are lossless.
-            let taken = (stream.total_in() - taken) as usize;
-            let written = (stream.total_out() - written) as usize;
-            *input = &input[taken..];
-            self.full = written == room;
-            out.advance(written)?;
-            match status.map_err(|error| decompression_failed(self.failure(error)))? {
-                Status::StreamEnd => {
-                    (self.stream, self.full) = (None, false);
-                    self.ended += 1;
-                }
-                Status::MemNeeded => return Err(decompression_failed(CodecFailure::OutOfMemory)),
-                Status::Ok | Status::FlushOk | Status::RunOk | Status::FinishOk => {}
-            }
-        }
-        Ok(Flow::Drained)
-    }
-
-    fn finish(&mut self) -> Result<(), CompressionError> {
-        if self.stream.is_none() && self.ended > 0 {
-            Ok(())
-        } else {
-            Err(decompression_failed(CodecFailure::Truncated))
-        }
+    fn step(&mut self, input: &[u8], space: &mut [u8]) -> Step<bool> {
+        let totals = |stream: &Decompress| (stream.total_in(), stream.total_out());
+        Step::counted(&mut self.0, totals, |stream| match stream.decompress(input, space) {
+            Ok(Status::MemNeeded) => Err(CodecFailure::OutOfMemory),
+            Ok(status) => Ok(status == Status::StreamEnd),
+            Err(Error::DataMagic) => Err(CodecFailure::BadMagic),
+            Err(Error::Data) => Err(CodecFailure::Corrupt),
+            Err(Error::Sequence | Error::Param) => Err(CodecFailure::Internal),
+        })
     }
 }

@@ -5,6 +5,7 @@ use super::error::CompressionError;
 use super::format::Codec;
 use super::options::{CompressOptions, DecompressOptions};
 use super::scratch::CompressionScratch;
+use super::smallest::compress_smallest;
 use super::stream::{Decoder, Encoder};
 use super::whole::{compress_into, decompress_into};
 use crate::Cancel;
@@ -39,6 +40,12 @@ pub fn compress_cancellable(
     out: &mut dyn OutputBuffer,
     is_cancelled: Cancel<'_>,
 ) -> Result<(), Error> {
+    if options.smallest {
+        options.validate()?;
+        return compress_smallest(out, |options, trial| {
+            compress_cancellable(data, options, scratch, trial, is_cancelled)
+        });
+    }
     let at_once = match options.codec {
         Codec::Zstd => match options.level {
             Some(10..) => SLOW_INPUT,
@@ -63,7 +70,7 @@ pub fn compress_cancellable(
     result
 }
 
-/// Decompresses like [`decompress_into`], and polls `is_cancelled` often enough to stop within 100 ms.
+/// Decompresses and returns like [`decompress_into`], and polls `is_cancelled` often enough to stop within 100 ms.
 ///
 /// # Errors
 ///
@@ -75,7 +82,7 @@ pub fn decompress_cancellable(
     scratch: &mut CompressionScratch,
     out: &mut dyn OutputBuffer,
     is_cancelled: Cancel<'_>,
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     // Fast codecs decompress this much without a poll, because only the one-shot path reuses their contexts.
     let at_once = 8 * OUTPUT_PER_POLL as u64;
     let codec = options.codec.map_or_else(|| detect_format(data), Ok);
@@ -100,7 +107,7 @@ fn decompress_in_pieces(
     options: &DecompressOptions,
     out: &mut dyn OutputBuffer,
     is_cancelled: Cancel<'_>,
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     let mut decoder = Decoder::new(options)?;
     loop {
         if is_cancelled() {

@@ -7,8 +7,10 @@ use super::format::Codec;
 pub(super) const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// The magic of an lz4 frame, "LZ4 Frame Format Description", General Structure.
 pub(super) const LZ4_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
+/// The magic of an lz4 legacy frame, "LZ4 Frame Format Description", Legacy frame.
+pub(super) const LZ4_LEGACY_MAGIC: [u8; 4] = [0x02, 0x21, 0x4c, 0x18];
 /// The magic of an xz stream, "The .xz File Format", section 2.1.1.1.
-const XZ_MAGIC: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0x00];
+pub(super) const XZ_MAGIC: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0x00];
 /// A bzip2 stream begins with `BZh`, a digit, and the magic of a block or, if it is empty, of the end of the
 /// stream.
 const BZIP2_MAGIC: [u8; 3] = *b"BZh";
@@ -43,7 +45,7 @@ pub(super) fn sniff(bytes: &[u8]) -> Sniff {
     if bytes.starts_with(&ZSTD_MAGIC) {
         return Sniff::Known(Codec::Zstd);
     }
-    if bytes.starts_with(&LZ4_MAGIC) {
+    if bytes.starts_with(&LZ4_MAGIC) || bytes.starts_with(&LZ4_LEGACY_MAGIC) {
         return Sniff::Known(Codec::Lz4);
     }
     if bytes.starts_with(&XZ_MAGIC) {
@@ -73,10 +75,15 @@ pub(super) fn sniff(bytes: &[u8]) -> Sniff {
     if begins_lzma(bytes) {
         return if bytes.len() < LZMA_HEADER { Sniff::TooShort } else { Sniff::Known(Codec::Lzma) };
     }
-    if XZ_MAGIC.starts_with(bytes) || BZIP2_MAGIC.starts_with(bytes) || begins_frame(bytes, LZ4_MAGIC) {
+    let begins = |magic: &[u8]| magic.starts_with(bytes);
+    if begins(&XZ_MAGIC) || begins(&BZIP2_MAGIC) || begins(&LZ4_LEGACY_MAGIC) {
         return Sniff::TooShort;
     }
-    if begins_frame(bytes, ZSTD_MAGIC) { Sniff::TooShort } else { Sniff::Unknown }
+    if begins_frame(bytes, LZ4_MAGIC) || begins_frame(bytes, ZSTD_MAGIC) {
+        Sniff::TooShort
+    } else {
+        Sniff::Unknown
+    }
 }
 
 /// Returns whether the bytes, perhaps fewer than [`LZMA_HEADER`], begin a .lzma stream as its programs write it.
@@ -128,8 +135,7 @@ pub(super) fn begins_frame(bytes: &[u8], magic: [u8; 4]) -> bool {
 ///
 /// Skippable frames, which zstd and lz4 share, do not determine the format; the bytes after them do, and must
 /// lie within `data`. brotli has no magic and is never detected, nor is .lzma with unusual properties: give
-/// their codecs. Formats that this library does not read, such as lz4's legacy frames, are unknown. The
-/// detected codec may be disabled in this build.
+/// their codecs. The detected codec may be disabled in this build.
 ///
 /// Takes constant time, plus a constant for each leading skippable frame.
 ///

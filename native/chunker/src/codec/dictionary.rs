@@ -1,5 +1,5 @@
-//! Dictionaries for zstd: data that many small contents have in common, so that it need not be stored in
-//! each.
+//! Dictionaries for zstd and lz4: data that many small contents have in common, so that it need not be stored
+//! in each.
 
 use std::sync::Arc;
 #[cfg(feature = "zstd")]
@@ -28,11 +28,12 @@ use crate::error::IoError;
 /// The magic of a trained dictionary, RFC 8878, section 5.
 const MAGIC: [u8; 4] = [0x37, 0xa4, 0x30, 0xec];
 
-/// A dictionary for zstd: the output of [`train_dictionary`] or of `zstd --train`, or any data that resembles
-/// the contents to compress.
+/// A dictionary for zstd or lz4: the output of [`train_dictionary`] or of `zstd --train`, or any data that
+/// resembles the contents to compress. lz4 uses its last 64 KiB.
 ///
 /// A trained dictionary has an id. Each frame stores it, so a missing or different dictionary is detected
-/// before decompression. With any other data only the checksum detects it.
+/// before decompression. With any other data, and with lz4, only the checksum detects it, or references
+/// to bytes that are not there.
 ///
 /// Clones share the bytes.
 #[derive(Debug, Clone)]
@@ -44,18 +45,16 @@ impl Dictionary {
     /// # Errors
     ///
     /// Returns [`CompressionError::InvalidDictionary`] if `bytes` is empty, or is a damaged trained
-    /// dictionary; returns [`CompressionError::CodecDisabled`] if zstd is disabled in this build.
+    /// dictionary; returns [`CompressionError::CodecDisabled`] if zstd and lz4 are disabled in this build.
     pub fn new(bytes: &[u8]) -> Result<Self, CompressionError> {
+        if !Codec::ALL.into_iter().any(|codec| codec.takes_dictionary() && codec.is_enabled()) {
+            return Err(CompressionError::CodecDisabled { codec: Codec::Zstd });
+        }
         #[cfg(feature = "zstd")]
-        if !bytes.is_empty() && is_accepted(bytes) {
-            return Ok(Self(bytes.into()));
+        if !is_accepted(bytes) {
+            return Err(CompressionError::InvalidDictionary);
         }
-        if Codec::Zstd.is_enabled() {
-            Err(CompressionError::InvalidDictionary)
-        } else {
-            let _ = bytes;
-            Err(CompressionError::CodecDisabled { codec: Codec::Zstd })
-        }
+        if bytes.is_empty() { Err(CompressionError::InvalidDictionary) } else { Ok(Self(bytes.into())) }
     }
 
     /// Returns the bytes of the dictionary.

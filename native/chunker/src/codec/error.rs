@@ -26,7 +26,7 @@ pub enum CompressionError {
         /// The requested codec.
         codec: Codec,
     },
-    /// The codec does not support dictionaries; only zstd does.
+    /// The codec does not support dictionaries; only zstd and lz4 do.
     #[error("{codec} does not support dictionaries")]
     DictionaryUnsupported {
         /// The requested codec.
@@ -103,13 +103,26 @@ impl CompressionError {
                 options("codec", Detail::Name(codec.name()), allowed)
             }
             Self::DictionaryUnsupported { codec } => {
-                options("codec", Detail::Name(codec.name()), "zstd, if a dictionary is given".into())
+                options("codec", Detail::Name(codec.name()), "zstd or lz4, if a dictionary is given".into())
             }
             Self::InvalidDictionary => {
                 options("dictionary", Detail::Text("empty or damaged".into()), "a dictionary of zstd".into())
             }
             Self::CompressionFailed { codec, why } | Self::DecompressionFailed { codec, why } => {
-                vec![("codec", Detail::Name(codec.name())), ("why", Detail::Name(why.as_str()))]
+                let mut details =
+                    vec![("codec", Detail::Name(codec.name())), ("why", Detail::Name(why.as_str()))];
+                match why {
+                    CodecFailure::TrailingData { offset } => {
+                        details.push(("offset", Detail::Number(*offset)));
+                    }
+                    CodecFailure::MemoryLimit { needed, limit } => details.extend([
+                        ("option", Detail::Name("max_memory")),
+                        ("needed", Detail::Number(*needed)),
+                        ("limit", Detail::Number(*limit)),
+                    ]),
+                    _ => {}
+                }
+                details
             }
             Self::SizeExceeded { limit } => vec![("limit", Detail::Number(*limit))],
             Self::UnknownFormat { magic } => vec![("magic", Detail::Bytes(magic.clone()))],
@@ -127,9 +140,10 @@ pub enum CodecFailure {
     /// The input ends before the content does.
     Truncated,
     /// The content is followed by data that is not another stream or frame.
-    ///
-    /// xz reports this as [`Corrupt`](Self::Corrupt): its library does not distinguish the two.
-    TrailingData,
+    TrailingData {
+        /// The offset of the first such byte in the input.
+        offset: u64,
+    },
     /// The input violates the format, or a size in it differs from the size of the content.
     ///
     /// xz and bzip2 also report a wrong checksum as this: their libraries do not distinguish the two. brotli
@@ -139,14 +153,23 @@ pub enum CodecFailure {
     ChecksumMismatch,
     /// The input uses a feature of the format that the decoder does not support.
     Unsupported,
-    /// The input requires a larger window than [`MAX_WINDOW`](super::MAX_WINDOW).
-    MemoryLimit,
+    /// The input requires a larger window than [`DecompressOptions::max_memory`] allows.
+    ///
+    /// [`DecompressOptions::max_memory`]: super::DecompressOptions::max_memory
+    MemoryLimit {
+        /// The memory that the input requires, in bytes. It suffices as the limit.
+        needed: u64,
+        /// The limit of the caller, in bytes.
+        limit: u64,
+    },
     /// A memory allocation failed.
     OutOfMemory,
     /// The input was compressed with a dictionary, and none was given.
     DictionaryMissing,
     /// The input was compressed with a different dictionary.
     DictionaryWrong,
+    /// A dictionary was given for any format, and the detected one has none.
+    DictionaryInapplicable,
     /// No dictionary can be made of the samples: they are too few, too small, or too large.
     SamplesUnsuitable,
     /// The codec's library failed for an internal reason.
@@ -160,14 +183,15 @@ impl CodecFailure {
         match self {
             Self::BadMagic => "bad_magic",
             Self::Truncated => "truncated",
-            Self::TrailingData => "trailing_data",
+            Self::TrailingData { .. } => "trailing_data",
             Self::Corrupt => "corrupt",
             Self::ChecksumMismatch => "checksum_mismatch",
             Self::Unsupported => "unsupported",
-            Self::MemoryLimit => "memory_limit",
+            Self::MemoryLimit { .. } => "memory_limit",
             Self::OutOfMemory => "out_of_memory",
             Self::DictionaryMissing => "dictionary_missing",
             Self::DictionaryWrong => "dictionary_wrong",
+            Self::DictionaryInapplicable => "dictionary_inapplicable",
             Self::SamplesUnsuitable => "samples_unsuitable",
             Self::Internal => "internal",
         }
@@ -176,6 +200,13 @@ impl CodecFailure {
 
 impl std::fmt::Display for CodecFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(self.as_str())?;
+        match self {
+            Self::TrailingData { offset } => write!(f, " at byte {offset}"),
+            Self::MemoryLimit { needed, limit } => {
+                write!(f, ": {needed} bytes are needed, and max_memory is {limit} bytes")
+            }
+            _ => Ok(()),
+        }
     }
 }

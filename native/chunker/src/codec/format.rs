@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 pub enum Codec {
     /// Zstandard frames, RFC 8878.
     Zstd,
-    /// The LZ4 frame format.
+    /// The LZ4 frame format, and its legacy frames, which are only read.
     Lz4,
     /// The .xz format with LZMA2.
     Xz,
@@ -62,6 +62,12 @@ impl Codec {
             Self::Gzip => cfg!(feature = "gzip"),
             Self::Brotli => cfg!(feature = "brotli"),
         }
+    }
+
+    /// Returns whether the codec takes a [`Dictionary`](super::Dictionary): zstd and lz4 do.
+    #[must_use]
+    pub fn takes_dictionary(self) -> bool {
+        matches!(self, Self::Zstd | Self::Lz4)
     }
 
     /// Returns the levels of the codec, from the fastest to the one with the smallest output.

@@ -5,21 +5,25 @@
 //! reused without allocating. This module implements the frame, and the crate compresses its blocks.
 //!
 //! Frames are written with independent blocks, a checksum of the content, and the size of the content if it
-//! is known. All features of the format are read, except dictionaries and legacy frames, which have no
-//! checksum and no end mark.
+//! is known. With a dictionary, each block can refer to its last 64 KiB, as with `lz4 -D`, which writes no id
+//! of it either. All features of the format are read, and legacy frames (`lz4 -l`, Linux kernels), which have no
+//! checksum and no end mark: one that is cut between two blocks cannot be told from a whole one.
 
 use std::fmt;
 use std::hash::Hasher;
 use std::ops::Range;
 
 use lz4_flex::block::{
-    CompressTable, compress_into_with_table, decompress_into, decompress_into_with_dict,
-    get_maximum_output_size,
+    CompressTable, compress_into_with_dict, compress_into_with_table, decompress_into,
+    decompress_into_with_dict, get_maximum_output_size,
 };
 use twox_hash::XxHash32;
 
 use super::coder::{Decode, Encode};
-use super::detect::{LZ4_MAGIC, SKIPPABLE_HEADER, begins_frame, is_skippable, skippable_size};
+use super::detect::{
+    LZ4_LEGACY_MAGIC, LZ4_MAGIC, SKIPPABLE_HEADER, begins_frame, is_skippable, skippable_size,
+};
+use super::dictionary::Dictionary;
 use super::error::{CodecFailure, CompressionError};
 use super::format::Codec;
 use super::output::{Flow, Output, OutputBudget};
@@ -34,6 +38,12 @@ const LZ4_BLOCK_SIZE: usize = 64 << 10;
 
 /// The code of [`LZ4_BLOCK_SIZE`] in a frame header.
 const BLOCK_ID: u8 = 4;
+
+/// The content of a full block of a legacy frame, in bytes.
+const LEGACY_BLOCK_SIZE: usize = 8 << 20;
+
+/// The longest block of a legacy frame, in bytes: LZ4_COMPRESSBOUND of its content.
+const LEGACY_MAX_BLOCK: usize = LEGACY_BLOCK_SIZE + LEGACY_BLOCK_SIZE / 255 + 16;
 
 /// The longest distance of a match, in bytes: a linked block needs this much of the preceding content.
 const WINDOW: usize = 64 << 10;
@@ -71,6 +81,7 @@ impl Scratch {
     pub(super) fn compress(
         &mut self,
         data: &[u8],
+        dictionary: Option<&Dictionary>,
         out: &mut dyn OutputBuffer,
     ) -> Result<(), CompressionError> {
         let compressor = self.compressor.get_or_insert_default();
@@ -79,7 +90,7 @@ impl Scratch {
         let mut whole = || {
             begin_frame(Some(data.len()), &mut output)?;
             for block in data.chunks(LZ4_BLOCK_SIZE) {
-                compressor.block(block, &mut output)?;
+                compressor.block(block, dictionary, &mut output)?;
             }
             end_frame(XxHash32::oneshot(0, data), &mut output)
         };
@@ -87,9 +98,14 @@ impl Scratch {
         output.finish(result)
     }
 
-    pub(super) fn decompress(&mut self, data: &[u8], out: &mut Output<'_>) -> Result<(), CompressionError> {
-        let decoder = self.decoder.get_or_insert_with(Decoder::new);
-        decoder.reset();
+    pub(super) fn decompress(
+        &mut self,
+        data: &[u8],
+        dictionary: Option<&Dictionary>,
+        out: &mut Output<'_>,
+    ) -> Result<usize, CompressionError> {
+        let decoder = self.decoder.get_or_insert_with(|| Decoder::new(None));
+        decoder.reset(dictionary);
         decoder.decode_whole(data, out)
     }
 }
@@ -154,14 +170,22 @@ impl Default for Compressor {
 
 impl Compressor {
     /// Writes a block, compressed if that makes it smaller.
-    fn block(&mut self, content: &[u8], out: &mut Output<'_>) -> Result<(), CompressionError> {
+    fn block(
+        &mut self,
+        content: &[u8],
+        dictionary: Option<&Dictionary>,
+        out: &mut Output<'_>,
+    ) -> Result<(), CompressionError> {
         let most = get_maximum_output_size(content.len());
         let space = out.space(4 + most).map_err(compression_failed)?;
         let (size, body) = space.split_at_mut(4);
         // The small table holds 16-bit positions, so a full block needs the large one.
         let table = if content.len() < usize::from(u16::MAX) { &mut self.small } else { &mut self.large };
-        let len = compress_into_with_table(content, body, table)
-            .map_err(|_| compression_failed(CodecFailure::Internal))?;
+        let len = match dictionary {
+            None => compress_into_with_table(content, body, table),
+            Some(dictionary) => compress_into_with_dict(content, body, within_reach(dictionary)),
+        };
+        let len = len.map_err(|_| compression_failed(CodecFailure::Internal))?;
         // The size of a block fits in 17 bits.
         let (len, flag) = if len < content.len() {
             (len, 0)
@@ -177,6 +201,7 @@ impl Compressor {
 /// Compresses a content in pieces.
 pub(super) struct Encoder {
     compressor: Compressor,
+    dictionary: Option<Dictionary>,
     /// The beginning of a block that is not full yet.
     held: Vec<u8>,
     checksum: XxHash32,
@@ -186,9 +211,10 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    pub(super) fn new(size: Option<usize>) -> Self {
+    pub(super) fn new(dictionary: Option<&Dictionary>, size: Option<usize>) -> Self {
         Self {
             size,
+            dictionary: dictionary.cloned(),
             compressor: Compressor::default(),
             held: Vec::new(),
             checksum: XxHash32::with_seed(0),
@@ -213,7 +239,7 @@ impl Encode for Encoder {
             if self.held.is_empty()
                 && let Some((block, rest)) = input.split_at_checked(LZ4_BLOCK_SIZE)
             {
-                self.compressor.block(block, out)?;
+                self.compressor.block(block, self.dictionary.as_ref(), out)?;
                 input = rest;
                 continue;
             }
@@ -221,7 +247,7 @@ impl Encode for Encoder {
             self.held.extend_from_slice(piece);
             input = rest;
             if self.held.len() == LZ4_BLOCK_SIZE {
-                self.compressor.block(&self.held, out)?;
+                self.compressor.block(&self.held, self.dictionary.as_ref(), out)?;
                 self.held.clear();
             }
         }
@@ -231,7 +257,7 @@ impl Encode for Encoder {
     fn flush(&mut self, out: &mut Output<'_>) -> Result<(), CompressionError> {
         self.begin(out)?;
         if !self.held.is_empty() {
-            self.compressor.block(&self.held, out)?;
+            self.compressor.block(&self.held, self.dictionary.as_ref(), out)?;
             self.held.clear();
         }
         Ok(())
@@ -249,8 +275,10 @@ pub(super) struct Decoder {
     held: Vec<u8>,
     phase: Phase,
     frame: Frame,
-    /// The last bytes of content of a frame with linked blocks, at most [`WINDOW`] of them.
+    /// The bytes before a block that it can refer to, at most [`WINDOW`] of them: the end of the dictionary, and
+    /// if blocks are linked that of the content.
     window: Vec<u8>,
+    dictionary: Option<Dictionary>,
     /// A decompressed block that did not fit in the output, and the range of it that is still to be written.
     block: Vec<u8>,
     pending: Range<usize>,
@@ -267,6 +295,8 @@ enum Phase {
     Skip(u64),
     /// Before the size of a block, or the end mark of the frame.
     BlockSize,
+    /// Before the size of a block of a legacy frame, the magic of another frame, or the end of the input.
+    LegacyBlockSize,
     /// Within a block of `len` bytes, not counting its checksum.
     Block { len: usize, stored: bool },
     /// Before the checksum of the content.
@@ -276,6 +306,7 @@ enum Phase {
 /// The fields of a frame header, and the number of content bytes so far.
 #[derive(Debug, Clone, Default)]
 struct Frame {
+    legacy: bool,
     flags: u8,
     block_size: usize,
     content_size: Option<u64>,
@@ -289,8 +320,9 @@ impl Frame {
 }
 
 impl Decoder {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(dictionary: Option<&Dictionary>) -> Self {
         Self {
+            dictionary: dictionary.cloned(),
             held: Vec::new(),
             phase: Phase::Start,
             frame: Frame::default(),
@@ -303,28 +335,28 @@ impl Decoder {
     }
 
     /// Resets a used decoder in any state. Keeps its buffers.
-    fn reset(&mut self) {
+    fn reset(&mut self, dictionary: Option<&Dictionary>) {
+        self.dictionary = dictionary.cloned();
         self.held.clear();
         self.phase = Phase::Start;
         self.pending = 0..0;
         self.frames = 0;
     }
 
-    fn wrong_magic(&self) -> CompressionError {
-        decompression_failed(if self.frames == 0 {
-            CodecFailure::BadMagic
-        } else {
-            CodecFailure::TrailingData
-        })
+    /// Returns the result for an input that begins no frame, nor do the bytes that are held.
+    fn no_frame(&self) -> Result<usize, CompressionError> {
+        if self.frames > 0 { Ok(self.held.len()) } else { Err(decompression_failed(CodecFailure::BadMagic)) }
     }
 
-    /// Returns the number of bytes that the current phase needs, as far as the available bytes determine it.
-    fn needed(&self, there: &[u8]) -> Result<usize, CompressionError> {
-        Ok(match self.phase {
+    /// Returns the number of bytes that the current phase needs, as far as the available bytes determine it,
+    /// or `None` if they begin no frame.
+    fn needed(&self, there: &[u8]) -> Option<usize> {
+        Some(match self.phase {
             Phase::Start => match there.first_chunk::<4>() {
                 None => 4,
                 Some(magic) if is_skippable(magic) => SKIPPABLE_HEADER,
-                Some(magic) if *magic != LZ4_MAGIC => return Err(self.wrong_magic()),
+                Some(magic) if *magic == LZ4_LEGACY_MAGIC => 4,
+                Some(magic) if *magic != LZ4_MAGIC => return None,
                 Some(_) => match there.get(4) {
                     None => 5,
                     Some(flags) => {
@@ -335,6 +367,10 @@ impl Decoder {
             },
             Phase::Skip(_) => 0,
             Phase::BlockSize | Phase::Checksum => 4,
+            Phase::LegacyBlockSize => match there.first_chunk::<4>() {
+                Some(size) if !(1..=LEGACY_MAX_BLOCK).contains(&(number(size) as usize)) => return None,
+                _ => 4,
+            },
             Phase::Block { len, .. } => len + if self.frame.has(BLOCK_CHECKSUM) { 4 } else { 0 },
         })
     }
@@ -346,6 +382,13 @@ impl Decoder {
             && is_skippable(header)
         {
             self.phase = Phase::Skip(skippable_size(header));
+            return Ok(());
+        }
+        if *header == LZ4_LEGACY_MAGIC {
+            let (flags, block_size) = (INDEPENDENT, LEGACY_BLOCK_SIZE);
+            self.frame = Frame { legacy: true, flags, block_size, content_size: None, content_len: 0 };
+            self.window.clear();
+            self.phase = Phase::LegacyBlockSize;
             return Ok(());
         }
         let [.., checksum] = *header else { return Err(decompression_failed(CodecFailure::Internal)) };
@@ -361,7 +404,7 @@ impl Decoder {
         if block & 0b1000_1111 != 0 || block >> 4 < 4 {
             return Err(decompression_failed(CodecFailure::Unsupported));
         }
-        if flags & DICTIONARY != 0 {
+        if flags & DICTIONARY != 0 && self.dictionary.is_none() {
             return Err(decompression_failed(CodecFailure::DictionaryMissing));
         }
         let content_size = if flags & CONTENT_SIZE != 0 {
@@ -372,8 +415,12 @@ impl Decoder {
         if let Some(size) = content_size {
             out.allows(size)?;
         }
-        self.frame = Frame { flags, block_size: block_size(block >> 4), content_size, content_len: 0 };
+        let block_size = block_size(block >> 4);
+        self.frame = Frame { legacy: false, flags, block_size, content_size, content_len: 0 };
         self.window.clear();
+        if let Some(dictionary) = &self.dictionary {
+            self.window.extend_from_slice(within_reach(dictionary));
+        }
         self.checksum = XxHash32::with_seed(0);
         self.phase = Phase::BlockSize;
         Ok(())
@@ -392,6 +439,16 @@ impl Decoder {
             Phase::Block { len, stored: size & STORED != 0 }
         };
         Ok(())
+    }
+
+    /// Ends a legacy frame if another frame begins in place of the size of a block. It has no end mark, and no
+    /// block is as long as a magic.
+    fn end_legacy_frame(&mut self, next: Option<&[u8; 4]>) {
+        if self.phase == Phase::LegacyBlockSize
+            && next.is_some_and(|next| *next == LZ4_MAGIC || *next == LZ4_LEGACY_MAGIC || is_skippable(next))
+        {
+            self.phase = Phase::Start;
+        }
     }
 
     /// Decompresses a block, directly into the output if it has space for the largest possible content.
@@ -469,8 +526,12 @@ impl Decoder {
             Phase::Start => self.begin_frame(item, out),
             Phase::Skip(_) => Ok(()),
             Phase::BlockSize => self.begin_block(number(item)),
+            Phase::LegacyBlockSize => {
+                self.phase = Phase::Block { len: number(item) as usize, stored: false };
+                Ok(())
+            }
             Phase::Block { len, stored } => {
-                self.phase = Phase::BlockSize;
+                self.phase = if self.frame.legacy { Phase::LegacyBlockSize } else { Phase::BlockSize };
                 let (block, checksum) = item.split_at(len);
                 let checksum = (!checksum.is_empty()).then(|| number(checksum));
                 self.decode_block(stored, block, checksum, out)
@@ -506,19 +567,22 @@ impl Decode for Decoder {
             }
             // An item that is available as a whole is not copied.
             if self.held.is_empty() {
-                let needed = self.needed(input)?;
+                self.end_legacy_frame(input.first_chunk());
+                let Some(needed) = self.needed(input) else { return self.no_frame().map(Flow::Trailing) };
                 if let Some((item, rest)) = input.split_at_checked(needed) {
                     *input = rest;
                     self.step(item, out)?;
                     continue;
                 }
             }
-            let needed = self.needed(&self.held)?;
+            let Some(needed) = self.needed(&self.held) else { return self.no_frame().map(Flow::Trailing) };
             let (piece, rest) = input.split_at(input.len().min(needed - self.held.len()));
             self.held.extend_from_slice(piece);
             *input = rest;
+            self.end_legacy_frame(self.held.first_chunk().copied().as_ref());
             // The length of a header is known only after its first bytes.
-            if self.held.len() == needed && self.needed(&self.held)? == needed {
+            let Some(needed) = self.needed(&self.held) else { return self.no_frame().map(Flow::Trailing) };
+            if self.held.len() == needed {
                 let held = std::mem::take(&mut self.held);
                 let result = self.step(&held, out);
                 self.held = held;
@@ -528,15 +592,25 @@ impl Decode for Decoder {
         }
     }
 
-    fn finish(&mut self) -> Result<(), CompressionError> {
+    fn finish(&mut self) -> Result<usize, CompressionError> {
         match self.phase {
-            Phase::Start if self.held.is_empty() && self.frames > 0 => Ok(()),
-            Phase::Start if self.held.len() < 4 && !begins_frame(&self.held, LZ4_MAGIC) => {
-                Err(self.wrong_magic())
+            Phase::Start | Phase::LegacyBlockSize if self.held.is_empty() && self.frames > 0 => Ok(0),
+            Phase::Start
+                if self.held.len() < 4
+                    && !begins_frame(&self.held, LZ4_MAGIC)
+                    && !LZ4_LEGACY_MAGIC.starts_with(&self.held) =>
+            {
+                self.no_frame()
             }
             _ => Err(decompression_failed(CodecFailure::Truncated)),
         }
     }
+}
+
+/// Returns the end of a dictionary, of which a block can refer to [`WINDOW`] bytes.
+fn within_reach(dictionary: &Dictionary) -> &[u8] {
+    let bytes = dictionary.as_bytes();
+    &bytes[bytes.len().saturating_sub(WINDOW)..]
 }
 
 /// Reads a little-endian number of four bytes.

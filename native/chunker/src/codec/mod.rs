@@ -10,11 +10,11 @@
 //! that read nothing else, and bzip2 only for data that is already in it. [`Strategy`] names the first three
 //! choices.
 //!
-//! A truncated or damaged input, or one with trailing data, is an error, never a short result. Every codec
+//! A truncated or damaged input, or one with trailing data unless that is ignored on request, is an error,
+//! never a short result. Every codec
 //! except brotli writes checksums and verifies them; brotli and .lzma have none, so damage can yield another
 //! content. Several streams, frames or members in a row are one content, as in the official programs; only a
-//! brotli or .lzma input is a single stream. The caller limits the output of a decoder, and [`MAX_WINDOW`]
-//! limits its memory.
+//! brotli or .lzma input is a single stream. The caller limits the output of a decoder and its memory.
 //!
 //! The first bytes of an input tell its format, except for brotli, whose codec must be given.
 //!
@@ -57,8 +57,13 @@ mod options;
 #[cfg_attr(not(all(feature = "zstd", feature = "lz4", feature = "xz", feature = "bzip2")), allow(dead_code))]
 mod output;
 mod scratch;
+mod smallest;
+#[cfg(any(feature = "xz", feature = "bzip2", feature = "gzip", feature = "brotli"))]
+mod step;
 mod strategy;
 mod stream;
+#[cfg(any(feature = "xz", feature = "bzip2", feature = "gzip", feature = "brotli"))]
+mod streams;
 mod whole;
 
 #[cfg(feature = "brotli")]
@@ -95,8 +100,8 @@ pub use named::{
 };
 #[cfg(feature = "zstd")]
 pub use named::{compress_zstd, compress_zstd_into, decompress_zstd, decompress_zstd_into};
-pub use options::{CompressOptions, DecompressOptions};
-pub use output::{DEFAULT_LIMIT, MAX_WINDOW};
+pub use options::{CompressOptions, DecompressOptions, Trailing};
+pub use output::{DEFAULT_LIMIT, DEFAULT_MAX_MEMORY};
 pub use scratch::{CompressionScratch, ScratchPool};
 pub use strategy::Strategy;
 pub use stream::{Decoder, Encoder, Progress};

@@ -278,5 +278,5 @@ fn decompress_into_with(
     out: &mut Vec<u8>,
 ) -> Result<(), CompressionError> {
     let options = DecompressOptions::new().codec(codec).limit(limit);
-    decompress_into(data, &options, &mut CompressionScratch::new(), out)
+    decompress_into(data, &options, &mut CompressionScratch::new(), out).map(|_| ())
 }

@@ -1,9 +1,10 @@
 //! Options of compression and decompression.
 
 use super::dictionary::Dictionary;
-use super::error::CompressionError;
+use super::error::{CodecFailure, CompressionError};
 use super::format::Codec;
-use super::output::DEFAULT_LIMIT;
+use super::output::{DEFAULT_LIMIT, DEFAULT_MAX_MEMORY};
+use super::smallest::stream_codec;
 
 /// Options for compression.
 #[derive(Debug, Clone)]
@@ -11,13 +12,37 @@ pub struct CompressOptions {
     pub(super) codec: Codec,
     pub(super) level: Option<i32>,
     pub(super) dictionary: Option<Dictionary>,
+    /// Whether several codecs are tried for a whole content.
+    pub(super) smallest: bool,
+    /// Whether xz spends more time than at its highest level.
+    extreme: bool,
 }
+
+/// The flag in a level of xz for its extreme variant, `xz -e`.
+pub(super) const EXTREME: i32 = 1 << 8;
 
 impl CompressOptions {
     /// Creates options for a codec at its default level, without a dictionary.
     #[must_use]
     pub fn new(codec: Codec) -> Self {
-        Self { codec, level: None, dictionary: None }
+        Self { codec, level: None, dictionary: None, smallest: false, extreme: false }
+    }
+
+    /// Creates options that compress a whole content with each codec and level that may give the smallest
+    /// output, and keep the smallest: zstd, gzip, xz and bzip2, as far as they are built in. The output is
+    /// detected as that of a single codec is.
+    ///
+    /// This takes the time of all of them, and the memory of the one that needs most, which depends on the size
+    /// of the content; see [`Strategy::Smallest`](super::Strategy::Smallest). An [`Encoder`](super::Encoder)
+    /// cannot try several: it uses [`codec`](Self::codec), xz if that is built in, at the level.
+    #[must_use]
+    pub fn smallest() -> Self {
+        Self { smallest: true, ..Self::new(stream_codec()) }
+    }
+
+    /// Creates options for a level, perhaps of the extreme variant of xz.
+    pub(super) fn of_candidate(codec: Codec, level: i32, extreme: bool) -> Self {
+        Self { extreme, ..Self::new(codec).level(level) }
     }
 
     /// Sets the level: a number, or `None` for the default. Checked when the options are used.
@@ -27,7 +52,7 @@ impl CompressOptions {
         self
     }
 
-    /// Sets the dictionary. Only zstd accepts one.
+    /// Sets the dictionary. Only zstd and lz4 accept one.
     #[must_use]
     pub fn dictionary(mut self, dictionary: impl Into<Option<Dictionary>>) -> Self {
         self.dictionary = dictionary.into();
@@ -45,6 +70,7 @@ impl CompressOptions {
     #[must_use]
     pub fn is_slow(&self) -> bool {
         match self.codec {
+            _ if self.smallest => true,
             Codec::Lz4 | Codec::Gzip => false,
             // 30 MB/s; the next levels search with binary trees.
             Codec::Zstd => self.level.is_some_and(|level| level > 12),
@@ -70,16 +96,37 @@ impl CompressOptions {
         if !Codec::ENCODABLE.contains(&codec) {
             return Err(CompressionError::EncodingUnsupported { codec });
         }
-        if self.dictionary.is_some() && codec != Codec::Zstd {
+        if self.dictionary.is_some() && (!codec.takes_dictionary() || self.smallest) {
             return Err(CompressionError::DictionaryUnsupported { codec });
         }
         let level = self.level.unwrap_or(codec.default_level());
         let (min, max) = codec.levels().into_inner();
         if (min..=max).contains(&level) {
-            Ok(level)
+            Ok(if self.extreme { level | EXTREME } else { level })
         } else {
             Err(CompressionError::InvalidLevel { codec, level, min, max })
         }
+    }
+}
+
+/// The treatment of bytes after the last stream or frame that begin no other one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Trailing {
+    /// They are an error, [`CodecFailure::TrailingData`](super::CodecFailure::TrailingData).
+    #[default]
+    Error,
+    /// They are ignored and counted.
+    Ignore,
+}
+
+impl Trailing {
+    /// Returns the number of ignored bytes: all of the `trailing` ones, which begin at `offset`.
+    pub(super) fn ignored(self, codec: Codec, trailing: u64, offset: u64) -> Result<u64, CompressionError> {
+        if trailing == 0 || self == Self::Ignore {
+            return Ok(trailing);
+        }
+        let why = CodecFailure::TrailingData { offset };
+        Err(CompressionError::DecompressionFailed { codec, why })
     }
 }
 
@@ -88,6 +135,8 @@ impl CompressOptions {
 pub struct DecompressOptions {
     pub(super) codec: Option<Codec>,
     pub(super) limit: u64,
+    pub(super) max_memory: u64,
+    pub(super) trailing: Trailing,
     pub(super) dictionary: Option<Dictionary>,
 }
 
@@ -96,7 +145,13 @@ impl DecompressOptions {
     /// bytes of content.
     #[must_use]
     pub fn new() -> Self {
-        Self { codec: None, limit: DEFAULT_LIMIT, dictionary: None }
+        Self {
+            codec: None,
+            limit: DEFAULT_LIMIT,
+            max_memory: DEFAULT_MAX_MEMORY,
+            trailing: Trailing::Error,
+            dictionary: None,
+        }
     }
 
     /// Sets the codec, or with `None` detects it by the first bytes of the input.
@@ -113,7 +168,31 @@ impl DecompressOptions {
         self
     }
 
-    /// Sets the dictionary for zstd input. Input whose detected format is another one ignores it.
+    /// Sets the largest window that is allocated for an input, in bytes; by default [`DEFAULT_MAX_MEMORY`].
+    ///
+    /// zstd has windows of up to 2 GiB (`zstd --long=31`), xz and .lzma of up to 4 GiB, and brotli of up to 1
+    /// GiB (`brotli --large_window=30`). An input that needs more than the limit is rejected with
+    /// [`CodecFailure::MemoryLimit`] before the window is allocated. A decoder takes some MiB for its state
+    /// besides. lz4, bzip2 and gzip have no such choice and ignore the limit: they never need more than 16
+    /// MiB.
+    #[must_use]
+    pub fn max_memory(mut self, bytes: u64) -> Self {
+        self.max_memory = bytes;
+        self
+    }
+
+    /// Sets the treatment of bytes after the last stream or frame that begin no other one.
+    ///
+    /// Bytes that begin one and end before it does are truncated in any case. Zeros after an xz stream are
+    /// part of the format in units of four, and only what is left of them trails.
+    #[must_use]
+    pub fn trailing(mut self, trailing: Trailing) -> Self {
+        self.trailing = trailing;
+        self
+    }
+
+    /// Sets the dictionary for zstd or lz4 input. Input whose detected format is another one is rejected with
+    /// [`CodecFailure::DictionaryInapplicable`].
     #[must_use]
     pub fn dictionary(mut self, dictionary: impl Into<Option<Dictionary>>) -> Self {
         self.dictionary = dictionary.into();
@@ -128,11 +207,20 @@ impl DecompressOptions {
     pub fn validate(&self) -> Result<(), CompressionError> {
         match self.codec {
             Some(codec) if !codec.is_enabled() => Err(CompressionError::CodecDisabled { codec }),
-            Some(codec) if self.dictionary.is_some() && codec != Codec::Zstd => {
+            Some(codec) if self.dictionary.is_some() && !codec.takes_dictionary() => {
                 Err(CompressionError::DictionaryUnsupported { codec })
             }
             _ => Ok(()),
         }
+    }
+
+    /// Checks that the dictionary, if there is one, applies to a detected codec.
+    pub(super) fn check_dictionary(&self, codec: Codec) -> Result<(), CompressionError> {
+        if self.dictionary.is_none() || codec.takes_dictionary() || !codec.is_enabled() {
+            return Ok(());
+        }
+        let why = CodecFailure::DictionaryInapplicable;
+        Err(CompressionError::DecompressionFailed { codec, why })
     }
 }
 

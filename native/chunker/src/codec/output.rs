@@ -3,13 +3,11 @@
 use super::error::{CodecFailure, CompressionError};
 use crate::io::output_buffer::{OutOfMemory, OutputBuffer};
 
-/// The largest window, in bytes, that a decoder allocates for an input: 128 MiB.
+/// The default of [`DecompressOptions::max_memory`](super::DecompressOptions::max_memory): 128 MiB.
 ///
 /// This is the default limit of the `zstd` program (`--long=27` writes such files), and twice the window of
-/// `xz -9`. An input that needs more is rejected with [`CodecFailure::MemoryLimit`] before the window is
-/// allocated. lz4, bzip2, gzip and brotli need no limit: their formats never need more than 8 MiB, and brotli
-/// 16 MiB.
-pub const MAX_WINDOW: u64 = 128 << 20;
+/// `xz -9`.
+pub const DEFAULT_MAX_MEMORY: u64 = 128 << 20;
 
 /// The default of [`DecompressOptions::limit`](super::DecompressOptions::limit): 1 GiB.
 pub const DEFAULT_LIMIT: u64 = 1 << 30;
@@ -52,6 +50,9 @@ pub(super) enum Flow {
     Drained,
     /// The output is full; there may be more.
     Full,
+    /// The rest of the input begins no stream or frame, nor does this number of bytes before it. Nothing of
+    /// the output is pending.
+    Trailing(usize),
 }
 
 /// Appends a codec's output to a caller's buffer, within the budget and the size that the caller allows.

@@ -10,8 +10,8 @@ pub enum Strategy {
     Fastest,
     /// zstd 3: the best ratio that still costs little time.
     Balanced,
-    /// xz 6: the smallest output, and slow. Another codec is occasionally smaller: bzip2 on a short plain
-    /// text, and any of them on a few hundred bytes, because xz adds 60 bytes.
+    /// The smallest output that zstd, gzip, xz and bzip2 make of a whole content, each at its best levels; xz 6
+    /// for a stream. See [`CompressOptions::smallest`].
     Smallest,
 }
 
@@ -25,7 +25,7 @@ impl Strategy {
         match self {
             Self::Fastest => CompressOptions::new(Codec::Lz4),
             Self::Balanced => CompressOptions::new(Codec::Zstd).level(3),
-            Self::Smallest => CompressOptions::new(Codec::Xz).level(6),
+            Self::Smallest => CompressOptions::smallest(),
         }
     }
 

@@ -7,11 +7,10 @@ use std::fmt;
 
 use super::coder::{Decode, Encode};
 use super::detect::{Sniff, sniff, unknown_format};
-use super::dictionary::Dictionary;
 use super::dispatch::{decoder, encoder};
 use super::error::CompressionError;
 use super::format::Codec;
-use super::options::{CompressOptions, DecompressOptions};
+use super::options::{CompressOptions, DecompressOptions, Trailing};
 use super::output::{Flow, Output, OutputBudget};
 use crate::io::output_buffer::OutputBuffer;
 
@@ -141,8 +140,8 @@ pub struct Progress {
 
 /// Decompresses a content that comes in pieces of any size.
 ///
-/// Memory use is bounded by [`MAX_WINDOW`](super::MAX_WINDOW) and, with [`update_some`](Self::update_some),
-/// by the output of one call. The limit applies to the content as a whole.
+/// Memory use is bounded by [`DecompressOptions::max_memory`] and, with [`update_some`](Self::update_some), by
+/// the output of one call. The limit applies to the content as a whole.
 ///
 /// # Examples
 ///
@@ -164,12 +163,18 @@ pub struct Progress {
 pub struct Decoder {
     state: State,
     budget: OutputBudget,
-    dictionary: Option<Dictionary>,
+    options: DecompressOptions,
+    /// The number of input bytes consumed so far.
+    consumed: u64,
+    /// The number of them that were ignored.
+    ignored: u64,
 }
 
 enum State {
     Detecting(Detection),
     Running(Codec, Box<dyn Decode>),
+    /// The last stream has ended, and the rest of the input is ignored.
+    Ended(Codec),
     Failed(CompressionError),
 }
 
@@ -193,21 +198,28 @@ impl Decoder {
     /// if memory runs out.
     pub fn new(options: &DecompressOptions) -> Result<Self, CompressionError> {
         options.validate()?;
-        let dictionary = options.dictionary.clone();
+        let options = options.clone();
         let state = match options.codec {
-            Some(codec) => State::Running(codec, decoder(codec, dictionary.as_ref())?),
+            Some(codec) => State::Running(codec, decoder(codec, &options)?),
             None => State::Detecting(Detection::default()),
         };
-        Ok(Self { state, budget: OutputBudget::new(options.limit), dictionary })
+        let budget = OutputBudget::new(options.limit);
+        Ok(Self { state, budget, options, consumed: 0, ignored: 0 })
     }
 
     /// Returns the codec, once it is known.
     #[must_use]
     pub fn codec(&self) -> Option<Codec> {
         match self.state {
-            State::Running(codec, _) => Some(codec),
+            State::Running(codec, _) | State::Ended(codec) => Some(codec),
             State::Detecting(_) | State::Failed(_) => None,
         }
+    }
+
+    /// Returns the number of bytes ignored so far; none without [`Trailing::Ignore`].
+    #[must_use]
+    pub fn ignored(&self) -> u64 {
+        self.ignored
     }
 
     /// Consumes all of `input`, which may be empty, and appends all its output to `out`.
@@ -264,9 +276,20 @@ impl Decoder {
     ) -> Result<Progress, CompressionError> {
         let mut rest = input;
         let mut output = Output::append(out, most, &mut self.budget);
-        let result = self.state.decode(&mut rest, &mut output, self.dictionary.as_ref());
+        let result = self.state.decode(&mut rest, &mut output, &self.options);
+        let result = result.and_then(|flow| {
+            let consumed = input.len() - rest.len();
+            self.consumed += consumed as u64;
+            let Flow::Trailing(before) = flow else {
+                return Ok(Progress { consumed, pending: flow == Flow::Full });
+            };
+            let trailing = (before + rest.len()) as u64;
+            self.ignored += self.state.end(self.options.trailing, trailing, self.consumed - before as u64)?;
+            self.consumed += rest.len() as u64;
+            Ok(Progress { consumed: input.len(), pending: false })
+        });
         match output.finish(result) {
-            Ok(flow) => Ok(Progress { consumed: input.len() - rest.len(), pending: flow == Flow::Full }),
+            Ok(progress) => Ok(progress),
             Err(error) => {
                 self.state = State::Failed(error.clone());
                 Err(error)
@@ -275,16 +298,20 @@ impl Decoder {
     }
 
     /// Checks that the input is complete, and appends the pending output to `out`: there is none, unless the
-    /// last [`update_some`](Self::update_some) returned `pending`.
+    /// last [`update_some`](Self::update_some) returned `pending`. Returns the number of ignored bytes, as
+    /// [`ignored`](Self::ignored).
     ///
     /// # Errors
     ///
     /// Returns the errors of [`update`](Self::update), most commonly
     /// [`CompressionError::DecompressionFailed`] with
     /// [`CodecFailure::Truncated`](super::CodecFailure::Truncated).
-    pub fn finish(mut self, out: &mut dyn OutputBuffer) -> Result<(), CompressionError> {
+    pub fn finish(mut self, out: &mut dyn OutputBuffer) -> Result<u64, CompressionError> {
         let mut output = Output::append(out, usize::MAX, &mut self.budget);
-        let result = self.state.finish(&mut output, self.dictionary.as_ref());
+        let result = self.state.finish(&mut output, &self.options).and_then(|trailing| {
+            let trailing = trailing as u64;
+            Ok(self.ignored + self.state.end(self.options.trailing, trailing, self.consumed - trailing)?)
+        });
         output.finish(result)
     }
 }
@@ -300,14 +327,15 @@ impl State {
         &mut self,
         input: &mut &[u8],
         out: &mut Output<'_>,
-        dictionary: Option<&Dictionary>,
+        options: &DecompressOptions,
     ) -> Result<Flow, CompressionError> {
         loop {
             match self {
                 Self::Running(_, decoder) => return decoder.decode(input, out),
+                Self::Ended(_) => return Ok(Flow::Trailing(0)),
                 Self::Failed(error) => return Err(error.clone()),
                 Self::Detecting(detection) => match detection.take(input)? {
-                    Some(codec) => *self = detection.start(codec, dictionary)?,
+                    Some(codec) => *self = detection.start(codec, options)?,
                     None => return Ok(Flow::Drained),
                 },
             }
@@ -317,19 +345,38 @@ impl State {
     fn finish(
         &mut self,
         out: &mut Output<'_>,
-        dictionary: Option<&Dictionary>,
-    ) -> Result<(), CompressionError> {
+        options: &DecompressOptions,
+    ) -> Result<usize, CompressionError> {
         if let Self::Detecting(detection) = self {
             match sniff(&detection.seen) {
-                Sniff::Likely(codec) => *self = detection.start(codec, dictionary)?,
+                Sniff::Likely(codec) => *self = detection.start(codec, options)?,
                 _ => return Err(unknown_format(&detection.magic)),
             }
         }
-        while self.decode(&mut [].as_slice(), out, dictionary)? == Flow::Full {}
+        loop {
+            match self.decode(&mut [].as_slice(), out, options)? {
+                Flow::Full => {}
+                Flow::Trailing(before) => return Ok(before),
+                Flow::Drained => break,
+            }
+        }
         match self {
             Self::Running(_, decoder) => decoder.finish(),
-            Self::Detecting(_) | Self::Failed(_) => unreachable!("decode() got past both"),
+            Self::Detecting(_) | Self::Ended(_) | Self::Failed(_) => {
+                unreachable!("decode() does not drain these")
+            }
         }
+    }
+
+    /// Ends the content before the `trailing` bytes at `offset`, and returns how many of them are ignored.
+    fn end(&mut self, policy: Trailing, trailing: u64, offset: u64) -> Result<u64, CompressionError> {
+        let codec = match self {
+            Self::Running(codec, _) | Self::Ended(codec) => *codec,
+            Self::Detecting(_) | Self::Failed(_) => unreachable!("nothing trails before the content"),
+        };
+        let ignored = policy.ignored(codec, trailing, offset)?;
+        *self = Self::Ended(codec);
+        Ok(ignored)
     }
 }
 
@@ -364,8 +411,9 @@ impl Detection {
     }
 
     /// Creates the decoder of a detected format and feeds it the bytes read for detection.
-    fn start(&mut self, codec: Codec, dictionary: Option<&Dictionary>) -> Result<State, CompressionError> {
-        let mut decoder = decoder(codec, dictionary)?;
+    fn start(&mut self, codec: Codec, options: &DecompressOptions) -> Result<State, CompressionError> {
+        options.check_dictionary(codec)?;
+        let mut decoder = decoder(codec, options)?;
         // A magic yields no content, so it needs no space in the caller's buffer, which may have none.
         let (mut nothing, mut budget) = (Vec::new(), OutputBudget::new(0));
         decoder.decode(&mut self.seen.as_slice(), &mut Output::append(&mut nothing, 1, &mut budget))?;

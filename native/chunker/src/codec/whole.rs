@@ -8,6 +8,7 @@ use super::format::Codec;
 use super::options::{CompressOptions, DecompressOptions};
 use super::output::{Output, OutputBudget};
 use super::scratch::CompressionScratch;
+use super::smallest::compress_smallest;
 use crate::io::output_buffer::OutputBuffer;
 
 /// Compresses `data`.
@@ -35,10 +36,13 @@ pub fn compress_into(
     out: &mut dyn OutputBuffer,
 ) -> Result<(), CompressionError> {
     let result = options.checked_level().and_then(|level| match options.codec {
+        _ if options.smallest => {
+            compress_smallest(out, |options, trial| compress_into(data, options, scratch, trial))
+        }
         #[cfg(feature = "zstd")]
         Codec::Zstd => scratch.zstd.compress(data, level, options.dictionary.as_ref(), out),
         #[cfg(feature = "lz4")]
-        Codec::Lz4 => scratch.lz4.compress(data, out),
+        Codec::Lz4 => scratch.lz4.compress(data, options.dictionary.as_ref(), out),
         codec => {
             let _ = &scratch;
             let mut encoder = encoder(codec, level, None, Some(data.len()))?;
@@ -67,7 +71,10 @@ pub fn decompress(data: &[u8], options: &DecompressOptions) -> Result<Vec<u8>, C
     Ok(out)
 }
 
-/// Decompresses `data` and replaces the content of `out`, whose capacity is reused.
+/// Decompresses `data` and replaces the content of `out`, whose capacity is reused. Returns the number of
+/// bytes at the end of `data` that were ignored, of which there are none without [`Trailing::Ignore`].
+///
+/// [`Trailing::Ignore`]: super::Trailing::Ignore
 ///
 /// # Errors
 ///
@@ -77,21 +84,23 @@ pub fn decompress_into(
     options: &DecompressOptions,
     scratch: &mut CompressionScratch,
     out: &mut dyn OutputBuffer,
-) -> Result<(), CompressionError> {
+) -> Result<u64, CompressionError> {
     let mut budget = OutputBudget::new(options.limit);
     let mut output = Output::replace(out, &mut budget);
     let result = options.validate().and_then(|()| {
         let codec = options.codec.map_or_else(|| detect_format(data), Ok)?;
-        match codec {
+        options.check_dictionary(codec)?;
+        let trailing = match codec {
             #[cfg(feature = "zstd")]
-            Codec::Zstd => scratch.zstd.decompress(data, options.dictionary.as_ref(), &mut output),
+            Codec::Zstd => scratch.zstd.decompress(data, options, &mut output)?,
             #[cfg(feature = "lz4")]
-            Codec::Lz4 => scratch.lz4.decompress(data, &mut output),
+            Codec::Lz4 => scratch.lz4.decompress(data, options.dictionary.as_ref(), &mut output)?,
             codec => {
                 let _ = &scratch;
-                decoder(codec, None)?.decode_whole(data, &mut output)
+                decoder(codec, options)?.decode_whole(data, &mut output)?
             }
-        }
+        };
+        options.trailing.ignored(codec, trailing as u64, (data.len() - trailing) as u64)
     });
     output.finish(result)
 }

@@ -1,17 +1,22 @@
 //! The .xz format, using liblzma: one stream of one block, LZMA2 with the presets of the `xz` program, and a
 //! CRC64.
 
-use liblzma::stream::{
-    Action, CONCATENATED, Check, Error, Filters, LzmaOptions, Status, Stream, TELL_UNSUPPORTED_CHECK,
-};
+use liblzma::stream::{Action, Check, Error, Filters, LzmaOptions, Status, Stream, TELL_UNSUPPORTED_CHECK};
 
-use super::coder::{Decode, Encode};
+use super::coder::Encode;
+use super::detect::XZ_MAGIC;
 use super::error::{CodecFailure, CompressionError};
 use super::format::Codec;
-use super::output::{Flow, MAX_WINDOW, Output};
+use super::options::EXTREME;
+use super::output::Output;
+use super::step::{Step, encode_step};
+use super::streams::{Format, StreamDecoder, Streams};
 
-/// The memory limit of the decoder, in bytes: the window, and 1 MiB for its own state, which takes less.
-pub(super) const MEMORY: u64 = MAX_WINDOW + (1 << 20);
+/// The memory that a decoder may take besides the window, in bytes. Its state takes less.
+const STATE: u64 = 1 << 20;
+
+/// LZMA_PRESET_EXTREME of the library.
+const PRESET_EXTREME: u32 = 1 << 31;
 
 /// The smallest dictionary of LZMA2, in bytes.
 const MIN_DICTIONARY: u32 = 4096;
@@ -20,18 +25,13 @@ fn compression_failed(why: CodecFailure) -> CompressionError {
     CompressionError::CompressionFailed { codec: Codec::Xz, why }
 }
 
-fn decompression_failed(why: CodecFailure) -> CompressionError {
-    CompressionError::DecompressionFailed { codec: Codec::Xz, why }
-}
-
-pub(super) fn failure(error: Error) -> CodecFailure {
+fn failure(error: Error) -> CodecFailure {
     match error {
         Error::Data => CodecFailure::Corrupt,
         Error::Format => CodecFailure::BadMagic,
         Error::Options | Error::NoCheck | Error::UnsupportedCheck => CodecFailure::Unsupported,
-        Error::MemLimit => CodecFailure::MemoryLimit,
         Error::Mem => CodecFailure::OutOfMemory,
-        Error::Program => CodecFailure::Internal,
+        Error::MemLimit | Error::Program => CodecFailure::Internal,
     }
 }
 
@@ -39,7 +39,7 @@ pub(super) fn failure(error: Error) -> CodecFailure {
 pub(super) struct Encoder(Stream);
 
 impl Encoder {
-    /// Creates an encoder. A known `size` limits the dictionary: one larger than the content finds no more
+    /// Creates an encoder. `level` must be in 0..=9, perhaps with [`EXTREME`]. A known `size` limits the dictionary: one larger than the content finds no more
     /// matches, but its tables, 94 MiB at level 6, are allocated and cleared for each content.
     pub(super) fn new(level: i32, size: Option<usize>) -> Result<Self, CompressionError> {
         let most = size.map_or(u32::MAX, |size| u32::try_from(size).unwrap_or(u32::MAX).max(MIN_DICTIONARY));
@@ -47,8 +47,9 @@ impl Encoder {
         const DICTIONARIES: [u32; 10] =
             [256 << 10, 1 << 20, 2 << 20, 4 << 20, 4 << 20, 8 << 20, 8 << 20, 16 << 20, 32 << 20, 64 << 20];
         // The level is in 0..=9, so the casts are lossless.
-        let preset = level as usize;
-        let stream = LzmaOptions::new_preset(preset as u32).and_then(|mut options| {
+        let preset = (level & !EXTREME) as usize;
+        let flags = if level & EXTREME == 0 { 0 } else { PRESET_EXTREME };
+        let stream = LzmaOptions::new_preset(preset as u32 | flags).and_then(|mut options| {
             options.dict_size(DICTIONARIES[preset].min(most));
             Stream::new_stream_encoder(Filters::new().lzma2(&options), Check::Crc64)
         });
@@ -61,15 +62,10 @@ impl Encoder {
         action: Action,
         out: &mut Output<'_>,
     ) -> Result<Status, CompressionError> {
-        let space = out.step().map_err(compression_failed)?;
-        let (taken, written) = (self.0.total_in(), self.0.total_out());
-        let status = self.0.process(input, space, action);
-        // Both differences are lengths of slices, so the casts are lossless.
-        let (taken, written) =
-            ((self.0.total_in() - taken) as usize, (self.0.total_out() - written) as usize);
-        *input = &input[taken..];
-        out.advance(written)?;
-        status.map_err(|error| compression_failed(failure(error)))
+        let run = |input: &[u8], space: &mut [u8]| {
+            Step::counted(&mut self.0, totals, |stream| stream.process(input, space, action).map_err(failure))
+        };
+        encode_step(Codec::Xz, input, out, run).map(|(status, _)| status)
     }
 }
 
@@ -93,50 +89,63 @@ impl Encode for Encoder {
 }
 
 /// Decompresses a content, in pieces or at once.
-pub(super) struct Decoder {
+pub(super) type Decoder = Streams<Xz>;
+
+pub(super) struct Xz(Limited);
+
+impl StreamDecoder for Xz {
+    const FORMAT: Format = Format { codec: Codec::Xz, magic: &XZ_MAGIC, concatenated: true, padding: 4 };
+
+    fn new(max_memory: u64) -> Result<Self, CodecFailure> {
+        let new = |limit| Stream::new_stream_decoder(limit, TELL_UNSUPPORTED_CHECK);
+        Limited::new(max_memory, new).map(Self)
+    }
+
+    fn step(&mut self, input: &[u8], space: &mut [u8]) -> Step<bool> {
+        self.0.step(input, space)
+    }
+}
+
+/// A decoder of the library with a memory limit, which it checks before it allocates a window.
+pub(super) struct Limited {
     stream: Stream,
-    /// Whether the library filled its last output buffer, and so may hold back output.
-    full: bool,
+    max_memory: u64,
 }
 
-impl Decoder {
-    pub(super) fn new() -> Result<Self, CompressionError> {
-        let stream = Stream::new_stream_decoder(MEMORY, CONCATENATED | TELL_UNSUPPORTED_CHECK);
-        let stream = stream.map_err(|error| decompression_failed(failure(error)))?;
-        Ok(Self { stream, full: false })
+impl Limited {
+    pub(super) fn new(
+        max_memory: u64,
+        new: impl FnOnce(u64) -> Result<Stream, Error>,
+    ) -> Result<Self, CodecFailure> {
+        let stream = new(max_memory.saturating_add(STATE)).map_err(failure)?;
+        Ok(Self { stream, max_memory })
+    }
+
+    pub(super) fn step(&mut self, input: &[u8], space: &mut [u8]) -> Step<bool> {
+        let limit = self.max_memory;
+        Step::counted(&mut self.stream, totals, |stream| match stream.process(input, space, Action::Run) {
+            Ok(status) => Ok(status == Status::StreamEnd),
+            Err(Error::MemLimit) => Err(CodecFailure::MemoryLimit { needed: needed(stream), limit }),
+            Err(error) => Err(failure(error)),
+        })
     }
 }
 
-impl Decode for Decoder {
-    fn decode(&mut self, input: &mut &[u8], out: &mut Output<'_>) -> Result<Flow, CompressionError> {
-        while !input.is_empty() || self.full {
-            let space = out.step().map_err(decompression_failed)?;
-            if space.is_empty() {
-                return Ok(Flow::Full);
-            }
-            let room = space.len();
-            let (taken, written) = (self.stream.total_in(), self.stream.total_out());
-            let status = self.stream.process(input, space, Action::Run);
-            // Both differences are lengths of slices, so the casts are lossless.
-            let taken = (self.stream.total_in() - taken) as usize;
-            let written = (self.stream.total_out() - written) as usize;
-            *input = &input[taken..];
-            self.full = written == room;
-            out.advance(written)?;
-            status.map_err(|error| decompression_failed(failure(error)))?;
-        }
-        Ok(Flow::Drained)
-    }
+fn totals(stream: &Stream) -> (u64, u64) {
+    (stream.total_in(), stream.total_out())
+}
 
-    fn finish(&mut self) -> Result<(), CompressionError> {
-        // All output has been written, so the library needs no space to report whether the stream and its
-        // padding are complete.
-        match self.stream.process(&[], &mut [], Action::Finish) {
-            Ok(Status::StreamEnd) => Ok(()),
-            Ok(Status::Ok | Status::MemNeeded | Status::GetCheck) => {
-                Err(decompression_failed(CodecFailure::Truncated))
-            }
-            Err(error) => Err(decompression_failed(failure(error))),
+/// Returns the memory that a stream over its limit needs: the smallest limit that the library accepts, which
+/// has a function for it that the crate does not export.
+fn needed(stream: &mut Stream) -> u64 {
+    let (mut refused, mut accepted) = (stream.memlimit(), u64::MAX);
+    while accepted - refused > 1 {
+        let middle = refused + (accepted - refused) / 2;
+        if stream.set_memlimit(middle).is_ok() {
+            accepted = middle;
+        } else {
+            refused = middle;
         }
     }
+    accepted
 }

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use zstd_safe::{
-    CCtx, CParameter, DCtx, ErrorCode, InBuffer, OutBuffer, ResetDirective, compress_bound,
+    CCtx, CParameter, DCtx, DParameter, ErrorCode, InBuffer, OutBuffer, ResetDirective, compress_bound,
     find_frame_compressed_size, is_error_kind, zstd_sys,
 };
 use zstd_sys::ZSTD_EndDirective::{self, ZSTD_e_continue, ZSTD_e_end, ZSTD_e_flush};
@@ -18,7 +18,8 @@ use super::detect::{SKIPPABLE_HEADER, ZSTD_MAGIC, begins_frame, is_skippable, sk
 use super::dictionary::Dictionary;
 use super::error::{CodecFailure, CompressionError};
 use super::format::Codec;
-use super::output::{Flow, MAX_WINDOW, Output};
+use super::options::DecompressOptions;
+use super::output::{Flow, Output};
 use crate::io::output_buffer::{OutOfMemory, OutputBuffer};
 
 /// The largest context that is reused, in bytes. Levels above 19 use up to 1 GiB for a large content.
@@ -28,6 +29,9 @@ const MAX_REUSED_CONTEXT: usize = 64 << 20;
 /// one byte to repeat.
 const MAX_BLOCK: u64 = 128 << 10;
 const MIN_BLOCK: u64 = 4;
+
+/// The largest window that the library reads, as a power of two: ZSTD_WINDOWLOG_MAX.
+const MAX_WINDOW_LOG: u32 = if usize::BITS == 64 { 31 } else { 30 };
 
 /// The longest frame header, in bytes.
 const MAX_HEADER: usize = 18;
@@ -46,7 +50,7 @@ fn failure(code: ErrorCode) -> CodecFailure {
         (ZSTD_error_checksum_wrong, CodecFailure::ChecksumMismatch),
         (ZSTD_error_dictionary_wrong, CodecFailure::DictionaryWrong),
         (ZSTD_error_dictionaryCreation_failed, CodecFailure::SamplesUnsuitable),
-        (ZSTD_error_frameParameter_windowTooLarge, CodecFailure::MemoryLimit),
+        (ZSTD_error_frameParameter_windowTooLarge, CodecFailure::Unsupported),
         (ZSTD_error_frameParameter_unsupported, CodecFailure::Unsupported),
         (ZSTD_error_version_unsupported, CodecFailure::Unsupported),
         (ZSTD_error_prefix_unknown, CodecFailure::BadMagic),
@@ -96,16 +100,16 @@ impl Scratch {
     pub(super) fn decompress(
         &mut self,
         data: &[u8],
-        dictionary: Option<&Dictionary>,
+        options: &DecompressOptions,
         out: &mut Output<'_>,
-    ) -> Result<(), CompressionError> {
+    ) -> Result<usize, CompressionError> {
         let mut decoder = match self.decoder.take() {
             Some(mut decoder) => {
                 decoder.reset()?;
-                decoder.load(dictionary)?;
+                decoder.configure(options)?;
                 decoder
             }
-            None => Decoder::new(dictionary)?,
+            None => Decoder::new(options)?,
         };
         let result = decoder.decode_whole(data, out);
         if decoder.context.sizeof() <= MAX_REUSED_CONTEXT {
@@ -216,6 +220,7 @@ impl Encode for Encoder {
 /// Decompresses a content in pieces, or at once if a whole frame is available.
 pub(super) struct Decoder {
     context: DCtx<'static>,
+    max_memory: u64,
     dictionary: Option<Dictionary>,
     /// The beginning of a frame header that is not complete yet.
     header: [u8; MAX_HEADER],
@@ -238,17 +243,22 @@ enum Phase {
 }
 
 impl Decoder {
-    pub(super) fn new(dictionary: Option<&Dictionary>) -> Result<Self, CompressionError> {
-        let context = DCtx::try_create().ok_or(decompression_failed(CodecFailure::OutOfMemory))?;
+    pub(super) fn new(options: &DecompressOptions) -> Result<Self, CompressionError> {
+        let mut context = DCtx::try_create().ok_or(decompression_failed(CodecFailure::OutOfMemory))?;
+        // The limit is checked here, so the library has none.
+        context
+            .set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG))
+            .map_err(|code| decompression_failed(failure(code)))?;
         let mut decoder = Self {
             context,
+            max_memory: 0,
             dictionary: None,
             header: [0; MAX_HEADER],
             header_len: 0,
             phase: Phase::Start,
             frames: 0,
         };
-        decoder.load(dictionary)?;
+        decoder.configure(options)?;
         Ok(decoder)
     }
 
@@ -259,7 +269,9 @@ impl Decoder {
         reset.map(|_| ()).map_err(|code| decompression_failed(failure(code)))
     }
 
-    fn load(&mut self, dictionary: Option<&Dictionary>) -> Result<(), CompressionError> {
+    fn configure(&mut self, options: &DecompressOptions) -> Result<(), CompressionError> {
+        self.max_memory = options.max_memory;
+        let dictionary = options.dictionary.as_ref();
         let result = match (dictionary, &self.dictionary) {
             (None, None) => return Ok(()),
             (Some(new), Some(old)) if new.same(old) => return Ok(()),
@@ -272,8 +284,12 @@ impl Decoder {
 
     /// Checks a frame header against the limits and the dictionary.
     fn check(&self, frame: &FrameHeader, out: &Output<'_>) -> Result<(), CompressionError> {
-        if frame.window > MAX_WINDOW {
-            return Err(decompression_failed(CodecFailure::MemoryLimit));
+        let (needed, limit) = (frame.window, self.max_memory);
+        if needed > limit {
+            return Err(decompression_failed(CodecFailure::MemoryLimit { needed, limit }));
+        }
+        if needed > 1 << MAX_WINDOW_LOG {
+            return Err(decompression_failed(CodecFailure::Unsupported));
         }
         if let Some(size) = frame.content_size {
             out.allows(size)?;
@@ -320,17 +336,24 @@ impl Decoder {
         }
     }
 
+    /// Returns the result for an input that begins no frame, nor do the bytes of the header so far.
+    fn no_frame(&self) -> Result<usize, CompressionError> {
+        if self.frames > 0 { Ok(self.header_len) } else { Err(decompression_failed(CodecFailure::BadMagic)) }
+    }
+
     /// Reads the available part of a frame header, and begins the frame if the header is complete.
-    fn begin(&mut self, input: &mut &[u8], out: &mut Output<'_>) -> Result<(), CompressionError> {
-        let wrong = if self.frames == 0 { CodecFailure::BadMagic } else { CodecFailure::TrailingData };
-        if self.header_len == 0
-            && let FrameStart::Frame(frame) =
-                FrameStart::read(input).map_err(|()| decompression_failed(wrong))?
-        {
-            self.check(&frame, out)?;
-            if self.decode_at_once(&frame, input, out)? {
-                self.frames += 1;
-                return Ok(());
+    fn begin(&mut self, input: &mut &[u8], out: &mut Output<'_>) -> Result<Flow, CompressionError> {
+        if self.header_len == 0 {
+            match FrameStart::read(input) {
+                FrameStart::Frame(frame) => {
+                    self.check(&frame, out)?;
+                    if self.decode_at_once(&frame, input, out)? {
+                        self.frames += 1;
+                        return Ok(Flow::Drained);
+                    }
+                }
+                FrameStart::None => return self.no_frame().map(Flow::Trailing),
+                FrameStart::TooShort | FrameStart::Skippable(_) => {}
             }
         }
         while let Some((&byte, rest)) = input.split_first() {
@@ -338,7 +361,8 @@ impl Decoder {
             self.header[self.header_len] = byte;
             self.header_len += 1;
             let header = &self.header[..self.header_len];
-            match FrameStart::read(header).map_err(|()| decompression_failed(wrong))? {
+            match FrameStart::read(header) {
+                FrameStart::None => return self.no_frame().map(Flow::Trailing),
                 FrameStart::TooShort => continue,
                 FrameStart::Skippable(size) => self.phase = Phase::Skip(size),
                 FrameStart::Frame(frame) => {
@@ -355,9 +379,9 @@ impl Decoder {
             }
             self.header_len = 0;
             self.frames += 1;
-            return Ok(());
+            return Ok(Flow::Drained);
         }
-        Ok(())
+        Ok(Flow::Drained)
     }
 }
 
@@ -366,7 +390,11 @@ impl Decode for Decoder {
         loop {
             match self.phase {
                 Phase::Start if input.is_empty() => return Ok(Flow::Drained),
-                Phase::Start => self.begin(input, out)?,
+                Phase::Start => {
+                    if let trailing @ Flow::Trailing(_) = self.begin(input, out)? {
+                        return Ok(trailing);
+                    }
+                }
                 Phase::Skip(left) => {
                     let skipped = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
                     *input = &input[skipped..];
@@ -407,17 +435,11 @@ impl Decode for Decoder {
         }
     }
 
-    fn finish(&mut self) -> Result<(), CompressionError> {
+    fn finish(&mut self) -> Result<usize, CompressionError> {
         let header = &self.header[..self.header_len];
         match self.phase {
-            Phase::Start if header.is_empty() && self.frames > 0 => Ok(()),
-            Phase::Start if header.len() < 4 && !begins_frame(header, ZSTD_MAGIC) => {
-                Err(decompression_failed(if self.frames == 0 {
-                    CodecFailure::BadMagic
-                } else {
-                    CodecFailure::TrailingData
-                }))
-            }
+            Phase::Start if header.is_empty() && self.frames > 0 => Ok(0),
+            Phase::Start if header.len() < 4 && !begins_frame(header, ZSTD_MAGIC) => self.no_frame(),
             _ => Err(decompression_failed(CodecFailure::Truncated)),
         }
     }
@@ -425,6 +447,8 @@ impl Decode for Decoder {
 
 /// The result of reading the first bytes of a frame.
 enum FrameStart {
+    /// No frame begins with the bytes.
+    None,
     TooShort,
     /// A skippable frame, with the number of bytes after its header.
     Skippable(u64),
@@ -439,19 +463,19 @@ struct FrameHeader {
 }
 
 impl FrameStart {
-    /// Reads a header as in RFC 8878, section 3.1.1.1. Returns an error if no frame begins with the bytes.
-    fn read(bytes: &[u8]) -> Result<Self, ()> {
-        let Some((magic, rest)) = bytes.split_first_chunk::<4>() else { return Ok(Self::TooShort) };
+    /// Reads a header as in RFC 8878, section 3.1.1.1.
+    fn read(bytes: &[u8]) -> Self {
+        let Some((magic, rest)) = bytes.split_first_chunk::<4>() else { return Self::TooShort };
         if is_skippable(magic) {
-            return Ok(match bytes.first_chunk::<SKIPPABLE_HEADER>() {
+            return match bytes.first_chunk::<SKIPPABLE_HEADER>() {
                 Some(header) => Self::Skippable(skippable_size(header)),
                 None => Self::TooShort,
-            });
+            };
         }
         if *magic != ZSTD_MAGIC {
-            return Err(());
+            return Self::None;
         }
-        let Some((&descriptor, mut rest)) = rest.split_first() else { return Ok(Self::TooShort) };
+        let Some((&descriptor, mut rest)) = rest.split_first() else { return Self::TooShort };
         let single_segment = descriptor & 0b10_0000 != 0;
         let dictionary_len = [0, 1, 2, 4][usize::from(descriptor & 0b11)];
         let size_len = match descriptor >> 6 {
@@ -459,7 +483,7 @@ impl FrameStart {
             flag => 1 << flag,
         };
         if rest.len() < usize::from(!single_segment) + dictionary_len + size_len {
-            return Ok(Self::TooShort);
+            return Self::TooShort;
         }
         let mut number = |len: usize| {
             let (field, behind) = rest.split_at(len);
@@ -486,6 +510,6 @@ impl FrameStart {
         };
         // A single segment keeps its whole content, and its header always declares the size.
         let window = window.or(content_size).unwrap_or(u64::MAX);
-        Ok(Self::Frame(FrameHeader { window, content_size, dictionary }))
+        Self::Frame(FrameHeader { window, content_size, dictionary })
     }
 }

@@ -35,7 +35,7 @@ fn read_with(dictionary: Option<&Dictionary>, input: &[u8]) -> Result<Vec<u8>, C
     let mut pieces = Vec::new();
     let result = input.iter().try_for_each(|byte| decoder.update(&[*byte], &mut pieces));
     let result = result.and_then(|()| decoder.finish(&mut pieces));
-    assert_eq!(result.map(|()| pieces), whole, "the same however the input is split");
+    assert_eq!(result.map(|_| pieces), whole, "the same however the input is split");
     whole
 }
 
@@ -160,9 +160,78 @@ fn invalid_dictionaries_are_rejected() {
 }
 
 #[test]
-fn only_zstd_supports_dictionaries() {
+fn lz4_dictionaries_are_interchangeable_with_the_program() {
+    let folder = tempfile::tempdir().expect("there is room for a temporary folder");
+    let path = folder.path().join("dictionary");
+    let path = path.to_str().expect("the path is text");
+    // Shorter than the reach of a block, as long as that, and longer.
+    for bytes in [trained().as_bytes().to_vec(), text(65_536), text(200_000), b"abc".to_vec()] {
+        std::fs::write(path, &bytes).expect("a dictionary can be written");
+        let dictionary = Dictionary::new(&bytes).expect("it has bytes");
+        let options = CompressOptions::new(Codec::Lz4).dictionary(dictionary.clone());
+        for content in [samples().swap_remove(5), vec![], text(300_000), noise(100_000, 3)] {
+            let mut encoder = Encoder::new(&options).expect("memory");
+            let mut streamed = Vec::new();
+            for piece in content.chunks(10_007) {
+                encoder.update(piece, &mut streamed).expect("memory");
+            }
+            encoder.finish(&mut streamed).expect("memory");
+            for compressed in [compress(&content, &options).expect("memory"), streamed] {
+                assert!(
+                    run("lz4", &["-d", "-c", "-D", path], &compressed) == content,
+                    "the program reads ours"
+                );
+                assert!(read_with(Some(&dictionary), &compressed).as_ref() == Ok(&content));
+            }
+            // Independent and linked blocks, of several sizes.
+            for arguments in
+                [["-BI", "-B4", "-1"], ["-BD", "-B4", "-1"], ["-BD", "-B7", "-9"], ["-BX", "-B5", "-9"]]
+            {
+                let compressed = run("lz4", &[&arguments[..], &["-c", "-D", path]].concat(), &content);
+                let read = read_with(Some(&dictionary), &compressed);
+                assert!(read.as_ref() == Ok(&content), "we read the program's {arguments:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_lz4_dictionary_makes_small_contents_smaller_and_is_needed() {
+    let [right, wrong] =
+        [text(70_000), noise(70_000, 9)].map(|bytes| Dictionary::new(&bytes).expect("it has bytes"));
+    let content = text(70_000)[60_000..62_000].to_vec();
+    let options = CompressOptions::new(Codec::Lz4);
+    let with = compress(&content, &options.clone().dictionary(right.clone())).expect("memory");
+    assert!(with.len() < 60, "{} bytes", with.len());
+    let (mut scratch, mut out) = (CompressionScratch::new(), Vec::new());
+    for (dictionary, is_right) in
+        [(Some(&right), true), (None, false), (Some(&wrong), false), (Some(&right), true)]
+    {
+        let reading = DecompressOptions::new().dictionary(dictionary.cloned());
+        let result = decompress_into(&with, &reading, &mut scratch, &mut out);
+        assert_eq!(result.is_ok(), is_right, "a scratch keeps no dictionary of another call");
+        assert!(out == if is_right { content.clone() } else { vec![] });
+        compress_into(&content, &options.clone().dictionary(dictionary.cloned()), &mut scratch, &mut out)
+            .expect("memory");
+        assert_eq!(out.len() < 60, is_right);
+    }
+    // The flag and the id, of which the program writes neither: LZ4 Frame Format Description, 1.6.
+    let mut with_id = [&with[..4], &[with[4] | 1], &with[5..14], &7u32.to_le_bytes()].concat();
+    let [_, checksum, ..] = twox_hash::XxHash32::oneshot(0, &with_id[4..]).to_le_bytes();
+    with_id.push(checksum);
+    with_id.extend_from_slice(&with[15..]);
+    assert_eq!(read_with(Some(&right), &with_id), Ok(content));
+    let why = CodecFailure::DictionaryMissing;
+    assert_eq!(
+        read_with(None, &with_id),
+        Err(CompressionError::DecompressionFailed { codec: Codec::Lz4, why })
+    );
+}
+
+#[test]
+fn only_zstd_and_lz4_support_dictionaries() {
     let dictionary = trained();
-    for codec in Codec::ENCODABLE.into_iter().filter(|codec| *codec != Codec::Zstd) {
+    for codec in Codec::ENCODABLE.into_iter().filter(|codec| !codec.takes_dictionary()) {
         let error = CompressionError::DictionaryUnsupported { codec };
         assert_eq!(error.code(), "invalid_options");
         let options = CompressOptions::new(codec).dictionary(dictionary.clone());
@@ -172,7 +241,9 @@ fn only_zstd_supports_dictionaries() {
         let options = DecompressOptions::new().dictionary(dictionary.clone());
         let input = compress(b"content", &CompressOptions::new(codec)).expect("memory");
         if is_detected(codec) {
-            assert_eq!(decompress(&input, &options).expect("this input needs no dictionary"), b"content");
+            let why = CodecFailure::DictionaryInapplicable;
+            let error = CompressionError::DecompressionFailed { codec, why };
+            assert_eq!(read_with(Some(&dictionary), &input), Err(error));
         }
         assert_eq!(decompress(&input, &options.codec(codec)), Err(error));
     }

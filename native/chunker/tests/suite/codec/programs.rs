@@ -229,21 +229,130 @@ fn xz_writes_one_block_with_crc64() {
     assert_eq!((fields[1], fields[2], fields[6]), ("1", "1", "CRC64"), "streams, blocks, check in {list}");
 }
 
-#[test]
-fn the_smallest_strategy_is_the_smallest_on_typical_contents() {
-    // Executables, source archives, and both concatenated, as in the archive of a package.
-    let corpus =
-        [machine_code(2_000_000), sources(4_000_000), [sources(1_000_000), machine_code(1_500_000)].concat()];
-    for content in corpus {
-        let size =
-            |options: CompressOptions| compress(&content, &options).expect("the options are good").len();
-        let smallest = size(Strategy::Smallest.options());
-        for codec in Codec::ENCODABLE {
-            let other = size(CompressOptions::new(codec));
-            assert!(smallest <= other, "{smallest} bytes, and {other} with {codec}");
+/// Returns a JSON document as an API returns it: keys that repeat, and values that follow patterns.
+fn json(len: usize) -> Vec<u8> {
+    let record = |n: usize| {
+        let key = n.wrapping_mul(0x9e37_79b9) & 0xffff;
+        format!(
+            "  {{\"id\": {n}, \"name\": \"user-{key:04x}\", \"active\": {}, \"score\": {}.{:02}}},\n",
+            key.is_multiple_of(3),
+            key % 1000,
+            n % 100
+        )
+    };
+    let mut document: Vec<u8> = (0..len / 40).flat_map(|n| record(n).into_bytes()).collect();
+    document.truncate(len);
+    document
+}
+
+/// Returns a lock file: names, versions, and checksums, which do not compress.
+fn lock_file(len: usize) -> Vec<u8> {
+    let mut file = Vec::new();
+    for (n, checksum) in noise(len, 11).chunks_exact(32).enumerate() {
+        let digits: String = checksum.iter().map(|byte| format!("{byte:02x}")).collect();
+        file.extend_from_slice(
+            format!(
+                "[[package]]\nname = \"crate-{n}\"\nversion = \"{}.{}.0\"\nchecksum = \"{digits}\"\n\n",
+                n % 7,
+                n % 31
+            )
+            .as_bytes(),
+        );
+        if file.len() >= len {
+            break;
         }
-        assert!(size(Strategy::Balanced.options()) < size(Strategy::Fastest.options()));
     }
+    file
+}
+
+#[test]
+fn the_smallest_strategy_is_as_small_as_the_best_program() {
+    // What the header and trailer of a format may differ by, in bytes.
+    const TOLERANCE: usize = 16;
+    let corpus = [
+        ("text", text(600_000)),
+        ("short text", text(3000)),
+        ("JSON", json(1_800_000)),
+        ("zeros", vec![0; 4_000_000]),
+        ("noise", noise(300_000, 5)),
+        ("lock file", lock_file(200_000)),
+        ("this workspace's lock file", include_bytes!("../../../../../Cargo.lock").to_vec()),
+        ("machine code", machine_code(800_000)),
+        ("sources", sources(600_000)),
+        ("package", [sources(200_000), machine_code(300_000)].concat()),
+        ("nothing", vec![]),
+        ("a byte", vec![7]),
+    ];
+    let mut winners = std::collections::BTreeMap::new();
+    for (name, content) in corpus {
+        let size = |compressed: Result<Vec<u8>, CompressionError>| compressed.expect("memory").len();
+        let options = Strategy::Smallest.options();
+        let smallest = compress(&content, &options).expect("memory");
+        let programs = [
+            (Codec::Xz, ["-9", "-e"].as_slice()),
+            (Codec::Zstd, &["-19"]),
+            (Codec::Bzip2, &["-9"]),
+            (Codec::Gzip, &["-9"]),
+        ];
+        for (codec, arguments) in programs {
+            let theirs = compress_by_program(codec, arguments, &content).len();
+            assert!(
+                smallest.len() <= theirs + TOLERANCE,
+                "{name}: {} bytes, and {theirs} with {codec} {arguments:?}",
+                smallest.len()
+            );
+        }
+        for codec in [Codec::Zstd, Codec::Lz4, Codec::Xz, Codec::Bzip2, Codec::Gzip] {
+            let other = size(compress(&content, &CompressOptions::new(codec)));
+            assert!(smallest.len() <= other, "{name}: {} bytes, and {other} with {codec}", smallest.len());
+        }
+        assert!(decompress(&smallest, &DecompressOptions::new()).as_ref() == Ok(&content), "{name}");
+        let codec = detect_format(&smallest).expect("it is detected");
+        assert!(decompress_by_program(codec, &smallest) == content, "{name} with {codec}");
+        *winners.entry(codec.name()).or_insert(0) += 1;
+
+        if name == "package" {
+            let (mut scratch, mut out) = (CompressionScratch::new(), b"stale".to_vec());
+            compress_cancellable(&content, &options, &mut scratch, &mut out, &|| false).expect("memory");
+            // Large contents are compressed in pieces, which changes a few bytes.
+            assert!(out.len().abs_diff(smallest.len()) <= smallest.len() / 200);
+        }
+    }
+    assert!(winners.len() >= 3, "a codec that never wins would be tried in vain: {winners:?}");
+}
+
+#[test]
+fn the_smallest_strategy_can_be_cancelled_between_and_inside_codecs() {
+    let content = text(500_000);
+    let options = Strategy::Smallest.options();
+    let (mut scratch, mut out) = (CompressionScratch::new(), b"stale".to_vec());
+    let polls = std::cell::Cell::new(0);
+    let count = || {
+        polls.set(polls.get() + 1);
+        false
+    };
+    compress_cancellable(&content, &options, &mut scratch, &mut out, &count).expect("memory");
+    let all = polls.get();
+    assert!(all > 4 * 5, "{all} polls");
+    for after in [1, all / 4, all / 2, all] {
+        polls.set(0);
+        let cancel = || {
+            polls.set(polls.get() + 1);
+            polls.get() == after
+        };
+        let error = compress_cancellable(&content, &options, &mut scratch, &mut out, &cancel).unwrap_err();
+        assert_eq!((error.code(), out.len()), ("cancelled", 0));
+    }
+}
+
+#[test]
+fn a_stream_with_the_smallest_strategy_is_xz() {
+    let content = text(200_000);
+    let mut encoder = Encoder::new(&Strategy::Smallest.options()).expect("xz is built in");
+    let mut out = Vec::new();
+    encoder.update(&content, &mut out).expect("memory");
+    encoder.finish(&mut out).expect("memory");
+    assert!(out == streamed(Codec::Xz, 6, &content));
 }
 
 #[test]
