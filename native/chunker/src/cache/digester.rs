@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{Cache, LONGEST};
-use crate::Cancel;
 use crate::error::Error;
 use crate::hash::{Algorithm, Digest};
 use crate::io::file::Input;
 use crate::io::source::Source;
+use crate::{Cancel, NEVER};
 
 /// Computes digests with an algorithm, and looks up known ones in an optional cache.
 ///
@@ -52,7 +52,7 @@ impl Digester {
         let key = cache.key(self.algorithm, slices, length);
         cache.find(&key, slices).unwrap_or_else(|| {
             let digest = self.algorithm.hash_slices(slices);
-            cache.remember(key, slices, digest, &|| false);
+            cache.remember(key, slices, digest, NEVER);
             digest
         })
     }

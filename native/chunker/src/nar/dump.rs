@@ -19,13 +19,13 @@ use super::wire::{
     DIRECTORY, END, END_OF_ENTRY, ENTRY, EXECUTABLE, MAX_DEPTH, MAX_NAME, MAX_TARGET, NODE, REGULAR, START,
     SYMLINK, padding,
 };
-use crate::Cancel;
 use crate::engine::workers::{Workers, yield_to_other_threads};
 use crate::error::{Error, IoError};
 use crate::hash::{Algorithm, Digest, Hasher};
 use crate::io::aligned_buffer::Buffer;
 use crate::io::file::OnChange;
 use crate::io::source::Source;
+use crate::{Cancel, NEVER};
 
 /// Writes the NAR of a tree in the file system, as a [`Source`]. The output equals that of `nix-store --dump`
 /// byte for byte.
@@ -360,7 +360,7 @@ impl Dump {
 
 impl Source for Dump {
     fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error> {
-        self.fill(buffer, &|| false).map(Some)
+        self.fill(buffer, NEVER).map(Some)
     }
 }
 

@@ -15,13 +15,11 @@ use chunker::nar::{
     EntryLimits, Hash, List, Listing, NarConsumer, NarError, NarMethod, RECOGNIZER, ReadFile, Rule, is_nar,
     is_nar_source, read_slice, read_source,
 };
-use chunker::{Cancel, Error};
+use chunker::{Error, NEVER};
 
 use super::naive::{self, Tree};
 
 const ANY: Algorithm = Algorithm::ALL[0];
-
-const NEVER: Cancel<'static> = &|| false;
 
 /// Returns a tree with a node of each kind, at the end of a folder and before.
 fn small() -> Tree {
