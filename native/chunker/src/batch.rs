@@ -26,8 +26,8 @@ use crate::io::output_buffer::OutputBuffer;
 ///
 /// # Errors
 ///
-/// Returns [`Error::Cancelled`] if `is_cancelled` returns true, and [`Error::Io`] if threads are needed and the
-/// operating system cannot create them.
+/// Returns [`Error::Cancelled`] if `is_cancelled` returns true, and [`Error::Io`] if threads are needed and
+/// the operating system cannot create them.
 pub fn hash_batch<I: AsRef<[u8]> + Sync>(
     items: &[I],
     digester: impl Into<Digester>,
@@ -75,8 +75,8 @@ pub fn compress_batch_into<I: AsRef<[u8]> + Sync, B: OutputBuffer + Send>(
     code_batch(items, compress, buffer, options, is_cancelled)
 }
 
-/// Decompresses `items`. Returns a result for each, in order: one that fails does not affect the others. The limits of
-/// `decompression` apply to each item.
+/// Decompresses `items`. Returns a result for each, in order: one that fails does not affect the others. The
+/// limits of `decompression` apply to each item.
 ///
 /// ```
 /// use chunker::codec::{Codec, CompressOptions, DecompressOptions};

@@ -1,9 +1,9 @@
 //! Defines the error types of the engine: one type per concern, with typed fields rather than messages to
 //! parse.
 //!
-//! Each error implements [`ErrorCode`]: a stable snake_case name that callers may match on, and the fields. [`Error`]
-//! wraps all of them for functions that can fail in several ways, and preserves the code and the fields of the
-//! wrapped error.
+//! Each error implements [`ErrorCode`]: a stable snake_case name that callers may match on, and the fields.
+//! [`Error`] wraps all of them for functions that can fail in several ways, and preserves the code and the
+//! fields of the wrapped error.
 
 use std::fmt;
 use std::io;
@@ -15,8 +15,8 @@ use crate::nar::NarError;
 use crate::nar::references::ReferencesError;
 use crate::narinfo::{KeyError, NarInfoError, SignatureError};
 
-/// Gives an error a stable name and named fields, for callers that convert errors to a form of their own. The name
-/// of each error is the atom that Elixir and Erlang get.
+/// Gives an error a stable name and named fields, for callers that convert errors to a form of their own. The
+/// name of each error is the atom that Elixir and Erlang get.
 ///
 /// ```
 /// use chunker::cdc::{CdcParams, Options};

@@ -71,10 +71,11 @@ impl Digester {
 
     /// Returns the digest of a file, in 1 MiB of memory.
     ///
-    /// With a cache, a file of at least 1 MiB is read for its fingerprint, and a second time if the cache does
-    /// not have the digest. These bypass the cache: files of a length that [`Digester::digest`] does not look up
-    /// either, non-seekable files, files of `/proc`, and with [`Verify::Content`](super::Verify::Content) files
-    /// of at least 1 MiB, which would have to be in memory to be compared.
+    /// With a cache, a file of at least 1 MiB is read for its fingerprint, and a second time if the cache
+    /// does not have the digest. These bypass the cache: files of a length that [`Digester::digest`] does not
+    /// look up either, non-seekable files, files of `/proc`, and with
+    /// [`Verify::Content`](super::Verify::Content) files of at least 1 MiB, which would have to be in memory
+    /// to be compared.
     ///
     /// # Errors
     ///

@@ -66,8 +66,8 @@ impl BatchOptions<'_> {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Cancelled`] if `is_cancelled` returns true, and [`Error::Io`] if [`Self::workers`] is `None` and
-    /// the operating system cannot create the threads.
+    /// Returns [`Error::Cancelled`] if `is_cancelled` returns true, and [`Error::Io`] if [`Self::workers`] is
+    /// `None` and the operating system cannot create the threads.
     ///
     /// # Panics
     ///

@@ -326,8 +326,8 @@ fn parts_of_a_file_are_read_in_any_order() {
     assert_eq!(all(&mut *part).unwrap_err().code(), "file_changed");
 }
 
-/// Opens a file of 32 MiB, takes the first chunks, changes the file's length, and reads on. Returns all chunks
-/// and those of the content before the change.
+/// Opens a file of 32 MiB, takes the first chunks, changes the file's length, and reads on. Returns all
+/// chunks and those of the content before the change.
 fn resize_while_reading(
     threads: usize,
     on_change: OnChange,

@@ -42,8 +42,8 @@ impl Read for Slowly<'_> {
     }
 }
 
-/// Returns the end of reading an input with each consumer: the name of the consumer, and whether the input was
-/// accepted as a whole.
+/// Returns the end of reading an input with each consumer: the name of the consumer, and whether the input
+/// was accepted as a whole.
 fn consumed<S: Source>(source: impl Fn() -> S) -> Vec<(&'static str, Result<(), Error>)> {
     vec![
         ("list", read_source(List::new(), source(), NEVER).map(drop)),
