@@ -72,7 +72,7 @@ defmodule Chunker.MixProject do
         "native/*/{Cargo.toml,build.rs,src}",
         # Cargo refuses a manifest whose benchmarks and examples are missing.
         "native/*/{benches,examples}",
-        "docs/{building,cache,changing-files,chunking,features,nar-chunking}.md",
+        "docs/{building,cache,changing-files,chunking,features,nar-chunking,rust}.md",
         "docs/measurements/{benchmarks,build-variants,cache,memory,nar-chunking,vm}.md",
         "README.md",
         "CHANGELOG.md",
@@ -93,6 +93,7 @@ defmodule Chunker.MixProject do
         "docs/cache.md",
         "docs/nar-chunking.md",
         "docs/changing-files.md",
+        "docs/rust.md",
         "docs/measurements/benchmarks.md",
         {"docs/measurements/vm.md", filename: "measurements-vm"},
         {"docs/measurements/memory.md", filename: "measurements-memory"},

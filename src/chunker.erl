@@ -141,8 +141,8 @@ chunk_file(Path) -> chunk_file(Path, []).
 %% A FIFO or a device is read until its writer closes it.
 %%
 %% Errors: `io_error' with `kind' (`enoent', `eacces', `eisdir' and so on) and `path'; `file_changed' with
-%% `path' when a regular file shrinks or grows while it is read (see `on_change'); `invalid_nar' with `offset' and `why';
-%% `invalid_options'.
+%% `path' when a regular file shrinks or grows while it is read (see `on_change'); `invalid_nar' with `offset'
+%% and `why'; `invalid_options'.
 -spec chunk_file(file:name_all(), options()) -> {ok, [chunk()]} | {error, error()}.
 chunk_file(Path, Options) -> chunk_file(Path, Options, map).
 
@@ -312,7 +312,8 @@ hash(Data, Algorithm) ->
 %% @doc Returns the digest of a binary or an iolist: 32 bytes. Raises `{feature_disabled, Details}' if the
 %% algorithm is not built in.
 %%
-%% The option is `cache': a cache of {@link chunker_cache:new/1} in which contents of 2 KiB to 1 GiB are looked up.
+%% The option is `cache': a cache of {@link chunker_cache:new/1} in which contents of 2 KiB to 1 GiB are
+%% looked up.
 -spec hash(iodata(), algorithm(), options()) -> digest().
 hash(Data, Algorithm, []) ->
     hash(Data, Algorithm);
@@ -333,9 +334,9 @@ hash_file(Path, Algorithm) -> hash_file(Path, Algorithm, []).
 %% @doc Returns the digest of a file, in 1 MiB of memory. Errors are those of {@link chunk_file/2}. Raises
 %% `{feature_disabled, Details}' if the algorithm is not built in, as {@link hash/2} does.
 %%
-%% Options are `on_change', and `cache', in which files of 2 KiB to 1 GiB are looked up. A file is read to find out
-%% whether its content is known; one of at least 1 MiB that is not known is read a second time. Non-seekable files are
-%% not looked up, nor are files of at least 1 MiB in a cache that compares contents.
+%% Options are `on_change', and `cache', in which files of 2 KiB to 1 GiB are looked up. A file is read to
+%% find out whether its content is known; one of at least 1 MiB that is not known is read a second time.
+%% Non-seekable files are not looked up, nor are files of at least 1 MiB in a cache that compares contents.
 -spec hash_file(file:name_all(), algorithm(), options()) -> {ok, digest()} | {error, error()}.
 hash_file(Path, Algorithm, Options) ->
     Arguments = [Path, Algorithm, Options],

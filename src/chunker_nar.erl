@@ -188,8 +188,8 @@ dump(Path, File) -> dump(Path, File, []).
 
 %% @doc Writes the archive of the tree at `Path' to a file, atomically, and returns its hash.
 %%
-%% With `on_change' as `snapshot' a file in the tree may grow while it is read: the archive has what was in it when
-%% it was opened. `error' is the default.
+%% With `on_change' as `snapshot' a file in the tree may grow while it is read: the archive has what was in it
+%% when it was opened. `error' is the default.
 %%
 %% Errors: `io_error', with the kind `enotsup' for a socket, a FIFO or a device; `file_changed';
 %% `tree_too_deep', with the `path' of the first entry that is too deep and the `limit' of names below the root.

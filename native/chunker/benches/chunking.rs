@@ -5,6 +5,7 @@
 use std::hint::black_box;
 use std::path::PathBuf;
 
+use chunker::NEVER;
 use chunker::cdc::{CdcParams, Options, Scanner};
 use chunker::engine::workers::Workers;
 use chunker::engine::{Chunk, ChunkBytes, Chunking};
@@ -92,10 +93,10 @@ fn chunk_and_hash(c: &mut Criterion) {
         for threads in [1, cores] {
             let chunking = chunking(threads, algorithm);
             group.bench_function(BenchmarkId::new("slice", threads), |b| {
-                b.iter(|| chunking.slice(&data, &|| false).unwrap());
+                b.iter(|| chunking.slice(&data, NEVER).unwrap());
             });
             group.bench_function(BenchmarkId::new("file", threads), |b| {
-                b.iter(|| chunking.clone().source(Input::open(&path).unwrap()).all(&|| false).unwrap());
+                b.iter(|| chunking.clone().source(Input::open(&path).unwrap()).all(NEVER).unwrap());
             });
         }
         group.finish();

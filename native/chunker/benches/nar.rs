@@ -4,6 +4,7 @@
 
 use std::hint::black_box;
 
+use chunker::NEVER;
 use chunker::hash::Algorithm;
 use chunker::nar::{Event, Hash, Kind, List, NarError, Parser, START, read_slice};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -61,14 +62,14 @@ fn parse(c: &mut Criterion) {
             });
         }
         group.bench_function("list", |b| {
-            b.iter(|| assert_eq!(read_slice(List::new(), &nar, &|| false).unwrap().len(), count + 1));
+            b.iter(|| assert_eq!(read_slice(List::new(), &nar, NEVER).unwrap().len(), count + 1));
         });
         for &algorithm in Algorithm::ALL {
             group.bench_function(BenchmarkId::new("hash alone", algorithm.name()), |b| {
-                b.iter(|| algorithm.hash_cancellable(&nar, &|| false).unwrap());
+                b.iter(|| algorithm.hash_cancellable(&nar, NEVER).unwrap());
             });
             group.bench_function(BenchmarkId::new("hash and check", algorithm.name()), |b| {
-                b.iter(|| read_slice(Hash::new(algorithm), &nar, &|| false).unwrap());
+                b.iter(|| read_slice(Hash::new(algorithm), &nar, NEVER).unwrap());
             });
         }
         group.finish();

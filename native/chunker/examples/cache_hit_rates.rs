@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use chunker::NEVER;
 use chunker::cache::{Cache, Options};
 use chunker::hash::Algorithm;
 
@@ -75,8 +76,8 @@ fn rate_of_cache(asked: &[u64]) -> f64 {
     let cache = Cache::new(&Options { max_entries: ENTRIES as u64, ..Options::default() }).unwrap();
     for number in asked {
         let content = number.to_le_bytes();
-        if cache.get(Algorithm::ALL[0], &content, &|| false).unwrap().is_none() {
-            cache.put(Algorithm::ALL[0], &content, &|| false).unwrap();
+        if cache.get(Algorithm::ALL[0], &content, NEVER).unwrap().is_none() {
+            cache.put(Algorithm::ALL[0], &content, NEVER).unwrap();
         }
     }
     cache.stats().hit_rate()

@@ -15,6 +15,7 @@
 use std::error::Error;
 use std::time::Instant;
 
+use chunker::NEVER;
 use chunker::cdc::{CdcParams, Options, Scanner, kernels};
 use chunker::engine::workers::Workers;
 use chunker::engine::{ChunkBytes, Chunking};
@@ -61,7 +62,7 @@ fn implementations(options: &Options) -> Result<Vec<(String, Implementation<'_>)
     for threads in [1, cores] {
         let workers = Workers::shared(threads, cores)?;
         let chunking = Chunking::new(cutter.clone(), workers, |chunk: &ChunkBytes<'_>| chunk.length);
-        let work = move |data: &[u8]| chunking.slice(data, &|| false).expect("the call is not cancelled");
+        let work = move |data: &[u8]| chunking.slice(data, NEVER).expect("the call is not cancelled");
         implementations.push((format!("engine, {threads}"), Box::new(work)));
     }
     Ok(implementations)

@@ -1,8 +1,9 @@
 //! Defines the error types of the engine: one type per concern, with typed fields rather than messages to
 //! parse.
 //!
-//! Each error has a `code()`, a stable snake_case name that callers may match on. [`Error`] wraps all of them
-//! for functions that can fail in several ways, and preserves the code and the fields of the wrapped error.
+//! Each error implements [`ErrorCode`]: a stable snake_case name that callers may match on, and the fields.
+//! [`Error`] wraps all of them for functions that can fail in several ways, and preserves the code and the
+//! fields of the wrapped error.
 
 use std::fmt;
 use std::io;
@@ -13,6 +14,26 @@ use crate::io::output_buffer::OutOfMemory;
 use crate::nar::NarError;
 use crate::nar::references::ReferencesError;
 use crate::narinfo::{KeyError, NarInfoError, SignatureError};
+
+/// Gives an error a stable name and named fields, for callers that convert errors to a form of their own. The
+/// name of each error is the atom that Elixir and Erlang get.
+///
+/// ```
+/// use chunker::cdc::{CdcParams, Options};
+/// use chunker::ErrorCode;
+/// use chunker::error::Detail;
+///
+/// let error = CdcParams::new(&Options { avg_size: 1, ..Options::default() }).unwrap_err();
+/// assert_eq!(error.code(), "invalid_options");
+/// assert!(error.details().contains(&("option", Detail::Name("avg_size"))));
+/// ```
+pub trait ErrorCode: std::error::Error {
+    /// Returns the name. Several errors may share one.
+    fn code(&self) -> &'static str;
+
+    /// Returns the fields, by their names in the public API.
+    fn details(&self) -> Vec<(&'static str, Detail)>;
+}
 
 /// Reports an option that has the right type but a value outside its range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,11 +86,17 @@ impl fmt::Display for OptionValue {
     }
 }
 
-impl OptionsError {
-    /// Returns the stable name of this error.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
+impl ErrorCode for OptionsError {
+    fn code(&self) -> &'static str {
         "invalid_options"
+    }
+
+    fn details(&self) -> Vec<(&'static str, Detail)> {
+        vec![
+            ("option", Detail::Name(self.option)),
+            ("value", self.value.clone().into()),
+            ("allowed", Detail::Text(self.allowed.clone())),
+        ]
     }
 }
 
@@ -83,13 +110,19 @@ pub struct IoError {
     pub source: io::Error,
 }
 
-impl IoError {
-    /// Returns the stable name of this error.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
+impl ErrorCode for IoError {
+    fn code(&self) -> &'static str {
         "io_error"
     }
 
+    fn details(&self) -> Vec<(&'static str, Detail)> {
+        std::iter::once(("kind", Detail::Name(self.kind())))
+            .chain(self.path.clone().map(|path| ("path", Detail::Path(path))))
+            .collect()
+    }
+}
+
+impl IoError {
     /// Returns the POSIX name of the failure in lower case: `enoent`, `eacces`, `eisdir` and so on. Returns
     /// `unknown` for an error number that is not in the table, and for errors that did not come from the
     /// operating system.
@@ -202,10 +235,8 @@ impl From<OutOfMemory> for Error {
     }
 }
 
-impl Error {
-    /// Returns the stable name of this error.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
+impl ErrorCode for Error {
+    fn code(&self) -> &'static str {
         match self {
             Self::Options(error) => error.code(),
             Self::Io(error) => error.code(),
@@ -225,18 +256,10 @@ impl Error {
         }
     }
 
-    /// Returns the fields of this error, by their names in the public API.
-    #[must_use]
-    pub fn details(&self) -> Vec<(&'static str, Detail)> {
+    fn details(&self) -> Vec<(&'static str, Detail)> {
         match self {
-            Self::Options(error) => vec![
-                ("option", Detail::Name(error.option)),
-                ("value", error.value.clone().into()),
-                ("allowed", Detail::Text(error.allowed.clone())),
-            ],
-            Self::Io(error) => std::iter::once(("kind", Detail::Name(error.kind())))
-                .chain(error.path.clone().map(|path| ("path", Detail::Path(path))))
-                .collect(),
+            Self::Options(error) => error.details(),
+            Self::Io(error) => error.details(),
             Self::FileChanged { path } => vec![("path", Detail::Path(path.clone()))],
             Self::Bounds { offset, length, data_length } => vec![
                 ("offset", Detail::Number(*offset)),
@@ -248,18 +271,16 @@ impl Error {
             }
             Self::Compression(error) => error.details(),
             Self::NarInfo(error) => error.details(),
-            Self::Key(KeyError { why }) => vec![("why", Detail::Name(why.as_str()))],
-            Self::Signature(SignatureError { why }) => vec![("why", Detail::Name(why.as_str()))],
-            Self::Nar(error) => {
-                vec![("offset", Detail::Number(error.offset)), ("why", Detail::Name(error.rule.name()))]
-            }
+            Self::Key(error) => error.details(),
+            Self::Signature(error) => error.details(),
+            Self::Nar(error) => error.details(),
             Self::Limit { option, limit } => {
                 vec![("option", Detail::Name(option)), ("limit", Detail::Number(*limit))]
             }
             Self::TreeTooDeep { path, limit } => {
                 vec![("path", Detail::Path(path.clone())), ("limit", Detail::Number(*limit))]
             }
-            Self::References(ReferencesError { position }) => vec![("position", Detail::Number(*position))],
+            Self::References(error) => error.details(),
             Self::Disabled { name } => vec![("feature", Detail::Name(name))],
             Self::Cancelled => Vec::new(),
         }
@@ -334,5 +355,49 @@ mod posix {
             ErrorKind::Unsupported => "enotsup",
             _ => "unknown",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Codec;
+    use crate::nar::Rule;
+    use crate::narinfo::{KeyFault, SignatureFault};
+
+    /// Checks that `Error` has the code and the fields of the error that it wraps.
+    fn check<E: ErrorCode + Into<Error>>(error: E, code: &'static str, fields: &[(&'static str, Detail)]) {
+        assert_eq!((error.code(), &error.details()[..]), (code, fields));
+        let (details, text) = (error.details(), error.to_string());
+        let wrapped: Error = error.into();
+        assert_eq!((wrapped.code(), wrapped.details(), wrapped.to_string()), (code, details, text));
+    }
+
+    #[test]
+    fn a_wrapped_error_keeps_its_code_and_its_fields() {
+        let options = OptionsError { option: "threads", value: 0.into(), allowed: "1..1024".into() };
+        let fields = [
+            ("option", Detail::Name("threads")),
+            ("value", Detail::Number(0)),
+            ("allowed", Detail::Text("1..1024".into())),
+        ];
+        check(options, "invalid_options", &fields);
+        let source = io::ErrorKind::NotFound.into();
+        let fields = [("kind", Detail::Name("enoent")), ("path", Detail::Path("/x".into()))];
+        check(IoError { path: Some("/x".into()), source }, "io_error", &fields);
+        let nar = NarError { offset: 24, rule: Rule::Truncated };
+        let fields = [("offset", Detail::Number(24)), ("why", Detail::Name("truncated"))];
+        check(nar, "invalid_nar", &fields);
+        let fields = [("position", Detail::Number(5))];
+        check(ReferencesError { position: 5 }, "invalid_references", &fields);
+        let fields = [("why", Detail::Name("bad_name"))];
+        check(KeyError { why: KeyFault::BadName }, "invalid_key", &fields);
+        let fields = [("why", Detail::Name("unsigned"))];
+        check(SignatureError { why: SignatureFault::Unsigned }, "invalid_signature", &fields);
+        let disabled = CompressionError::CodecDisabled { codec: Codec::Xz };
+        check(disabled, "feature_disabled", &[("feature", Detail::Name("xz"))]);
+        let base32 = crate::hash::nix_base32::decode(b"!").unwrap_err();
+        assert_eq!(base32.code(), "invalid_base32");
+        assert_eq!(base32.details(), [("position", Detail::Number(0))]);
     }
 }

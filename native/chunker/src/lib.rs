@@ -8,11 +8,13 @@
 //! * [`narinfo`] reads, writes, signs and verifies the metadata of store paths in Nix binary caches;
 //! * [`nar`] reads and writes Nix archives;
 //! * [`io`] reads files of any kind, without blocking;
+//! * [`mod@batch`] hashes and compresses many items in one call;
 //! * [`cpu`] reports the features of the CPU and which of them are used.
 //!
 //! Nothing in this crate depends on Erlang: the NIF crate decodes terms, calls this crate, and encodes the
 //! results.
 
+pub mod batch;
 pub mod cache;
 pub mod cdc;
 pub mod codec;
@@ -24,7 +26,10 @@ pub mod io;
 pub mod nar;
 pub mod narinfo;
 
-pub use error::{Error, IoError, OptionsError};
+pub use batch::{compress_batch, decompress_batch, hash_batch};
+pub use engine::batch::BatchOptions;
+pub use engine::chunk_files;
+pub use error::{Error, ErrorCode, IoError, OptionsError};
 
 /// The version of the engine, which is also the version of the NIF and of the Hex package.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -32,3 +37,6 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Returns whether the operation has been cancelled. Long operations poll it and return [`Error::Cancelled`]
 /// within a few milliseconds of the first `true`.
 pub type Cancel<'a> = &'a dyn Fn() -> bool;
+
+/// Never cancels: for callers that always want the result.
+pub const NEVER: Cancel<'static> = &|| false;

@@ -17,6 +17,7 @@ use std::io::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use chunker::ErrorCode;
 use chunker::codec::{
     Codec, CompressOptions, CompressionError, CompressionScratch, Decoder, DecompressOptions, Encoder,
     compress, decompress_into,

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use chunker::codec::{CompressionScratch, compress_cancellable, decompress_cancellable};
-use chunker::engine::batch::Batch;
-use chunker::engine::{FileChunks, chunk_files as chunk_each};
+use chunker::batch::{compress_batch_into, decompress_batch_into};
+use chunker::engine::FileChunks;
 use chunker::{Cancel, Error};
 use rustler::{Binary, Encoder, LocalPid, Reference, Term};
 
@@ -20,7 +19,7 @@ use crate::options::{BatchOptions, ChunkingOptions, Compression, Decompression, 
 fn with_batch<'a, T>(
     call: Call<'a>,
     options: &BatchOptions<'a>,
-    run: impl FnOnce(&Batch<'_>, Cancel<'_>) -> Result<T, Error>,
+    run: impl FnOnce(&chunker::BatchOptions<'_>, Cancel<'_>) -> Result<T, Error>,
 ) -> Result<T, NifError<'a>> {
     let listener: Option<(LocalPid, Reference<'a>)> = match options.progress() {
         Progress::None => None,
@@ -32,33 +31,25 @@ fn with_batch<'a, T>(
             let _ = call.env.send(pid, (atoms::chunker_progress(), Term::from(*reference), done, total));
         }
     };
-    let batch = Batch {
-        workers: options.workers()?,
+    let batch = chunker::BatchOptions {
+        workers: Some(options.workers()?),
         parallel_threshold: options.parallel_threshold()?,
         progress: listener.is_some().then_some(&report),
     };
     Ok(run(&batch, &call.is_cancelled())?)
 }
 
-/// Calls `code` for each item. Returns a term for each, `{ok, Binary}` or its own error.
-fn code_batch<'a>(
-    call: Call<'a>,
-    items: &[Binary<'a>],
-    options: &BatchOptions<'a>,
-    code: impl Fn(&[u8], &mut CompressionScratch, &mut BinaryBuffer, Cancel<'_>) -> Result<(), Error> + Sync,
-) -> Result<Term<'a>, NifError<'a>> {
-    let items: Vec<&[u8]> = items.iter().map(Binary::as_slice).collect();
-    let work = |scratch: &mut CompressionScratch, item: &&[u8], is_cancelled: Cancel<'_>| {
-        let mut out = BinaryBuffer::new();
-        code(item, scratch, &mut out, is_cancelled).map(|()| out.finish())
-    };
-    let results = with_batch(call, options, |batch, is_cancelled| {
-        batch.run(&items, |item| item.len(), CompressionScratch::new, work, is_cancelled)
-    })?;
+/// Returns the bytes of the items.
+fn slices<'t>(items: &'t [Binary<'_>]) -> Vec<&'t [u8]> {
+    items.iter().map(Binary::as_slice).collect()
+}
+
+/// Returns a term for each item, `{ok, Binary}` or its own error.
+fn coded<'a>(call: Call<'a>, results: Vec<Result<BinaryBuffer, Error>>) -> Result<Term<'a>, NifError<'a>> {
     let terms: Vec<Term<'a>> = results
         .into_iter()
         .map(|item| match item {
-            Ok(bytes) => (atoms::ok(), bytes.release(call.env)).encode(call.env),
+            Ok(bytes) => (atoms::ok(), bytes.into_term(call.env)).encode(call.env),
             Err(error) => NifError::Engine(error).to_term(call.env),
         })
         .collect();
@@ -73,14 +64,9 @@ nif! {
         options: BatchOptions<'a>,
     ) {
         let List(items) = items;
-        let items: Vec<&[u8]> = items.iter().map(Binary::as_slice).collect();
         let digester = digests.digester()?;
         let digests = with_batch(call, &options, |batch, is_cancelled| {
-            let work = |(): &mut (), item: &&[u8], is_cancelled: Cancel<'_>| {
-                digester.digest_cancellable(item, is_cancelled)
-            };
-            let digests = batch.run(&items, |item| item.len(), || (), work, is_cancelled)?;
-            digests.into_iter().collect::<Result<Vec<_>, _>>()
+            chunker::hash_batch(&slices(&items), digester, batch, is_cancelled)
         })?;
         let terms: Vec<_> = digests.iter().map(|digest| text(call.env, &digest.0)).collect();
         ok(call.env, terms)
@@ -96,9 +82,10 @@ nif! {
     ) {
         let List(items) = items;
         let codec = codec.checked()?;
-        code_batch(call, &items, &options, |item, scratch, out, is_cancelled| {
-            compress_cancellable(item, &codec, scratch, out, is_cancelled)
-        })
+        let results = with_batch(call, &options, |batch, is_cancelled| {
+            compress_batch_into(&slices(&items), &codec, BinaryBuffer::new, batch, is_cancelled)
+        })?;
+        coded(call, results)
     }
 }
 
@@ -111,9 +98,10 @@ nif! {
     ) {
         let List(items) = items;
         let codec = codec.checked()?;
-        code_batch(call, &items, &options, |item, scratch, out, is_cancelled| {
-            decompress_cancellable(item, &codec, scratch, out, is_cancelled).map(|_| ())
-        })
+        let results = with_batch(call, &options, |batch, is_cancelled| {
+            decompress_batch_into(&slices(&items), &codec, BinaryBuffer::new, batch, is_cancelled)
+        })?;
+        coded(call, results)
     }
 }
 
@@ -132,7 +120,7 @@ nif! {
         let on_change = chunking.on_change();
         let chunking = chunking.hashing(call.place)?;
         let files = with_batch(call, &options, |batch, is_cancelled| {
-            chunk_each(&chunking, &names, on_change, batch, is_cancelled)
+            chunker::chunk_files(chunking, &names, on_change, batch, is_cancelled)
         })?;
         let terms: Vec<Term<'a>> = files
             .into_iter()

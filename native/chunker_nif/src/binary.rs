@@ -56,18 +56,10 @@ impl BinaryBuffer {
         Self { memory: OwnedBinary::new(0), len: 0 }
     }
 
-    /// Returns the binary, without spare memory. It is charged to a process once it becomes a term.
-    pub(crate) fn finish(mut self) -> OwnedBinary {
-        // rustler's `realloc_or_copy` panics if it has to copy into a shorter binary.
-        if self.memory.len() > self.len && !self.memory.realloc(self.len) {
-            return OwnedBinary::from_slice(self.as_mut_slice());
-        }
-        self.memory
-    }
-
-    /// Converts the buffer to a binary of the calling process.
-    pub(crate) fn into_term(self, env: Env<'_>) -> Term<'_> {
-        self.finish().release(env).into()
+    /// Converts the buffer to a binary of the calling process, without spare memory.
+    pub(crate) fn into_term(mut self, env: Env<'_>) -> Term<'_> {
+        self.shrink();
+        self.memory.release(env).into()
     }
 }
 
@@ -91,6 +83,13 @@ impl OutputBuffer for BinaryBuffer {
 
     fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
+    }
+
+    fn shrink(&mut self) {
+        // rustler's `realloc_or_copy` panics if it has to copy into a shorter binary.
+        if self.memory.len() > self.len && !self.memory.realloc(self.len) {
+            self.memory = OwnedBinary::from_slice(self.as_mut_slice());
+        }
     }
 
     fn as_mut_slice(&mut self) -> &mut [u8] {

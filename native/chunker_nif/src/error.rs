@@ -1,5 +1,6 @@
 //! Errors as terms.
 
+use chunker::ErrorCode;
 use chunker::error::Detail;
 use rustler::types::atom::Atom;
 use rustler::{Encoder, Env, Term};
@@ -23,13 +24,8 @@ impl<'a> NifError<'a> {
     /// `{error, {Reason, Details}}`.
     pub(crate) fn to_term(&self, env: Env<'a>) -> Term<'a> {
         let (code, details) = match self {
-            Self::Engine(error) => {
-                let details = error.details();
-                (
-                    error.code(),
-                    details.into_iter().map(|(name, detail)| (name, encode(env, detail))).collect(),
-                )
-            }
+            Self::Engine(error) => named(env, error),
+            Self::Base32(error) => named(env, error),
             Self::OutOfRange { option, value, allowed } => {
                 let fields = [
                     ("option", atom(env, option)),
@@ -41,7 +37,6 @@ impl<'a> NifError<'a> {
             Self::PathTooLong(path) => {
                 ("io_error", vec![("kind", atom(env, "enametoolong")), ("path", path.in_env(env))])
             }
-            Self::Base32(error) => (error.code(), vec![("position", error.position.encode(env))]),
         };
         let details: Vec<_> = details.into_iter().map(|(name, value)| (atom(env, name), value)).collect();
         let details = Term::map_from_pairs(env, &details).expect("the names of an error's fields differ");
@@ -53,6 +48,12 @@ impl<E: Into<chunker::Error>> From<E> for NifError<'_> {
     fn from(error: E) -> Self {
         Self::Engine(error.into())
     }
+}
+
+/// Returns the code and the fields of an error.
+fn named<'a>(env: Env<'a>, error: &dyn ErrorCode) -> (&'static str, Vec<(&'static str, Term<'a>)>) {
+    let fields = error.details().into_iter().map(|(name, detail)| (name, encode(env, detail)));
+    (error.code(), fields.collect())
 }
 
 fn encode<'a>(env: Env<'a>, detail: Detail) -> Term<'a> {

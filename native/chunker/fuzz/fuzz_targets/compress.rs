@@ -4,6 +4,7 @@
 
 mod input;
 
+use chunker::ErrorCode;
 use chunker::codec::{Codec, CompressOptions, DecompressOptions, Encoder, compress, decompress};
 use input::{Pieces, stretch};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};

@@ -4,6 +4,7 @@
 
 mod input;
 
+use chunker::ErrorCode;
 use chunker::codec::{Codec, CompressionError, Decoder, DecompressOptions, decompress, detect_format};
 use input::Chance;
 use libfuzzer_sys::fuzz_target;

@@ -4,6 +4,7 @@
 
 mod input;
 
+use chunker::NEVER;
 use chunker::hash::Algorithm;
 use chunker::io::source::Source;
 use chunker::nar::scanner::{Config, NarScanner};
@@ -12,8 +13,6 @@ use chunker::nar::{
 };
 use input::Chance;
 use libfuzzer_sys::fuzz_target;
-
-const NEVER: chunker::Cancel<'static> = &|| false;
 
 fuzz_target!(|data: &[u8]| {
     let mut chance = Chance::of(data);

@@ -6,6 +6,7 @@ mod input;
 
 use std::io::{Cursor, Read};
 
+use chunker::NEVER;
 use chunker::cdc::CdcParams;
 use chunker::engine::workers::Workers;
 use chunker::engine::{Chunk, Chunking};
@@ -22,8 +23,6 @@ struct Case {
     repeats: u8,
     data: Vec<u8>,
 }
-
-const NEVER: chunker::Cancel<'static> = &|| false;
 
 fuzz_target!(|case: Case| {
     let data = stretch(&case.data, case.repeats);

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{Cache, LONGEST};
-use crate::Cancel;
 use crate::error::Error;
 use crate::hash::{Algorithm, Digest};
 use crate::io::file::Input;
 use crate::io::source::Source;
+use crate::{Cancel, NEVER};
 
 /// Computes digests with an algorithm, and looks up known ones in an optional cache.
 ///
@@ -52,7 +52,7 @@ impl Digester {
         let key = cache.key(self.algorithm, slices, length);
         cache.find(&key, slices).unwrap_or_else(|| {
             let digest = self.algorithm.hash_slices(slices);
-            cache.remember(key, slices, digest, &|| false);
+            cache.remember(key, slices, digest, NEVER);
             digest
         })
     }
@@ -71,10 +71,11 @@ impl Digester {
 
     /// Returns the digest of a file, in 1 MiB of memory.
     ///
-    /// With a cache, a file of at least 1 MiB is read for its fingerprint, and a second time if the cache does
-    /// not have the digest. These bypass the cache: files of a length that [`Digester::digest`] does not look up
-    /// either, non-seekable files, files of `/proc`, and with [`Verify::Content`](super::Verify::Content) files
-    /// of at least 1 MiB, which would have to be in memory to be compared.
+    /// With a cache, a file of at least 1 MiB is read for its fingerprint, and a second time if the cache
+    /// does not have the digest. These bypass the cache: files of a length that [`Digester::digest`] does not
+    /// look up either, non-seekable files, files of `/proc`, and with
+    /// [`Verify::Content`](super::Verify::Content) files of at least 1 MiB, which would have to be in memory
+    /// to be compared.
     ///
     /// # Errors
     ///

@@ -20,8 +20,8 @@ impl Cache {
         self.verify == Verify::Fingerprint || length < BUFFER
     }
 
-    /// Looks up the digest of a file, and if it is not there, computes and inserts it. The length of the file is
-    /// known, and at most [`LONGEST`](super::LONGEST).
+    /// Looks up the digest of a file, and if it is not there, computes and inserts it. The length of the file
+    /// is known, and at most [`LONGEST`](super::LONGEST).
     pub(super) fn fetch_file(
         &self,
         algorithm: Algorithm,
@@ -43,7 +43,8 @@ impl Cache {
         if let Some(digest) = self.find(&Key::new(algorithm, length, fingerprinting.finish()), &[]) {
             return Ok(digest);
         }
-        // The file may have been overwritten since, so the digest is that of the fingerprint of the same bytes.
+        // The file may have been overwritten since, so the digest is that of the fingerprint of the same
+        // bytes.
         input.rewind()?;
         let mut fingerprinting = self.secret.start();
         let mut hasher = Hasher::new(algorithm);

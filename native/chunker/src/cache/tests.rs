@@ -11,11 +11,11 @@ use super::fingerprint::{Fingerprint, Secret};
 use super::table::{Entry, Key};
 use super::*;
 use crate::cdc::CdcParams;
-use crate::engine::batch::Batch;
 use crate::engine::workers::Workers;
-use crate::engine::{Chunk, ChunkerKind, Chunking, FileChunks, chunk_files};
+use crate::engine::{Chunk, Chunking, FileChunks, chunk_files};
 use crate::io::file::{Input, OnChange};
 use crate::io::source::FromRead;
+use crate::{BatchOptions, ErrorCode};
 
 /// Returns pseudorandom bytes (SplitMix64).
 fn random(seed: u64, length: usize) -> Vec<u8> {
@@ -172,16 +172,9 @@ fn a_cached_digest_is_not_recomputed_on_any_path() {
             pushed.extend(pieces.finish(&never).unwrap());
             found.push(pushed);
             for parallel_threshold in [0, 10] {
-                let batch = Batch { workers, parallel_threshold, progress: None };
-                for file in chunk_files(
-                    &ChunkerKind::from(chunking()),
-                    &vec![path.clone(); 4],
-                    OnChange::Error,
-                    &batch,
-                    &never,
-                )
-                .unwrap()
-                {
+                let batch =
+                    BatchOptions { workers: Some(workers), parallel_threshold, ..BatchOptions::default() };
+                for file in chunk_files(chunking(), &[&path; 4], OnChange::Error, &batch, &never).unwrap() {
                     let Ok(FileChunks::Chunks(chunks)) = file else { panic!("a plain file has chunks") };
                     found.push(chunks);
                 }

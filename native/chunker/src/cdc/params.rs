@@ -167,6 +167,7 @@ fn within(option: &'static str, value: u64, low: usize, high: usize) -> Result<u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorCode;
     use crate::error::OptionValue;
 
     fn refused(options: Options) -> (&'static str, OptionValue) {

@@ -126,6 +126,7 @@ fn decompress_in_pieces(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorCode;
     use crate::codec::{compress, decompress};
 
     /// brotli is the one format that cannot be detected.

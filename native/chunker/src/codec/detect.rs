@@ -147,6 +147,7 @@ pub(super) fn begins_frame(bytes: &[u8], magic: [u8; 4]) -> bool {
 /// # Examples
 ///
 /// ```
+/// use chunker::ErrorCode;
 /// use chunker::codec::{Codec, detect_format};
 ///
 /// assert_eq!(detect_format(b"\x28\xb5\x2f\xfd"), Ok(Codec::Zstd));

@@ -1,7 +1,7 @@
 //! Errors of compression and decompression.
 
 use super::format::Codec;
-use crate::error::Detail;
+use crate::error::{Detail, ErrorCode};
 
 /// An error of a codec. Carries fields rather than a message to parse, and is never converted to an I/O
 /// error.
@@ -71,10 +71,8 @@ pub enum CompressionError {
     },
 }
 
-impl CompressionError {
-    /// Returns the stable snake_case code of the error. Several variants may share one.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
+impl ErrorCode for CompressionError {
+    fn code(&self) -> &'static str {
         match self {
             Self::InvalidLevel { .. }
             | Self::EncodingUnsupported { .. }
@@ -88,9 +86,7 @@ impl CompressionError {
         }
     }
 
-    /// Returns the fields of the error, by their names in the public API.
-    #[must_use]
-    pub fn details(&self) -> Vec<(&'static str, Detail)> {
+    fn details(&self) -> Vec<(&'static str, Detail)> {
         let options = |option, value, allowed| {
             vec![("option", Detail::Name(option)), ("value", value), ("allowed", Detail::Text(allowed))]
         };

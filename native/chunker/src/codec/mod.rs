@@ -25,6 +25,7 @@
 //!
 //! ```
 //! # #[cfg(feature = "zstd")] {
+//! use chunker::ErrorCode;
 //! use chunker::codec::{Codec, CompressOptions, DecompressOptions, compress, decompress};
 //!
 //! let compressed = compress(b"content", &CompressOptions::new(Codec::Zstd))?;

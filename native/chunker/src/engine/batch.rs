@@ -13,11 +13,25 @@ use crate::error::Error;
 /// The minimum interval between two progress reports, except the first and the last.
 const OFTEN: Duration = Duration::from_millis(100);
 
-/// Holds the options for processing many items.
+/// Holds the options for processing many items. By default all cores work, from four items on.
+///
+/// ```
+/// use chunker::BatchOptions;
+/// use chunker::engine::workers::Workers;
+///
+/// let report = |done: usize, total: usize| println!("{done} of {total}");
+/// let options = BatchOptions {
+///     workers: Some(Workers::with_threads(2)?),
+///     progress: Some(&report),
+///     ..BatchOptions::default()
+/// };
+/// # assert_eq!(options.parallel_threshold, 4);
+/// # Ok::<(), chunker::Error>(())
+/// ```
 #[derive(Clone, Copy)]
-pub struct Batch<'a> {
-    /// The threads to use.
-    pub workers: Workers,
+pub struct BatchOptions<'a> {
+    /// The threads to use. `None` uses a thread for each core.
+    pub workers: Option<Workers>,
     /// The number of items below which the calling thread does all of them.
     pub parallel_threshold: usize,
     /// Receives the number of items done and the total: 0 at the start, the total at the end, and in between
@@ -25,16 +39,22 @@ pub struct Batch<'a> {
     pub progress: Option<&'a dyn Fn(usize, usize)>,
 }
 
-impl std::fmt::Debug for Batch<'_> {
+impl Default for BatchOptions<'_> {
+    fn default() -> Self {
+        Self { workers: None, parallel_threshold: 4, progress: None }
+    }
+}
+
+impl std::fmt::Debug for BatchOptions<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Batch")
+        f.debug_struct("BatchOptions")
             .field("workers", &self.workers)
             .field("parallel_threshold", &self.parallel_threshold)
             .finish_non_exhaustive()
     }
 }
 
-impl Batch<'_> {
+impl BatchOptions<'_> {
     /// Calls `work` for each item and returns the results in the order of the items.
     ///
     /// Each thread takes the next item as soon as it is free, the largest `size` first, so that no thread
@@ -46,7 +66,8 @@ impl Batch<'_> {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Cancelled`] if `is_cancelled` returns true, and no other error.
+    /// Returns [`Error::Cancelled`] if `is_cancelled` returns true, and [`Error::Io`] if [`Self::workers`] is
+    /// `None` and the operating system cannot create the threads.
     ///
     /// # Panics
     ///
@@ -80,13 +101,19 @@ impl Batch<'_> {
             shared.stop.store(stop, Ordering::Relaxed);
             stop
         };
-        match self.workers.pool().filter(|_| items.len() >= self.parallel_threshold.max(2)) {
+        // Few items create no threads.
+        let workers = match self.workers {
+            _ if items.len() < self.parallel_threshold.max(2) => Workers::of_this_thread(),
+            Some(workers) => workers,
+            None => Workers::all()?,
+        };
+        match workers.pool() {
             None => shared.take_part(&prepare, &work, &is_cancelled, &mut || true),
             Some(pool) => pool.in_place_scope(|scope| {
-                let _permit = self.workers.enter();
+                let _permit = workers.enter();
                 shared.or_stop(|| {
                     shared.take_part(&prepare, &work, &is_cancelled, &mut || {
-                        while let Some(helper) = shared.request_helper(self.workers) {
+                        while let Some(helper) = shared.request_helper(workers) {
                             scope.spawn(|_| shared.help(helper, &prepare, &work));
                         }
                         true
@@ -233,13 +260,14 @@ impl ProgressReporter<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ErrorCode, NEVER};
 
-    fn batch(threads: usize) -> Batch<'static> {
-        Batch { workers: Workers::shared(threads, 3).unwrap(), parallel_threshold: 4, progress: None }
+    fn batch(threads: usize) -> BatchOptions<'static> {
+        BatchOptions { workers: Some(Workers::shared(threads, 3).unwrap()), ..BatchOptions::default() }
     }
 
-    fn double(batch: &Batch<'_>, items: &[usize]) -> Result<Vec<usize>, Error> {
-        batch.run(items, |&item| item, || (), |(), &item, _| item * 2, &|| false)
+    fn double(batch: &BatchOptions<'_>, items: &[usize]) -> Result<Vec<usize>, Error> {
+        batch.run(items, |&item| item, || (), |(), &item, _| item * 2, NEVER)
     }
 
     #[test]
@@ -260,7 +288,7 @@ mod tests {
                 let reported = RefCell::new(Vec::new());
                 let report = |done, total| reported.borrow_mut().push((done, total));
                 let start = Instant::now();
-                double(&Batch { progress: Some(&report), ..batch(threads) }, &vec![1; count]).unwrap();
+                double(&BatchOptions { progress: Some(&report), ..batch(threads) }, &vec![1; count]).unwrap();
                 let most = 2 + start.elapsed().as_millis() / OFTEN.as_millis();
                 let reported = reported.into_inner();
                 assert_eq!(reported.first(), Some(&(0, count)));
@@ -274,7 +302,7 @@ mod tests {
     fn a_few_items_stay_on_the_calling_thread() {
         let here = std::thread::current().id();
         let seen =
-            batch(3).run(&[1; 3], |_| 1, || (), |(), _, _| std::thread::current().id(), &|| false).unwrap();
+            batch(3).run(&[1; 3], |_| 1, || (), |(), _, _| std::thread::current().id(), NEVER).unwrap();
         assert!(seen.iter().all(|id| *id == here));
     }
 
@@ -289,8 +317,8 @@ mod tests {
                 now.fetch_sub(1, Ordering::Relaxed);
             };
             // As many items as threads, so that no thread takes a second one.
-            let few = Batch { parallel_threshold: 0, ..batch(3) };
-            few.run(&[1; 3], |_| 1, || (), work, &|| false).unwrap();
+            let few = BatchOptions { parallel_threshold: 0, ..batch(3) };
+            few.run(&[1; 3], |_| 1, || (), work, NEVER).unwrap();
             most.into_inner()
         };
         // Other tests use the threads of the pool too.
@@ -303,7 +331,7 @@ mod tests {
     fn each_thread_prepares_once() {
         let prepared = AtomicUsize::new(0);
         let prepare = || prepared.fetch_add(1, Ordering::Relaxed);
-        batch(3).run(&[1; 10_000], |_| 1, prepare, |_, _, _| (), &|| false).unwrap();
+        batch(3).run(&[1; 10_000], |_| 1, prepare, |_, _, _| (), NEVER).unwrap();
         assert!((1..=3).contains(&prepared.load(Ordering::Relaxed)));
     }
 
@@ -311,7 +339,7 @@ mod tests {
     fn a_panic_reaches_the_caller_and_leaves_the_pool_alive() {
         for threads in [1, 3] {
             let items: Vec<usize> = (0..1000).collect();
-            let call = || batch(threads).run(&items, |_| 1, || (), |(), &i, _| assert_ne!(i, 777), &|| false);
+            let call = || batch(threads).run(&items, |_| 1, || (), |(), &i, _| assert_ne!(i, 777), NEVER);
             let panic = catch_unwind(AssertUnwindSafe(call)).map(drop).expect_err("item 777 panics");
             assert!(panic.downcast::<String>().unwrap().contains("777"));
             assert_eq!(double(&batch(threads), &items).unwrap()[999], 1998);

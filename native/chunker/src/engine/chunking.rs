@@ -23,6 +23,7 @@ use crate::io::source::{FromRead, Source};
 /// returns the usual work. `A` is the annotation that the [`ChunkingMethod`] attaches to each chunk.
 ///
 /// ```
+/// use chunker::NEVER;
 /// use chunker::cdc::{CdcParams, Options};
 /// use chunker::engine::{Chunk, Chunking};
 /// use chunker::hash::Algorithm;
@@ -30,7 +31,7 @@ use crate::io::source::{FromRead, Source};
 ///
 /// let params = CdcParams::new(&Options::default())?;
 /// let chunking = Chunking::new(params, Workers::of_this_thread(), Chunk::hashed(Algorithm::ALL[0]));
-/// let chunks = chunking.slice(b"hello", &|| false)?;
+/// let chunks = chunking.slice(b"hello", NEVER)?;
 /// assert_eq!((chunks[0].offset, chunks[0].length), (0, 5));
 /// # Ok::<(), chunker::Error>(())
 /// ```

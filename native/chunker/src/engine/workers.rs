@@ -100,6 +100,25 @@ impl Workers {
         Ok(Self { pool: Some(pool), helpers: helpers.min(pool.size()) })
     }
 
+    /// Uses as many threads as the process may use cores. Otherwise the same as [`shared`](Self::shared).
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Io`] if the operating system cannot create the threads.
+    pub fn all() -> Result<Self, Error> {
+        Self::with_threads(cores())
+    }
+
+    /// Uses `threads` threads, including the calling one, of a pool with at least a thread for each core.
+    /// Otherwise the same as [`shared`](Self::shared).
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`shared`](Self::shared).
+    pub fn with_threads(threads: usize) -> Result<Self, Error> {
+        Self::shared(threads, threads.max(cores()))
+    }
+
     /// Returns the number of threads that work on a call, including the calling thread.
     #[must_use]
     pub const fn threads(&self) -> usize {
@@ -137,6 +156,10 @@ impl Workers {
         pool.busy.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
         Some(Helper(Permit(pool)))
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_THREADS))
 }
 
 /// Counts a thread as busy until it is dropped.

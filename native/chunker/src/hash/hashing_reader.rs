@@ -11,6 +11,7 @@ use crate::io::source::Source;
 /// bytes.
 ///
 /// ```
+/// use chunker::NEVER;
 /// use chunker::cdc::{CdcParams, Options};
 /// use chunker::engine::{Chunk, Chunking};
 /// use chunker::hash::{Algorithm, HashingReader};
@@ -21,7 +22,7 @@ use crate::io::source::Source;
 /// let params = CdcParams::new(&Options::default())?;
 /// let chunking = Chunking::new(params, Workers::of_this_thread(), Chunk::hashed(algorithm));
 /// let (source, whole) = HashingReader::new(FromRead(&b"hello"[..]), algorithm);
-/// let chunks = chunking.source(source).all(&|| false)?;
+/// let chunks = chunking.source(source).all(NEVER)?;
 /// // There is one chunk, and it is the whole input.
 /// assert_eq!(whole(), Some(chunks[0].hash));
 /// # Ok::<(), chunker::Error>(())

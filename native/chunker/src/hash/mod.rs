@@ -229,6 +229,7 @@ impl fmt::Debug for Hasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorCode;
     use crate::engine::workers::Workers;
     use crate::io::source::FromRead;
 

@@ -4,6 +4,8 @@
 //! in its order: the bytes form one little-endian number, whose most significant digit is written first. Nix
 //! defines it in `src/libutil/hash.cc` (`printHash32`).
 
+use crate::error::{Detail, ErrorCode};
+
 /// The digits, from 0 to 31.
 const ALPHABET: &[u8; 32] = b"0123456789abcdfghijklmnpqrsvwxyz";
 
@@ -16,11 +18,13 @@ pub struct Base32Error {
     pub position: usize,
 }
 
-impl Base32Error {
-    /// Returns the stable name of this error.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
+impl ErrorCode for Base32Error {
+    fn code(&self) -> &'static str {
         "invalid_base32"
+    }
+
+    fn details(&self) -> Vec<(&'static str, Detail)> {
+        vec![("position", Detail::Number(self.position as u64))]
     }
 }
 

@@ -1,8 +1,8 @@
 //! Reads files of any kind as a source of bytes.
 //!
 //! A regular file is read to its end, and it is an error if it shrinks or grows during the read;
-//! [`OnChange::Snapshot`] reads a growing file up to the length that it had when it was opened. Any other file
-//! (a FIFO, a terminal, a device) is read until its writer closes it. A read waits for its bytes for a
+//! [`OnChange::Snapshot`] reads a growing file up to the length that it had when it was opened. Any other
+//! file (a FIFO, a terminal, a device) is read until its writer closes it. A read waits for its bytes for a
 //! few milliseconds at most; [`Source::wait`] waits for as long as its caller allows. Files are never mapped
 //! into memory: if another program truncates a mapped file, the whole process dies.
 
@@ -41,8 +41,8 @@ pub enum OnChange {
     /// A file that shrinks or grows fails with [`Error::FileChanged`].
     #[default]
     Error,
-    /// A file is read up to the length that it had when it was opened, so it may grow, as logs do. A file that
-    /// is shorter than that when it has been read still fails.
+    /// A file is read up to the length that it had when it was opened, so it may grow, as logs do. A file
+    /// that is shorter than that when it has been read still fails.
     Snapshot,
 }
 
@@ -132,8 +132,8 @@ impl Input {
         Ok(())
     }
 
-    /// Checks at the end of a regular file that its size has not changed since it was opened, or with a snapshot
-    /// that the file is not shorter, and that all of it was read.
+    /// Checks at the end of a regular file that its size has not changed since it was opened, or with a
+    /// snapshot that the file is not shorter, and that all of it was read.
     ///
     /// Files of `/proc` report a size of 0 and those of `/sys` a size of one page. They are distinguished from
     /// files that changed by their metadata, which stays the same. (If several threads read a file, this
@@ -171,14 +171,14 @@ impl Input {
     }
 
     /// Counts bytes that were read. Returns `None` if they are beyond the size that the file had when it was
-    /// opened: without a snapshot that is an error, because the file may grow faster than it is read, and then
-    /// has no end.
+    /// opened: without a snapshot that is an error, because the file may grow faster than it is read, and
+    /// then has no end.
     fn advance(&mut self, count: usize) -> Result<Option<usize>, Error> {
         let read = self.read + count as u64;
         if self.kind == Kind::Regular && read > self.opened.size {
             // Files of `/proc` always report a size of 0.
-            let unsized_file = self.opened.size == 0 && self.state()? == self.opened;
-            if !unsized_file {
+            let has_no_size = self.opened.size == 0 && self.state()?.size == 0;
+            if !has_no_size {
                 return match self.on_change {
                     OnChange::Error => Err(self.changed()),
                     OnChange::Snapshot => Ok(None),

@@ -27,6 +27,9 @@ pub trait OutputBuffer {
     /// Shortens the buffer to `len` bytes. Does nothing if the buffer is not longer than that.
     fn truncate(&mut self, len: usize);
 
+    /// Gives spare memory back, as far as the allocator can: the content is complete.
+    fn shrink(&mut self);
+
     /// Returns the whole content.
     fn as_mut_slice(&mut self) -> &mut [u8];
 }
@@ -58,6 +61,10 @@ impl OutputBuffer for Vec<u8> {
 
     fn truncate(&mut self, len: usize) {
         self.truncate(len);
+    }
+
+    fn shrink(&mut self) {
+        self.shrink_to_fit();
     }
 
     fn as_mut_slice(&mut self) -> &mut [u8] {

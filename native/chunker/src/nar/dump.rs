@@ -19,13 +19,13 @@ use super::wire::{
     DIRECTORY, END, END_OF_ENTRY, ENTRY, EXECUTABLE, MAX_DEPTH, MAX_NAME, MAX_TARGET, NODE, REGULAR, START,
     SYMLINK, padding,
 };
-use crate::Cancel;
 use crate::engine::workers::{Workers, yield_to_other_threads};
 use crate::error::{Error, IoError};
 use crate::hash::{Algorithm, Digest, Hasher};
 use crate::io::aligned_buffer::Buffer;
 use crate::io::file::OnChange;
 use crate::io::source::Source;
+use crate::{Cancel, NEVER};
 
 /// Writes the NAR of a tree in the file system, as a [`Source`]. The output equals that of `nix-store --dump`
 /// byte for byte.
@@ -40,8 +40,8 @@ use crate::io::source::Source;
 ///
 /// * [`Error::Io`] with the error of the operating system and the path of the file, and with `enotsup` for a
 ///   socket, a FIFO or a device, which a NAR cannot represent;
-/// * [`Error::FileChanged`] for a file that shrinks or changes its type while it is read, or that grows unless
-///   [`OnChange::Snapshot`] allows it;
+/// * [`Error::FileChanged`] for a file that shrinks or changes its type while it is read, or that grows
+///   unless [`OnChange::Snapshot`] allows it;
 /// * [`Error::TreeTooDeep`] with the first entry that has more names below the root than a NAR may have;
 /// * [`Error::Nar`] with the rules for names and targets if the file system allows what they forbid.
 #[derive(Debug)]
@@ -125,8 +125,8 @@ impl Dump {
         }
     }
 
-    /// Chooses what a change of a file during its read means; [`OnChange::Error`] by default. A snapshot is of
-    /// each file when it is opened, not of the tree at one moment.
+    /// Chooses what a change of a file during its read means; [`OnChange::Error`] by default. A snapshot is
+    /// of each file when it is opened, not of the tree at one moment.
     #[must_use]
     pub fn on_change(mut self, on_change: OnChange) -> Self {
         self.on_change = on_change;
@@ -360,7 +360,7 @@ impl Dump {
 
 impl Source for Dump {
     fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error> {
-        self.fill(buffer, &|| false).map(Some)
+        self.fill(buffer, NEVER).map(Some)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Defines the rules for NARs, and the error for an input that breaks one.
 
+use crate::error::{Detail, ErrorCode};
+
 /// A rule that every NAR follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -90,10 +92,12 @@ pub struct NarError {
     pub rule: Rule,
 }
 
-impl NarError {
-    /// Returns the stable name of this error.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
+impl ErrorCode for NarError {
+    fn code(&self) -> &'static str {
         "invalid_nar"
+    }
+
+    fn details(&self) -> Vec<(&'static str, Detail)> {
+        vec![("offset", Detail::Number(self.offset)), ("why", Detail::Name(self.rule.name()))]
     }
 }

@@ -15,6 +15,7 @@ use crate::error::{Error, OptionsError};
 /// Decides whether an input is a NAR.
 ///
 /// ```
+/// use chunker::NEVER;
 /// use chunker::cdc::CdcParams;
 /// use chunker::engine::workers::Workers;
 /// use chunker::engine::{Chunk, ChunkerKind, Chunking};
@@ -29,7 +30,7 @@ use crate::error::{Error, OptionsError};
 ///     matching: Chunking::with_method(NarMethod::new(&Config::DEFAULT)?, workers, work.clone()),
 ///     other: Chunking::with_method(CdcParams::new(&options)?, workers, work),
 /// };
-/// let chunks = kind.for_slice(b"not a NAR", &|| false)?.slice(b"not a NAR", &|| false)?;
+/// let chunks = kind.for_slice(b"not a NAR", NEVER)?.slice(b"not a NAR", NEVER)?;
 /// assert_eq!(chunks.len(), 1);
 /// # Ok::<(), chunker::Error>(())
 /// ```
@@ -40,6 +41,7 @@ pub const RECOGNIZER: Recognizer =
 /// for an input that is not a NAR.
 ///
 /// ```
+/// use chunker::{ErrorCode, NEVER};
 /// use chunker::engine::workers::Workers;
 /// use chunker::engine::{Chunk, Chunking};
 /// use chunker::hash::Algorithm;
@@ -49,7 +51,7 @@ pub const RECOGNIZER: Recognizer =
 /// let method = NarMethod::new(&Config::DEFAULT)?;
 /// let work = Chunk::hashed(Algorithm::ALL[0]);
 /// let chunking = Chunking::with_method(method, Workers::of_this_thread(), work);
-/// let error = chunking.slice(b"something else", &|| false).unwrap_err();
+/// let error = chunking.slice(b"something else", NEVER).unwrap_err();
 /// assert_eq!(error.code(), "invalid_nar");
 /// # Ok::<(), chunker::Error>(())
 /// ```

@@ -14,6 +14,7 @@
 
 use memchr::memmem::Finder;
 
+use crate::error::{Detail, ErrorCode};
 use crate::hash::nix_base32::is_digit;
 
 /// The bytes before a hash.
@@ -229,11 +230,13 @@ pub struct ReferencesError {
     pub position: u64,
 }
 
-impl ReferencesError {
-    /// Returns the stable name of this error.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
+impl ErrorCode for ReferencesError {
+    fn code(&self) -> &'static str {
         "invalid_references"
+    }
+
+    fn details(&self) -> Vec<(&'static str, Detail)> {
+        vec![("position", Detail::Number(self.position))]
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::Detail;
+use crate::error::{Detail, ErrorCode};
 
 /// Reports an invalid narinfo.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,16 +26,12 @@ pub enum NarInfoError {
     },
 }
 
-impl NarInfoError {
-    /// Returns the stable name of this error.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
+impl ErrorCode for NarInfoError {
+    fn code(&self) -> &'static str {
         "invalid_narinfo"
     }
 
-    /// Returns the fields of the error, by their names in the public API.
-    #[must_use]
-    pub fn details(&self) -> Vec<(&'static str, Detail)> {
+    fn details(&self) -> Vec<(&'static str, Detail)> {
         match self {
             Self::Line { line, why } => {
                 vec![("line", Detail::Number(*line)), ("why", Detail::Name(why.as_str()))]
@@ -140,11 +136,13 @@ pub struct KeyError {
     pub why: KeyFault,
 }
 
-impl KeyError {
-    /// Returns the stable name of this error.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
+impl ErrorCode for KeyError {
+    fn code(&self) -> &'static str {
         "invalid_key"
+    }
+
+    fn details(&self) -> Vec<(&'static str, Detail)> {
+        vec![("why", Detail::Name(self.why.as_str()))]
     }
 }
 
@@ -179,11 +177,13 @@ pub struct SignatureError {
     pub why: SignatureFault,
 }
 
-impl SignatureError {
-    /// Returns the stable name of this error.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
+impl ErrorCode for SignatureError {
+    fn code(&self) -> &'static str {
         "invalid_signature"
+    }
+
+    fn details(&self) -> Vec<(&'static str, Detail)> {
+        vec![("why", Detail::Name(self.why.as_str()))]
     }
 }
 

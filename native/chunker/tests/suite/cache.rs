@@ -9,11 +9,8 @@ use chunker::engine::workers::Workers;
 use chunker::engine::{Chunk, Chunking};
 use chunker::hash::Algorithm;
 use chunker::io::file::Input;
+use chunker::{ErrorCode, NEVER};
 use proptest::prelude::*;
-
-fn never() -> bool {
-    false
-}
 
 /// Encodes a string as in a NAR: its length, its bytes, and zeros up to a multiple of eight.
 fn string(bytes: &[u8]) -> Vec<u8> {
@@ -63,14 +60,14 @@ fn all_digests_are_right(contents: &[Vec<u8>]) {
                                     match round % 4 {
                                         0 => assert_eq!(digester.digest(&[head, tail]), digest),
                                         1 => assert_eq!(
-                                            digester.digest_cancellable(content, &never).unwrap(),
+                                            digester.digest_cancellable(content, NEVER).unwrap(),
                                             digest
                                         ),
                                         2 => {
-                                            assert_eq!(cache.put(algorithm, content, &never).unwrap(), digest)
+                                            assert_eq!(cache.put(algorithm, content, NEVER).unwrap(), digest)
                                         }
                                         _ => {
-                                            let found = cache.get(algorithm, content, &never).unwrap();
+                                            let found = cache.get(algorithm, content, NEVER).unwrap();
                                             assert!(found.is_none_or(|found| found == digest));
                                         }
                                     }
@@ -140,7 +137,7 @@ proptest! {
                 let workers = Workers::shared(threads, crate::POOL).unwrap();
                 let plain = Chunking::new(cutter.clone(), workers, Chunk::hashed(algorithm));
                 let cached = Chunking::new(cutter.clone(), workers, Chunk::hashed(digester.clone()));
-                prop_assert_eq!(cached.slice(&version, &never).unwrap(), plain.slice(&version, &never).unwrap());
+                prop_assert_eq!(cached.slice(&version, NEVER).unwrap(), plain.slice(&version, NEVER).unwrap());
             }
             let stats = cache.stats();
             prop_assert!(edits.len() == 1 || stats.hits > stats.misses / 4, "{:?}", stats);
@@ -166,7 +163,7 @@ fn a_file_is_looked_up_by_its_content() {
                 let expected = algorithm.hash(&data[..length]);
                 for _ in 0..3 {
                     let input = Input::open(&path).unwrap();
-                    assert_eq!(digester.digest_file(input, &never).unwrap(), expected, "{what}");
+                    assert_eq!(digester.digest_file(input, NEVER).unwrap(), expected, "{what}");
                 }
                 let looked_up = length >= 2048 && (verify == Verify::Fingerprint || length < 1 << 20);
                 let stats = cache.stats();
@@ -174,7 +171,7 @@ fn a_file_is_looked_up_by_its_content() {
                 assert_eq!(counts, if looked_up { (2, 1, 1, 0) } else { (0, 0, 0, 0) }, "{what}");
                 if looked_up {
                     // A content in memory and one in a file are the same to a cache.
-                    let found = cache.get(algorithm, &data[..length], &never).unwrap();
+                    let found = cache.get(algorithm, &data[..length], NEVER).unwrap();
                     assert_eq!(found, Some(expected), "{what}");
                 }
                 // Another content of the same length is another one.
@@ -183,11 +180,7 @@ fn a_file_is_looked_up_by_its_content() {
                     other[length / 2] ^= 1;
                     std::fs::write(&path, &other).unwrap();
                     let input = Input::open(&path).unwrap();
-                    assert_eq!(
-                        digester.digest_file(input, &never).unwrap(),
-                        algorithm.hash(&other),
-                        "{what}"
-                    );
+                    assert_eq!(digester.digest_file(input, NEVER).unwrap(), algorithm.hash(&other), "{what}");
                 }
             }
         }
@@ -223,10 +216,10 @@ fn a_file_that_changes_between_its_two_reads_poisons_no_cache() {
         if change_at == 5 {
             // Between the reads.
             assert_eq!(digest, algorithm.hash(&new));
-            assert_eq!(cache.get(algorithm, &new, &never).unwrap(), Some(digest));
+            assert_eq!(cache.get(algorithm, &new, NEVER).unwrap(), Some(digest));
         }
         for content in [&old, &new] {
-            let found = cache.get(algorithm, content, &never).unwrap();
+            let found = cache.get(algorithm, content, NEVER).unwrap();
             assert!(found.is_none_or(|digest| digest == algorithm.hash(content)), "at poll {change_at}");
         }
     }

@@ -5,6 +5,7 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use chunker::NEVER;
 use chunker::cdc::{CdcParams, Options};
 use chunker::engine::workers::Workers;
 use chunker::engine::{ChunkBytes, Chunking};
@@ -15,8 +16,6 @@ use fastcdc::v2020::{FastCDC, Normalization};
 use proptest::prelude::*;
 
 use crate::{POOL, inputs};
-
-const NEVER: chunker::Cancel<'static> = &|| false;
 
 fn reference(data: &[u8], options: &Options) -> Vec<(u64, usize)> {
     let [min, avg, max] = [options.min_size, options.avg_size, options.max_size].map(|size| size as usize);

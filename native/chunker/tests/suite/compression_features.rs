@@ -1,5 +1,6 @@
 //! A disabled codec returns an error and the others work, for any combination of features.
 
+use chunker::ErrorCode;
 use chunker::codec::{
     Codec, CompressOptions, CompressionError, Decoder, DecompressOptions, Dictionary, Encoder, Strategy,
     compress, decompress, detect_format,

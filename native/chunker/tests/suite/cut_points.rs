@@ -2,6 +2,7 @@
 
 use std::io::{Error, ErrorKind, Read, Result};
 
+use chunker::NEVER;
 use chunker::cdc::{CdcParams, Options, Scanner};
 use chunker::engine::workers::Workers;
 use chunker::engine::{Chunk, Chunking};
@@ -13,8 +14,6 @@ use crate::inputs;
 
 /// Used where the algorithm does not matter.
 const ANY: Algorithm = Algorithm::ALL[0];
-
-const NEVER: chunker::Cancel<'static> = &|| false;
 
 fn level(options: &Options) -> Normalization {
     match options.normalization {

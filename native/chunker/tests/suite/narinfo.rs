@@ -2,13 +2,10 @@
 
 use chunker::hash::nix_base32;
 use chunker::narinfo::{Fields, NarInfo, name};
+use chunker::{ErrorCode, NEVER};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-
-fn never() -> bool {
-    false
-}
 
 fn base_name() -> impl Strategy<Value = Vec<u8>> {
     (any::<[u8; 20]>(), "[0-9a-zA-Z+_?=-][0-9a-zA-Z+._?=-]{0,30}")
@@ -76,10 +73,10 @@ fn fields() -> impl Strategy<Value = Fields> {
 proptest! {
     #[test]
     fn written_text_is_read_back(fields in fields()) {
-        let narinfo = NarInfo::new(fields.clone(), &never).unwrap();
+        let narinfo = NarInfo::new(fields.clone(), NEVER).unwrap();
         prop_assert_eq!(narinfo.fields(), &fields);
         let text = narinfo.to_text();
-        let read = NarInfo::parse(&text, &never).unwrap();
+        let read = NarInfo::parse(&text, NEVER).unwrap();
         prop_assert_eq!(&read, &narinfo);
         prop_assert_eq!(read.to_text(), text);
     }
@@ -93,27 +90,27 @@ proptest! {
         let references: Vec<_> = fields.references.iter().map(|name| format!("{store}/{}", text(name))).collect();
         let expected =
             format!("1;{path};{};{};{}", text(&fields.nar_hash), fields.nar_size.unwrap(), references.join(","));
-        let narinfo = NarInfo::new(fields, &never).unwrap();
+        let narinfo = NarInfo::new(fields, NEVER).unwrap();
         prop_assert_eq!(text(&narinfo.fingerprint()), expected);
     }
 
     #[test]
     fn accepted_text_round_trips(
-        mut text in fields().prop_map(|fields| NarInfo::new(fields, &never).unwrap().to_text()),
+        mut text in fields().prop_map(|fields| NarInfo::new(fields, NEVER).unwrap().to_text()),
         changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
         for (place, byte) in changes {
             let place = place.index(text.len());
             text[place] = byte;
         }
-        if let Ok(narinfo) = NarInfo::parse(&text, &never) {
-            prop_assert_eq!(&NarInfo::parse(&narinfo.to_text(), &never).unwrap(), &narinfo);
+        if let Ok(narinfo) = NarInfo::parse(&text, NEVER) {
+            prop_assert_eq!(&NarInfo::parse(&narinfo.to_text(), NEVER).unwrap(), &narinfo);
         }
     }
 
     #[test]
     fn noise_is_rejected(noise in vec(any::<u8>(), 0..200)) {
-        prop_assert_eq!(NarInfo::parse(&noise, &never).unwrap_err().code(), "invalid_narinfo");
+        prop_assert_eq!(NarInfo::parse(&noise, NEVER).unwrap_err().code(), "invalid_narinfo");
     }
 }
 
@@ -136,7 +133,7 @@ fn long_calls_can_be_cancelled() {
     let text = largest();
     assert_eq!(NarInfo::parse(&text, &|| true).unwrap_err().code(), "cancelled");
     assert_eq!(NarInfo::parse(&b"a: b\n".repeat(10_000), &|| true).unwrap_err().code(), "cancelled");
-    let narinfo = NarInfo::parse(&text, &never).unwrap();
+    let narinfo = NarInfo::parse(&text, NEVER).unwrap();
     assert!(narinfo.fields().references.is_sorted());
     assert_eq!(narinfo.fields().references.len(), 180_000);
 }
@@ -148,11 +145,11 @@ fn signing_is_reported_as_disabled() {
 
     let text = b"StorePath: /nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-a\nURL: a\n\
         NarHash: sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73\nNarSize: 1\n";
-    let narinfo = NarInfo::parse(text, &never).unwrap();
+    let narinfo = NarInfo::parse(text, NEVER).unwrap();
     for error in [
         signing::generate_key(b"a").unwrap_err(),
         signing::public_key(b"a").unwrap_err(),
-        signing::verify(&narinfo, &[], &never).unwrap_err(),
+        signing::verify(&narinfo, &[], NEVER).unwrap_err(),
         signing::sign(narinfo, b"a").unwrap_err(),
     ] {
         assert_eq!(error.code(), "feature_disabled");
@@ -231,11 +228,11 @@ mod signatures {
             NarHash: sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73\nNarSize: 120\n\
             References: 00bgd045z0d4icpbc2yyz4gx48ak44la-a 1a4yxdn5k4sg5bi5gbwmcbl6m3dgrdwy-b\n";
         let (secret, public) = signing::generate_key(b"name").unwrap();
-        let signed = signing::sign(NarInfo::parse(text, &never).unwrap(), secret.as_bytes()).unwrap();
+        let signed = signing::sign(NarInfo::parse(text, NEVER).unwrap(), secret.as_bytes()).unwrap();
         let sig = [&b"Sig: "[..], &signed.fields().sigs[0], b"\n"].concat();
         let verifies = |text: &[u8]| {
-            NarInfo::parse(text, &never)
-                .and_then(|narinfo| signing::verify(&narinfo, &[public.as_bytes()], &never))
+            NarInfo::parse(text, NEVER)
+                .and_then(|narinfo| signing::verify(&narinfo, &[public.as_bytes()], NEVER))
         };
         // The signature as the last line, and as the first one.
         for signed in [[&text[..], &sig].concat(), [&sig, &text[..]].concat()] {
@@ -296,10 +293,10 @@ mod signatures {
             bit in 0..8u8,
         ) {
             let (secret, public) = signing::generate_key(b"key").unwrap();
-            let narinfo = NarInfo::new(Fields { sigs: Vec::new(), ..fields }, &never).unwrap();
+            let narinfo = NarInfo::new(Fields { sigs: Vec::new(), ..fields }, NEVER).unwrap();
             let signed = signing::sign(narinfo, secret.as_bytes()).unwrap();
             let keys = [public.as_bytes()];
-            prop_assert_eq!(signing::verify(&signed, &keys, &never).unwrap(), b"key");
+            prop_assert_eq!(signing::verify(&signed, &keys, NEVER).unwrap(), b"key");
 
             // The lines that are signed completely.
             let fields = signed.fields();
@@ -314,12 +311,12 @@ mod signatures {
             let mut text = signed.to_text();
             let start = text.windows(lines.len()).position(|window| window == lines).unwrap();
             text[start + place.index(lines.len())] ^= 1 << bit;
-            if let Ok(changed) = NarInfo::parse(&text, &never) {
+            if let Ok(changed) = NarInfo::parse(&text, NEVER) {
                 if changed.fingerprint() == signed.fingerprint() {
                     // For example, the name `References` is not signed if there are no references.
-                    prop_assert!(signing::verify(&changed, &keys, &never).is_ok());
+                    prop_assert!(signing::verify(&changed, &keys, NEVER).is_ok());
                 } else {
-                    let error = signing::verify(&changed, &keys, &never).unwrap_err();
+                    let error = signing::verify(&changed, &keys, NEVER).unwrap_err();
                     prop_assert_eq!(error.code(), "invalid_signature");
                 }
             }
@@ -331,7 +328,7 @@ mod signatures {
         let (secret, public) = signing::generate_key(b"key").unwrap();
         let text = b"StorePath: /nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-a\nURL: a\n\
             NarHash: sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73\nNarSize: 1\n";
-        let narinfo = signing::sign(NarInfo::parse(text, &never).unwrap(), secret.as_bytes()).unwrap();
+        let narinfo = signing::sign(NarInfo::parse(text, NEVER).unwrap(), secret.as_bytes()).unwrap();
         let error = signing::verify(&narinfo, &[public.as_bytes()], &|| true).unwrap_err();
         assert_eq!(error.code(), "cancelled");
     }

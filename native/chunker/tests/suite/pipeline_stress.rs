@@ -11,13 +11,11 @@ use chunker::engine::workers::Workers;
 use chunker::engine::{Chunk, Chunking, Pieces, Pulled};
 use chunker::hash::Algorithm;
 use chunker::io::source::Source;
-use chunker::{Cancel, Error};
+use chunker::{Error, ErrorCode, NEVER};
 
 use crate::inputs;
 
 const ANY: Algorithm = Algorithm::ALL[0];
-
-const NEVER: Cancel<'static> = &|| false;
 
 /// A pseudorandom number generator (SplitMix64).
 struct Dice(u64);

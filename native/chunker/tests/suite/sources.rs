@@ -9,20 +9,17 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use chunker::cdc::{CdcParams, Options};
-use chunker::engine::batch::Batch;
 use chunker::engine::workers::Workers;
-use chunker::engine::{Chunk, ChunkBytes, ChunkerKind, Chunking, FileChunks, Pulled, chunk_files};
+use chunker::engine::{Chunk, ChunkBytes, Chunking, FileChunks, Pulled, chunk_files};
 use chunker::hash::Algorithm;
 use chunker::io::file::{self, Input, Kind, OnChange};
 use chunker::io::source::Source;
-use chunker::{Cancel, Error};
+use chunker::{BatchOptions, Error, ErrorCode, NEVER};
 
 use crate::inputs;
 
 /// Used where the algorithm does not matter.
 const ANY: Algorithm = Algorithm::ALL[0];
-
-const NEVER: Cancel<'static> = &|| false;
 
 fn small() -> Options {
     Options { min_size: 1024, avg_size: 4096, max_size: 16_384, ..Options::default() }
@@ -329,8 +326,8 @@ fn parts_of_a_file_are_read_in_any_order() {
     assert_eq!(all(&mut *part).unwrap_err().code(), "file_changed");
 }
 
-/// Opens a file of 32 MiB, takes the first chunks, changes the file's length, and reads on. Returns all chunks
-/// and those of the content before the change.
+/// Opens a file of 32 MiB, takes the first chunks, changes the file's length, and reads on. Returns all
+/// chunks and those of the content before the change.
 fn resize_while_reading(
     threads: usize,
     on_change: OnChange,
@@ -431,14 +428,11 @@ fn a_file_that_is_appended_to_all_the_time_can_be_read_as_a_snapshot() {
     // With and without a thread for each file.
     for (threads, files) in [(1, 1), (2, 1), (2, 5)] {
         let paths: Vec<_> = (0..files).map(|i| folder.file(&format!("log{i}"), &data)).collect();
-        let kind = ChunkerKind::from(chunking(&small(), threads));
-        let batch = Batch {
-            workers: Workers::shared(threads, crate::POOL).unwrap(),
-            parallel_threshold: 4,
-            progress: None,
-        };
+        let chunking = chunking(&small(), threads);
+        let workers = Some(Workers::shared(threads, crate::POOL).unwrap());
+        let batch = BatchOptions { workers, ..BatchOptions::default() };
         let appending: Vec<_> = paths.iter().map(|path| Appending::to(path)).collect();
-        let results = chunk_files(&kind, &paths, OnChange::Snapshot, &batch, NEVER).unwrap();
+        let results = chunk_files(chunking.clone(), &paths, OnChange::Snapshot, &batch, NEVER).unwrap();
         let hash = |path: &PathBuf| {
             let input = Input::open(path).unwrap().on_change(OnChange::Snapshot);
             (input.length().unwrap() as usize, ANY.hash_source(input, NEVER).unwrap())
@@ -450,7 +444,7 @@ fn a_file_that_is_appended_to_all_the_time_can_be_read_as_a_snapshot() {
             let content = std::fs::read(path).unwrap();
             let length: usize = chunks.iter().map(|chunk| chunk.length).sum();
             assert!((data.len()..=content.len()).contains(&length));
-            assert_eq!(chunks, chunking(&small(), 2).slice(&content[..length], NEVER).unwrap());
+            assert_eq!(chunks, chunking.slice(&content[..length], NEVER).unwrap());
             assert_eq!(digest, ANY.hash(&content[..hashed]));
         }
     }

@@ -78,6 +78,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ErrorCode;
 
     /// Implements the definition: returns the first position at which the hash passes, and the hash at the
     /// end.

@@ -1,6 +1,7 @@
 //! A damaged input is an error or, if the damaged bits have no meaning in the format, yields the same
 //! content; it never yields another one, unless the format has no checksum.
 
+use chunker::ErrorCode;
 use chunker::codec::*;
 
 use super::codecs::{has_magic, is_checked, is_concatenated};

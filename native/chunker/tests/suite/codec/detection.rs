@@ -1,5 +1,6 @@
 //! Formats are detected by their first bytes, and only if these are unambiguous.
 
+use chunker::ErrorCode;
 use chunker::codec::*;
 
 use super::codecs::is_detected;

@@ -1,5 +1,6 @@
 //! Dictionaries of zstd, trained by this library and by the official program.
 
+use chunker::ErrorCode;
 use chunker::codec::*;
 
 use super::codecs::is_detected;

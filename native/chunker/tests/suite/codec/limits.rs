@@ -1,5 +1,6 @@
 //! The limits of decoders are exact to the byte.
 
+use chunker::ErrorCode as _;
 use chunker::codec::*;
 
 use super::codecs::is_concatenated;

@@ -1,5 +1,6 @@
 //! Levels, names, codes, buffers, and `Send` types.
 
+use chunker::ErrorCode;
 use chunker::codec::*;
 
 use super::codecs::{is_detected, reading};

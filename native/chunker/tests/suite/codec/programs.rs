@@ -1,5 +1,6 @@
 //! The official programs read the output of this library, and this library reads theirs, at every level.
 
+use chunker::ErrorCode;
 use chunker::codec::*;
 
 use super::codecs::{is_concatenated, is_detected, reading};

@@ -1,5 +1,6 @@
 //! Properties of every content, split, and damage.
 
+use chunker::ErrorCode;
 use chunker::codec::{
     Codec, CompressOptions, CompressionError, Decoder, DecompressOptions, Encoder, compress, decompress,
 };

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use chunker::NEVER;
 use chunker::engine::workers::Workers;
 use chunker::hash::{Algorithm, nix_base32};
 use chunker::io::file::{Input, OnChange};
@@ -21,8 +22,6 @@ use tempfile::TempDir;
 use super::folder::{self, Found};
 use super::naive::{self, Tree};
 use super::program;
-
-const NEVER: chunker::Cancel<'static> = &|| false;
 
 fn nar_hash(digest: chunker::hash::Digest) -> String {
     format!("sha256:{}", nix_base32::encode(&digest.0))

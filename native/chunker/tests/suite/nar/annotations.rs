@@ -1,6 +1,5 @@
 //! The annotations of the chunks of a NAR, against a program that has the whole tree.
 
-use chunker::Error;
 use chunker::engine::workers::Workers;
 use chunker::engine::{Chunk, ChunkBytes, Chunking};
 use chunker::hash::Algorithm;
@@ -8,14 +7,13 @@ use chunker::nar::annotations::{AnnotationOptions, ChunkAnnotation, EntryPart};
 use chunker::nar::references::{PLACEHOLDER, Replaced, replace, restore};
 use chunker::nar::scanner::Config;
 use chunker::nar::{EntryLimits, NarMethod};
+use chunker::{Error, NEVER};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::chunking::{config, large_tree, string, tree};
 use super::naive::{Tree, encode};
 use super::references::{content, references};
-
-const NEVER: chunker::Cancel<'static> = &|| false;
 
 /// An entry: its path, the end of its header, and the length of its contents.
 type Entry = (Vec<u8>, usize, usize);

@@ -2,21 +2,19 @@
 
 use std::ops::Range;
 
-use chunker::Error;
 use chunker::cdc::Options;
 use chunker::engine::workers::Workers;
 use chunker::engine::{Chunk, Chunking};
 use chunker::hash::Algorithm;
 use chunker::nar::scanner::{Config, NarScanner};
 use chunker::nar::{NarError, NarMethod, Rule};
+use chunker::{Error, ErrorCode, NEVER};
 use fastcdc::v2020::{FastCDC, Normalization};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
 use super::naive::{self, Tree, encode};
 use crate::inputs;
-
-const NEVER: chunker::Cancel<'static> = &|| false;
 
 /// The structure of the NAR of a tree.
 #[derive(Default)]

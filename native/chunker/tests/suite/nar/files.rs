@@ -8,7 +8,6 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use chunker::Error;
 use chunker::engine::workers::Workers;
 use chunker::error::IoError;
 use chunker::hash::Algorithm;
@@ -18,13 +17,13 @@ use chunker::nar::{
     Dump, Hash, List, MAX_DEPTH, NarConsumer, NarError, ReadFile, Restore, Rule, dump_file, read_slice,
     read_source,
 };
+use chunker::{Error, ErrorCode, NEVER};
 use tempfile::TempDir;
 
 use super::folder;
 use super::naive::{self, Tree};
 use crate::inputs;
 
-const NEVER: chunker::Cancel<'static> = &|| false;
 const ANY: Algorithm = Algorithm::ALL[0];
 
 fn file(contents: &[u8]) -> Tree {

@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{Seek, Write};
 use std::ops::Range;
 
-use chunker::Error;
 use chunker::hash::Algorithm;
 use chunker::io::file::Input;
 #[cfg(unix)]
@@ -12,10 +11,9 @@ use chunker::nar::Restore;
 use chunker::nar::{
     Hash, List, Listing, MAX_DEPTH, NarConsumer, NarError, ReadFile, Rule, read_slice, read_source,
 };
+use chunker::{Error, NEVER};
 
 use super::naive::{self, Role, Token, Tree};
-
-const NEVER: chunker::Cancel<'static> = &|| false;
 
 /// An invalid archive, with its expected error.
 struct Case {

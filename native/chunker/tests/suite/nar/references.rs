@@ -1,6 +1,7 @@
 //! Checks the normalization and restoration of store hashes against a search at every position of the whole
 //! input.
 
+use chunker::ErrorCode;
 use chunker::nar::references::{Normalizer, PLACEHOLDER, Reference, ReferencesError, Restorer};
 use proptest::collection::vec;
 use proptest::prelude::*;

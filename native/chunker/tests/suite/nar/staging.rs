@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use chunker::NEVER;
 use chunker::engine::workers::Workers;
 use chunker::hash::Algorithm;
 use chunker::io::file::OnChange;
@@ -14,7 +15,6 @@ use tempfile::TempDir;
 
 use super::naive::{self, Tree};
 
-const NEVER: chunker::Cancel<'static> = &|| false;
 const ANY: Algorithm = Algorithm::ALL[0];
 
 /// Returns a NAR of nested directories with files in each, and the number of bytes before the last file.

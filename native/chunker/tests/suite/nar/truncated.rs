@@ -15,13 +15,11 @@ use chunker::nar::{
     EntryLimits, Hash, List, Listing, NarConsumer, NarError, NarMethod, RECOGNIZER, ReadFile, Rule, is_nar,
     is_nar_source, read_slice, read_source,
 };
-use chunker::{Cancel, Error};
+use chunker::{Error, NEVER};
 
 use super::naive::{self, Tree};
 
 const ANY: Algorithm = Algorithm::ALL[0];
-
-const NEVER: Cancel<'static> = &|| false;
 
 /// Returns a tree with a node of each kind, at the end of a folder and before.
 fn small() -> Tree {
@@ -44,8 +42,8 @@ impl Read for Slowly<'_> {
     }
 }
 
-/// Returns the end of reading an input with each consumer: the name of the consumer, and whether the input was
-/// accepted as a whole.
+/// Returns the end of reading an input with each consumer: the name of the consumer, and whether the input
+/// was accepted as a whole.
 fn consumed<S: Source>(source: impl Fn() -> S) -> Vec<(&'static str, Result<(), Error>)> {
     vec![
         ("list", read_source(List::new(), source(), NEVER).map(drop)),
