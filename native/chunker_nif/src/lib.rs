@@ -3,8 +3,8 @@
 //! Results are `{ok, Value}` or `{error, {Reason, Details}}`. A function that may run for more than a
 //! millisecond runs on a dirty scheduler: a CPU one if it computes all the time, an I/O one if it may wait
 //! for a disk or a FIFO. One that may run for longer than some ten milliseconds runs in a thread of its own
-//! ([`jobs`]). Many functions can run in several places under several names, and `chunker_dispatch` chooses
-//! ([`call::nif`]).
+//! (`jobs.rs`). Many functions can run in several places under several names, and `chunker_dispatch` chooses
+//! (`call.rs`).
 
 mod batch;
 mod binary;

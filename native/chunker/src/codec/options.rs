@@ -112,7 +112,7 @@ impl CompressOptions {
 /// The treatment of bytes after the last stream or frame that begin no other one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Trailing {
-    /// They are an error, [`CodecFailure::TrailingData`](super::CodecFailure::TrailingData).
+    /// They are an error, [`CodecFailure::TrailingData`].
     #[default]
     Error,
     /// They are ignored and counted.
