@@ -206,6 +206,30 @@ defmodule Chunker.InfoTest do
     assert {"3\n", 0} = System.cmd("elixir", ["-pa", ebin, "-e", code], stderr_to_stdout: true)
   end
 
+  test "the threads of the library run behind the VM's schedulers" do
+    # Linux counts priorities for each thread.
+    if File.exists?("/proc/self/task") do
+      code = """
+      Application.put_env(:chunker, :threads, 2)
+      Chunker.chunk_data!(:crypto.strong_rand_bytes(10_000_000))
+
+      for task <- File.ls!("/proc/self/task") do
+        [_, name, fields] = Regex.run(~r/[(](.*)[)] (.*)/, File.read!("/proc/self/task/\#{task}/stat"))
+        if String.starts_with?(name, "chunker-"), do: IO.puts([name, " ", fields |> String.split() |> Enum.at(16)])
+      end
+      """
+
+      ebin = Path.join(Mix.Project.app_path(), "ebin")
+      {output, 0} = System.cmd("elixir", ["-pa", ebin, "-e", code], stderr_to_stdout: true)
+
+      assert output |> String.split("\n", trim: true) |> Enum.sort() == [
+               "chunker-0 10",
+               "chunker-1 10",
+               "chunker-job 10"
+             ]
+    end
+  end
+
   test "no engine thread is started for a call that is limited to its caller's thread" do
     code = """
     Chunker.chunk_data!(:crypto.strong_rand_bytes(3_000_000), threads: 1)

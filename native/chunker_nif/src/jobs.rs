@@ -50,11 +50,11 @@ static ARRIVED: Condvar = Condvar::new();
 /// How long a thread waits for another job before it ends.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// Returns how many jobs run at once: two more than there are cores, so that a job may wait for a disk, or take a
-/// minute, without the others standing still. With many more, the VM's own threads would get less of the cores.
+/// Returns how many jobs run at once: one more than there are cores, so that a job may wait for a disk while the
+/// others use them.
 fn most_threads() -> usize {
     static MOST: OnceLock<usize> = OnceLock::new();
-    *MOST.get_or_init(|| available_parallelism().map_or(1, usize::from) + 2)
+    *MOST.get_or_init(|| available_parallelism().map_or(1, usize::from) + 1)
 }
 
 fn lock() -> MutexGuard<'static, Queue> {
@@ -92,8 +92,18 @@ pub(crate) fn start<'a>(
     Ok(atoms::ok().encode(env))
 }
 
+/// Lets the VM's own threads run before the calling one, where threads have priorities of their own. A scheduler
+/// yields often before it sleeps, and a thread of the same priority keeps the core for a time slice at each
+/// yield, so that processes would wake 100 ms late beside several jobs.
+pub(crate) fn lower_priority() {
+    // Fails if the priority of the whole VM is lower already.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, 10);
+}
+
 /// Runs jobs until none has arrived for a while.
 fn work() {
+    lower_priority();
     let mut queue = lock();
     loop {
         if let Some(job) = queue.waiting.pop_front() {

@@ -6,6 +6,8 @@
 //! (`jobs.rs`). Many functions can run in several places under several names, and `chunker_dispatch` chooses
 //! (`call.rs`).
 
+use chunker::engine::workers::on_thread_start;
+
 mod batch;
 mod binary;
 mod cache;
@@ -36,6 +38,7 @@ mod atoms {
 
 /// Receives the OTP release, a number, from `chunker_nif:load_nif/1`.
 fn load(_env: rustler::Env<'_>, release: rustler::Term<'_>) -> bool {
+    on_thread_start(jobs::lower_priority);
     release.decode().map(chunk_memory::set_release).is_ok()
 }
 

@@ -28,6 +28,15 @@ pub(super) const CANCEL_POLL: Duration = Duration::from_millis(10);
 
 static POOL: OnceCell<Pool> = OnceCell::new();
 
+static ON_START: OnceCell<fn()> = OnceCell::new();
+
+/// Sets a function that each thread of the pool calls when it starts, to set its priority for example. Has an
+/// effect once, before the pool is created.
+pub fn on_thread_start(start: fn()) {
+    // A second one would come too late for threads that run.
+    let _ = ON_START.set(start);
+}
+
 #[derive(Debug)]
 struct Pool {
     threads: ThreadPool,
@@ -86,6 +95,7 @@ impl Workers {
             let threads = ThreadPoolBuilder::new()
                 .num_threads(pool_size.clamp(1, MOST_THREADS))
                 .thread_name(|index| format!("chunker-{index}"))
+                .start_handler(|_| ON_START.get().copied().unwrap_or(|| ())())
                 .build()
                 .map_err(|error| {
                     let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
