@@ -624,7 +624,7 @@ defmodule Chunker do
       1 GiB. Memory stays within it too, whatever a header promises
     * `:max_memory` - in bytes, or `:infinity`: the largest window that is allocated. Default: 128 MiB. zstd has
       windows of up to 2 GiB (`zstd --long=31`), xz and `.lzma` of up to 4 GiB, and brotli of up to 1 GiB
-      (`brotli --large_window=30`). lz4, bzip2 and gzip never need more than 16 MiB and ignore the limit
+      (`brotli --large_window=30`). lz4, bzip2 and gzip never need more than 32 MiB and ignore the limit
     * `:trailing` - `:error` (the default), or `:ignore` to ignore bytes after the last stream or frame that
       begin no other one, as `bzip2 -d` does; `decompress_prefix/2` returns their number. Bytes that begin
       another stream and end too early are `:truncated` in any case. Zeros after an xz stream are part of the

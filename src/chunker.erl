@@ -23,9 +23,9 @@
 %% <li>`max_size': bytes, 1,024 to 16,777,216; no chunk is longer. By default four times `avg_size', which is
 %%     4,194,304.</li>
 %% <li>`normalization': 0 to 3; how strongly sizes gather around the average. 1 by default.</li>
-%% <li>`seed': 64 bits; changes the cut points: for stores that are not to share chunks, and for tests. It is no
-%%     secret key and hides nothing from an attacker who sees the lengths of chunks: attacks on chunkers with a
-%%     key are published (eprint 2025/532 and 2025/558). 0 by default.</li>
+%% <li>`seed': 64 bits; changes the cut points: for stores that are not to share chunks, and for tests. It is
+%%     no secret key and hides nothing from an attacker who sees the lengths of chunks: attacks on chunkers
+%%     with a key are published (eprint 2025/532 and 2025/558). 0 by default.</li>
 %% <li>`preset': the three sizes by name: `default' (128 KiB, 512 KiB, 2 MiB), `large_packages' (256 KiB, 1
 %%     MiB, 4 MiB) or `small_packages' (32 KiB, 128 KiB, 512 KiB). A size that is given overrides that of the
 %%     preset, and minimum and maximum follow an `avg_size' that is given. None by default, but `default' with
@@ -41,8 +41,8 @@
 %%     `min_size'.</li>
 %% <li>`entries', with `nar': `true' to list in each chunk the entries of the archive that it touches. A path
 %%     can have 16 KiB, and a stream makes the paths of one chunk at a time. `false' by default.</li>
-%% <li>`max_entries' and `max_memory', with `entries': the limits for the entries of the whole archive, as in {@link
-%%     chunker_nar:list/2}; 1,000,000 and 512 MiB by default, and `infinity' for {@link stream/2}.</li>
+%% <li>`max_entries' and `max_memory', with `entries': the limits for the entries of the whole archive, as in
+%%     {@link chunker_nar:list/2}; 1,000,000 and 512 MiB by default, and `infinity' for {@link stream/2}.</li>
 %% <li>`references', with `nar': `true' to take store hashes out of the archive before it is chunked; each
 %%     chunk has those that were in it, and {@link chunker_nar:restore_references/2} puts them back. `false'
 %%     by default.</li>
@@ -51,8 +51,8 @@
 %%     computed, and which keeps those that are computed. None by default.</li>
 %% <li>`on_change': what a change of a regular file during the read means. `error' (the default): a file that
 %%     shrinks or grows is `file_changed'. `snapshot': a file is read up to the length that it had when it was
-%%     opened, so that it may grow, as logs do; one that is shorter in the end still is `file_changed'. Bytes that
-%%     are overwritten in place are not noticed. Of no effect on other inputs.</li>
+%%     opened, so that it may grow, as logs do; one that is shorter in the end still is `file_changed'. Bytes
+%%     that are overwritten in place are not noticed. Of no effect on other inputs.</li>
 %% <li>`threads': 1 to 1,024; the maximum number of threads for the call. By default as many as the
 %%     application's environment says under `threads', else (`nil' or `undefined') as many as there are dirty
 %%     CPU schedulers online. The environment counts whether or not the application is loaded; any other value
@@ -400,14 +400,14 @@ compress(Data) -> compress(Data, []).
 %%
 %% <ul>
 %% <li>`codec': `zstd' (the default), `lz4', `xz', `bzip2', `gzip' or `brotli'.</li>
-%% <li>`level': zstd -131072 to 22 (3 by default), xz and gzip 0 to 9 (6), bzip2 1 to 9 (6), brotli 0 to 11 (6),
-%%     lz4 only 1.</li>
-%% <li>`strategy', in place of these: `fastest' (lz4), `balanced' (zstd 3), or `smallest', which tries
-%%     zstd 22 and 18, gzip 9, `xz -9', `xz -9e' and bzip2 9, as far as they are built in, one after the other, and keeps the smallest
-%%     result: many times the time and the memory of the others, see `Chunker.compress/2'. A compressor and a stream of
-%%     pieces cannot try several, and use xz 6 for it.</li>
-%% <li>`dictionary': of {@link train_dictionary/2}, or any data that resembles yours; zstd and lz4 only, of which lz4
-%%     uses its last 64 KiB, as `lz4 -D' does.</li>
+%% <li>`level': zstd -131072 to 22 (3 by default), xz and gzip 0 to 9 (6), bzip2 1 to 9 (6), brotli 0 to 11
+%%     (6), lz4 only 1.</li>
+%% <li>`strategy', in place of these: `fastest' (lz4), `balanced' (zstd 3), or `smallest', which tries zstd 22
+%%     and 18, gzip 9, `xz -9', `xz -9e' and bzip2 9, as far as they are built in, one after the other, and
+%%     keeps the smallest result: many times the time and the memory of the others, see `Chunker.compress/2'.
+%%     A compressor and a stream of pieces cannot try several, and use xz 6 for it.</li>
+%% <li>`dictionary': of {@link train_dictionary/2}, or any data that resembles yours; zstd and lz4 only, of
+%%     which lz4 uses its last 64 KiB, as `lz4 -D' does.</li>
 %% <li>`fallback': `true' to compress with lz4 if the codec fails or is not built in. {@link detect_format/1}
 %%     of the result returns the codec that was used, except `brotli', which it cannot detect. `false' by
 %%     default.</li>
@@ -428,18 +428,19 @@ decompress(Data) -> decompress(Data, []).
 %% are errors, and so are trailing bytes by default.
 %%
 %% <ul>
-%% <li>`codec': `auto' (the default: by the first bytes), `zstd', `lz4' (legacy frames too), `xz', `bzip2', `gzip', `lzma' (.lzma
-%%     files), or `brotli', whose streams have no magic and which `auto' therefore never finds.</li>
+%% <li>`codec': `auto' (the default: by the first bytes), `zstd', `lz4' (legacy frames too), `xz', `bzip2',
+%%     `gzip', `lzma' (.lzma files), or `brotli', whose streams have no magic and which `auto' therefore never
+%%     finds.</li>
 %% <li>`max_output_size': bytes, or `infinity'; one more is `size_exceeded'. 1 GiB by default.</li>
 %% <li>`max_memory': bytes, or `infinity'; the largest window that is allocated. 128 MiB by default. zstd has
-%%     windows of up to 2 GiB (`zstd --long=31'), xz and .lzma of up to 4 GiB and brotli of up to 1 GiB; lz4, bzip2 and
-%%     gzip never need more than 16 MiB and ignore the limit. Beyond it, `decompression_failed' has `why' `memory_limit',
-%%     the `option', the bytes that are `needed', and the `limit'.</li>
-%% <li>`trailing': `error' (the default), or `ignore' to ignore bytes after the last stream or frame that begin no
-%%     other one, as `bzip2 -d' does. {@link decompress_prefix/2} returns their number. As an error,
+%%     windows of up to 2 GiB (`zstd --long=31'), xz and .lzma of up to 4 GiB and brotli of up to 1 GiB; lz4,
+%%     bzip2 and gzip never need more than 32 MiB and ignore the limit. Beyond it, `decompression_failed' has
+%%     `why' `memory_limit', the `option', the bytes that are `needed', and the `limit'.</li>
+%% <li>`trailing': `error' (the default), or `ignore' to ignore bytes after the last stream or frame that
+%%     begin no other one, as `bzip2 -d' does. {@link decompress_prefix/2} returns their number. As an error,
 %%     `decompression_failed' has `why' `trailing_data' and the `offset' of the first one.</li>
-%% <li>`dictionary': the one that the data was compressed with; zstd and lz4 only. For data that `auto' detects as
-%%     another format, `decompression_failed' has `why' `dictionary_inapplicable'.</li>
+%% <li>`dictionary': the one that the data was compressed with; zstd and lz4 only. For data that `auto'
+%%     detects as another format, `decompression_failed' has `why' `dictionary_inapplicable'.</li>
 %% </ul>
 -spec decompress(iodata(), options()) -> {ok, binary()} | {error, error()}.
 decompress(Data, Options) ->
@@ -592,7 +593,8 @@ decompressor_finish(Decompressor) ->
     handle(fun chunker_dispatch:decompress_finish/1, [Decompressor], ?DECOMPRESSOR).
 
 %% @doc Returns the number of bytes after the last stream or frame that were ignored so far, which is 0 without
-%% `{trailing, ignore}'. It is final after {@link decompressor_finish/1}, and also known of a closed decompressor.
+%% `{trailing, ignore}'. It is final after {@link decompressor_finish/1}, and also known of a closed
+%% decompressor.
 -spec decompressor_ignored(decompressor()) -> non_neg_integer().
 decompressor_ignored(Decompressor) ->
     handle(fun chunker_dispatch:decompress_ignored/1, [Decompressor], ?DECOMPRESSOR).

@@ -2,9 +2,9 @@
 %% Dispatches calls to the NIF: chooses where each runs, and repeats those that wait for a FIFO or a device.
 %%
 %% A call runs on the scheduler of its caller if it takes less than a millisecond, on a dirty scheduler if it
-%% takes up to some ten milliseconds, and as a job in a thread of the library if it takes longer. The size of its
-%% input decides, or the NIF, which knows the size of a file and the speed of a codec: it returns `long' instead of
-%% a result.
+%% takes up to some ten milliseconds, and as a job in a thread of the library if it takes longer. The size of
+%% its input decides, or the NIF, which knows the size of a file and the speed of a codec: it returns the kind
+%% of the job, `short' or `long', instead of a result.
 %%
 %% Options are the tuples that `chunker_options' returns.
 -module(chunker_dispatch).
@@ -51,6 +51,9 @@
 -opaque cache() :: reference().
 -opaque stream() :: {regular | special | pieces, dirty | job, reference()}.
 
+%% What a job needs to answer.
+-type ticket() :: {short | long, reference()}.
+
 -define(NIF, chunker_nif).
 
 %% Up to this size, in bytes, a call runs on the scheduler of its caller, which saves the 10 microseconds of a
@@ -61,10 +64,14 @@
 %% Up to this size, in bytes, hashing, chunking and reading an archive take a few milliseconds.
 -define(MEDIUM, 1_048_576).
 
-%% Runs a call on a dirty scheduler, or as a job if that call returns `long'.
+%% Up to this size, in bytes, they take less than some hundred milliseconds: a job that does not wait for long
+%% ones.
+-define(LARGE, 33_554_432).
+
+%% Runs a call on a dirty scheduler, or as a job of the kind that this call returns.
 dirty(Call, Job) ->
     case Call() of
-        long -> job(Job);
+        Kind when Kind =:= short; Kind =:= long -> job(Kind, Job);
         Result -> Result
     end.
 
@@ -79,12 +86,12 @@ file(Call, Job, OpenSpecial) ->
 special({ok, File}) -> repeat(fun() -> ?NIF:special_next(File) end, 1);
 special(Failure) -> Failure.
 
-%% Runs a call as a job. Its caller waits as a process, and its arguments are decoded by the job: a term of the
-%% wrong form raises `badarg' here as it does in any other place.
--spec job(fun((reference()) -> ok | failure())) -> term().
-job(Start) ->
+%% Runs a call as a job. Its caller waits as a process, and its arguments are decoded by the job: a term of
+%% the wrong form raises `badarg' here as it does in any other place.
+-spec job(short | long, fun((ticket()) -> ok | failure())) -> term().
+job(Kind, Start) ->
     Reference = make_ref(),
-    case Start(Reference) of
+    case Start({Kind, Reference}) of
         ok ->
             receive
                 {Reference, returned, Result} -> Result;
@@ -93,6 +100,9 @@ job(Start) ->
         Failure ->
             Failure
     end.
+
+kind(Size) when Size =< ?LARGE -> short;
+kind(_) -> long.
 
 %% Returns the data that the chunks are parts of as well: the input, unless references were taken out of it.
 -spec chunk_data(binary(), chunker_options:chunking()) -> {ok, [noted(chunk())], binary()} | failure().
@@ -103,7 +113,7 @@ chunk_data(Data, {_, Nar, _, _, _} = Options) ->
         if
             byte_size(Data) =< ?SMALL, not Entries -> ?NIF:chunk_data(Data, Options);
             byte_size(Data) =< ?MEDIUM -> ?NIF:chunk_data_dirty(Data, Options);
-            true -> job(fun(Reference) -> ?NIF:chunk_data_job(Reference, Data, Options) end)
+            true -> job(kind(byte_size(Data)), fun(Ticket) -> ?NIF:chunk_data_job(Ticket, Data, Options) end)
         end,
     case Result of
         {ok, Chunks} -> {ok, Chunks, Data};
@@ -114,7 +124,7 @@ chunk_data(Data, {_, Nar, _, _, _} = Options) ->
 chunk_file(Path, Options) ->
     file(
         fun() -> ?NIF:chunk_file(Path, Options) end,
-        fun(Reference) -> ?NIF:chunk_file_job(Reference, Path, Options) end,
+        fun(Ticket) -> ?NIF:chunk_file_job(Ticket, Path, Options) end,
         fun() -> ?NIF:special_chunks(Path, Options, false) end
     ).
 
@@ -142,7 +152,7 @@ restore_references(Data, References) ->
         ok when byte_size(Data) =< ?MEDIUM, length(References) =< 100 * ?FEW ->
             ?NIF:restore_references_dirty(Data, References);
         ok ->
-            job(fun(Reference) -> ?NIF:restore_references_job(Reference, Data, References) end)
+            job(kind(byte_size(Data)), fun(Ticket) -> ?NIF:restore_references_job(Ticket, Data, References) end)
     end.
 
 %% Checks that all positions are numbers that the NIF can take, which the positions in a chunk are.
@@ -157,7 +167,7 @@ there(References) ->
     {ok, [{ok, [noted(chunk())]} | failure()]} | failure().
 chunk_files(Paths, Chunking, Batch) ->
     batch(Batch, fun({_, _, Progress} = Native) ->
-        case job(fun(Reference) -> ?NIF:chunk_files_job(Reference, Paths, Chunking, Native) end) of
+        case job(long, fun(Ticket) -> ?NIF:chunk_files_job(Ticket, Paths, Chunking, Native) end) of
             {ok, Results} ->
                 Left = length([special || special <- Results]),
                 {ok, special_files(Paths, Results, Chunking, {Progress, Left, length(Results), next_report()})};
@@ -194,11 +204,22 @@ batch({Threads, Threshold, Progress}, Run) ->
 -spec hash_batch([binary()], chunker_options:digests(), chunker_options:batch()) -> {ok, [<<_:256>>]} | failure().
 hash_batch(Items, Digests, Batch) ->
     batch(Batch, fun(Native) ->
-        case iolist_size(Items) =< ?MEDIUM of
+        Size = batch_size(Items),
+        case Size =< ?MEDIUM of
             true -> ?NIF:hash_batch(Items, Digests, Native);
-            false -> job(fun(Reference) -> ?NIF:hash_batch_job(Reference, Items, Digests, Native) end)
+            false -> job(kind(Size), fun(Ticket) -> ?NIF:hash_batch_job(Ticket, Items, Digests, Native) end)
         end
     end).
+
+%% The size of a batch, in bytes, of which each item takes some itself.
+batch_size(Items) -> iolist_size(Items) + 64 * length(Items).
+
+%% Codecs take up to a second for as much.
+batch_kind(Items) ->
+    case batch_size(Items) =< ?MEDIUM of
+        true -> short;
+        false -> long
+    end.
 
 -spec open_cache(chunker_options:cache()) -> {ok, cache()} | failure().
 open_cache(Options) -> ?NIF:cache_new(Options).
@@ -209,17 +230,17 @@ is_cache(Term) -> ?NIF:is_cache(Term).
 -spec cache_get(cache(), binary(), chunker:algorithm()) -> {ok, <<_:256>> | nil} | failure().
 cache_get(Cache, Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:cache_get(Cache, Data, Algorithm);
 cache_get(Cache, Data, Algorithm) when byte_size(Data) =< ?MEDIUM -> ?NIF:cache_get_dirty(Cache, Data, Algorithm);
-cache_get(Cache, Data, Algorithm) -> job(fun(Reference) -> ?NIF:cache_get_job(Reference, Cache, Data, Algorithm) end).
+cache_get(Cache, Data, Algorithm) -> job(kind(byte_size(Data)), fun(Ticket) -> ?NIF:cache_get_job(Ticket, Cache, Data, Algorithm) end).
 
 -spec cache_put(cache(), binary(), chunker:algorithm()) -> {ok, <<_:256>>} | failure().
 cache_put(Cache, Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:cache_put(Cache, Data, Algorithm);
 cache_put(Cache, Data, Algorithm) when byte_size(Data) =< ?MEDIUM -> ?NIF:cache_put_dirty(Cache, Data, Algorithm);
-cache_put(Cache, Data, Algorithm) -> job(fun(Reference) -> ?NIF:cache_put_job(Reference, Cache, Data, Algorithm) end).
+cache_put(Cache, Data, Algorithm) -> job(kind(byte_size(Data)), fun(Ticket) -> ?NIF:cache_put_job(Ticket, Cache, Data, Algorithm) end).
 
 -spec cache_fetch(cache(), binary(), chunker:algorithm()) -> {ok, <<_:256>>} | failure().
 cache_fetch(Cache, Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:cache_fetch(Cache, Data, Algorithm);
 cache_fetch(Cache, Data, Algorithm) when byte_size(Data) =< ?MEDIUM -> ?NIF:cache_fetch_dirty(Cache, Data, Algorithm);
-cache_fetch(Cache, Data, Algorithm) -> job(fun(Reference) -> ?NIF:cache_fetch_job(Reference, Cache, Data, Algorithm) end).
+cache_fetch(Cache, Data, Algorithm) -> job(kind(byte_size(Data)), fun(Ticket) -> ?NIF:cache_fetch_job(Ticket, Cache, Data, Algorithm) end).
 
 -spec cache_stats(cache()) -> map().
 cache_stats(Cache) -> ?NIF:cache_stats(Cache).
@@ -242,12 +263,17 @@ compress(Data, Options, true) ->
     end.
 
 %% Up to this size, in bytes, the fast codecs take some ten milliseconds.
--define(SHORT_CODING, 262_144).
+-define(SHORT_CODING, 131_072).
 
 compress(Data, Options) when byte_size(Data) =< ?SHORT_CODING ->
-    dirty(fun() -> ?NIF:compress(Data, Options) end, fun(Reference) -> ?NIF:compress_job(Reference, Data, Options) end);
+    dirty(fun() -> ?NIF:compress(Data, Options) end, fun(Ticket) -> ?NIF:compress_job(Ticket, Data, Options) end);
 compress(Data, Options) ->
-    job(fun(Reference) -> ?NIF:compress_job(Reference, Data, Options) end).
+    job(compress_kind(Options, byte_size(Data)), fun(Ticket) -> ?NIF:compress_job(Ticket, Data, Options) end).
+
+%% The slow codecs take a second for a megabyte.
+compress_kind({lz4, _, _}, Size) -> kind(Size);
+compress_kind({zstd, nil, _}, Size) -> kind(4 * Size);
+compress_kind(_, _) -> long.
 
 -spec decompress(binary(), chunker_options:decompression()) -> {ok, binary()} | failure().
 decompress(Data, Options) ->
@@ -263,33 +289,33 @@ decompress_prefix(Data, Options) when byte_size(Data) =< ?SMALL ->
     %% It may have long contents.
     dirty(
         fun() -> ?NIF:decompress(Data, Options) end,
-        fun(Reference) -> ?NIF:decompress_job(Reference, Data, Options) end
+        fun(Ticket) -> ?NIF:decompress_job(Ticket, Data, Options) end
     );
 decompress_prefix(Data, Options) ->
-    job(fun(Reference) -> ?NIF:decompress_job(Reference, Data, Options) end).
+    job(kind(byte_size(Data) * 8), fun(Ticket) -> ?NIF:decompress_job(Ticket, Data, Options) end).
 
 -spec compress_batch([binary()], chunker_options:compression(), chunker_options:batch()) ->
     {ok, [{ok, binary()} | failure()]} | failure().
 compress_batch(Items, Options, Batch) ->
     batch(Batch, fun(Native) ->
-        job(fun(Reference) -> ?NIF:compress_batch_job(Reference, Items, Options, Native) end)
+        job(batch_kind(Items), fun(Ticket) -> ?NIF:compress_batch_job(Ticket, Items, Options, Native) end)
     end).
 
 -spec decompress_batch([binary()], chunker_options:decompression(), chunker_options:batch()) ->
     {ok, [{ok, binary()} | failure()]} | failure().
 decompress_batch(Items, Options, Batch) ->
     batch(Batch, fun(Native) ->
-        job(fun(Reference) -> ?NIF:decompress_batch_job(Reference, Items, Options, Native) end)
+        job(batch_kind(Items), fun(Ticket) -> ?NIF:decompress_batch_job(Ticket, Items, Options, Native) end)
     end).
 
 -spec detect_format(binary()) -> {ok, chunker:readable_codec()} | failure().
 detect_format(Data) when byte_size(Data) =< ?SMALL -> ?NIF:detect_codec(Data);
 detect_format(Data) when byte_size(Data) =< ?MEDIUM -> ?NIF:detect_codec_dirty(Data);
-detect_format(Data) -> job(fun(Reference) -> ?NIF:detect_codec_job(Reference, Data) end).
+detect_format(Data) -> job(kind(byte_size(Data)), fun(Ticket) -> ?NIF:detect_codec_job(Ticket, Data) end).
 
 -spec train_dictionary([binary()], MaxSize :: integer()) -> {ok, binary()} | failure().
 train_dictionary(Samples, MaxSize) ->
-    job(fun(Reference) -> ?NIF:train_dictionary_job(Reference, Samples, MaxSize) end).
+    job(long, fun(Ticket) -> ?NIF:train_dictionary_job(Ticket, Samples, MaxSize) end).
 
 -spec open_compressor(chunker_options:compression()) -> {ok, compressor()} | failure().
 open_compressor(Options) -> ?NIF:compressor_new(Options).
@@ -318,21 +344,21 @@ compress_update(Compressor, Piece) ->
 compress_piece(Compressor, Piece) ->
     dirty(
         fun() -> ?NIF:compressor_update(Compressor, Piece) end,
-        fun(Reference) -> ?NIF:compressor_update_job(Reference, Compressor, Piece) end
+        fun(Ticket) -> ?NIF:compressor_update_job(Ticket, Compressor, Piece) end
     ).
 
 -spec compress_flush(compressor()) -> {ok, binary()} | failure().
 compress_flush(Compressor) ->
     dirty(
         fun() -> ?NIF:compressor_flush(Compressor) end,
-        fun(Reference) -> ?NIF:compressor_flush_job(Reference, Compressor) end
+        fun(Ticket) -> ?NIF:compressor_flush_job(Ticket, Compressor) end
     ).
 
 -spec compress_finish(compressor()) -> {ok, binary()} | failure().
 compress_finish(Compressor) ->
     dirty(
         fun() -> ?NIF:compressor_finish(Compressor) end,
-        fun(Reference) -> ?NIF:compressor_finish_job(Reference, Compressor) end
+        fun(Ticket) -> ?NIF:compressor_finish_job(Ticket, Compressor) end
     ).
 
 %% Frees the memory of a compressor, which is also freed when no process holds it any more.
@@ -371,24 +397,24 @@ close_decompressor(Decompressor) -> ?NIF:decompressor_close(Decompressor).
 -spec hash(binary(), chunker:algorithm()) -> <<_:256>> | failure().
 hash(Data, Algorithm) when byte_size(Data) =< ?SMALL -> ?NIF:hash(Data, Algorithm);
 hash(Data, Algorithm) when byte_size(Data) =< ?MEDIUM -> ?NIF:hash_dirty(Data, Algorithm);
-hash(Data, Algorithm) -> job(fun(Reference) -> ?NIF:hash_job(Reference, Data, Algorithm) end).
+hash(Data, Algorithm) -> job(kind(byte_size(Data)), fun(Ticket) -> ?NIF:hash_job(Ticket, Data, Algorithm) end).
 
 -spec hash_cached(binary(), chunker_options:digests()) -> <<_:256>> | failure().
 hash_cached(Data, Digests) when byte_size(Data) =< ?SMALL -> ?NIF:hash_cached(Data, Digests);
 hash_cached(Data, Digests) when byte_size(Data) =< ?MEDIUM -> ?NIF:hash_cached_dirty(Data, Digests);
-hash_cached(Data, Digests) -> job(fun(Reference) -> ?NIF:hash_cached_job(Reference, Data, Digests) end).
+hash_cached(Data, Digests) -> job(kind(byte_size(Data)), fun(Ticket) -> ?NIF:hash_cached_job(Ticket, Data, Digests) end).
 
 %% A non-seekable file is read once, so that its digest is not looked up.
 -spec hash_file(binary(), chunker_options:digests(), chunker_options:on_change()) -> {ok, <<_:256>>} | failure().
 hash_file(Path, {Algorithm, _} = Digests, OnChange) ->
     file(
         fun() -> ?NIF:hash_file(Path, Digests, OnChange) end,
-        fun(Reference) -> ?NIF:hash_file_job(Reference, Path, Digests, OnChange) end,
+        fun(Ticket) -> ?NIF:hash_file_job(Ticket, Path, Digests, OnChange) end,
         fun() -> ?NIF:special_digest(Path, Algorithm) end
     ).
 
-%% Repeats a call until it returns something else than `wait'. The pauses, in milliseconds, grow up to 20. After
-%% `more' there is none: the input has not ended, and the call has only given its scheduler back.
+%% Repeats a call until it returns something else than `wait'. The pauses, in milliseconds, grow up to 20.
+%% After `more' there is none: the input has not ended, and the call has only given its scheduler back.
 repeat(Call, Pause) ->
     case Call() of
         more -> repeat(Call, 1);
@@ -406,12 +432,16 @@ repeat(Call, Pause) ->
 -spec to_nix_base32(binary()) -> binary().
 to_nix_base32(Bytes) when byte_size(Bytes) =< ?SMALL_TEXT -> ?NIF:nix_base32_encode(Bytes);
 to_nix_base32(Bytes) when byte_size(Bytes) =< ?SMALL -> ?NIF:nix_base32_encode_dirty(Bytes);
-to_nix_base32(Bytes) -> job(fun(Reference) -> ?NIF:nix_base32_encode_job(Reference, Bytes) end).
+to_nix_base32(Bytes) ->
+    case job(kind(byte_size(Bytes)), fun(Ticket) -> ?NIF:nix_base32_encode_job(Ticket, Bytes) end) of
+        Text when is_binary(Text) -> Text;
+        {error, Reason} -> error(Reason)
+    end.
 
 -spec from_nix_base32(binary()) -> {ok, binary()} | failure().
 from_nix_base32(Text) when byte_size(Text) =< ?SMALL_TEXT -> ?NIF:nix_base32_decode(Text);
 from_nix_base32(Text) when byte_size(Text) =< ?SMALL -> ?NIF:nix_base32_decode_dirty(Text);
-from_nix_base32(Text) -> job(fun(Reference) -> ?NIF:nix_base32_decode_job(Reference, Text) end).
+from_nix_base32(Text) -> job(kind(byte_size(Text)), fun(Ticket) -> ?NIF:nix_base32_decode_job(Ticket, Text) end).
 
 %% Opens a stream of a file, for `next/1'.
 -spec open_file(binary(), {chunker_options:chunking(), nil | chunker_options:compression()}) ->
@@ -441,21 +471,21 @@ open_pieces({Chunking, Compression}, Whole) ->
 next({regular, dirty, Stream}) ->
     ?NIF:stream_next(Stream);
 next({regular, job, Stream}) ->
-    job(fun(Reference) -> ?NIF:stream_next_job(Reference, Stream) end);
+    job(short, fun(Ticket) -> ?NIF:stream_next_job(Ticket, Stream) end);
 next({special, dirty, Stream}) ->
     repeat(fun() -> ?NIF:stream_next_special(Stream) end, 1);
 next({special, job, Stream}) ->
-    repeat(fun() -> job(fun(Reference) -> ?NIF:stream_next_special_job(Reference, Stream) end) end, 1).
+    repeat(fun() -> job(short, fun(Ticket) -> ?NIF:stream_next_special_job(Ticket, Stream) end) end, 1).
 
 %% Returns the chunks that are complete, which may be none.
 -spec push(stream(), binary()) -> {ok, [noted(chunk() | loaded())]} | failure().
 push({pieces, dirty, Stream}, Piece) when byte_size(Piece) =< ?MEDIUM -> ?NIF:stream_push(Stream, Piece);
-push({pieces, _, Stream}, Piece) -> job(fun(Reference) -> ?NIF:stream_push_job(Reference, Stream, Piece) end).
+push({pieces, _, Stream}, Piece) -> job(short, fun(Ticket) -> ?NIF:stream_push_job(Ticket, Stream, Piece) end).
 
 %% Returns the rest of the chunks.
 -spec finish(stream()) -> {ok, [noted(chunk() | loaded())]} | failure().
 finish({pieces, dirty, Stream}) -> ?NIF:stream_finish(Stream);
-finish({pieces, job, Stream}) -> job(fun(Reference) -> ?NIF:stream_finish_job(Reference, Stream) end).
+finish({pieces, job, Stream}) -> job(short, fun(Ticket) -> ?NIF:stream_finish_job(Ticket, Stream) end).
 
 %% Closes a stream, which is also closed when no process holds it any more.
 -spec close(stream()) -> ok.
@@ -492,7 +522,7 @@ nar_data(Data, Wanted) ->
         _ -> nar_data_job(Data, Wanted)
     end.
 
-nar_data_job(Data, Wanted) -> job(fun(Reference) -> ?NIF:nar_data_job(Reference, Data, Wanted) end).
+nar_data_job(Data, Wanted) -> job(kind(byte_size(Data)), fun(Ticket) -> ?NIF:nar_data_job(Ticket, Data, Wanted) end).
 
 -spec nar_file(binary(), nar_wanted()) -> nar_answer().
 nar_file(Path, Wanted) ->
@@ -503,7 +533,7 @@ nar_file(Path, Wanted) ->
                 _ -> ?NIF:nar_file(Path, Wanted)
             end
         end,
-        fun(Reference) -> ?NIF:nar_file_job(Reference, Path, Wanted) end,
+        fun(Ticket) -> ?NIF:nar_file_job(Ticket, Path, Wanted) end,
         fun() -> ?NIF:special_nar(Path, Wanted) end
     ).
 
@@ -517,9 +547,9 @@ nar_open(Wanted) ->
 
 %% `done' if no more of the archive is needed.
 -spec nar_push(nar_reader(), binary()) -> {ok, more | done} | failure().
-nar_push({{restore, _}, Reader}, Piece) -> ?NIF:nar_push_io(Reader, Piece);
+nar_push({{restore, _}, Reader}, Piece) when byte_size(Piece) =< ?MEDIUM -> ?NIF:nar_push_io(Reader, Piece);
 nar_push({_, Reader}, Piece) when byte_size(Piece) =< ?MEDIUM -> ?NIF:nar_push(Reader, Piece);
-nar_push({_, Reader}, Piece) -> job(fun(Reference) -> ?NIF:nar_push_job(Reference, Reader, Piece) end).
+nar_push({_, Reader}, Piece) -> job(short, fun(Ticket) -> ?NIF:nar_push_job(Ticket, Reader, Piece) end).
 
 -spec nar_finish(nar_reader()) -> nar_answer().
 nar_finish({_, Reader}) -> ?NIF:nar_finish(Reader).
@@ -531,13 +561,13 @@ nar_close({_, Reader}) -> ?NIF:nar_close(Reader).
 %% Returns the chunks of an archive, and its hash, from one read.
 -spec nar_chunk_data(binary(), chunker_options:chunking()) -> {ok, [noted(chunk())], NarHash :: binary()} | failure().
 nar_chunk_data(Data, Options) when byte_size(Data) =< ?MEDIUM -> ?NIF:nar_chunk_data(Data, Options);
-nar_chunk_data(Data, Options) -> job(fun(Reference) -> ?NIF:nar_chunk_data_job(Reference, Data, Options) end).
+nar_chunk_data(Data, Options) -> job(kind(byte_size(Data)), fun(Ticket) -> ?NIF:nar_chunk_data_job(Ticket, Data, Options) end).
 
 -spec nar_chunk_file(binary(), chunker_options:chunking()) -> {ok, [noted(chunk())], NarHash :: binary()} | failure().
 nar_chunk_file(Path, Options) ->
     file(
         fun() -> ?NIF:nar_chunk_file(Path, Options) end,
-        fun(Reference) -> ?NIF:nar_chunk_file_job(Reference, Path, Options) end,
+        fun(Ticket) -> ?NIF:nar_chunk_file_job(Ticket, Path, Options) end,
         fun() -> ?NIF:special_chunks(Path, Options, true) end
     ).
 
@@ -563,7 +593,7 @@ with_digest(Failure, _) ->
 -spec nar_dump_file(binary(), binary(), chunker_options:on_change(), Threads :: pos_integer()) ->
     {ok, binary()} | failure().
 nar_dump_file(Path, Into, OnChange, Threads) ->
-    job(fun(Reference) -> ?NIF:nar_dump_file_job(Reference, Path, Into, OnChange, {Threads, Threads}) end).
+    job(long, fun(Ticket) -> ?NIF:nar_dump_file_job(Ticket, Path, Into, OnChange, {Threads, Threads}) end).
 
 -spec nar_dump_open(binary(), chunker_options:on_change()) -> {ok, nar_dump()} | failure().
 nar_dump_open(Path, OnChange) -> ?NIF:nar_dump_open(Path, OnChange).

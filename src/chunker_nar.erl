@@ -59,9 +59,9 @@ list(Source) -> list(Source, []).
 %% @doc Returns all entries in the order of the archive: the root first, whose path is empty. Contents are
 %% skipped; those in a file are not read.
 %%
-%% Options are `max_entries' (1,000,000) and `max_memory' (512 MiB), each an integer or `infinity'. An archive that
-%% exceeds one is `{error, {limit_exceeded, #{option => Option, limit => Limit}}}'. An entry counts 256 bytes of
-%% memory, and its path and target.
+%% Options are `max_entries' (1,000,000) and `max_memory' (512 MiB), each an integer or `infinity'. An archive
+%% that exceeds one is `{error, {limit_exceeded, #{option => Option, limit => Limit}}}'. An entry counts 256
+%% bytes of memory, and its path and target.
 -spec list(source(), chunker_options:options()) -> {ok, [entry()]} | {error, chunker:error()}.
 list(Source, Options) ->
     Arguments = [Source, Options],
@@ -88,9 +88,9 @@ listing(Source) -> listing(Source, []).
 
 %% @doc Returns the entries as the JSON that Nix writes.
 %%
-%% Option `format' is `json' (default), what `nix nar ls --json --recursive' prints, or `ls', the `.ls' file of a
-%% binary cache. Option `notation' is `nix_2_8' (default) or `newest', whose objects have sorted keys. The limits
-%% are those of {@link list/2}; `max_memory' is that of the JSON.
+%% Option `format' is `json' (default), what `nix nar ls --json --recursive' prints, or `ls', the `.ls' file
+%% of a binary cache. Option `notation' is `nix_2_8' (default) or `newest', whose objects have sorted keys.
+%% The limits are those of {@link list/2}; `max_memory' is that of the JSON.
 -spec listing(source(), chunker_options:options()) -> {ok, binary()} | {error, chunker:error()}.
 listing(Source, Options) ->
     Arguments = [Source, Options],
@@ -192,7 +192,8 @@ dump(Path, File) -> dump(Path, File, []).
 %% when it was opened. `error' is the default.
 %%
 %% Errors: `io_error', with the kind `enotsup' for a socket, a FIFO or a device; `file_changed';
-%% `tree_too_deep', with the `path' of the first entry that is too deep and the `limit' of names below the root.
+%% `tree_too_deep', with the `path' of the first entry that is too deep and the `limit' of names below the
+%% root.
 -spec dump(file:name_all(), {file, file:name_all()}, chunker_options:options()) ->
     {ok, binary()} | {error, chunker:error()}.
 dump(Path, {file, Into} = File, Options) ->

@@ -39,36 +39,36 @@ panic(_Message) -> not_loaded().
 
 chunk_data(_Data, _Options) -> not_loaded().
 chunk_data_dirty(_Data, _Options) -> not_loaded().
-chunk_data_job(_Reference, _Data, _Options) -> not_loaded().
+chunk_data_job(_Ticket, _Data, _Options) -> not_loaded().
 chunk_file(_Path, _Options) -> not_loaded().
-chunk_file_job(_Reference, _Path, _Options) -> not_loaded().
+chunk_file_job(_Ticket, _Path, _Options) -> not_loaded().
 read_chunk(_Path, _Range, _Hash, _References) -> not_loaded().
 restore_references(_Data, _References) -> not_loaded().
 restore_references_dirty(_Data, _References) -> not_loaded().
-restore_references_job(_Reference, _Data, _References) -> not_loaded().
+restore_references_job(_Ticket, _Data, _References) -> not_loaded().
 
-chunk_files_job(_Reference, _Paths, _Options, _Batch) -> not_loaded().
+chunk_files_job(_Ticket, _Paths, _Options, _Batch) -> not_loaded().
 hash_batch(_Items, _Digests, _Batch) -> not_loaded().
-hash_batch_job(_Reference, _Items, _Digests, _Batch) -> not_loaded().
-compress_batch_job(_Reference, _Items, _Options, _Batch) -> not_loaded().
-decompress_batch_job(_Reference, _Items, _Options, _Batch) -> not_loaded().
+hash_batch_job(_Ticket, _Items, _Digests, _Batch) -> not_loaded().
+compress_batch_job(_Ticket, _Items, _Options, _Batch) -> not_loaded().
+decompress_batch_job(_Ticket, _Items, _Options, _Batch) -> not_loaded().
 
 compress(_Data, _Options) -> not_loaded().
-compress_job(_Reference, _Data, _Options) -> not_loaded().
+compress_job(_Ticket, _Data, _Options) -> not_loaded().
 decompress(_Data, _Options) -> not_loaded().
-decompress_job(_Reference, _Data, _Options) -> not_loaded().
+decompress_job(_Ticket, _Data, _Options) -> not_loaded().
 detect_codec(_Data) -> not_loaded().
 detect_codec_dirty(_Data) -> not_loaded().
-detect_codec_job(_Reference, _Data) -> not_loaded().
-train_dictionary_job(_Reference, _Samples, _Size) -> not_loaded().
+detect_codec_job(_Ticket, _Data) -> not_loaded().
+train_dictionary_job(_Ticket, _Samples, _Size) -> not_loaded().
 
 compressor_new(_Options) -> not_loaded().
 compressor_update(_Coder, _Piece) -> not_loaded().
-compressor_update_job(_Reference, _Coder, _Piece) -> not_loaded().
+compressor_update_job(_Ticket, _Coder, _Piece) -> not_loaded().
 compressor_flush(_Coder) -> not_loaded().
-compressor_flush_job(_Reference, _Coder) -> not_loaded().
+compressor_flush_job(_Ticket, _Coder) -> not_loaded().
 compressor_finish(_Coder) -> not_loaded().
-compressor_finish_job(_Reference, _Coder) -> not_loaded().
+compressor_finish_job(_Ticket, _Coder) -> not_loaded().
 compressor_close(_Coder) -> not_loaded().
 decompressor_new(_Options) -> not_loaded().
 decompressor_update(_Coder, _Piece) -> not_loaded().
@@ -79,13 +79,13 @@ decompressor_close(_Coder) -> not_loaded().
 stream_file(_Path, _Options, _Compression) -> not_loaded().
 stream_pieces(_Options, _Compression, _Whole) -> not_loaded().
 stream_next(_Stream) -> not_loaded().
-stream_next_job(_Reference, _Stream) -> not_loaded().
+stream_next_job(_Ticket, _Stream) -> not_loaded().
 stream_next_special(_Stream) -> not_loaded().
-stream_next_special_job(_Reference, _Stream) -> not_loaded().
+stream_next_special_job(_Ticket, _Stream) -> not_loaded().
 stream_push(_Stream, _Piece) -> not_loaded().
-stream_push_job(_Reference, _Stream, _Piece) -> not_loaded().
+stream_push_job(_Ticket, _Stream, _Piece) -> not_loaded().
 stream_finish(_Stream) -> not_loaded().
-stream_finish_job(_Reference, _Stream) -> not_loaded().
+stream_finish_job(_Ticket, _Stream) -> not_loaded().
 stream_digest(_Stream) -> not_loaded().
 stream_close(_Stream) -> not_loaded().
 
@@ -93,54 +93,54 @@ cache_new(_Options) -> not_loaded().
 is_cache(_Term) -> not_loaded().
 cache_get(_Cache, _Data, _Algorithm) -> not_loaded().
 cache_get_dirty(_Cache, _Data, _Algorithm) -> not_loaded().
-cache_get_job(_Reference, _Cache, _Data, _Algorithm) -> not_loaded().
+cache_get_job(_Ticket, _Cache, _Data, _Algorithm) -> not_loaded().
 cache_put(_Cache, _Data, _Algorithm) -> not_loaded().
 cache_put_dirty(_Cache, _Data, _Algorithm) -> not_loaded().
-cache_put_job(_Reference, _Cache, _Data, _Algorithm) -> not_loaded().
+cache_put_job(_Ticket, _Cache, _Data, _Algorithm) -> not_loaded().
 cache_fetch(_Cache, _Data, _Algorithm) -> not_loaded().
 cache_fetch_dirty(_Cache, _Data, _Algorithm) -> not_loaded().
-cache_fetch_job(_Reference, _Cache, _Data, _Algorithm) -> not_loaded().
+cache_fetch_job(_Ticket, _Cache, _Data, _Algorithm) -> not_loaded().
 cache_stats(_Cache) -> not_loaded().
 cache_clear(_Cache) -> not_loaded().
 
 hash(_Data, _Algorithm) -> not_loaded().
 hash_dirty(_Data, _Algorithm) -> not_loaded().
-hash_job(_Reference, _Data, _Algorithm) -> not_loaded().
+hash_job(_Ticket, _Data, _Algorithm) -> not_loaded().
 hash_cached(_Data, _Digests) -> not_loaded().
 hash_cached_dirty(_Data, _Digests) -> not_loaded().
-hash_cached_job(_Reference, _Data, _Digests) -> not_loaded().
+hash_cached_job(_Ticket, _Data, _Digests) -> not_loaded().
 hash_file(_Path, _Digests, _OnChange) -> not_loaded().
-hash_file_job(_Reference, _Path, _Digests, _OnChange) -> not_loaded().
+hash_file_job(_Ticket, _Path, _Digests, _OnChange) -> not_loaded().
 special_chunks(_Path, _Options, _Whole) -> not_loaded().
 special_digest(_Path, _Algorithm) -> not_loaded().
 
 nar_data(_Data, _Wanted) -> not_loaded().
-nar_data_job(_Reference, _Data, _Wanted) -> not_loaded().
+nar_data_job(_Ticket, _Data, _Wanted) -> not_loaded().
 nar_file(_Path, _Wanted) -> not_loaded().
-nar_file_job(_Reference, _Path, _Wanted) -> not_loaded().
+nar_file_job(_Ticket, _Path, _Wanted) -> not_loaded().
 nar_open(_Wanted) -> not_loaded().
 nar_push(_Reader, _Piece) -> not_loaded().
 nar_push_io(_Reader, _Piece) -> not_loaded().
-nar_push_job(_Reference, _Reader, _Piece) -> not_loaded().
+nar_push_job(_Ticket, _Reader, _Piece) -> not_loaded().
 nar_finish(_Reader) -> not_loaded().
 special_nar(_Path, _Wanted) -> not_loaded().
 special_next(_File) -> not_loaded().
 nar_close(_Reader) -> not_loaded().
 nar_chunk_data(_Data, _Options) -> not_loaded().
-nar_chunk_data_job(_Reference, _Data, _Options) -> not_loaded().
+nar_chunk_data_job(_Ticket, _Data, _Options) -> not_loaded().
 nar_chunk_file(_Path, _Options) -> not_loaded().
-nar_chunk_file_job(_Reference, _Path, _Options) -> not_loaded().
-nar_dump_file_job(_Reference, _Path, _Into, _OnChange, _Threads) -> not_loaded().
+nar_chunk_file_job(_Ticket, _Path, _Options) -> not_loaded().
+nar_dump_file_job(_Ticket, _Path, _Into, _OnChange, _Threads) -> not_loaded().
 nar_dump_open(_Path, _OnChange) -> not_loaded().
 nar_dump_next(_Dump) -> not_loaded().
 nar_dump_close(_Dump) -> not_loaded().
 
 nix_base32_encode(_Bytes) -> not_loaded().
 nix_base32_encode_dirty(_Bytes) -> not_loaded().
-nix_base32_encode_job(_Reference, _Bytes) -> not_loaded().
+nix_base32_encode_job(_Ticket, _Bytes) -> not_loaded().
 nix_base32_decode(_Text) -> not_loaded().
 nix_base32_decode_dirty(_Text) -> not_loaded().
-nix_base32_decode_job(_Reference, _Text) -> not_loaded().
+nix_base32_decode_job(_Ticket, _Text) -> not_loaded().
 
 narinfo_parse(_Text) -> not_loaded().
 narinfo_parse_dirty(_Text) -> not_loaded().

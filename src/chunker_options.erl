@@ -372,8 +372,8 @@ one_of(Option, Value, Allowed) ->
             {error, {invalid_options, #{option => Option, value => Value, allowed => Names}}}
     end.
 
-%% Checks options against the known ones, and returns the forms that are made of them: one by itself, several as
-%% a tuple.
+%% Checks options against the known ones, and returns the forms that are made of them: one by itself, several
+%% as a tuple.
 with(Options, Known, Forms) ->
     case values(Options, Known) of
         {ok, Values} -> forms(Forms, Values, []);

@@ -151,8 +151,8 @@ stream_is_lazy_test() ->
     %% A chunk that was there already may still come.
     ?assertEqual({error, {cancelled, #{}}}, lists:last(chunks(Other))).
 
-%% While another thread is at the first chunk, the engine takes in more, but no more than it may hold: four times the
-%% largest chunk and a few MiB for each thread.
+%% While another thread is at the first chunk, the engine takes in more, but no more than it may hold: four
+%% times the largest chunk and a few MiB for each thread.
 stream_works_ahead_within_bounds_test() ->
     pieces(),
     {ok, Iterator} = chunker:stream(endless(), small(#{threads => 2})),

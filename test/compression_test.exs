@@ -1369,7 +1369,7 @@ defmodule Chunker.CompressionTest do
       # One call of the engine, so that the close happens during it.
       piece = noise(3 * @mib)
       reference = make_ref()
-      assert :chunker_nif.compressor_update_job(reference, compressor.coder, piece) == :ok
+      assert :chunker_nif.compressor_update_job({:short, reference}, compressor.coder, piece) == :ok
       Process.sleep(50)
       assert Compressor.close(compressor) == :ok
       assert_receive {^reference, :returned, {:ok, _}}, 60_000
@@ -1412,7 +1412,8 @@ defmodule Chunker.CompressionTest do
       victims = for _ <- 1..(System.schedulers_online() + 5), do: spawn(fn -> call.(); IO.puts("too early") end)
       Process.sleep(150)
       for victim <- victims, do: Process.exit(victim, :kill)
-      {time, _} = :timer.tc(fn -> Chunker.compress_batch(["another"]) end)
+      # A long job, which must wait for one of the threads that the others have.
+      {time, _} = :timer.tc(fn -> Chunker.chunk_files(["."]) end)
       time
     end
 

@@ -146,7 +146,7 @@ defmodule Chunker.HostileTermsTest do
     @key "name:" <> Base.encode64(String.duplicate("k", 64))
 
     # Arguments that the functions of the NIF take. A job takes those of the function of its name, after a
-    # reference.
+    # ticket.
     defp arguments(folder) do
       [path, nar] = for name <- ["file", "nar"], do: Path.join(folder, name)
       File.write!(path, "content")
@@ -251,7 +251,7 @@ defmodule Chunker.HostileTermsTest do
     # Returns how a call ends: with a value, with an exception of the VM, or with a panic.
     defp outcome(module, function, arguments) do
       if apply(module, function, arguments) == :ok and module == :chunker_nif and of_job(function) do
-        reference = hd(arguments)
+        {_, reference} = hd(arguments)
 
         receive do
           {^reference, :returned, _} -> :ok
@@ -289,7 +289,7 @@ defmodule Chunker.HostileTermsTest do
         for name <- exported -- [:info, :panic, :module_info, :module_info] do
           case of_job(name) do
             nil -> {name, Keyword.fetch!(arguments, name)}
-            function -> {name, [make_ref() | Keyword.fetch!(arguments, function)]}
+            function -> {name, [{:long, make_ref()} | Keyword.fetch!(arguments, function)]}
           end
         end
 

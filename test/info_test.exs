@@ -227,6 +227,12 @@ defmodule Chunker.InfoTest do
                "chunker-1 10",
                "chunker-job 10"
              ]
+
+      # They do not run before a VM that has a lower priority, not even if they may.
+      arguments = ["-n", "15", "elixir", "-pa", ebin, "-e", code]
+      {output, 0} = System.cmd("nice", arguments, stderr_to_stdout: true)
+      [_, level] = Regex.run(~r/chunker-job (\d+)/, output)
+      assert String.to_integer(level) >= 15
     end
   end
 

@@ -1,9 +1,11 @@
+Code.require_file("support/attempts.exs", __DIR__)
+
 defmodule Chunker.SchedulersTest do
   # Where each call runs, as traced by the VM: calls that can take longer than a millisecond must not run on
   # normal schedulers, and those that can take longer than some ten milliseconds not on dirty ones either.
   use ExUnit.Case, async: false
 
-  alias Chunker.Cache
+  alias Chunker.{Attempts, Cache}
 
   @moduletag :tmp_dir
 
@@ -72,7 +74,7 @@ defmodule Chunker.SchedulersTest do
           hash_cached_dirty: fn -> Chunker.hash(data, :sha256, cache: cache) end,
           hash_file: fn -> Chunker.hash_file(path, :blake3) end,
           hash_batch: fn -> Chunker.hash_batch([data]) end,
-          compress: fn -> Chunker.compress(data) end,
+          compress: fn -> Chunker.compress(binary_part(data, 0, 100_000)) end,
           decompress: fn -> Chunker.decompress(small) end,
           nix_base32_encode_dirty: fn -> Chunker.to_nix_base32(bytes) end,
           nix_base32_decode_dirty: fn -> Chunker.from_nix_base32(text) end,
@@ -123,6 +125,9 @@ defmodule Chunker.SchedulersTest do
           {[:compress_job], fn -> Chunker.compress(data) end},
           {[:compress, :compress_job], fn -> Chunker.compress("abc", codec: :xz) end},
           {[:compress, :compress_job], fn -> Chunker.compress("abc", level: 19) end},
+          {[:compress, :compress_job], fn -> Chunker.compress("abc", codec: :gzip, level: 9) end},
+          # Their number takes time, too.
+          {[:hash_batch_job], fn -> Chunker.hash_batch(List.duplicate("", 20_000)) end},
           {[:compress_batch_job], fn -> Chunker.compress_batch(["abc"]) end},
           {[:decompress_job], fn -> Chunker.decompress(compressed) end},
           {[:decompress, :decompress_job], fn -> Chunker.decompress(bomb) end},
@@ -152,6 +157,36 @@ defmodule Chunker.SchedulersTest do
         ] do
       assert dirty(call) == functions
     end
+  end
+
+  test "neither short calls nor pieces of a stream nor collections wait for long jobs" do
+    # Takes ten seconds each, on any machine.
+    text = Base.encode64(:rand.bytes(15_000_000))
+
+    busy =
+      for _ <- 1..(System.schedulers_online() + 4), do: spawn(fn -> Chunker.compress(text, codec: :xz) end)
+
+    Process.sleep(200)
+    piece = binary_part(text, 0, 2_000_000)
+    large = Enum.to_list(1..1_000_000)
+
+    for call <- [
+          fn -> Chunker.hash(piece, :sha256) end,
+          fn -> Chunker.chunk_data(piece) end,
+          fn -> Chunker.compress(binary_part(piece, 0, 200_000)) end,
+          fn -> Chunker.decompress_batch(["abc"]) end,
+          fn -> [binary_part(piece, 0, 200_000)] |> Chunker.compress_stream(codec: :xz) |> Stream.run() end,
+          &:erlang.garbage_collect/0
+        ] do
+      assert Attempts.once?(fn ->
+               {microseconds, _} = :timer.tc(call)
+               microseconds < 2_000_000
+             end)
+    end
+
+    assert length(large) == 1_000_000
+    assert Enum.all?(busy, &Process.alive?/1)
+    for pid <- busy, do: Process.exit(pid, :kill)
   end
 
   test "short work runs on the calling scheduler" do

@@ -57,7 +57,7 @@ fn coded<'a>(call: Call<'a>, results: Vec<Result<BinaryBuffer, Error>>) -> Resul
 }
 
 nif! {
-    dirty hash_batch, job hash_batch_job => fn(
+    dirty hash_batch, list_job hash_batch_job => fn(
         call,
         items: List<Binary<'a>>,
         digests: Digests,
@@ -74,7 +74,7 @@ nif! {
 }
 
 nif! {
-    job compress_batch_job => fn(
+    list_job compress_batch_job => fn(
         call,
         items: List<Binary<'a>>,
         codec: Compression<'a>,
@@ -90,7 +90,7 @@ nif! {
 }
 
 nif! {
-    job decompress_batch_job => fn(
+    list_job decompress_batch_job => fn(
         call,
         items: List<Binary<'a>>,
         codec: Decompression<'a>,
@@ -107,7 +107,7 @@ nif! {
 
 nif! {
     /// Returns a result for each path: `{ok, Chunks}`, its error, or `special` for a non-seekable file.
-    job chunk_files_job => fn(
+    list_job chunk_files_job => fn(
         call,
         paths: List<Binary<'a>>,
         chunking: ChunkingOptions<'a>,

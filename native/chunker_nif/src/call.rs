@@ -60,8 +60,8 @@ impl<'a> Call<'a> {
         Self::new(env, env.pid(), Place::Dirty)
     }
 
-    /// Returns whether the calling process has died, which cancels its call. A call on a plain scheduler is over
-    /// before that matters.
+    /// Returns whether the calling process has died, which cancels its call. A call on a plain scheduler is
+    /// over before that matters.
     ///
     /// Each check also yields the core to other threads: see [`yield_to_other_threads`].
     pub(crate) fn is_cancelled(self) -> impl Fn() -> bool + 'a {
@@ -78,9 +78,10 @@ impl<'a> Call<'a> {
 /// Defines a function under several names, one for each place where it can run:
 ///
 /// * `plain` is for short inputs,
-/// * `dirty` for those that take up to some ten milliseconds, and `io` for those that wait for a disk instead,
-/// * `job` for longer ones. It takes the reference of the answer as its first argument: see
-///   [`jobs::start`](crate::jobs::start).
+/// * `dirty` for those that take up to some ten milliseconds, and `io` for those that wait for a disk
+///   instead,
+/// * `job` for longer ones. It takes a ticket as its first argument: see [`jobs::start`](crate::jobs::start).
+/// * `list_job` is a job too, and starts on a dirty scheduler, since copying a long list takes milliseconds.
 ///
 /// `chunker_dispatch` chooses between them. The parameter is called `env` because the code that rustler
 /// generates refers to it by that name, which macro hygiene would hide if the caller of the macro chose it.
@@ -137,11 +138,27 @@ macro_rules! nif {
         #[rustler::nif]
         fn $name<'a>(
             env: rustler::Env<'a>,
-            reference: rustler::Reference<'a>
+            ticket: $crate::jobs::Ticket<'a>
             $(, $argument: rustler::Term<'a>)*
         ) -> rustler::NifResult<rustler::Term<'a>> {
             $crate::call::guard(env, || {
-                $crate::jobs::start(env, reference, vec![$($argument),*], |call, arguments| {
+                $crate::jobs::start(env, ticket, vec![$($argument),*], |call, arguments| {
+                    let mut arguments = arguments.into_iter();
+                    $(let $argument = arguments.next().ok_or(rustler::Error::BadArg)?;)*
+                    decoded(call $(, $argument)*)
+                })
+            })
+        }
+    };
+    (@list_job $name:ident ($call:ident $(, $argument:ident: $type:ty)* $(,)?)) => {
+        #[rustler::nif(schedule = "DirtyCpu")]
+        fn $name<'a>(
+            env: rustler::Env<'a>,
+            ticket: $crate::jobs::Ticket<'a>
+            $(, $argument: rustler::Term<'a>)*
+        ) -> rustler::NifResult<rustler::Term<'a>> {
+            $crate::call::guard(env, || {
+                $crate::jobs::start(env, ticket, vec![$($argument),*], |call, arguments| {
                     let mut arguments = arguments.into_iter();
                     $(let $argument = arguments.next().ok_or(rustler::Error::BadArg)?;)*
                     decoded(call $(, $argument)*)

@@ -174,7 +174,7 @@ nif! {
 
 nif! {
     /// `{ok, Chunks}`, or what [`Opened::Other`] says, for `special_chunks` or this again.
-    dirty chunk_file, job chunk_file_job => fn(call, path: Binary<'a>, options: ChunkingOptions<'a>) {
+    io chunk_file, job chunk_file_job => fn(call, path: Binary<'a>, options: ChunkingOptions<'a>) {
         let selection = options.hashing(call.place)?;
         let mut input = match regular(call, &path, options.on_change())? {
             Opened::Regular(input) => input,
@@ -191,7 +191,7 @@ nif! {
 
 nif! {
     /// `{ok, Chunks, NarHash}`, or what [`Opened::Other`] says, for `special_chunks` or this again.
-    dirty nar_chunk_file, job nar_chunk_file_job => fn(
+    io nar_chunk_file, job nar_chunk_file_job => fn(
         call,
         path: Binary<'a>,
         options: ChunkingOptions<'a>,
@@ -242,7 +242,7 @@ fn replaced<'a>(List(references): List<(usize, Binary<'a>)>) -> Vec<Replaced<&'a
 
 nif! {
     /// `{ok, Data}`: the bytes of a chunk with `references` put back.
-    plain restore_references, dirty restore_references_dirty, job restore_references_job => fn(
+    plain restore_references, dirty restore_references_dirty, list_job restore_references_job => fn(
         call,
         data: Binary<'a>,
         references: List<(usize, Binary<'a>)>,
@@ -282,10 +282,14 @@ fn read_chunk<'a>(
 /// The longest file, in bytes, that is read on a dirty scheduler: a few milliseconds' work.
 const SHORT_FILE: u64 = 1 << 20;
 
+/// The longest file, in bytes, whose job is short.
+const LARGE_FILE: u64 = 32 << 20;
+
 /// What opening a file has led to.
 pub(crate) enum Opened {
     Regular(Input),
-    /// `special` for a non-seekable file, or `long` for one that is too long for a dirty scheduler.
+    /// `special` for a non-seekable file, or the kind of the job that reads one that is too long for a dirty
+    /// scheduler, `short` or `long`.
     Other(Atom),
 }
 
@@ -296,10 +300,12 @@ pub(crate) fn regular<'a>(call: Call<'a>, path: &[u8], on_change: OnChange) -> R
         return Ok(Opened::Other(atoms::special()));
     }
     let input = Input::open(&path)?.on_change(on_change);
-    if call.place == Place::Dirty && input.length().is_some_and(|length| length > SHORT_FILE) {
-        return Ok(Opened::Other(atoms::long()));
+    match input.length() {
+        Some(length) if call.place == Place::Dirty && length > SHORT_FILE => {
+            Ok(Opened::Other(if length > LARGE_FILE { atoms::long() } else { atoms::short() }))
+        }
+        _ => Ok(Opened::Regular(input)),
     }
-    Ok(Opened::Regular(input))
 }
 
 #[cfg(unix)]

@@ -61,14 +61,14 @@ fn compressor_new<'a>(env: Env<'a>, options: Compression<'a>) -> NifResult<Term<
 }
 
 nif! {
-    /// `{ok, Output}`, which may be empty, or `long` if the codec is too slow for a dirty scheduler.
+    /// `{ok, Output}`, which may be empty, or `short` if the codec is too slow for a dirty scheduler.
     dirty compressor_update, job compressor_update_job => fn(
         call,
         coder: ResourceArc<Coder<Compressor>>,
         piece: Binary<'a>,
     ) {
         if coder.is_long(call) {
-            return Ok(atoms::long().encode(call.env));
+            return Ok(atoms::short().encode(call.env));
         }
         let mut compressor = coder.slot.take()?;
         let mut out = BinaryBuffer::new();
@@ -79,13 +79,13 @@ nif! {
 }
 
 nif! {
-    /// `{ok, Output}`, with which all input so far can be decoded, or `long`.
+    /// `{ok, Output}`, with which all input so far can be decoded, or `short`.
     dirty compressor_flush, job compressor_flush_job => fn(
         call,
         coder: ResourceArc<Coder<Compressor>>,
     ) {
         if coder.is_long(call) {
-            return Ok(atoms::long().encode(call.env));
+            return Ok(atoms::short().encode(call.env));
         }
         let (mut compressor, mut out) = (coder.slot.take()?, BinaryBuffer::new());
         compressor.flush(&mut out).map_err(chunker::Error::from)?;
@@ -101,7 +101,7 @@ nif! {
         coder: ResourceArc<Coder<Compressor>>,
     ) {
         if coder.is_long(call) {
-            return Ok(atoms::long().encode(call.env));
+            return Ok(atoms::short().encode(call.env));
         }
         let (compressor, mut out) = (coder.slot.take()?, BinaryBuffer::new());
         compressor.finish(&mut out).map_err(chunker::Error::from)?;

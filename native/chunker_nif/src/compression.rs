@@ -14,11 +14,11 @@ use crate::list::List;
 use crate::options::{Compression, Decompression};
 
 nif! {
-    /// `{ok, Compressed}`, or `long` if the codec is too slow for a dirty scheduler.
+    /// `{ok, Compressed}`, or `short` if the codec is too slow for a dirty scheduler.
     dirty compress, job compress_job => fn(call, data: Binary<'a>, options: Compression<'a>) {
         let (options, mut out) = (options.checked()?, BinaryBuffer::new());
         if call.place == Place::Dirty && options.is_slow() {
-            return Ok(atoms::long().encode(call.env));
+            return Ok(atoms::short().encode(call.env));
         }
         let mut scratch = CompressionScratch::new();
         compress_cancellable(&data, &options, &mut scratch, &mut out, &call.is_cancelled())?;
@@ -31,12 +31,12 @@ nif! {
 const SHORT_OUTPUT: u64 = 1 << 20;
 
 nif! {
-    /// `{ok, {Content, Ignored}}`, with the number of bytes after the content that were ignored, or `long` if the
-    /// content is too long for a dirty scheduler.
+    /// `{ok, {Content, Ignored}}`, with the number of bytes after the content that were ignored, or `long` if
+    /// the content is too long for a dirty scheduler.
     dirty decompress, job decompress_job => fn(call, data: Binary<'a>, options: Decompression<'a>) {
+        let checked = options.checked()?;
         let is_short = call.place == Place::Dirty && options.limit()? > SHORT_OUTPUT;
-        let options = options.checked()?;
-        let options = if is_short { options.limit(SHORT_OUTPUT) } else { options };
+        let options = if is_short { checked.limit(SHORT_OUTPUT) } else { checked };
         let mut out = BinaryBuffer::new();
         let mut scratch = CompressionScratch::new();
         match decompress_cancellable(&data, &options, &mut scratch, &mut out, &call.is_cancelled()) {
@@ -60,7 +60,7 @@ nif! {
 
 nif! {
     /// `{ok, Dictionary}`
-    job train_dictionary_job => fn(
+    list_job train_dictionary_job => fn(
         call,
         samples: List<Binary<'a>>,
         size: Term<'a>,

@@ -28,9 +28,8 @@ nif! {
 }
 
 nif! {
-    /// `{ok, Digest}`, `special` for a non-seekable file, for `special_digest`, or `long` for one that is too
-    /// long for a dirty scheduler.
-    dirty hash_file, job hash_file_job => fn(
+    /// `{ok, Digest}`, or what [`Opened::Other`] says, for `special_digest` or this again.
+    io hash_file, job hash_file_job => fn(
         call,
         path: Binary<'a>,
         digests: Digests,

@@ -32,7 +32,7 @@ mod atoms {
     rustler::atoms! {
         ok, error, regular, special, more, done, wait, chunker_progress, directory, symlink, nil, auto,
         infinity, blake3, sha256, nix_2_8, newest,
-        long, returned, raised, badarg
+        short, long, returned, raised, badarg, nif_panicked
     }
 }
 

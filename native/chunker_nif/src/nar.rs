@@ -2,8 +2,8 @@
 //!
 //! The result that a caller asks for is one term: `{list, Limits}`, `{listing, {Format, Notation, Limits}}`,
 //! `hash`, `{read_file, Path}` or `{restore, Path}`. Each function takes any of them and reads a binary, a
-//! file, or pieces. Pieces to be restored are taken on a dirty I/O scheduler, since a disk may have to be waited
-//! for.
+//! file, or pieces. Pieces to be restored are taken on a dirty I/O scheduler, since a disk may have to be
+//! waited for.
 
 use std::path::Path;
 
@@ -253,7 +253,7 @@ nif! {
 
 nif! {
     /// `{ok, Value}`, or what [`Opened::Other`] says, for `special_nar` or this again.
-    dirty nar_file, job nar_file_job => fn(call, path: Binary<'a>, wanted: Wanted<'a>) {
+    io nar_file, job nar_file_job => fn(call, path: Binary<'a>, wanted: Wanted<'a>) {
         match regular(call, &path, OnChange::Error)? {
             Opened::Other(other) => Ok(other.encode(call.env)),
             Opened::Regular(input) => {

@@ -167,8 +167,8 @@ fn special_nar<'a>(env: Env<'a>, path: Binary<'a>, wanted: Wanted<'a>) -> NifRes
     })
 }
 
-/// The result for a regular file once the producer has closed this one. Before that `wait`, or `more` if there is
-/// input already.
+/// The result for a regular file once the producer has closed this one. Before that `wait`, or `more` if
+/// there is input already.
 #[rustler::nif(schedule = "DirtyIo")]
 fn special_next<'a>(env: Env<'a>, file: ResourceArc<SpecialFile>) -> NifResult<Term<'a>> {
     guard(env, || {

@@ -137,8 +137,8 @@ fn stream_file<'a>(
     })
 }
 
-/// `{ok, Stream}`. With `whole`, chunks come without their bytes, and `stream_digest` returns the digest of the
-/// input at its end.
+/// `{ok, Stream}`. With `whole`, chunks come without their bytes, and `stream_digest` returns the digest of
+/// the input at its end.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn stream_pieces<'a>(
     env: Env<'a>,
@@ -168,8 +168,8 @@ nif! {
 }
 
 nif! {
-    /// The same for a non-seekable file, or `wait` until its producer sends more: a scheduler must not be blocked
-    /// by it.
+    /// The same for a non-seekable file, or `wait` until its producer sends more: a scheduler must not be
+    /// blocked by it.
     io stream_next_special, job stream_next_special_job => fn(call, stream: ResourceArc<Stream>) {
         let State::Special(running) = stream.slot.take()? else {
             return Err(chunker::Error::Cancelled.into());

@@ -15,9 +15,9 @@ use crate::error::OptionsError;
 /// ```
 /// use chunker::cdc::{CdcParams, Options};
 ///
-/// let options = Options { min_size: 16 << 10, avg_size: 64 << 10, max_size: 256 << 10, ..Options::default() };
-/// assert!(CdcParams::new(&options).is_ok());
-/// assert_eq!(options, Options::with_average(64 << 10));
+/// let sizes = Options { min_size: 16 << 10, avg_size: 64 << 10, max_size: 256 << 10, ..Options::default() };
+/// assert!(CdcParams::new(&sizes).is_ok());
+/// assert_eq!(sizes, Options::with_average(64 << 10));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -31,8 +31,8 @@ pub struct Options {
     /// How strongly sizes concentrate around the average: 0 (not at all) to 3; 1 by default. Section 3.4 of
     /// the paper.
     pub normalization: u64,
-    /// Selects the gear table, and so the cut points: for stores that are not to share chunks, and for tests. 0
-    /// by default, which selects the published table.
+    /// Selects the gear table, and so the cut points: for stores that are not to share chunks, and for tests.
+    /// 0 by default, which selects the published table.
     ///
     /// This is no secret key and hides nothing from an attacker who sees the lengths of chunks: attacks on
     /// content-defined chunkers with a key are published (eprint 2025/532 and 2025/558).

@@ -70,7 +70,8 @@ pub fn compress_cancellable(
     result
 }
 
-/// Decompresses and returns like [`decompress_into`], and polls `is_cancelled` often enough to stop within 100 ms.
+/// Decompresses and returns like [`decompress_into`], and polls `is_cancelled` often enough to stop within
+/// 100 ms.
 ///
 /// # Errors
 ///

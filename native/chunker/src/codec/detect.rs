@@ -40,7 +40,8 @@ pub(super) enum Sniff {
     Unknown,
 }
 
-/// Inspects the first bytes. [`LZMA_HEADER`] bytes always suffice for a result other than `Likely` and `TooShort`.
+/// Inspects the first bytes. [`LZMA_HEADER`] bytes always suffice for a result other than `Likely` and
+/// `TooShort`.
 pub(super) fn sniff(bytes: &[u8]) -> Sniff {
     if bytes.starts_with(&ZSTD_MAGIC) {
         return Sniff::Known(Codec::Zstd);
@@ -86,7 +87,8 @@ pub(super) fn sniff(bytes: &[u8]) -> Sniff {
     }
 }
 
-/// Returns whether the bytes, perhaps fewer than [`LZMA_HEADER`], begin a .lzma stream as its programs write it.
+/// Returns whether the bytes, perhaps fewer than [`LZMA_HEADER`], begin a .lzma stream as its programs write
+/// it.
 ///
 /// The format has no magic. The header holds the properties 0x5d, which are the default of every program, a
 /// dictionary of 2^n or 2^n + 2^(n-1) bytes, and the size of the content, which is unknown or below 256 GiB.

@@ -6,8 +6,8 @@
 //!
 //! Frames are written with independent blocks, a checksum of the content, and the size of the content if it
 //! is known. With a dictionary, each block can refer to its last 64 KiB, as with `lz4 -D`, which writes no id
-//! of it either. All features of the format are read, and legacy frames (`lz4 -l`, Linux kernels), which have no
-//! checksum and no end mark: one that is cut between two blocks cannot be told from a whole one.
+//! of it either. All features of the format are read, and legacy frames (`lz4 -l`, Linux kernels), which have
+//! no checksum and no end mark: one that is cut between two blocks cannot be told from a whole one.
 
 use std::fmt;
 use std::hash::Hasher;
@@ -275,8 +275,8 @@ pub(super) struct Decoder {
     held: Vec<u8>,
     phase: Phase,
     frame: Frame,
-    /// The bytes before a block that it can refer to, at most [`WINDOW`] of them: the end of the dictionary, and
-    /// if blocks are linked that of the content.
+    /// The bytes before a block that it can refer to, at most [`WINDOW`] of them: the end of the dictionary,
+    /// and if blocks are linked that of the content.
     window: Vec<u8>,
     dictionary: Option<Dictionary>,
     /// A decompressed block that did not fit in the output, and the range of it that is still to be written.
@@ -441,8 +441,8 @@ impl Decoder {
         Ok(())
     }
 
-    /// Ends a legacy frame if another frame begins in place of the size of a block. It has no end mark, and no
-    /// block is as long as a magic.
+    /// Ends a legacy frame if another frame begins in place of the size of a block. It has no end mark, and
+    /// no block is as long as a magic.
     fn end_legacy_frame(&mut self, next: Option<&[u8; 4]>) {
         if self.phase == Phase::LegacyBlockSize
             && next.is_some_and(|next| *next == LZ4_MAGIC || *next == LZ4_LEGACY_MAGIC || is_skippable(next))

@@ -229,8 +229,8 @@ pub fn decompress_brotli(data: &[u8], limit: u64) -> Result<Vec<u8>, Compression
     decompress_with(Codec::Brotli, data, limit)
 }
 
-/// Decompresses like [`decompress_brotli`], but replaces the content of `out`, whose capacity is reused. `out`
-/// is empty after an error.
+/// Decompresses like [`decompress_brotli`], but replaces the content of `out`, whose capacity is reused.
+/// `out` is empty after an error.
 #[cfg(feature = "brotli")]
 pub fn decompress_brotli_into(data: &[u8], limit: u64, out: &mut Vec<u8>) -> Result<(), CompressionError> {
     decompress_into_with(Codec::Brotli, data, limit, out)

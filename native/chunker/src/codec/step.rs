@@ -29,7 +29,8 @@ impl<S> Step<S> {
     }
 }
 
-/// Runs a step of an encoder. Returns its status, and whether it filled the space, and so may hold back output.
+/// Runs a step of an encoder. Returns its status, and whether it filled the space, and so may hold back
+/// output.
 pub(super) fn encode_step<S>(
     codec: Codec,
     input: &mut &[u8],

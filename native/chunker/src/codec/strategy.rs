@@ -10,8 +10,8 @@ pub enum Strategy {
     Fastest,
     /// zstd 3: the best ratio that still costs little time.
     Balanced,
-    /// The smallest output that zstd, gzip, xz and bzip2 make of a whole content, each at its best levels; xz 6
-    /// for a stream. See [`CompressOptions::smallest`].
+    /// The smallest output that zstd, gzip, xz and bzip2 make of a whole content, each at its best levels; xz
+    /// 6 for a stream. See [`CompressOptions::smallest`].
     Smallest,
 }
 

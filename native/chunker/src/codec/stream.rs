@@ -140,8 +140,8 @@ pub struct Progress {
 
 /// Decompresses a content that comes in pieces of any size.
 ///
-/// Memory use is bounded by [`DecompressOptions::max_memory`] and, with [`update_some`](Self::update_some), by
-/// the output of one call. The limit applies to the content as a whole.
+/// Memory use is bounded by [`DecompressOptions::max_memory`] and, with [`update_some`](Self::update_some),
+/// by the output of one call. The limit applies to the content as a whole.
 ///
 /// # Examples
 ///

@@ -39,8 +39,9 @@ fn failure(error: Error) -> CodecFailure {
 pub(super) struct Encoder(Stream);
 
 impl Encoder {
-    /// Creates an encoder. `level` must be in 0..=9, perhaps with [`EXTREME`]. A known `size` limits the dictionary: one larger than the content finds no more
-    /// matches, but its tables, 94 MiB at level 6, are allocated and cleared for each content.
+    /// Creates an encoder. `level` must be in 0..=9, perhaps with [`EXTREME`]. A known `size` limits the
+    /// dictionary: one larger than the content finds no more matches, but its tables, 94 MiB at level 6, are
+    /// allocated and cleared for each content.
     pub(super) fn new(level: i32, size: Option<usize>) -> Result<Self, CompressionError> {
         let most = size.map_or(u32::MAX, |size| u32::try_from(size).unwrap_or(u32::MAX).max(MIN_DICTIONARY));
         // The dictionary sizes of the presets 0 to 9, in bytes, as xz(1) lists them.

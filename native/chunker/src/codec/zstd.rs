@@ -181,7 +181,8 @@ impl Encoder {
         Ok(Self(compressor))
     }
 
-    /// Feeds the library until it has consumed all input and, with a directive that flushes, written all output.
+    /// Feeds the library until it has consumed all input and, with a directive that flushes, written all
+    /// output.
     fn run(
         &mut self,
         input: &[u8],

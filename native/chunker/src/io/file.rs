@@ -135,8 +135,8 @@ impl Input {
     /// Checks at the end of a regular file that its size has not changed since it was opened, or with a
     /// snapshot that the file is not shorter, and that all of it was read.
     ///
-    /// Files of `/proc` report a size of 0 and those of `/sys` a size of one page. They are distinguished from
-    /// files that changed by their metadata, which stays the same. (If several threads read a file, this
+    /// Files of `/proc` report a size of 0 and those of `/sys` a size of one page. They are distinguished
+    /// from files that changed by their metadata, which stays the same. (If several threads read a file, this
     /// applies to the last part only.)
     fn check_end(&self) -> Result<(), Error> {
         if self.kind == Kind::Special {

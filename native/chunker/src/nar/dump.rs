@@ -375,8 +375,8 @@ const BLOCKS: usize = 3;
 ///
 /// The file is written under a temporary name and atomically renamed to `into` when it is complete. An
 /// existing file is replaced then, and unchanged on an error. The new one has its mode, and its owner, group
-/// and access list if this process may set them; otherwise its mode is narrowed. `into` may be a symbolic link
-/// to a file. If `into` is in the tree, the NAR has the previous state of the tree.
+/// and access list if this process may set them; otherwise its mode is narrowed. `into` may be a symbolic
+/// link to a file. If `into` is in the tree, the NAR has the previous state of the tree.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! Cut points if threads have so little to do that they find candidates ahead of the one that scans: those of crate
-//! `fastcdc`, and those of one thread.
+//! Cut points if threads have so little to do that they find candidates ahead of the one that scans: those of
+//! crate `fastcdc`, and those of one thread.
 
 use std::io::{Cursor, Read};
 use std::path::Path;

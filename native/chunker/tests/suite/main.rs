@@ -1,5 +1,5 @@
-//! Checks the engine from outside. One binary, so that it is linked once; tests that need a process of their own,
-//! for a counting allocator or a limit of memory, are beside it.
+//! Checks the engine from outside. One binary, so that it is linked once; tests that need a process of their
+//! own, for a counting allocator or a limit of memory, are beside it.
 
 mod batch;
 mod cache;

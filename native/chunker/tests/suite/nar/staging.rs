@@ -285,8 +285,8 @@ fn a_file_that_is_replaced_keeps_its_access_list() {
 
     let folder = TempDir::new().unwrap();
     let [source, into] = ["source", "into"].map(|name| folder.path().join(name));
-    // Version 2; entries of a tag, permissions and an id: the owner rw, user 1234 r, the group none, a mask of r,
-    // others none.
+    // Version 2; entries of a tag, permissions and an id: the owner rw, user 1234 r, the group none, a mask
+    // of r, others none.
     let all = u32::MAX;
     let entries = [(1u16, 6u16, all), (2, 4, 1234), (4, 0, all), (16, 4, all), (32, 0, all)];
     let mut list = 2u32.to_le_bytes().to_vec();
