@@ -7,17 +7,19 @@ defmodule Bench.Waits do
   @pause 5
 
   @doc """
-  Returns for each of three processes the milliseconds of its repetitions in `seconds`, sorted: how late one wakes from
-  a sleep of 1 ms, how long a hash of 100 KB takes another, and how long the collection of its heap of 32 MB takes the
-  third, which the VM does on a dirty CPU scheduler.
+  Returns for each of four processes the milliseconds of its repetitions in `seconds`, sorted: how late one wakes from
+  a sleep of 1 ms, how long a hash of 100 KB takes, which runs on a dirty CPU scheduler, one of 2 MB, which is a short
+  job, and how long the collection of a heap of 32 MB takes, which the VM does on a dirty CPU scheduler.
   """
   def measure(seconds) do
     until = System.monotonic_time(:microsecond) + seconds * 1_000_000
     data = :rand.bytes(100_000)
+    large = :rand.bytes(2_000_000)
 
     probes = [
       {"wakes late", fn -> repeat(fn -> Process.sleep(1) end, 0, until) |> Enum.map(&max(&1 - 1, 0.0)) end},
       {"hash of 100 KB", fn -> repeat(fn -> Chunker.hash(data, :blake3) end, @pause, until) end},
+      {"hash of 2 MB", fn -> repeat(fn -> Chunker.hash(large, :blake3) end, @pause, until) end},
       {"collection",
        fn ->
          held = Enum.to_list(1..2_000_000)

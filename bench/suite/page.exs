@@ -473,8 +473,8 @@ defmodule Page do
         end
 
       """
-      How long processes wait while others use Chunker: how late one wakes from a sleep of 1 ms, how long a hash of 100 KB takes, and how long
-      the VM takes to collect a heap of 32 MB, which it does on a dirty CPU scheduler. Milliseconds.
+      How long processes wait while others use Chunker: how late one wakes from a sleep of 1 ms, how long hashes of 100 KB and of 2 MB take, and how
+      long the VM takes to collect a heap of 32 MB, which it does on a dirty CPU scheduler. Milliseconds.
 
       | beside | | median | most | times |
       |---|---|---|---|---|
