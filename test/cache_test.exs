@@ -278,8 +278,9 @@ defmodule Chunker.CacheTest do
   end
 
   for verify <- [:fingerprint, :content], hash <- [:blake3, :sha256] do
-    test "hash/3 and hash_file/3 look digests up: #{verify}, #{hash}", %{tmp_dir: folder} do
-      {verify, hash} = {unquote(verify), unquote(hash)}
+    @tag verify: verify, hash: hash
+    test "hash/3 and hash_file/3 look digests up: #{verify}, #{hash}", context do
+      %{verify: verify, hash: hash, tmp_dir: folder} = context
       path = Path.join(folder, "file")
 
       for size <- [0, 100, 2047, 2048, 70_000, 1_048_575, 1_048_576, 2_500_000] do
