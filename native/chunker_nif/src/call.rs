@@ -107,51 +107,32 @@ macro_rules! nif {
             $crate::call::guard($call.env, || body($call $(, $argument)*))
         }
     };
-    (@plain $name:ident ($call:ident $(, $argument:ident: $type:ty)* $(,)?)) => {
-        #[rustler::nif]
+    (@plain $name:ident $arguments:tt) => {
+        $crate::call::nif!(@call plain rustler::nif, $name $arguments);
+    };
+    (@dirty $name:ident $arguments:tt) => {
+        $crate::call::nif!(@call dirty rustler::nif(schedule = "DirtyCpu"), $name $arguments);
+    };
+    (@io $name:ident $arguments:tt) => {
+        $crate::call::nif!(@call dirty rustler::nif(schedule = "DirtyIo"), $name $arguments);
+    };
+    (@job $name:ident $arguments:tt) => {
+        $crate::call::nif!(@start rustler::nif, $name $arguments);
+    };
+    (@list_job $name:ident $arguments:tt) => {
+        $crate::call::nif!(@start rustler::nif(schedule = "DirtyCpu"), $name $arguments);
+    };
+    (@call $place:ident $attribute:meta, $name:ident ($call:ident $(, $argument:ident: $type:ty)* $(,)?)) => {
+        #[$attribute]
         fn $name<'a>(
             env: rustler::Env<'a>
             $(, $argument: rustler::Term<'a>)*
         ) -> rustler::NifResult<rustler::Term<'a>> {
-            decoded($crate::call::Call::plain(env) $(, $argument)*)
+            decoded($crate::call::Call::$place(env) $(, $argument)*)
         }
     };
-    (@dirty $name:ident ($call:ident $(, $argument:ident: $type:ty)* $(,)?)) => {
-        #[rustler::nif(schedule = "DirtyCpu")]
-        fn $name<'a>(
-            env: rustler::Env<'a>
-            $(, $argument: rustler::Term<'a>)*
-        ) -> rustler::NifResult<rustler::Term<'a>> {
-            decoded($crate::call::Call::dirty(env) $(, $argument)*)
-        }
-    };
-    (@io $name:ident ($call:ident $(, $argument:ident: $type:ty)* $(,)?)) => {
-        #[rustler::nif(schedule = "DirtyIo")]
-        fn $name<'a>(
-            env: rustler::Env<'a>
-            $(, $argument: rustler::Term<'a>)*
-        ) -> rustler::NifResult<rustler::Term<'a>> {
-            decoded($crate::call::Call::dirty(env) $(, $argument)*)
-        }
-    };
-    (@job $name:ident ($call:ident $(, $argument:ident: $type:ty)* $(,)?)) => {
-        #[rustler::nif]
-        fn $name<'a>(
-            env: rustler::Env<'a>,
-            ticket: $crate::jobs::Ticket<'a>
-            $(, $argument: rustler::Term<'a>)*
-        ) -> rustler::NifResult<rustler::Term<'a>> {
-            $crate::call::guard(env, || {
-                $crate::jobs::start(env, ticket, vec![$($argument),*], |call, arguments| {
-                    let mut arguments = arguments.into_iter();
-                    $(let $argument = arguments.next().ok_or(rustler::Error::BadArg)?;)*
-                    decoded(call $(, $argument)*)
-                })
-            })
-        }
-    };
-    (@list_job $name:ident ($call:ident $(, $argument:ident: $type:ty)* $(,)?)) => {
-        #[rustler::nif(schedule = "DirtyCpu")]
+    (@start $attribute:meta, $name:ident ($call:ident $(, $argument:ident: $type:ty)* $(,)?)) => {
+        #[$attribute]
         fn $name<'a>(
             env: rustler::Env<'a>,
             ticket: $crate::jobs::Ticket<'a>

@@ -7,7 +7,7 @@
 //! Frames are written with independent blocks, a checksum of the content, and the size of the content if it
 //! is known. With a dictionary, each block can refer to its last 64 KiB, as with `lz4 -D`, which writes no id
 //! of it either. All features of the format are read, and legacy frames (`lz4 -l`, Linux kernels), which have
-//! no checksum and no end mark: one that is cut between two blocks cannot be told from a whole one.
+//! no checksum and no end mark: one that is cut between two blocks looks like a whole one.
 
 use std::fmt;
 use std::hash::Hasher;
