@@ -580,11 +580,13 @@ defmodule Chunker do
   memory of the codec that needs most: some 20 times the data up to 16 MiB, and for more data up to one GiB.
   `mix run bench/smallest.exs FILE` measures both. The chunks of `stream/2` and the items of `compress_batch/2` are
   compressed like that too, as many at a time as there are threads. `compress_stream/2` and `Chunker.Compressor`
-  do not have the data as a whole and use xz 6, or if it is not built in the first of the others that is.
+  do not have the data as a whole and use xz 6, or zstd 19 if xz is not built in. A codec that gets no memory is left
+  out, and a dictionary is an error.
 
   ## Errors
 
-    * `:invalid_options` - a level that the codec does not have, or a dictionary for a codec that takes none
+    * `:invalid_options` - a level that the codec does not have, or a dictionary for a codec or a strategy that takes
+      none
     * `:feature_disabled` - the codec is not built in; `:feature`
     * `:compression_failed` - in practice, no memory; `:codec`, `:why`
 
@@ -628,7 +630,7 @@ defmodule Chunker do
     * `:trailing` - `:error` (the default), or `:ignore` to ignore bytes after the last stream or frame that
       begin no other one, as `bzip2 -d` does; `decompress_prefix/2` returns their number. Bytes that begin
       another stream and end too early are `:truncated` in any case. Zeros after an xz stream are part of the
-      format in units of four
+      format in units of four. The compressed part of a Linux kernel needs `:ignore`, since its length follows it
     * `:dictionary` - the one that the data was compressed with; zstd and lz4 only. To data that `:auto` detects as
       another format it does not apply, which is an error. A frame of lz4 does not say that it needs one; without
       it, it is `:corrupt`
@@ -715,7 +717,8 @@ defmodule Chunker do
   Decompresses many items in one call, on several threads, and returns a result for each, in order.
 
   Takes the options of `decompress/2`, of which `:max_output_size` applies to each item, and those for many
-  items. An option that is out of range is an error of the call.
+  items. An option that is out of range is an error of the call. A batch does not return how many bytes
+  `trailing: :ignore` has ignored; `decompress_prefix/2` does.
 
   ## Examples
 

@@ -405,7 +405,8 @@ compress(Data) -> compress(Data, []).
 %% <li>`strategy', in place of these: `fastest' (lz4), `balanced' (zstd 3), or `smallest', which tries zstd 22
 %%     and 18, gzip 9, `xz -9', `xz -9e' and bzip2 9, as far as they are built in, one after the other, and
 %%     keeps the smallest result: many times the time and the memory of the others, see `Chunker.compress/2'.
-%%     A compressor and a stream of pieces cannot try several, and use xz 6 for it.</li>
+%%     A compressor and a stream of pieces cannot try several, and use xz 6 for it. A dictionary does not go
+%%     with it.</li>
 %% <li>`dictionary': of {@link train_dictionary/2}, or any data that resembles yours; zstd and lz4 only, of
 %%     which lz4 uses its last 64 KiB, as `lz4 -D' does.</li>
 %% <li>`fallback': `true' to compress with lz4 if the codec fails or is not built in. {@link detect_format/1}
@@ -438,7 +439,8 @@ decompress(Data) -> decompress(Data, []).
 %%     `why' `memory_limit', the `option', the bytes that are `needed', and the `limit'.</li>
 %% <li>`trailing': `error' (the default), or `ignore' to ignore bytes after the last stream or frame that
 %%     begin no other one, as `bzip2 -d' does. {@link decompress_prefix/2} returns their number. As an error,
-%%     `decompression_failed' has `why' `trailing_data' and the `offset' of the first one.</li>
+%%     `decompression_failed' has `why' `trailing_data' and the `offset' of the first one. The compressed part
+%%     of a Linux kernel needs `ignore', since its length follows it.</li>
 %% <li>`dictionary': the one that the data was compressed with; zstd and lz4 only. For data that `auto'
 %%     detects as another format, `decompression_failed' has `why' `dictionary_inapplicable'.</li>
 %% </ul>

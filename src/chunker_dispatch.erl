@@ -265,7 +265,10 @@ compress(Data, Options, true) ->
 %% Up to this size, in bytes, the fast codecs take some ten milliseconds.
 -define(SHORT_CODING, 131_072).
 
-compress(Data, Options) when byte_size(Data) =< ?SHORT_CODING ->
+%% A dictionary is digested first, and takes as long as some data of its size.
+-define(IS_SMALL_DICTIONARY(Dictionary), (Dictionary =:= nil orelse byte_size(Dictionary) =< ?MEDIUM)).
+
+compress(Data, {_, _, Dictionary} = Options) when byte_size(Data) =< ?SHORT_CODING, ?IS_SMALL_DICTIONARY(Dictionary) ->
     dirty(fun() -> ?NIF:compress(Data, Options) end, fun(Ticket) -> ?NIF:compress_job(Ticket, Data, Options) end);
 compress(Data, Options) ->
     job(compress_kind(Options, byte_size(Data)), fun(Ticket) -> ?NIF:compress_job(Ticket, Data, Options) end).
@@ -285,7 +288,7 @@ decompress(Data, Options) ->
 %% Returns the number of bytes that were ignored as well.
 -spec decompress_prefix(binary(), chunker_options:decompression()) ->
     {ok, {Content :: binary(), Ignored :: non_neg_integer()}} | failure().
-decompress_prefix(Data, Options) when byte_size(Data) =< ?SMALL ->
+decompress_prefix(Data, {_, _, _, _, Dictionary} = Options) when byte_size(Data) =< ?SMALL, ?IS_SMALL_DICTIONARY(Dictionary) ->
     %% It may have long contents.
     dirty(
         fun() -> ?NIF:decompress(Data, Options) end,
@@ -318,7 +321,8 @@ train_dictionary(Samples, MaxSize) ->
     job(long, fun(Ticket) -> ?NIF:train_dictionary_job(Ticket, Samples, MaxSize) end).
 
 -spec open_compressor(chunker_options:compression()) -> {ok, compressor()} | failure().
-open_compressor(Options) -> ?NIF:compressor_new(Options).
+open_compressor({_, _, Dictionary} = Options) when ?IS_SMALL_DICTIONARY(Dictionary) -> ?NIF:compressor_new(Options);
+open_compressor(Options) -> job(short, fun(Ticket) -> ?NIF:compressor_new_job(Ticket, Options) end).
 
 %% The bytes that a coder takes at a time. Coders take at most 100 ms for them, within which the death of the
 %% caller is noticed; only brotli 10 and 11 take up to half a second at the end of a metablock.
@@ -366,7 +370,8 @@ compress_finish(Compressor) ->
 close_compressor(Compressor) -> ?NIF:compressor_close(Compressor).
 
 -spec open_decompressor(chunker_options:decompression()) -> {ok, decompressor()} | failure().
-open_decompressor(Options) -> ?NIF:decompressor_new(Options).
+open_decompressor({_, _, _, _, Dictionary} = Options) when ?IS_SMALL_DICTIONARY(Dictionary) -> ?NIF:decompressor_new(Options);
+open_decompressor(Options) -> job(short, fun(Ticket) -> ?NIF:decompressor_new_job(Ticket, Options) end).
 
 %% Returns at most 1 MiB of output, and the input for the next call, or `done' if all of it was taken.
 -spec decompress_update(decompressor(), binary()) -> {ok, binary(), {more, binary()} | done} | failure().

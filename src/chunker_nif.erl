@@ -10,10 +10,10 @@
 -export([chunk_files_job/4, hash_batch/3, hash_batch_job/4, compress_batch_job/4, decompress_batch_job/4]).
 -export([compress/2, compress_job/3, decompress/2, decompress_job/3, detect_codec/1, detect_codec_dirty/1]).
 -export([detect_codec_job/2, train_dictionary_job/3]).
--export([compressor_new/1, compressor_update/2, compressor_update_job/3, compressor_flush/1]).
--export([compressor_flush_job/2, compressor_finish/1, compressor_finish_job/2, compressor_close/1]).
--export([decompressor_new/1, decompressor_update/2, decompressor_finish/1, decompressor_ignored/1]).
--export([decompressor_close/1]).
+-export([compressor_new/1, compressor_new_job/2, compressor_update/2, compressor_update_job/3]).
+-export([compressor_flush/1, compressor_flush_job/2, compressor_finish/1, compressor_finish_job/2]).
+-export([compressor_close/1, decompressor_new/1, decompressor_new_job/2, decompressor_update/2]).
+-export([decompressor_finish/1, decompressor_ignored/1, decompressor_close/1]).
 -export([stream_file/3, stream_pieces/3, stream_next/1, stream_next_job/2, stream_next_special/1]).
 -export([stream_next_special_job/2, stream_push/2, stream_push_job/3, stream_finish/1, stream_finish_job/2]).
 -export([stream_digest/1, stream_close/1]).
@@ -63,6 +63,7 @@ detect_codec_job(_Ticket, _Data) -> not_loaded().
 train_dictionary_job(_Ticket, _Samples, _Size) -> not_loaded().
 
 compressor_new(_Options) -> not_loaded().
+compressor_new_job(_Ticket, _Options) -> not_loaded().
 compressor_update(_Coder, _Piece) -> not_loaded().
 compressor_update_job(_Ticket, _Coder, _Piece) -> not_loaded().
 compressor_flush(_Coder) -> not_loaded().
@@ -71,6 +72,7 @@ compressor_finish(_Coder) -> not_loaded().
 compressor_finish_job(_Ticket, _Coder) -> not_loaded().
 compressor_close(_Coder) -> not_loaded().
 decompressor_new(_Options) -> not_loaded().
+decompressor_new_job(_Ticket, _Options) -> not_loaded().
 decompressor_update(_Coder, _Piece) -> not_loaded().
 decompressor_finish(_Coder) -> not_loaded().
 decompressor_ignored(_Coder) -> not_loaded().

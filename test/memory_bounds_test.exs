@@ -119,6 +119,23 @@ defmodule Chunker.BinaryAccountingTest do
     assert byte_size(zstd) > 0
   end
 
+  test "a call that waits behind long ones gives its input back if its caller dies" do
+    # Takes half a minute each, on any machine.
+    text = Base.encode64(:rand.bytes(45_000_000))
+    busy = for _ <- 1..System.schedulers_online(), do: spawn(fn -> Chunker.compress(text, codec: :xz) end)
+    Process.sleep(200)
+    before = binaries()
+    waiting = spawn(fn -> Chunker.compress(:binary.copy(<<0>>, 200 * @mib), codec: :xz) end)
+    waits = {:current_function, {:chunker_dispatch, :job, 2}}
+    wait_until(fn -> Process.info(waiting, :current_function) == waits end)
+    assert :erlang.memory(:binary) - before > 150 * @mib
+    Process.exit(waiting, :kill)
+    # Within ten seconds.
+    wait_until(fn -> :erlang.memory(:binary) - before < 50 * @mib end, 1500)
+    assert Enum.all?(busy, &Process.alive?/1)
+    for pid <- busy, do: Process.exit(pid, :kill)
+  end
+
   test "a stream retains little of the memory of chunks that are dropped" do
     path = Path.join(System.tmp_dir!(), "chunker-spare-#{System.pid()}")
     on_exit(fn -> File.rm(path) end)

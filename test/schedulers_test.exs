@@ -111,6 +111,7 @@ defmodule Chunker.SchedulersTest do
     cache = Cache.new()
     compressed = Chunker.compress!(data)
     bomb = Chunker.compress!(:binary.copy(<<0>>, 10_000_000))
+    small = Chunker.compress!("abc", dictionary: data)
     empty = Path.join(folder, "empty")
     {:ok, _} = Chunker.Nar.dump(folder, {:file, empty})
 
@@ -126,6 +127,9 @@ defmodule Chunker.SchedulersTest do
           {[:compress, :compress_job], fn -> Chunker.compress("abc", codec: :xz) end},
           {[:compress, :compress_job], fn -> Chunker.compress("abc", level: 19) end},
           {[:compress, :compress_job], fn -> Chunker.compress("abc", codec: :gzip, level: 9) end},
+          # A dictionary is digested first.
+          {[:compress_job], fn -> Chunker.compress("abc", dictionary: data) end},
+          {[:decompress_job], fn -> Chunker.decompress(small, dictionary: data) end},
           # Their number takes time, too.
           {[:hash_batch_job], fn -> Chunker.hash_batch(List.duplicate("", 20_000)) end},
           {[:compress_batch_job], fn -> Chunker.compress_batch(["abc"]) end},
@@ -153,7 +157,11 @@ defmodule Chunker.SchedulersTest do
              :compressor_update_job,
              :compressor_finish,
              :compressor_finish_job
-           ], fn -> ["abc"] |> Chunker.compress_stream(codec: :xz) |> Stream.run() end}
+           ], fn -> ["abc"] |> Chunker.compress_stream(codec: :xz) |> Stream.run() end},
+          {[:compressor_new_job, :compressor_update, :compressor_finish],
+           fn -> ["abc"] |> Chunker.compress_stream(dictionary: data) |> Stream.run() end},
+          {[:decompressor_new_job, :decompressor_update, :decompressor_finish],
+           fn -> [small] |> Chunker.decompress_stream(dictionary: data) |> Stream.run() end}
         ] do
       assert dirty(call) == functions
     end

@@ -50,14 +50,13 @@ impl<T: Send + 'static> Drop for Coder<T> {
     }
 }
 
-/// `{ok, Coder}`
-#[rustler::nif(schedule = "DirtyCpu")]
-fn compressor_new<'a>(env: Env<'a>, options: Compression<'a>) -> NifResult<Term<'a>> {
-    guard(env, || {
+nif! {
+    /// `{ok, Coder}`
+    dirty compressor_new, job compressor_new_job => fn(call, options: Compression<'a>) {
         let options = options.checked()?;
         let compressor = Compressor::new(&options).map_err(chunker::Error::from)?;
-        ok(env, Coder::new(compressor, options.is_slow()))
-    })
+        ok(call.env, Coder::new(compressor, options.is_slow()))
+    }
 }
 
 nif! {
@@ -109,14 +108,13 @@ nif! {
     }
 }
 
-/// `{ok, Coder}`
-#[rustler::nif(schedule = "DirtyCpu")]
-fn decompressor_new<'a>(env: Env<'a>, options: Decompression<'a>) -> NifResult<Term<'a>> {
-    guard(env, || {
+nif! {
+    /// `{ok, Coder}`
+    dirty decompressor_new, job decompressor_new_job => fn(call, options: Decompression<'a>) {
         let decompressor = Decompressor::new(&options.checked()?).map_err(chunker::Error::from)?;
         // All codecs decompress fast.
-        ok(env, Coder::new(decompressor, false))
-    })
+        ok(call.env, Coder::new(decompressor, false))
+    }
 }
 
 /// `{ok, Output, Consumed, more | done}`. With `more`, output is left even if no input follows the `Consumed`

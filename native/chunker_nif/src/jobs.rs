@@ -54,7 +54,8 @@ static QUEUE: Mutex<Queue> =
     Mutex::new(Queue { short: VecDeque::new(), long: VecDeque::new(), threads: 0, idle: 0, long_running: 0 });
 static ARRIVED: Condvar = Condvar::new();
 
-/// How long a thread waits for another job before it ends.
+/// How long a thread waits for another job before it ends, unless jobs are left that it may not take. It then
+/// drops those whose callers have died, and waits again.
 const LINGER: Duration = Duration::from_secs(10);
 
 /// Returns how many jobs run at once: one more than there are cores. As many long ones as there are cores
@@ -79,6 +80,14 @@ impl Queue {
         };
         self.long_running += usize::from(job.1);
         Some(job)
+    }
+
+    /// Takes the long jobs whose callers have died, and which therefore need not keep their inputs while they
+    /// wait for others to end.
+    fn take_dead(&mut self) -> Vec<Job> {
+        let (waiting, dead) = self.long.drain(..).partition::<Vec<_>, _>(Job::is_wanted);
+        self.long = waiting.into();
+        dead
     }
 }
 
@@ -162,20 +171,33 @@ fn work() {
         let (woken, waited) = ARRIVED.wait_timeout(queue, LINGER).unwrap_or_else(PoisonError::into_inner);
         queue = woken;
         queue.idle -= 1;
-        if waited.timed_out() && queue.short.is_empty() {
+        if !waited.timed_out() {
+            continue;
+        }
+        let dead = queue.take_dead();
+        if queue.short.is_empty() && queue.long.is_empty() {
             queue.threads -= 1;
             return;
         }
+        // Frees their inputs, which may be large.
+        drop(queue);
+        drop(dead);
+        queue = lock();
     }
 }
 
 impl Job {
+    /// Returns whether the caller is alive.
+    fn is_wanted(&self) -> bool {
+        self.arguments.run(|env| self.caller.is_alive(env))
+    }
+
     fn run(self) {
-        let Self { body, caller, arguments, saved } = self;
         // The process may have died while its job was waiting.
-        if !arguments.run(|env| caller.is_alive(env)) {
+        if !self.is_wanted() {
             return;
         }
+        let Self { body, caller, arguments, saved } = self;
         // The result gets an environment of its own: a message keeps all that its environment has. A message
         // to a process that has died is dropped.
         let _ = OwnedEnv::new().send_and_clear(&caller, |env| {

@@ -192,7 +192,7 @@ impl<'a> BatchOptions<'a> {
 #[derive(NifTuple)]
 #[rustler(decode)]
 pub(crate) struct Compression<'a> {
-    method: Method,
+    method: Method<'a>,
     level: Term<'a>,
     dictionary: Term<'a>,
 }
@@ -201,7 +201,7 @@ impl<'a> Compression<'a> {
     pub(crate) fn checked(&self) -> Result<CompressOptions, NifError<'a>> {
         let options = match self.method {
             Method::Codec(codec) => CompressOptions::new(codec),
-            Method::Smallest => CompressOptions::smallest(),
+            Method::Smallest(_) => CompressOptions::smallest(),
         };
         let level: Option<i32> = match self.level.decode() {
             Ok(level) => level,
@@ -211,7 +211,12 @@ impl<'a> Compression<'a> {
                 return Err(NifError::OutOfRange { option: "level", value: self.level, allowed });
             }
         };
-        let options = options.level(level).dictionary(dictionary(self.dictionary)?);
+        let dictionary = dictionary(self.dictionary)?;
+        if let (Method::Smallest(value), Some(_)) = (self.method, &dictionary) {
+            let allowed = "fastest or balanced, if a dictionary is given".into();
+            return Err(NifError::OutOfRange { option: "strategy", value, allowed });
+        }
+        let options = options.level(level).dictionary(dictionary);
         options.validate().map_err(chunker::Error::from)?;
         Ok(options)
     }
@@ -284,17 +289,18 @@ impl<'a> Decoder<'a> for CodecName {
     }
 }
 
-/// What compresses, by its name, an atom: a codec, or the one of several whose output is the smallest.
+/// What compresses, by its name, an atom: a codec, or the one of several whose output is the smallest, with
+/// that name.
 #[derive(Clone, Copy)]
-enum Method {
+enum Method<'a> {
     Codec(Codec),
-    Smallest,
+    Smallest(Term<'a>),
 }
 
-impl<'a> Decoder<'a> for Method {
+impl<'a> Decoder<'a> for Method<'a> {
     fn decode(term: Term<'a>) -> NifResult<Self> {
         if term.atom_to_string()? == Strategy::Smallest.name() {
-            return Ok(Self::Smallest);
+            return Ok(Self::Smallest(term));
         }
         term.decode().map(|CodecName(codec)| Self::Codec(codec))
     }

@@ -42,9 +42,16 @@ pub fn compress_cancellable(
 ) -> Result<(), Error> {
     if options.smallest {
         options.validate()?;
-        return compress_smallest(out, |options, trial| {
-            compress_cancellable(data, options, scratch, trial, is_cancelled)
+        let result = compress_smallest(out, |options, trial| {
+            match compress_cancellable(data, options, scratch, trial, is_cancelled) {
+                Err(Error::Compression(error)) => Ok(Err(error)),
+                result => result.map(Ok),
+            }
         });
+        if result.is_err() {
+            out.truncate(0);
+        }
+        return result;
     }
     let at_once = match options.codec {
         Codec::Zstd => match options.level {

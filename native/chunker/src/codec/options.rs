@@ -33,12 +33,14 @@ impl CompressOptions {
     /// detected as that of a single codec is.
     ///
     /// This takes the time of all of them, and the memory of the one that needs most, which depends on the
-    /// size of the content; see [`Strategy::Smallest`](super::Strategy::Smallest). An
-    /// [`Encoder`](super::Encoder) cannot try several: it uses [`codec`](Self::codec), xz if that is built
-    /// in, at the level.
+    /// size of the content; see [`Strategy::Smallest`](super::Strategy::Smallest). A candidate that gets no
+    /// memory is left out. An [`Encoder`](super::Encoder) cannot try several: it uses
+    /// [`codec`](Self::codec), which is xz if that is built in, at the level, which is its default. A whole
+    /// content ignores the level, and a dictionary is an error.
     #[must_use]
     pub fn smallest() -> Self {
-        Self { smallest: true, ..Self::new(stream_codec()) }
+        let (codec, level) = stream_codec();
+        Self { smallest: true, ..Self::new(codec).level(level) }
     }
 
     /// Creates options for a level, perhaps of the extreme variant of xz.

@@ -22,29 +22,41 @@ const CANDIDATES: [(Codec, i32, bool); 6] = [
     (Codec::Bzip2, 9, false),
 ];
 
-/// Returns the codec of a stream, of which only one can be tried: xz, or the first one that is built in.
-pub(super) fn stream_codec() -> Codec {
-    let mut candidates = [Codec::Xz].into_iter().chain(CANDIDATES.map(|(codec, ..)| codec));
-    candidates.find(|codec| codec.is_enabled()).unwrap_or(Codec::Xz)
+/// Returns the codec and the level of a stream, of which only one can be tried: xz at its default level, or
+/// the first one that is built in. A stream needs its whole window from the start, so zstd is at the last
+/// level that the program gives without `--ultra`.
+pub(super) fn stream_codec() -> (Codec, i32) {
+    let mut candidates = [(Codec::Xz, Codec::Xz.default_level()), (Codec::Zstd, 19)]
+        .into_iter()
+        .chain(CANDIDATES.map(|(codec, level, _)| (codec, level)));
+    candidates.find(|(codec, _)| codec.is_enabled()).unwrap_or((Codec::Xz, Codec::Xz.default_level()))
 }
 
 /// Compresses a content with each candidate in turn, and replaces the content of `out` with the smallest
-/// output. `compress` is the function that does so with given options.
+/// output. `compress` is the function that does so with given options; its outer error ends all of it. A
+/// candidate for which there is too little memory is left out, unless that is all of them. After an error
+/// `out` may have any content.
 pub(super) fn compress_smallest<E: From<CompressionError>>(
     out: &mut dyn OutputBuffer,
-    mut compress: impl FnMut(&CompressOptions, &mut Vec<u8>) -> Result<(), E>,
+    mut compress: impl FnMut(&CompressOptions, &mut Vec<u8>) -> Result<Result<(), CompressionError>, E>,
 ) -> Result<(), E> {
     out.truncate(0);
     let mut trial = Vec::new();
+    let mut out_of_memory = None;
     for (codec, level, extreme) in CANDIDATES.into_iter().filter(|(codec, ..)| codec.is_enabled()) {
-        let result = compress(&CompressOptions::of_candidate(codec, level, extreme), &mut trial);
-        let result = result.and_then(|()| keep_smaller(codec, &trial, out).map_err(E::from));
-        if result.is_err() {
-            out.truncate(0);
-            return result;
+        let result = compress(&CompressOptions::of_candidate(codec, level, extreme), &mut trial)?;
+        match result.and_then(|()| keep_smaller(codec, &trial, out)) {
+            Ok(()) => {}
+            Err(error @ CompressionError::CompressionFailed { why: CodecFailure::OutOfMemory, .. }) => {
+                out_of_memory = Some(error);
+            }
+            Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
+    match out_of_memory {
+        Some(error) if out.is_empty() => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Replaces the content of `out` with `trial` if there is none yet or it is larger. No format has empty
@@ -57,4 +69,39 @@ fn keep_smaller(codec: Codec, trial: &[u8], out: &mut dyn OutputBuffer) -> Resul
         out.truncate(trial.len());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Compresses by `outcomes`, in turn: to that many bytes, or with that failure.
+    fn smallest(outcomes: &[Result<usize, CodecFailure>]) -> Result<usize, CompressionError> {
+        let (mut out, mut outcomes) = (b"from before".to_vec(), outcomes.iter().cycle());
+        compress_smallest(&mut out, |options, trial| {
+            Ok::<_, CompressionError>(match *outcomes.next().expect("they repeat") {
+                Ok(length) => {
+                    trial.resize(length, 0);
+                    Ok(())
+                }
+                Err(why) => Err(CompressionError::CompressionFailed { codec: options.codec(), why }),
+            })
+        })
+        .map(|()| out.len())
+    }
+
+    #[test]
+    fn candidates_without_memory_are_left_out() {
+        if CANDIDATES.iter().filter(|(codec, ..)| codec.is_enabled()).count() < 2 {
+            return;
+        }
+        let no_memory = Err(CodecFailure::OutOfMemory);
+        assert_eq!(smallest(&[no_memory, Ok(9)]), Ok(9));
+        assert_eq!(smallest(&[Ok(20), no_memory]), Ok(20));
+        assert!(matches!(
+            smallest(&[no_memory]),
+            Err(CompressionError::CompressionFailed { why: CodecFailure::OutOfMemory, .. })
+        ));
+        assert!(smallest(&[Ok(20), Err(CodecFailure::Internal)]).is_err());
+    }
 }

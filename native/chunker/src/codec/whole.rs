@@ -37,7 +37,7 @@ pub fn compress_into(
 ) -> Result<(), CompressionError> {
     let result = options.checked_level().and_then(|level| match options.codec {
         _ if options.smallest => {
-            compress_smallest(out, |options, trial| compress_into(data, options, scratch, trial))
+            compress_smallest(out, |options, trial| Ok(compress_into(data, options, scratch, trial)))
         }
         #[cfg(feature = "zstd")]
         Codec::Zstd => scratch.zstd.compress(data, level, options.dictionary.as_ref(), out),
