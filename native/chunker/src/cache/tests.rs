@@ -470,6 +470,35 @@ fn a_content_is_not_copied_after_cancellation() {
 }
 
 #[test]
+fn a_content_that_does_not_fit_is_not_copied() {
+    let data = random(7, 5 << 20);
+    let polls = |options: &Options| {
+        let polls = AtomicU64::new(0);
+        let counting = || {
+            polls.fetch_add(1, Ordering::Relaxed);
+            false
+        };
+        Cache::new(options).unwrap().put(ALGORITHM, &data, &counting).unwrap();
+        polls.into_inner()
+    };
+    let hashed = polls(&Options::default());
+    let roomy = Options { verify: Verify::Content, ..Options::default() };
+    // A copy polls once in a MiB.
+    assert_eq!(polls(&roomy), hashed + 5);
+    assert_eq!(polls(&Options { max_memory: 5 << 20, ..roomy }), hashed);
+}
+
+#[test]
+fn the_fingerprint_is_computed_by_the_function_that_is_reported() {
+    let expected = match Secret::random().unwrap() {
+        Secret::Umash(_) => "umash",
+        Secret::Poly1305(_) => "poly1305",
+        Secret::Blind => panic!("a secret of tests"),
+    };
+    assert_eq!(fingerprint_implementation(), expected);
+}
+
+#[test]
 fn options_out_of_range_are_refused() {
     for (option, options) in [
         ("max_entries", Options { max_entries: 0, ..Options::default() }),
