@@ -79,6 +79,21 @@ fn lzma_is_only_read() {
     assert!(details.contains("zstd, lz4, xz, bzip2, gzip, brotli"), "{details}");
 }
 
+/// For those who print a structure that holds them.
+#[test]
+fn coders_and_scratches_print_their_codec_and_no_content() {
+    let encoder = Encoder::new(&CompressOptions::new(Codec::Gzip)).expect("the options are good");
+    assert_eq!(format!("{encoder:?}"), "Encoder { codec: Gzip, .. }");
+    let decoder = Decoder::new(&DecompressOptions::new()).expect("the options are good");
+    assert_eq!(format!("{decoder:?}"), "Decoder { codec: None, .. }");
+    let mut scratch = CompressionScratch::new();
+    let fresh = format!("{scratch:?}");
+    compress_into(b"content", &CompressOptions::new(Codec::Lz4), &mut scratch, &mut Vec::new())
+        .expect("memory");
+    assert!(fresh.contains("compressor: false") && !fresh.contains("true"), "{fresh}");
+    assert_eq!(format!("{scratch:?}").matches("compressor: true").count(), 1);
+}
+
 /// In the VM a slow encoder is kept off the schedulers that other processes wait for.
 #[test]
 fn long_searches_are_slow() {
