@@ -176,7 +176,8 @@ fn each_broken_rule_is_reported_with_its_field() {
 #[test]
 fn no_value_injects_a_line() {
     let line = || b"x\nSig: forged:".to_vec();
-    let cases: [(&dyn Fn(&mut Fields), _, _); 11] = [
+    type Change<'a> = &'a dyn Fn(&mut Fields);
+    let cases: [(Change<'_>, _, _); 11] = [
         (&|fields| drop(fields.store_path.splice(1..1, line())), Fault::LineBreak, "StorePath"),
         (&|fields| fields.url = line(), Fault::LineBreak, "URL"),
         (&|fields| fields.compression = line(), Fault::LineBreak, "Compression"),
@@ -220,7 +221,8 @@ fn the_maximum_size_counts_every_field() {
         plain.into_iter().chain(optional.into_iter().flatten()).chain(lists).map(Vec::len).sum()
     };
     // One field after the other has what is left, and the fields of names and values half of it each.
-    let cases: [&dyn Fn(&mut Fields, usize); 10] = [
+    type Fill<'a> = &'a dyn Fn(&mut Fields, usize);
+    let cases: [Fill<'_>; 10] = [
         &|fields, left| fields.store_path.splice(0..0, b"/".repeat(left)).for_each(drop),
         &|fields, left| fields.url.resize(fields.url.len() + left, b'x'),
         &|fields, left| fields.compression.resize(fields.compression.len() + left, b'x'),
