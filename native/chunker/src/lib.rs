@@ -1,6 +1,7 @@
 //! The engine of Chunker: content-defined chunking, hashing and compression, independent of the BEAM.
 //!
 //! * [`cdc`] finds cut points, without threads;
+//! * [`aligned`] finds cut points along the members of an archive;
 //! * [`engine`] splits inputs into chunks and processes them, or batches of items, on several threads;
 //! * [`codec`] compresses and decompresses;
 //! * [`cache`] looks up digests of known contents;
@@ -14,6 +15,7 @@
 //! Nothing in this crate depends on Erlang: the NIF crate decodes terms, calls this crate, and encodes the
 //! results.
 
+pub mod aligned;
 pub mod batch;
 pub mod cache;
 pub mod cdc;
