@@ -72,7 +72,7 @@ defmodule Chunker.MixProject do
         "native/*/{Cargo.toml,build.rs,src}",
         # Cargo refuses a manifest whose benchmarks and examples are missing.
         "native/*/{benches,examples}",
-        "docs/{building,cache,changing-files,chunking,features,nar-chunking,rust}.md",
+        "docs/{building,cache,changing-files,chunking,features,nar-chunking,rust,tar-chunking}.md",
         "docs/measurements/{benchmarks,build-variants,cache,memory,nar-chunking,vm}.md",
         "README.md",
         "CHANGELOG.md",
@@ -92,6 +92,7 @@ defmodule Chunker.MixProject do
         "docs/chunking.md",
         "docs/cache.md",
         "docs/nar-chunking.md",
+        "docs/tar-chunking.md",
         "docs/changing-files.md",
         "docs/rust.md",
         "docs/measurements/benchmarks.md",
