@@ -1,12 +1,14 @@
 //! The engine of Chunker: content-defined chunking, hashing and compression, independent of the BEAM.
 //!
 //! * [`cdc`] finds cut points, without threads;
+//! * [`aligned`] finds cut points along the members of an archive;
 //! * [`engine`] splits inputs into chunks and processes them, or batches of items, on several threads;
 //! * [`codec`] compresses and decompresses;
 //! * [`cache`] looks up digests of known contents;
 //! * [`mod@hash`] computes digests and encodes them in Nix's base 32;
 //! * [`narinfo`] reads, writes, signs and verifies the metadata of store paths in Nix binary caches;
 //! * [`nar`] reads and writes Nix archives;
+//! * [`tar`] finds the members of tars, to chunk along them;
 //! * [`io`] reads files of any kind, without blocking;
 //! * [`mod@batch`] hashes and compresses many items in one call;
 //! * [`cpu`] reports the features of the CPU and which of them are used.
@@ -14,6 +16,7 @@
 //! Nothing in this crate depends on Erlang: the NIF crate decodes terms, calls this crate, and encodes the
 //! results.
 
+pub mod aligned;
 pub mod batch;
 pub mod cache;
 pub mod cdc;
@@ -25,6 +28,7 @@ pub mod hash;
 pub mod io;
 pub mod nar;
 pub mod narinfo;
+pub mod tar;
 
 pub use batch::{compress_batch, decompress_batch, hash_batch};
 pub use engine::batch::BatchOptions;

@@ -1,6 +1,7 @@
 //! Checks the engine from outside. One binary, so that it is linked once; tests that need a process of their
 //! own, for a counting allocator or a limit of memory, are beside it.
 
+mod aligned;
 mod batch;
 mod cache;
 mod candidates;
@@ -12,6 +13,7 @@ mod nar;
 mod narinfo;
 mod pipeline_stress;
 mod sources;
+mod tar;
 
 /// The number of threads in the pool. The first test that needs the pool creates it for all.
 const POOL: usize = 8;
