@@ -19,9 +19,9 @@ pub struct Config {
     /// `avg_size`: forced cuts add chunks, and for smaller members they save less than a smaller average size
     /// does.
     pub min_entry_size: Option<u64>,
-    /// Any other cut moves back to the end of the last member if that is less than this number of bytes before
-    /// it, and at least `min_size` bytes after the previous cut. 0 to `min_size`, so that no byte is scanned
-    /// twice; 0 disables it. If `None`, a quarter of `avg_size`, at most `min_size`.
+    /// Any other cut moves back to the end of the last member if that is less than this number of bytes
+    /// before it, and at least `min_size` bytes after the previous cut. 0 to `min_size`, so that no byte is
+    /// scanned twice; 0 disables it. If `None`, a quarter of `avg_size`, at most `min_size`.
     pub boundary_preference_distance: Option<u64>,
 }
 

@@ -11,8 +11,8 @@ pub(crate) trait Layout {
     /// The error for an input that violates the format.
     type Error;
 
-    /// Parses up to the next mark, removes the parsed bytes from the front of `piece`, and returns the mark, or
-    /// `None` at the end of the piece.
+    /// Parses up to the next mark, removes the parsed bytes from the front of `piece`, and returns the mark,
+    /// or `None` at the end of the piece.
     fn next_mark(&mut self, piece: &mut &[u8]) -> Result<Option<Mark>, Self::Error>;
 
     /// Continues as if the `count` bytes after a [`Mark::Contents`] had been parsed.
@@ -28,8 +28,9 @@ pub(crate) enum Mark {
     End,
 }
 
-/// Finds the cut points of an archive that arrives in pieces of any size, as [`Scanner`] does for other inputs.
-/// Scans each byte at most once, copies none, and finds the same cut points however the input is split.
+/// Finds the cut points of an archive that arrives in pieces of any size, as [`Scanner`] does for other
+/// inputs. Scans each byte at most once, copies none, and finds the same cut points however the input is
+/// split.
 #[derive(Debug, Clone)]
 pub(crate) struct AlignedScanner {
     scanner: Scanner,
@@ -40,8 +41,8 @@ pub(crate) struct AlignedScanner {
     start: u64,
     /// The number of bytes of the current chunk that were fed.
     length: usize,
-    /// The ends of members, in bytes from the start of the input: the last one that the scanner has passed, and
-    /// those ahead of it.
+    /// The ends of members, in bytes from the start of the input: the last one that the scanner has passed,
+    /// and those ahead of it.
     boundaries: VecDeque<u64>,
     /// The number of bytes that the parser is ahead of the scanner. It continues when the scanner has caught
     /// up.
@@ -67,7 +68,8 @@ enum Next {
 }
 
 impl AlignedScanner {
-    /// Creates a scanner at the start of an input. Returns the error for the first option that is out of range.
+    /// Creates a scanner at the start of an input. Returns the error for the first option that is out of
+    /// range.
     pub(crate) fn new(config: &Config) -> Result<Self, OptionsError> {
         let params = CdcParams::new(&config.options)?;
         let Options { min_size, avg_size, .. } = config.options;
@@ -100,8 +102,8 @@ impl AlignedScanner {
     }
 
     /// Scans `piece` up to the first cut point in it. Returns `None` if all of it was scanned and the chunk
-    /// continues; otherwise the caller calls again with the bytes after those that were consumed. Scans less if
-    /// `window` has the candidates in the piece. All calls take the same `layout`.
+    /// continues; otherwise the caller calls again with the bytes after those that were consumed. Scans less
+    /// if `window` has the candidates in the piece. All calls take the same `layout`.
     ///
     /// Returns the errors of `layout`; the last cuts before an error may be missing.
     pub(crate) fn feed<L: Layout>(
@@ -145,7 +147,8 @@ impl AlignedScanner {
         }
     }
 
-    /// Ends the input and returns the length of the last chunk, or `None` if there is none after the last cut.
+    /// Ends the input and returns the length of the last chunk, or `None` if there is none after the last
+    /// cut.
     pub(crate) fn finish(&mut self) -> Option<usize> {
         self.scanner.finish()
     }

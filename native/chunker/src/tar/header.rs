@@ -8,7 +8,10 @@ pub(super) type Block = [u8; BLOCK];
 const SIZE: std::ops::Range<usize> = 124..136;
 const CHECKSUM: std::ops::Range<usize> = 148..156;
 const TYPE: usize = 156;
-/// In a header of type `S`, whether a block with more of the map follows.
+const MAGIC: std::ops::Range<usize> = 257..265;
+/// The magic of GNU's formats.
+const GNU: &[u8] = b"ustar  \0";
+/// In a header of type `S` with [`GNU`]'s magic, whether a block with more of the map follows.
 const HEADER_EXTENDED: usize = 482;
 /// The same in such a block.
 const MAP_EXTENDED: usize = 504;
@@ -25,7 +28,8 @@ pub(super) struct Header {
 impl Header {
     /// Reads a block, or returns `None` if it is not a header.
     pub(super) fn read(block: &Block) -> Option<Self> {
-        let expected = octal(&block[CHECKSUM])?;
+        // A zero is what an empty field is read as. Signed bytes can have this sum.
+        let expected = octal(&block[CHECKSUM]).filter(|&sum| sum > 0)?;
         let (unsigned, signed) = sums(block);
         if expected != unsigned && i64::try_from(expected) != Ok(signed) {
             return None;
@@ -34,7 +38,7 @@ impl Header {
         Some(Self {
             kind,
             size: number(&block[SIZE])?,
-            extended: kind == b'S' && block[HEADER_EXTENDED] != 0,
+            extended: kind == b'S' && &block[MAGIC] == GNU && block[HEADER_EXTENDED] != 0,
         })
     }
 }
@@ -67,8 +71,8 @@ fn number(field: &[u8]) -> Option<u64> {
     }
 }
 
-/// Reads octal digits, with spaces before them and a space or NUL after them unless the field is full. No digits
-/// are a zero.
+/// Reads octal digits, with spaces before them and a space or NUL after them unless the field is full. No
+/// digits are a zero.
 fn octal(field: &[u8]) -> Option<u64> {
     let start = field.iter().position(|&byte| byte != b' ').unwrap_or(field.len());
     let digits = &field[start..];
@@ -116,6 +120,31 @@ mod tests {
         {
             block[CHECKSUM].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
             assert_eq!(Header::read(&block).is_some(), accepted, "{sum}");
+        }
+    }
+
+    #[test]
+    fn an_empty_checksum_is_not_accepted() {
+        // Signed bytes whose sum, with that of the spaces, is zero.
+        let mut block = [0; BLOCK];
+        block[..2].copy_from_slice(&[0x80; 2]);
+        for field in [b"\0\0\0\0\0\0\0\0", b"        ", b"000000\0 "] {
+            block[CHECKSUM].copy_from_slice(field);
+            assert_eq!(sums(&block).1, 0);
+            assert_eq!(Header::read(&block), None, "{}", field.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn maps_follow_only_headers_of_gnu() {
+        for (magic, extended) in [(b"ustar  \0", true), (b"ustar\x0000", false), (&[0; 8], false)] {
+            let mut block = [0; BLOCK];
+            (block[TYPE], block[HEADER_EXTENDED]) = (b'S', 1);
+            block[MAGIC].copy_from_slice(magic);
+            let sum = sums(&block).0;
+            block[CHECKSUM].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+            let header = Header { kind: b'S', size: 0, extended };
+            assert_eq!(Header::read(&block), Some(header), "{}", magic.escape_ascii());
         }
     }
 }

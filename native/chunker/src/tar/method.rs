@@ -5,8 +5,8 @@ use crate::cdc::{CdcParams, Window};
 use crate::engine::{Boundaries, ChunkingMethod, Filter, FoundChunk};
 use crate::error::{Error, OptionsError};
 
-/// Chunks tars along their members, as [`TarScanner`] does, without annotations. Accepts any input; one that is
-/// not a tar has the chunks of plain FastCDC.
+/// Chunks tars along their members, as [`TarScanner`] does, without annotations. Accepts any input; one that
+/// is not a tar has the chunks of plain FastCDC.
 ///
 /// ```
 /// use chunker::NEVER;

@@ -17,8 +17,8 @@ pub enum Event {
 pub struct Member {
     /// The type in its header: `b'0'` for most files, `b'5'` for a directory.
     pub kind: u8,
-    /// The start of its first header, in bytes from the start of the tar. Pax records and long names are in headers
-    /// of their own; global records belong to no member.
+    /// The start of its first header, in bytes from the start of the tar. Pax records and long names are in
+    /// headers of their own; global records belong to no member.
     pub start: u64,
     /// The start of the contents, in bytes from the start of the tar.
     pub offset: u64,
@@ -47,8 +47,8 @@ pub struct Member {
 /// assert!(contents([&b"something else"[..]].into_iter()).is_empty());
 /// ```
 ///
-/// The events do not depend on how the input is split. After a block that is not understood there are none. Uses
-/// constant memory, and contents that are skipped cost nothing.
+/// The events do not depend on how the input is split. After a block that is not understood there are none.
+/// Uses constant memory, and contents that are skipped cost nothing.
 #[derive(Debug, Clone)]
 pub struct Parser {
     state: State,
@@ -124,8 +124,8 @@ impl Parser {
         !matches!(self.state, State::Unknown)
     }
 
-    /// Parses up to the next event, removes the parsed bytes from the front of `piece`, and returns the event, or
-    /// `None` at the end of the piece. Call it with the same piece until then.
+    /// Parses up to the next event, removes the parsed bytes from the front of `piece`, and returns the
+    /// event, or `None` at the end of the piece. Call it with the same piece until then.
     pub fn next(&mut self, piece: &mut &[u8]) -> Option<Event> {
         loop {
             match self.state {
@@ -155,14 +155,13 @@ impl Parser {
                     let part = self.take(piece, left);
                     let read = records.feed(part);
                     let left = left - part.len() as u64;
-                    self.state = State::Records { records, is_global, left };
-                    if read.is_err() {
-                        self.state = State::Unknown;
-                    } else if left > 0 {
+                    if left > 0 && read.is_ok() {
+                        self.state = State::Records { records, is_global, left };
                         return None;
-                    } else {
-                        self.after_records(records, is_global);
                     }
+                    // Other programs also continue after malformed records: the length of the header that has
+                    // them is known.
+                    self.after_records(records.size(), is_global, left);
                 }
                 State::Contents { left } => {
                     let left = left - self.take(piece, left).len() as u64;
@@ -170,7 +169,7 @@ impl Parser {
                         self.state = State::Contents { left };
                         return None;
                     }
-                    self.pad(Then::End);
+                    self.pad(0, Then::End);
                 }
                 State::Padding { left, then } => {
                     let left = left - self.take(piece, left).len() as u64;
@@ -191,8 +190,8 @@ impl Parser {
         }
     }
 
-    /// Returns the number of following bytes whose values do not matter, because they are contents. The caller may
-    /// [`skip`](Self::skip) some or all of them.
+    /// Returns the number of following bytes whose values do not matter, because they are contents. The
+    /// caller may [`skip`](Self::skip) some or all of them.
     #[must_use]
     pub const fn skippable(&self) -> u64 {
         if let State::Contents { left } = self.state { left } else { 0 }
@@ -229,7 +228,7 @@ impl Parser {
 
     /// Continues after the header that began at `start`, and returns the member if it begins.
     fn after_header(&mut self, start: u64, block: &Block) -> Option<Member> {
-        if block.iter().all(|&byte| byte == 0) {
+        if *block == [0; BLOCK] {
             // The end of an archive, which another one may follow.
             (self.start, self.size, self.global_size) = (None, Size::Unset, Size::Unset);
             self.state = State::Header { at: 0 };
@@ -282,25 +281,25 @@ impl Parser {
         Some(Member { kind, start, offset: self.offset, size })
     }
 
-    fn after_records(&mut self, records: Records, is_global: bool) {
-        match (records.finish(), is_global) {
-            (Err(_), _) => {
-                self.state = State::Unknown;
-                return;
-            }
-            (Ok(Size::Unset), _) => {}
-            (Ok(size), false) => self.size = size,
-            (Ok(size), true) => self.global_size = size,
+    /// Continues after pax records, of which `left` bytes are skipped.
+    const fn after_records(&mut self, size: Size, is_global: bool, left: u64) {
+        match (size, is_global) {
+            (Size::Unset, _) => {}
+            (size, false) => self.size = size,
+            (size, true) => self.global_size = size,
         }
-        self.pad(Then::Header);
+        self.pad(left, Then::Header);
     }
 
-    /// Continues with the padding up to the next block. All headers begin at a multiple of the length of a block.
-    const fn pad(&mut self, then: Then) {
-        self.state = State::Padding { left: self.offset.next_multiple_of(BLOCK as u64) - self.offset, then };
+    /// Skips `left` bytes and the padding up to the next block. All headers begin at a multiple of the length
+    /// of a block.
+    const fn pad(&mut self, left: u64, then: Then) {
+        let end = (self.offset + left).next_multiple_of(BLOCK as u64);
+        self.state = State::Padding { left: end - self.offset, then };
     }
 
-    /// Returns whether contents of this length, with their padding, end within the length that a file can have.
+    /// Returns whether contents of this length, with their padding, end within the length that a file can
+    /// have.
     fn fits(&self, size: u64) -> bool {
         self.offset.checked_add(size).is_some_and(|end| end <= MAX_END - BLOCK as u64)
     }

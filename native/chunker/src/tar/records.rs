@@ -1,7 +1,7 @@
 //! Reads pax records, which arrive in pieces of any size, without keeping them.
 
-/// Reads the records `LENGTH KEY=VALUE\n` of an extended header and keeps the value of `size`. `LENGTH` is that of
-/// the whole record, in decimal digits.
+/// Reads the records `LENGTH KEY=VALUE\n` of an extended header and keeps the value of `size`. `LENGTH` is
+/// that of the whole record, in decimal digits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Records {
     state: State,
@@ -46,10 +46,11 @@ impl Records {
         Self { state: START, size: Size::Unset }
     }
 
-    /// Reads the next bytes of the header.
+    /// Reads the next bytes of the header. After an error there is no next record to find.
     pub(super) fn feed(&mut self, mut piece: &[u8]) -> Result<(), Malformed> {
         while let [byte, rest @ ..] = piece {
-            // Most bytes are in values that do not matter: all but the last byte of a record are skipped at once.
+            // Most bytes are in values that do not matter: all but the last byte of a record are skipped at
+            // once.
             if let State::Other { left } = &mut self.state
                 && *left > 1
             {
@@ -64,12 +65,9 @@ impl Records {
         Ok(())
     }
 
-    /// Ends the header and returns what it says.
-    pub(super) const fn finish(self) -> Result<Size, Malformed> {
-        match self.state {
-            State::End | State::Length { digits: 0, .. } => Ok(self.size),
-            _ => Err(Malformed),
-        }
+    /// Returns what the complete records so far say. It holds for a malformed header, too.
+    pub(super) const fn size(&self) -> Size {
+        self.size
     }
 
     /// Returns the state after the next byte.
@@ -123,7 +121,7 @@ fn decimal(value: u64, digit: u8) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn read(header: &[u8]) -> Result<Size, Malformed> {
+    fn read(header: &[u8]) -> (Result<(), Malformed>, Size) {
         let whole = read_in_pieces(header, usize::MAX);
         for length in 1..8 {
             assert_eq!(read_in_pieces(header, length), whole, "{} by {length}", header.escape_ascii());
@@ -131,12 +129,10 @@ mod tests {
         whole
     }
 
-    fn read_in_pieces(header: &[u8], length: usize) -> Result<Size, Malformed> {
+    fn read_in_pieces(header: &[u8], length: usize) -> (Result<(), Malformed>, Size) {
         let mut records = Records::new();
-        for piece in header.chunks(length) {
-            records.feed(piece)?;
-        }
-        records.finish()
+        let result = header.chunks(length).try_for_each(|piece| records.feed(piece));
+        (result, records.size())
     }
 
     #[test]
@@ -155,17 +151,18 @@ mod tests {
             (b"29 size=18446744073709551615\n", Size::Bytes(u64::MAX)),
             (b"12 size=123\n\0\0junk", Size::Bytes(123)),
         ] {
-            assert_eq!(read(header), Ok(size), "{}", header.escape_ascii());
+            assert_eq!(read(header), (Ok(()), size), "{}", header.escape_ascii());
         }
     }
 
     #[test]
-    fn malformed_records_are_refused() {
-        for header in [
+    fn records_before_a_malformed_one_are_kept() {
+        for malformed in [
             &b"x"[..],
             b" 12 size=123\n",
             b"12size=123\n",
             b"12 size=123",
+            b"12 size=123x",
             b"11 size=123\n",
             b"13 size=123\n",
             b"12 size=12x\n",
@@ -175,10 +172,13 @@ mod tests {
             b"2 \n",
             b"4 \n\n",
             b"99999999999999999999999 a=b\n",
-            b"18446744073709551615 a=b\n",
-            b"12",
         ] {
-            assert_eq!(read(header), Err(Malformed), "{}", header.escape_ascii());
+            let header = [b"12 size=456\n", malformed, b"12 size=789\n"].concat();
+            assert_eq!(read(&header), (Err(Malformed), Size::Bytes(456)), "{}", header.escape_ascii());
+        }
+        for incomplete in [&b"12"[..], b"12 size=78", b"12 size=789", b"18446744073709551615 a=b\n"] {
+            let header = [b"12 size=456\n", incomplete].concat();
+            assert_eq!(read(&header), (Ok(()), Size::Bytes(456)), "{}", header.escape_ascii());
         }
     }
 }

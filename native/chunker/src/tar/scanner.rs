@@ -1,10 +1,10 @@
 //! Finds the cut points of a tar along the members in it.
 //!
-//! [`aligned`](crate::aligned) has the rules: a cut is forced where the contents of each large member begin and
-//! where they end, and any other cut moves back to the end of a member that ended shortly before it.
+//! [`aligned`](crate::aligned) has the rules: a cut is forced where the contents of each large member begin
+//! and where they end, and any other cut moves back to the end of a member that ended shortly before it.
 //!
-//! The headers are in the run before the contents and not in the contents' first chunk: the times, owner and name
-//! in them change more often than the contents do.
+//! The headers are in the run before the contents and not in the contents' first chunk: the times, owner and
+//! name in them change more often than the contents do.
 
 use std::convert::Infallible;
 
@@ -14,9 +14,9 @@ use crate::aligned::{AlignedScanner, Layout, Mark};
 use crate::cdc::{CdcParams, Cut, Window};
 use crate::error::OptionsError;
 
-/// Finds the cut points of a tar that arrives in pieces of any size, as [`Scanner`](crate::cdc::Scanner) does for
-/// other inputs. Scans each byte at most once, copies none, and finds the same cut points however the tar is split.
-/// From the first block on that is not understood, cut points are those of FastCDC.
+/// Finds the cut points of a tar that arrives in pieces of any size, as [`Scanner`](crate::cdc::Scanner) does
+/// for other inputs. Scans each byte at most once, copies none, and finds the same cut points however the tar
+/// is split. From the first block on that is not understood, cut points are those of FastCDC.
 ///
 /// ```
 /// use chunker::cdc::{CdcParams, Scanner};
@@ -64,8 +64,8 @@ impl TarScanner {
         self.scanner.finish()
     }
 
-    /// Returns the number of chunks so far that are shorter than `min_size` because a forced cut ended them: at
-    /// most two for each member of at least `min_entry_size`, its last chunk and the chunk before it.
+    /// Returns the number of chunks so far that are shorter than `min_size` because a forced cut ended them:
+    /// at most two for each member of at least `min_entry_size`, its last chunk and the chunk before it.
     #[must_use]
     pub const fn short_chunks(&self) -> u64 {
         self.scanner.short_chunks()

@@ -1,5 +1,5 @@
-//! Members are where GNU tar, libarchive and Python's `tarfile` find them. A test that needs a missing program
-//! fails: a skipped comparison must not count as a pass.
+//! Members are where GNU tar, libarchive and Python's `tarfile` find them. A test that needs a missing
+//! program fails: a skipped comparison must not count as a pass.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, symlink};
@@ -54,8 +54,9 @@ fn make_tree(folder: &Path, long: bool) {
     }
 }
 
-/// What Python finds: the start of the first header, the start of the contents and their length, and whether the
-/// member is sparse, of which Python returns the length of the file and not that in the archive.
+/// Returns the start of the first header of each member, the start of the contents and their length, and
+/// whether the member is sparse, as Python finds them. Python gives the length of a sparse file and not that
+/// in the archive.
 fn python(tar: &str, folder: &Path) -> Vec<(u64, u64, u64, bool)> {
     let script = "import sys, tarfile\n\
         for m in tarfile.open(sys.argv[1], ignore_zeros=True):\n\
@@ -67,7 +68,7 @@ fn python(tar: &str, folder: &Path) -> Vec<(u64, u64, u64, bool)> {
     run("python3", &["-c", script, tar], folder).lines().map(numbers).collect()
 }
 
-/// What GNU tar lists: the block of the header of each member, and the length that it shows.
+/// Returns the block of the header of each member, as GNU tar lists it.
 fn gnu(tar: &str, folder: &Path) -> Vec<u64> {
     let listing = run("tar", &["--list", "--block-number", "--ignore-zeros", "-f", tar], folder);
     let block = |line: &str| line.strip_prefix("block ")?.split_once(": ")?.0.parse().ok();
