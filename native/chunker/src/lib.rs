@@ -25,6 +25,8 @@ pub mod hash;
 pub mod io;
 pub mod nar;
 pub mod narinfo;
+#[cfg(feature = "store")]
+pub mod store;
 
 pub use batch::{compress_batch, decompress_batch, hash_batch};
 pub use engine::batch::BatchOptions;
