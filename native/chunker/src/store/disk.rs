@@ -13,6 +13,8 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+use rustix::system::uname;
 
 /// A folder of files. Paths are relative to it, and have `/` between their components.
 ///
@@ -60,6 +62,13 @@ pub trait Disk: Send + Sync {
     /// Takes a lock, which one caller at a time has, of this process or another, until it drops what is returned
     /// or its process ends. Waits for it if `wait`, and else returns `None` if another caller has it.
     fn lock(&self, path: &str, wait: bool) -> io::Result<Option<Box<dyn Send>>>;
+
+    /// Returns a line that names this process to others.
+    fn owner(&self) -> String;
+
+    /// Returns whether a process that [`owner`](Self::owner) has named is known to have died. A wrong answer
+    /// costs time, and does no harm.
+    fn is_dead(&self, owner: &str) -> bool;
 }
 
 /// The number of files that are kept open for reading.
@@ -167,4 +176,28 @@ impl Disk for Folder {
             }
         }
     }
+
+    fn owner(&self) -> String {
+        format!("{} {} {}", host(), boot(), std::process::id())
+    }
+
+    fn is_dead(&self, owner: &str) -> bool {
+        let mut parts = owner.rsplitn(3, ' ');
+        let process = parts.next().and_then(|process| Pid::from_raw(process.parse().ok()?));
+        let (was, on) = (parts.next(), parts.next());
+        // Of a process of another machine nothing is known.
+        on == Some(&host())
+            && (was != Some(&boot())
+                || process.is_none_or(|process| test_kill_process(process) == Err(Errno::SRCH)))
+    }
+}
+
+fn host() -> String {
+    uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Returns the id of the boot, where it is known, since the same number after a restart is another process.
+fn boot() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    if id.is_empty() { "unknown".into() } else { id.trim().into() }
 }

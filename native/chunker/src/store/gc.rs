@@ -91,8 +91,7 @@ impl Marker<'_> {
         }
         self.objects += 1;
         self.record(id)?;
-        // An object whose manifest is lost needs nothing else.
-        let Some(bytes) = self.inner.record(id)? else { return Ok(()) };
+        let bytes = self.needed_record(id)?;
         let (_, items) = Manifest::read(*id, &bytes)?;
         self.items(items, is_cancelled)
     }
@@ -103,14 +102,18 @@ impl Marker<'_> {
                 return Err(Error::Cancelled);
             }
             self.record(&item.digest)?;
-            if item.height > 0
-                && self.seen.insert(item.digest)
-                && let Some(node) = self.inner.record(&item.digest)?
-            {
+            if item.height > 0 && self.seen.insert(item.digest) {
+                let node = self.needed_record(&item.digest)?;
                 self.items(read_node(&item, &node)?, is_cancelled)?;
             }
         }
         Ok(())
+    }
+
+    /// Returns a record. Without it nothing is known of what it needs, so that nothing can be deleted.
+    fn needed_record(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
+        let missing = || StoreError::ChunkMissing { digests: vec![*digest] };
+        Ok(self.inner.record(digest)?.ok_or_else(missing)?)
     }
 
     /// Marks the pack of a record.
@@ -139,9 +142,10 @@ impl Inner {
 
     /// Sets the tags of sessions that were killed after their commit, and ends them.
     pub(super) fn finish_sessions(&self) -> Result<(), Error> {
-        for session in Session::all(&*self.objects)? {
+        let objects = &*self.objects;
+        for session in Session::all(objects)? {
             if let State::Committed(commit) = session.state
-                && session.owner.is_dead()
+                && session.is_dead(objects)
             {
                 self.finish_session(&session, &self.commit(&commit)?)?;
             }
@@ -228,9 +232,10 @@ impl Inner {
 
     /// Takes packs out of the list whose sessions, or those that continue them, are open.
     fn spare_open_sessions(&self, dead: &mut HashSet<PackId>) -> Result<(), Error> {
+        let objects = &*self.objects;
         let mut open = HashSet::new();
-        for session in Session::all(&*self.objects)? {
-            if session.state == State::Open && !session.owner.is_dead() {
+        for session in Session::all(objects)? {
+            if session.state == State::Open && !session.is_dead(objects) {
                 open.insert(session.id);
                 open.extend(session.continues);
             }
@@ -241,7 +246,7 @@ impl Inner {
         let mut spared = HashSet::new();
         for pack in dead.iter() {
             let (name, mut header) = (pack.name(), [0; PACK_HEADER]);
-            if self.objects.get_range(&name, 0, &mut header)?
+            if objects.get_range(&name, 0, &mut header)?
                 && pack::read_header(&name, &header).is_ok_and(|session| open.contains(&session))
             {
                 spared.insert(*pack);
@@ -253,12 +258,13 @@ impl Inner {
 
     /// Fences all sessions that are open, and ends those whose writers have died.
     fn fence(&self) -> Result<(), Error> {
-        for mut session in Session::all(&*self.objects)? {
+        let objects = &*self.objects;
+        for mut session in Session::all(objects)? {
             if session.state == State::Open {
-                session.set(&*self.objects, State::Fenced)?;
+                session.set(objects, State::Fenced)?;
             }
-            if session.state == State::Fenced && session.owner.is_dead() {
-                session.end(&*self.objects)?;
+            if session.state == State::Fenced && session.is_dead(objects) {
+                session.end(objects)?;
             }
         }
         Ok(())

@@ -68,11 +68,6 @@ impl Index {
         self.segments.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns the number of entries, where a chunk that is in several packs may count several times.
-    pub(super) fn entries(&self) -> u64 {
-        self.segments().iter().map(|segment| segment.entries).sum()
-    }
-
     /// Returns the first place of a digest for which `accept` returns true.
     pub(super) fn find(
         &self,
@@ -132,21 +127,20 @@ impl Index {
 
     /// Replaces segments with one of their entries, without those of `dropped` packs.
     fn replace(&self, segments: &[Arc<Segment>], dropped: Option<&HashSet<PackId>>) -> Result<(), Error> {
-        let merged = self.merged(segments, dropped);
-        match merged {
-            Ok(()) => {}
+        let merged = match self.merged(segments, dropped) {
             // Another process has merged and removed one of them.
             Err(Error::Store(StoreError::Corrupt { .. })) if dropped.is_none() => return self.refresh(),
-            Err(error) => return Err(error),
-        }
+            merged => merged?,
+        };
         self.objects.flush()?;
-        for segment in segments {
+        // The same entries make a segment of the same name.
+        for segment in segments.iter().filter(|segment| segment.name != merged) {
             self.objects.delete(&segment.name)?;
         }
         self.refresh()
     }
 
-    fn merged(&self, segments: &[Arc<Segment>], dropped: Option<&HashSet<PackId>>) -> Result<(), Error> {
+    fn merged(&self, segments: &[Arc<Segment>], dropped: Option<&HashSet<PackId>>) -> Result<String, Error> {
         // The new number of each pack, by segment and number.
         let mut numbers: Vec<Vec<Option<u32>>> = Vec::new();
         let mut packs = 0;
@@ -167,13 +161,10 @@ impl Index {
                 packs.zip(numbers).filter_map(|(pack, number)| number.map(|_| pack))
             })
         };
-        self.objects
-            .put_stream(FOLDER, &mut |out| {
-                let sources =
-                    segments.iter().map(|segment| segment.iter(&*self.objects, &self.pages)).collect();
-                segment::write(out, Merge::new(sources, &numbers), ids())
-            })
-            .map(drop)
+        self.objects.put_stream(FOLDER, &mut |out| {
+            let sources = segments.iter().map(|segment| segment.iter(&*self.objects, &self.pages)).collect();
+            segment::write(out, Merge::new(sources, &numbers), ids())
+        })
     }
 
     /// Replaces all segments with one that does not have some packs.

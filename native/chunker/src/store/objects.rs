@@ -55,6 +55,12 @@ pub trait Objects: Send + Sync {
     /// Takes a lock that ends with this process, or returns `None` if another caller has it.
     fn try_lock(&self, name: &str) -> Result<Option<Box<dyn Send>>, Error>;
 
+    /// Returns a line that names this process to others that use the objects.
+    fn owner(&self) -> String;
+
+    /// Returns whether a process that [`owner`](Self::owner) has named is known to have died.
+    fn is_dead(&self, owner: &str) -> bool;
+
     /// Removes an object, if it exists. It may come back after a power cut.
     fn delete(&self, name: &str) -> Result<(), Error>;
 }
@@ -302,6 +308,14 @@ impl<D: Disk> Objects for LocalObjects<D> {
 
     fn try_lock(&self, name: &str) -> Result<Option<Box<dyn Send>>, Error> {
         self.disk.lock(name, false).map_err(self.failed(name))
+    }
+
+    fn owner(&self) -> String {
+        self.disk.owner()
+    }
+
+    fn is_dead(&self, owner: &str) -> bool {
+        self.disk.is_dead(owner)
     }
 
     fn delete(&self, name: &str) -> Result<(), Error> {

@@ -34,35 +34,7 @@ pub(super) struct Session {
     /// The ids of fenced sessions which this one continues, and whose packs it uses.
     pub(super) continues: Vec<[u8; 16]>,
     /// The process that writes, so that a collection finds out whether it has died.
-    pub(super) owner: Owner,
-}
-
-/// A process on a machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Owner {
-    machine: String,
-    process: u32,
-}
-
-impl Owner {
-    fn this() -> Self {
-        // The boot, where it is known, so that the same number after a restart is another process.
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        Self { machine: format!("{name}/{}", boot.trim()), process: std::process::id() }
-    }
-
-    /// Returns whether the process is known to have died.
-    pub(super) fn is_dead(&self) -> bool {
-        let this = Self::this();
-        if self.machine != this.machine {
-            // Another machine, or this one before it was started again.
-            return self.machine.split('/').next() == this.machine.split('/').next();
-        }
-        let process = i32::try_from(self.process).ok().and_then(rustix::process::Pid::from_raw);
-        process
-            .is_none_or(|process| rustix::process::test_kill_process(process) == Err(rustix::io::Errno::SRCH))
-    }
+    owner: String,
 }
 
 impl Session {
@@ -71,7 +43,7 @@ impl Session {
         let mut id = [0; 16];
         getrandom::fill(&mut id)
             .map_err(|error| IoError { path: None, source: std::io::Error::other(error) })?;
-        let session = Self { id, state: State::Open, continues, owner: Owner::this() };
+        let session = Self { id, state: State::Open, continues, owner: objects.owner() };
         if objects.compare_and_set(&session.object(), None, Some(&session.content()))? {
             Ok(session)
         } else {
@@ -89,11 +61,7 @@ impl Session {
             State::Committed(_) => "committed",
             State::Fenced => "fenced",
         };
-        let mut lines = vec![
-            ("state", state.to_owned()),
-            ("machine", self.owner.machine.clone()),
-            ("process", self.owner.process.to_string()),
-        ];
+        let mut lines = vec![("state", state.to_owned()), ("owner", self.owner.clone())];
         lines.extend(self.continues.iter().map(|id| ("continues", id_text(id))));
         if let State::Committed(commit) = self.state {
             lines.push(("commit", hex(&commit)));
@@ -112,10 +80,7 @@ impl Session {
             _ => return Err(corrupt("state")),
         };
         let continues = lines.all("continues").map(read_id).collect::<Option<_>>();
-        let owner = Owner {
-            machine: lines.one("machine", |machine| Some(machine.to_owned()))?,
-            process: lines.one("process", |process| process.parse().ok())?,
-        };
+        let owner = lines.one("owner", |owner| Some(owner.to_owned()))?;
         Ok(Self { id, state, continues: continues.ok_or_else(|| corrupt("continues"))?, owner })
     }
 
@@ -139,6 +104,11 @@ impl Session {
             *self = new;
         }
         Ok(changed)
+    }
+
+    /// Returns whether its writer is known to have died.
+    pub(super) fn is_dead(&self, objects: &dyn Objects) -> bool {
+        objects.is_dead(&self.owner)
     }
 
     /// Removes the session after a collection has fenced it.

@@ -12,6 +12,8 @@ mod nar;
 mod narinfo;
 mod pipeline_stress;
 mod sources;
+#[cfg(feature = "store")]
+mod store;
 
 /// The number of threads in the pool. The first test that needs the pool creates it for all.
 const POOL: usize = 8;
