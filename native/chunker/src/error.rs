@@ -191,7 +191,7 @@ pub enum Error {
     #[error(transparent)]
     Compression(#[from] CompressionError),
     /// A store is damaged, or does not have what is asked for.
-    #[cfg(feature = "store")]
+    #[cfg(all(unix, feature = "store"))]
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
     /// A text or a set of fields is not a valid narinfo.
@@ -251,7 +251,7 @@ impl ErrorCode for Error {
             Self::Bounds { .. } => "bounds_check_failed",
             Self::BufferLimit { .. } => "buffer_limit_exceeded",
             Self::Compression(error) => error.code(),
-            #[cfg(feature = "store")]
+            #[cfg(all(unix, feature = "store"))]
             Self::Store(error) => error.code(),
             Self::NarInfo(error) => error.code(),
             Self::Key(error) => error.code(),
@@ -279,7 +279,7 @@ impl ErrorCode for Error {
                 vec![("attempted", Detail::Number(*attempted)), ("limit", Detail::Number(*limit))]
             }
             Self::Compression(error) => error.details(),
-            #[cfg(feature = "store")]
+            #[cfg(all(unix, feature = "store"))]
             Self::Store(error) => error.details(),
             Self::NarInfo(error) => error.details(),
             Self::Key(error) => error.details(),

@@ -7,6 +7,7 @@
 //! * [`mod@hash`] computes digests and encodes them in Nix's base 32;
 //! * [`narinfo`] reads, writes, signs and verifies the metadata of store paths in Nix binary caches;
 //! * [`nar`] reads and writes Nix archives;
+//! * [`store`] keeps chunks and objects that consist of them in a folder;
 //! * [`io`] reads files of any kind, without blocking;
 //! * [`mod@batch`] hashes and compresses many items in one call;
 //! * [`cpu`] reports the features of the CPU and which of them are used.
@@ -25,7 +26,7 @@ pub mod hash;
 pub mod io;
 pub mod nar;
 pub mod narinfo;
-#[cfg(feature = "store")]
+#[cfg(all(unix, feature = "store"))]
 pub mod store;
 
 pub use batch::{compress_batch, decompress_batch, hash_batch};

@@ -36,7 +36,7 @@ mod text;
 mod writer;
 
 use std::collections::HashSet;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,7 +61,9 @@ use crate::cdc::CdcParams;
 use crate::engine::workers::Workers;
 use crate::error::{Error, IoError, OptionsError};
 use crate::hash::Digest;
+use crate::io::file::Input;
 use crate::io::source::{FromRead, Source};
+use crate::io::staging::StagedPath;
 
 /// Holds the options of [`Store::open`].
 #[derive(Debug, Clone, Copy)]
@@ -207,6 +209,55 @@ impl Store {
         }
         session.commit(is_cancelled)?;
         Ok(stored)
+    }
+
+    /// Puts a file. If a garbage collection deletes a chunk in the meantime that was found in the store, the file is
+    /// read again.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`put`](Self::put), and those of opening and reading the file.
+    pub fn put_file(
+        &self,
+        path: &Path,
+        name: Option<&str>,
+        workers: Workers,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Stored, Error> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match self.put_source(Input::open(path)?, name, workers, is_cancelled) {
+                Err(Error::Store(StoreError::SessionFenced)) if attempts < MOST_ATTEMPTS => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Writes an object to a file, which is there as a whole or not at all, and replaces what was there.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`read`](Self::read), and [`Error::Io`] if the file cannot be written.
+    pub fn restore_file(
+        &self,
+        id: &Digest,
+        path: &Path,
+        workers: Workers,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<(), Error> {
+        let mut reader = self.reader(id, .., workers, is_cancelled)?;
+        let failed = |source| Error::from(IoError { path: Some(path.into()), source });
+        let mut staged = StagedPath::for_file(path)?;
+        let file = staged.create_file(false).map_err(|errno| failed(errno.into()))?;
+        let mut file = std::fs::File::from(file);
+        while let Some(pieces) = reader.next_pieces(Vec::new, is_cancelled)? {
+            for piece in pieces {
+                file.write_all(&piece).map_err(failed)?;
+            }
+        }
+        file.sync_all().map_err(failed)?;
+        staged.replace()
     }
 
     /// Opens an object, or a range of its bytes, for reading.
@@ -364,6 +415,9 @@ impl std::fmt::Debug for Store {
         f.debug_struct("Store").field("format", &self.inner.format).finish_non_exhaustive()
     }
 }
+
+/// How often a file is put before garbage collections that take its chunks are an error.
+const MOST_ATTEMPTS: u32 = 5;
 
 /// Checks that the sizes and the codec of a format are in range.
 fn check(format: &Format) -> Result<(), Error> {

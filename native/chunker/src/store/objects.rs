@@ -72,6 +72,8 @@ pub struct LocalObjects<D> {
     root: PathBuf,
     /// Folders whose entries have changed since they were synced, and those that are known to exist.
     folders: Mutex<Folders>,
+    /// Held while folders are synced, so that nobody takes for synced what another thread is about to sync.
+    syncing: Mutex<()>,
     /// Whether anything is synced.
     durable: bool,
 }
@@ -92,7 +94,7 @@ impl<D: Disk> LocalObjects<D> {
     /// Keeps objects as files of `disk`, whose path is `root`. Unless `durable`, leaves it to the operating
     /// system when they are written to the disk.
     pub fn new(disk: D, root: PathBuf, durable: bool) -> Self {
-        Self { disk, root, folders: Mutex::default(), durable }
+        Self { disk, root, folders: Mutex::default(), syncing: Mutex::default(), durable }
     }
 
     /// Returns the disk.
@@ -151,6 +153,7 @@ impl<D: Disk> LocalObjects<D> {
     }
 
     fn sync_folders(&self) -> io::Result<()> {
+        let _syncing = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = std::mem::take(&mut self.lock().changed);
         if !self.durable {
             return Ok(());

@@ -12,7 +12,7 @@ mod nar;
 mod narinfo;
 mod pipeline_stress;
 mod sources;
-#[cfg(feature = "store")]
+#[cfg(all(unix, feature = "store"))]
 mod store;
 
 /// The number of threads in the pool. The first test that needs the pool creates it for all.

@@ -1,5 +1,6 @@
 //! Checks the store.
 
+mod collections;
 mod crash;
 mod objects;
 mod simulated_disk;
