@@ -61,6 +61,8 @@ struct Marker<'a> {
     /// The manifests and nodes that were seen.
     seen: HashSet<Digest>,
     objects: u64,
+    /// Whether the index was made anew in this pass.
+    rebuilt: bool,
 }
 
 impl Marker<'_> {
@@ -118,6 +120,21 @@ impl Marker<'_> {
 
     /// Marks the pack of a record.
     fn record(&mut self, digest: &Digest) -> Result<(), Error> {
+        let found = match self.pack(digest)? {
+            // It may be in a pack that the index does not have. Once all packs are in it, it is in none.
+            None if !self.rebuilt => {
+                self.inner.index.rebuild(crate::NEVER)?;
+                self.rebuilt = true;
+                self.pack(digest)?
+            }
+            found => found,
+        };
+        self.needed.extend(found);
+        Ok(())
+    }
+
+    /// Returns the pack that is to stay for a record, if there is one.
+    fn pack(&self, digest: &Digest) -> Result<Option<PackId>, Error> {
         let mut last_choice = None;
         let found = self.inner.index.find(digest, |Location { pack, .. }| {
             if !self.packs.contains(pack) {
@@ -129,8 +146,7 @@ impl Marker<'_> {
             }
             Ok(true)
         })?;
-        self.needed.extend(found.map(|location| location.pack).or(last_choice));
-        Ok(())
+        Ok(found.map(|location| location.pack).or(last_choice))
     }
 }
 
@@ -153,22 +169,23 @@ impl Inner {
         Ok(())
     }
 
-    /// Sets the tags of a committed session, and ends it.
-    pub(super) fn finish_session(&self, session: &Session, commit: &Commit) -> Result<(), Error> {
+    /// Sets the tags of a committed session, and ends it. Returns the tags that were set by others after the commit.
+    pub(super) fn finish_session(&self, session: &Session, commit: &Commit) -> Result<Vec<String>, Error> {
         let objects = &*self.objects;
         let tagged: HashSet<&Digest> = commit.tags.iter().map(|tag| &tag.id).collect();
         for id in commit.objects.iter().filter(|id| !tagged.contains(id)) {
             refs::keep(objects, id)?;
         }
+        let mut others = Vec::new();
         for NewTag { name, id, before } in &commit.tags {
             let condition = before.map_or(refs::If::Absent, refs::If::Is);
             match refs::set(objects, name, Some(id), condition) {
-                // It was set after the commit.
-                Err(Error::Store(StoreError::AlreadyExists { .. })) => {}
+                Err(Error::Store(StoreError::AlreadyExists { name })) => others.push(name),
                 result => result?,
             }
         }
-        session.end(objects)
+        session.end(objects)?;
+        Ok(others)
     }
 
     /// Collects garbage.
@@ -188,6 +205,7 @@ impl Inner {
             needed: HashSet::new(),
             seen: HashSet::new(),
             objects: 0,
+            rebuilt: false,
         };
         marker.roots(is_cancelled)?;
         let mut dead: HashSet<PackId> = packs.difference(&marker.needed).copied().collect();
@@ -206,6 +224,7 @@ impl Inner {
         marker.last_choice.clone_from(&dead);
         marker.seen.clear();
         marker.objects = 0;
+        marker.rebuilt = false;
         self.index.refresh()?;
         marker.roots(is_cancelled)?;
         dead.retain(|pack| !marker.needed.contains(pack));

@@ -43,25 +43,34 @@ impl Index {
         Ok(index)
     }
 
-    /// Looks for segments that others have added or removed.
+    /// Looks for segments that others have added or removed. Ignores those that are damaged.
     pub(super) fn refresh(&self) -> Result<(), Error> {
+        self.refreshed().map(drop)
+    }
+
+    /// Returns the names of those that are damaged as well.
+    fn refreshed(&self) -> Result<Vec<String>, Error> {
         let known = self.segments();
-        let mut segments = Vec::new();
-        for name in self.objects.list(FOLDER)? {
-            if let Some(segment) = known.iter().find(|segment| segment.name == name) {
-                segments.push(Arc::clone(segment));
-                continue;
+        'all: loop {
+            let (mut segments, mut damaged) = (Vec::new(), Vec::new());
+            for name in self.objects.list_at_once(FOLDER)? {
+                if let Some(segment) = known.iter().find(|segment| segment.name == name) {
+                    segments.push(Arc::clone(segment));
+                    continue;
+                }
+                match Segment::open(&*self.objects, &name) {
+                    Ok(Some(segment)) => segments.push(Arc::new(segment)),
+                    // Another process has merged and removed it since.
+                    Ok(None) => continue 'all,
+                    Err(Error::Store(StoreError::Corrupt { .. })) => damaged.push(name),
+                    Err(error) => return Err(error),
+                }
             }
-            match Segment::open(&*self.objects, &name) {
-                Ok(segment) => segments.extend(segment.map(Arc::new)),
-                Err(Error::Store(StoreError::Corrupt { .. })) => {}
-                Err(error) => return Err(error),
-            }
+            // New chunks are asked for most often in large segments.
+            segments.sort_by_key(|segment| std::cmp::Reverse(segment.entries));
+            *self.segments.write().unwrap_or_else(PoisonError::into_inner) = segments;
+            return Ok(damaged);
         }
-        // New chunks are asked for most often in large segments.
-        segments.sort_by_key(|segment| std::cmp::Reverse(segment.entries));
-        *self.segments.write().unwrap_or_else(PoisonError::into_inner) = segments;
-        Ok(())
     }
 
     fn segments(&self) -> Vec<Arc<Segment>> {
@@ -74,16 +83,28 @@ impl Index {
         digest: &Digest,
         mut accept: impl FnMut(&Location) -> Result<bool, Error>,
     ) -> Result<Option<Location>, Error> {
-        for segment in self.segments() {
-            match segment.find(&*self.objects, &self.pages, digest) {
-                Ok(Some(location)) if accept(&location)? => return Ok(Some(location)),
-                Ok(_) => {}
-                // It is damaged, or was merged and removed.
-                Err(Error::Store(StoreError::Corrupt { .. })) => {}
-                Err(error) => return Err(error),
+        loop {
+            let (segments, mut lost) = (self.segments(), false);
+            for segment in &segments {
+                match segment.find(&*self.objects, &self.pages, digest, &mut accept) {
+                    Ok(Some(location)) => return Ok(Some(location)),
+                    Ok(None) => {}
+                    Err(Error::Store(StoreError::Corrupt { .. })) => lost = true,
+                    Err(error) => return Err(error),
+                }
+            }
+            if !lost {
+                return Ok(None);
+            }
+            // Another process has merged it, and the entry is in the new one; or it is damaged.
+            self.refresh()?;
+            let now = self.segments();
+            if now.len() == segments.len()
+                && now.iter().zip(&segments).all(|(now, then)| Arc::ptr_eq(now, then))
+            {
+                return Ok(None);
             }
         }
-        Ok(None)
     }
 
     /// Adds the entries of packs, which must be durable, and merges small segments.
@@ -182,23 +203,23 @@ impl Index {
     /// Adds the packs that no segment has, from their footers, and returns how many there were. Segments that are
     /// damaged are removed. Takes a read for each such pack.
     pub(super) fn rebuild(&self, is_cancelled: Cancel<'_>) -> Result<u64, Error> {
-        self.refresh()?;
+        let mut damaged = self.refreshed()?;
         let mut known = HashSet::new();
         for segment in self.segments() {
-            let all = segment.packs(&*self.objects, &self.pages).collect::<Result<Vec<_>, _>>();
-            let whole = segment.iter(&*self.objects, &self.pages).find_map(Result::err);
-            match (all, whole) {
+            let packs = segment.packs(&*self.objects, &self.pages).collect::<Result<Vec<_>, _>>();
+            let error = segment.iter(&*self.objects, &self.pages).find_map(Result::err);
+            match (packs, error) {
                 (Ok(packs), None) => known.extend(packs),
-                _ => self.objects.delete(&segment.name)?,
+                // Unless another process has merged and removed it.
+                (Err(Error::Store(StoreError::Corrupt { .. })), _)
+                | (_, Some(Error::Store(StoreError::Corrupt { .. }))) => damaged.push(segment.name.clone()),
+                (Err(error), _) | (_, Some(error)) => return Err(error),
             }
+        }
+        for name in damaged {
+            self.objects.delete(&name)?;
         }
         self.refresh()?;
-        let names: HashSet<String> = self.segments().iter().map(|segment| segment.name.clone()).collect();
-        for name in self.objects.list(FOLDER)? {
-            if !names.contains(&name) {
-                self.objects.delete(&name)?;
-            }
-        }
         let mut found = 0;
         let mut missing = Vec::new();
         for section in Section::ALL {

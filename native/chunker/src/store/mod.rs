@@ -353,20 +353,20 @@ impl Store {
     /// Returns [`StoreError::AlreadyExists`] if it is not, and [`StoreError::NotFound`] if there is no such
     /// object.
     pub fn set_tag(&self, name: &str, id: &Digest, condition: If) -> Result<(), Error> {
-        refs::check_name(name)?;
-        // In a session, so that a garbage collection does not take the object between the two steps.
-        let mut session = self.session()?;
-        self.manifest(id)?;
-        if condition == If::Any {
-            session.commit.objects.push(*id);
-            session.tag(name, *id)?;
-            return session.commit(crate::NEVER);
+        let before = refs::tag(&*self.inner.objects, name)?;
+        let exists = || StoreError::AlreadyExists { name: name.into() };
+        match condition {
+            If::Absent if before.is_some() => return Err(exists().into()),
+            If::Is(_) if If::Is(before.unwrap_or(*id)) != condition || before.is_none() => {
+                return Err(exists().into());
+            }
+            _ => {}
         }
-        session.commit.objects.push(*id);
-        session.writer.finish()?;
-        let result = refs::set(&*self.inner.objects, name, Some(id), condition);
-        session.writer.session().end(&*self.inner.objects)?;
-        result
+        // In a session, so that no garbage collection takes the object in the meantime.
+        let mut session = self.session()?;
+        session.tag(name, *id)?;
+        let others = session.commit_after(&|_| Ok(before), crate::NEVER)?;
+        if condition == If::Any || others.is_empty() { Ok(()) } else { Err(exists().into()) }
     }
 
     /// Removes a tag, durably. Returns whether there was one. The object stays until the next garbage
@@ -417,7 +417,7 @@ impl std::fmt::Debug for Store {
 }
 
 /// How often a file is put before garbage collections that take its chunks are an error.
-const MOST_ATTEMPTS: u32 = 5;
+const MOST_ATTEMPTS: u32 = 20;
 
 /// Checks that the sizes and the codec of a format are in range.
 fn check(format: &Format) -> Result<(), Error> {
@@ -505,9 +505,19 @@ impl Session {
     ///
     /// Returns [`StoreError::SessionFenced`] if a garbage collection has deleted a chunk that the session had
     /// found in the store: put the objects again. After an error nothing of the session is visible.
-    pub fn commit(mut self, is_cancelled: Cancel<'_>) -> Result<(), Error> {
+    pub fn commit(self, is_cancelled: Cancel<'_>) -> Result<(), Error> {
+        let objects = Arc::clone(&self.inner.objects);
+        self.commit_after(&|name| refs::tag(&*objects, name), is_cancelled).map(drop)
+    }
+
+    /// Commits, and returns the tags that were set by others after `before` returned what they name.
+    fn commit_after(
+        mut self,
+        before: &dyn Fn(&str) -> Result<Option<Digest>, Error>,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Vec<String>, Error> {
         for tag in &mut self.commit.tags {
-            tag.before = refs::tag(&*self.inner.objects, &tag.name)?;
+            tag.before = before(&tag.name)?;
         }
         let inner = Arc::clone(&self.inner);
         let commit = self.commit.clone();

@@ -47,6 +47,10 @@ pub trait Objects: Send + Sync {
     /// Returns the names of all objects below a folder, in any order.
     fn list(&self, folder: &str) -> Result<Vec<String>, Error>;
 
+    /// Returns the names of all objects below a folder, except of packs, as they are at one moment. What is put,
+    /// replaced or deleted while [`list`](Self::list) runs may be there or not, in any combination.
+    fn list_at_once(&self, folder: &str) -> Result<Vec<String>, Error>;
+
     /// Replaces an object if its content is `expected`, durably, where `None` is no object. Returns whether it
     /// was.
     fn compare_and_set(&self, name: &str, expected: Option<&[u8]>, new: Option<&[u8]>)
@@ -244,7 +248,9 @@ impl<D: Disk> Objects for LocalObjects<D> {
                 self.disk.sync(&temporary).map_err(&failed)?;
             }
             let name = format!("{folder}/{}", writer.hasher.finalize().to_hex());
-            self.create_folders(&name).and_then(|()| self.disk.rename(&temporary, &name)).map_err(&failed)?;
+            self.create_folders(&name).map_err(&failed)?;
+            let _lock = self.disk.lock(LOCK, true).map_err(&failed)?;
+            self.disk.rename(&temporary, &name).map_err(&failed)?;
             self.lock().changed.insert(folder.into());
             Ok(name)
         });
@@ -309,6 +315,11 @@ impl<D: Disk> Objects for LocalObjects<D> {
         set().map_err(self.failed(name))
     }
 
+    fn list_at_once(&self, folder: &str) -> Result<Vec<String>, Error> {
+        let _lock = self.disk.lock(LOCK, true).map_err(self.failed(LOCK))?;
+        self.list(folder)
+    }
+
     fn try_lock(&self, name: &str) -> Result<Option<Box<dyn Send>>, Error> {
         self.disk.lock(name, false).map_err(self.failed(name))
     }
@@ -322,6 +333,7 @@ impl<D: Disk> Objects for LocalObjects<D> {
     }
 
     fn delete(&self, name: &str) -> Result<(), Error> {
+        let _lock = self.disk.lock(LOCK, true).map_err(self.failed(LOCK))?;
         found(self.disk.remove(name)).map(drop).map_err(self.failed(name))
     }
 }

@@ -160,7 +160,7 @@ pub(super) fn forget(objects: &dyn Objects, id: &Digest) -> Result<bool, Error> 
 /// Returns all tags whose names begin with `prefix`, in the order of their names.
 pub(super) fn tags(objects: &dyn Objects, prefix: &str) -> Result<Vec<(String, Digest)>, Error> {
     let mut tags = Vec::new();
-    for object in objects.list(TAGS)? {
+    for object in objects.list_at_once(TAGS)? {
         let Some(name) = tag_name(&object).filter(|name| name.starts_with(prefix)) else { continue };
         // It may have been removed since.
         if let Some(content) = objects.get(&object)? {
@@ -174,7 +174,7 @@ pub(super) fn tags(objects: &dyn Objects, prefix: &str) -> Result<Vec<(String, D
 /// Returns the objects that are kept without a tag.
 pub(super) fn kept(objects: &dyn Objects) -> Result<Vec<Digest>, Error> {
     let mut ids = Vec::new();
-    for object in objects.list(KEPT)? {
+    for object in objects.list_at_once(KEPT)? {
         if let Some(content) = objects.get(&object)? {
             ids.push(read(&object, &content)?);
         }

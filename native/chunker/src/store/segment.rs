@@ -120,12 +120,14 @@ impl Segment {
         (self.entries - page * ENTRIES as u64).min(ENTRIES as u64) as usize
     }
 
-    /// Returns the place of a digest, or `None`. Takes one or two reads.
+    /// Returns the first place of a digest for which `accept` returns true. A digest may have several, in several
+    /// packs. Takes one or two reads.
     pub(super) fn find(
         &self,
         objects: &dyn Objects,
         pages: &Pages,
         digest: &Digest,
+        accept: &mut dyn FnMut(&Location) -> Result<bool, Error>,
     ) -> Result<Option<Location>, Error> {
         let fence = fence(digest);
         // Entries with the same first bytes may span the border of pages: the search begins at the last page
@@ -137,13 +139,17 @@ impl Segment {
             }
             let bytes = self.page(objects, pages, page as u64)?;
             let entry = |at: usize| &bytes[at * ENTRY..][..ENTRY];
-            let (mut low, mut high) = (0, self.length(page as u64));
+            let length = self.length(page as u64);
+            let (mut low, mut high) = (0, length);
             while low < high {
                 let middle = (low + high) / 2;
                 if entry(middle)[..32] < digest.0[..] { low = middle + 1 } else { high = middle }
             }
-            if low < self.length(page as u64) && entry(low)[..32] == digest.0[..] {
-                return self.location(objects, pages, entry(low)).map(Some);
+            for at in (low..length).take_while(|&at| entry(at)[..32] == digest.0[..]) {
+                let location = self.location(objects, pages, entry(at))?;
+                if accept(&location)? {
+                    return Ok(Some(location));
+                }
             }
         }
         Ok(None)

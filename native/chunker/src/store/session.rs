@@ -87,7 +87,7 @@ impl Session {
     /// Returns all sessions.
     pub(super) fn all(objects: &dyn Objects) -> Result<Vec<Self>, Error> {
         let mut sessions = Vec::new();
-        for object in objects.list(FOLDER)? {
+        for object in objects.list_at_once(FOLDER)? {
             // It may have ended since.
             if let Some(content) = objects.get(&object)? {
                 sessions.push(Self::read(&object, &content)?);

@@ -221,7 +221,6 @@ impl Writer {
         if let Some(error) = lock(&self.uploaded).error.take() {
             return Err(error);
         }
-        self.inner.objects.flush()?;
         self.index(0)
     }
 }

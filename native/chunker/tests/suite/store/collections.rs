@@ -75,6 +75,33 @@ fn a_session_that_needs_nothing_that_is_deleted_commits() {
 }
 
 #[test]
+fn packs_of_a_session_that_is_open_are_not_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (writer, collector) = (open(folder.path()), open(folder.path()));
+    let mut random = Random::new(6);
+    put(&writer, Some("garbage"), &random.bytes(9000)).unwrap();
+    writer.remove_tag("garbage", If::Any).unwrap();
+    // More than a pack.
+    let content = random.bytes(18 << 20);
+    let mut session = writer.session().unwrap();
+    let source = FromRead(Cursor::new(content.clone()));
+    let stored = session.put(source, Workers::of_this_thread(), NEVER).unwrap();
+    session.tag("a", stored.id).unwrap();
+    // The thread of the session uploads the first pack.
+    while !std::fs::read_dir(folder.path().join("packs")).unwrap().any(|folder| {
+        std::fs::read_dir(folder.unwrap().path())
+            .unwrap()
+            .any(|pack| pack.unwrap().metadata().unwrap().len() > 16 << 20)
+    }) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let collected = collector.collect_garbage(NEVER).unwrap();
+    assert!(collected.packs > 0 && collected.deleted_packs > 0, "{collected:?}");
+    session.commit(NEVER).unwrap();
+    assert!(read(&collector, &stored.id) == content);
+}
+
+#[test]
 fn writers_readers_and_collections_at_once() {
     let folder = tempfile::tempdir().unwrap();
     drop(open(folder.path()));
