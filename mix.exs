@@ -72,8 +72,8 @@ defmodule Chunker.MixProject do
         "native/*/{Cargo.toml,build.rs,src}",
         # Cargo refuses a manifest whose benchmarks and examples are missing.
         "native/*/{benches,examples}",
-        "docs/{building,cache,changing-files,chunking,features,nar-chunking,rust}.md",
-        "docs/measurements/{benchmarks,build-variants,cache,memory,nar-chunking,vm}.md",
+        "docs/{building,cache,changing-files,chunking,features,nar-chunking,rust,tar-chunking}.md",
+        "docs/measurements/{benchmarks,build-variants,cache,memory,nar-chunking,tar-chunking,vm}.md",
         "README.md",
         "CHANGELOG.md",
         "LICENSE"
@@ -92,6 +92,7 @@ defmodule Chunker.MixProject do
         "docs/chunking.md",
         "docs/cache.md",
         "docs/nar-chunking.md",
+        "docs/tar-chunking.md",
         "docs/changing-files.md",
         "docs/rust.md",
         "docs/measurements/benchmarks.md",
@@ -99,6 +100,7 @@ defmodule Chunker.MixProject do
         {"docs/measurements/memory.md", filename: "measurements-memory"},
         {"docs/measurements/cache.md", filename: "measurements-cache"},
         {"docs/measurements/nar-chunking.md", filename: "measurements-nar-chunking"},
+        {"docs/measurements/tar-chunking.md", filename: "measurements-tar-chunking"},
         {"docs/measurements/build-variants.md", filename: "measurements-build-variants"},
         "CHANGELOG.md",
         "LICENSE"

@@ -50,16 +50,19 @@ defmodule Chunker do
     * `:seed` - a 64-bit number that changes the cut points: for stores that are not to share chunks, and for
       tests. It hides nothing from an attacker; see below. Default: 0, the published table.
     * `:preset` - the three sizes by name: `:default` (128 KiB, 512 KiB and 2 MiB), `:large_packages` (256
-      KiB, 1 MiB and 4 MiB) or `:small_packages` (32 KiB, 128 KiB and 512 KiB). They suit NARs. A size that is
-      given overrides that of the preset, and minimum and maximum follow an `:avg_size` that is given.
+      KiB, 1 MiB and 4 MiB) or `:small_packages` (32 KiB, 128 KiB and 512 KiB). They suit archives. A size
+      that is given overrides that of the preset, and minimum and maximum follow an `:avg_size` that is given.
       Default: none, but `:default` with `nar: true` and `nar: :auto`.
     * `:nar` - `true` to chunk Nix archives along the files in them, and to refuse other inputs with
       `:invalid_nar`; `:auto` to do so if the whole input is a NAR, and to chunk other inputs as they are,
       with the same sizes. See below. Default: `false`.
-    * `:min_entry_size` - bytes, at least `:min_size`; with `:nar`, files in the archive of at least this size
-      have chunks of their own. Default: twice `:avg_size`.
-    * `:boundary_preference_distance` - bytes, 0 to `:min_size`; with `:nar`, another cut moves back to the
-      end of a file that is less than this before it. Default: a quarter of `:avg_size`, at most `:min_size`.
+    * `:tar` - `true` to chunk tars along the files in them, and other inputs as they are. Excludes `:nar`. See
+      below. Default: `false`.
+    * `:min_entry_size` - bytes, at least `:min_size`; with `:nar` or `:tar`, files in the archive of at least
+      this size have chunks of their own. Default: twice `:avg_size`.
+    * `:boundary_preference_distance` - bytes, 0 to `:min_size`; with `:nar` or `:tar`, another cut moves back
+      to the end of a file that is less than this before it. Default: a quarter of `:avg_size`, at most
+      `:min_size`.
     * `:entries` - with `:nar`, `true` to list in each chunk the entries of the archive that it touches, in
       its field of that name. Default: `false`.
     * `:max_entries`, `:max_memory` - with `:entries`, the limits for the entries of the whole archive, as in
@@ -159,6 +162,25 @@ defmodule Chunker do
   `docs/nar-chunking.md` describes how NARs are cut, and the effect. `Chunker.Nar.chunk/2` returns the hash of
   the archive in the same pass.
 
+  ## Tars
+
+  With `tar: true` a large file in a tar yields the same chunks in every tar, whatever surrounds it and whatever
+  its header says, and the same as by itself:
+
+      iex> path = Path.join(System.tmp_dir!(), "chunker-doc-tar")
+      iex> content = :rand.bytes(4_000_000)
+      iex> :ok = :erl_tar.create(String.to_charlist(path), [{~c"a file", content}])
+      iex> {:ok, [_header | chunks]} = Chunker.chunk_file(path, tar: true)
+      iex> {:ok, alone} = Chunker.chunk_data(content)
+      iex> Enum.map(alone, & &1.hash) -- Enum.map(chunks, & &1.hash)
+      []
+      iex> File.rm!(path)
+      :ok
+
+  It never fails and needs the input only once: from the first block on that is not part of a tar, the input is
+  chunked as without it. A tar must not be compressed. `docs/tar-chunking.md` has the formats, the rules and the
+  effect.
+
   ## From Erlang
 
   Module `chunker` has the same functions for Erlang, and needs no Elixir at run time. `h :chunker` shows its
@@ -222,6 +244,7 @@ defmodule Chunker do
           | {:seed, non_neg_integer()}
           | {:preset, nil | :default | :large_packages | :small_packages}
           | {:nar, boolean() | :auto}
+          | {:tar, boolean()}
           | {:min_entry_size, nil | non_neg_integer()}
           | {:boundary_preference_distance, nil | non_neg_integer()}
           | {:entries, boolean()}

@@ -34,10 +34,13 @@
 %%     `invalid_nar'; `auto' to do so if the whole input is a NAR, and to chunk other inputs as they are, with
 %%     the same sizes. `auto' reads its input twice, so FIFOs, devices and pieces are refused with
 %%     `invalid_options'. `false' by default.</li>
-%% <li>`min_entry_size', with `nar': bytes, at least `min_size'; files in the archive of at least this size
-%%     have chunks of their own. Twice `avg_size' by default.</li>
-%% <li>`boundary_preference_distance', with `nar': bytes, 0 to `min_size'; another cut moves back to the end
-%%     of a file that is less than this before it. A quarter of `avg_size' by default, at most
+%% <li>`tar': `true' to chunk tars along the files in them, so that a large file has the same chunks in every
+%%     tar. From the first block on that is not part of a tar, an input is chunked as without it. Excludes
+%%     `nar'. `false' by default.</li>
+%% <li>`min_entry_size', with `nar' or `tar': bytes, at least `min_size'; files in the archive of at least this
+%%     size have chunks of their own. Twice `avg_size' by default.</li>
+%% <li>`boundary_preference_distance', with `nar' or `tar': bytes, 0 to `min_size'; another cut moves back to
+%%     the end of a file that is less than this before it. A quarter of `avg_size' by default, at most
 %%     `min_size'.</li>
 %% <li>`entries', with `nar': `true' to list in each chunk the entries of the archive that it touches. A path
 %%     can have 16 KiB, and a stream makes the paths of one chunk at a time. `false' by default.</li>

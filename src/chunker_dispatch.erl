@@ -106,9 +106,13 @@ kind(_) -> long.
 
 %% Returns the data that the chunks are parts of as well: the input, unless references were taken out of it.
 -spec chunk_data(binary(), chunker_options:chunking()) -> {ok, [noted(chunk())], binary()} | failure().
-chunk_data(Data, {_, Nar, _, _, _} = Options) ->
+chunk_data(Data, {_, Archive, _, _, _} = Options) ->
     %% Some hundred entries fit in that size, and take longer.
-    Entries = Nar =/= nil andalso element(4, Nar),
+    Entries =
+        case Archive of
+            {_, _, _, Wanted, _, _} -> Wanted;
+            _ -> false
+        end,
     Result =
         if
             byte_size(Data) =< ?SMALL, not Entries -> ?NIF:chunk_data(Data, Options);

@@ -21,7 +21,7 @@
         Preset :: atom(), MinSize :: size(), AvgSize :: size(), MaxSize :: size(), Normalization :: integer(),
         Seed :: integer()
     },
-    nil | nar(),
+    nil | nar() | tar(),
     digests(),
     threads_and_pool(),
     on_change()
@@ -39,6 +39,9 @@
     References :: boolean(),
     limits()
 }.
+
+%% How to chunk tars.
+-type tar() :: {MinEntrySize :: nil | integer(), BoundaryPreferenceDistance :: nil | integer()}.
 
 %% The limits for the entries of a NAR.
 -type limits() :: {MaxEntries :: integer() | infinity, MaxMemory :: integer() | infinity}.
@@ -83,6 +86,7 @@
     {seed, 0, integer},
     {preset, nil, atom},
     {nar, false, atom},
+    {tar, false, boolean},
     {min_entry_size, nil, integer},
     {boundary_preference_distance, nil, integer},
     {entries, false, boolean},
@@ -110,7 +114,8 @@ chunking(Options) ->
 %% For an input that must be a NAR.
 -spec nar_chunking(term()) -> checked(chunking()).
 nar_chunking(Options) ->
-    with(Options, lists:keydelete(nar, 1, ?CHUNKING) ++ ?THREADS, [fun(Values) -> chunking_form(Values#{nar => true}) end]).
+    Known = [Option || {Name, _, _} = Option <- ?CHUNKING, Name =/= nar, Name =/= tar],
+    with(Options, Known ++ ?THREADS, [fun(Values) -> chunking_form(Values#{nar => true, tar => false}) end]).
 
 %% For a stream, which may compress in the same pass. It holds the entries of a few chunks at a time, so their
 %% number has no limit by default.
@@ -258,7 +263,7 @@ strategies() -> [{fastest, {lz4, nil}}, {balanced, {zstd, 3}}, {smallest, {small
 presets() -> [default, large_packages, small_packages].
 
 chunking_form(Values) ->
-    forms([fun sizes_form/1, fun nar_form/1, fun digests_form/1, fun threads_form/1, fun on_change_form/1], Values, []).
+    forms([fun sizes_form/1, fun archive_form/1, fun digests_form/1, fun threads_form/1, fun on_change_form/1], Values, []).
 
 sizes_form(#{normalization := Normalization, seed := Seed} = Values) ->
     form(preset_form(Values), fun(Preset) ->
@@ -276,24 +281,36 @@ preset_form(#{preset := nil, nar := false}) -> {ok, nil};
 preset_form(#{preset := nil}) -> {ok, default};
 preset_form(#{preset := Preset}) -> one_of(preset, Preset, presets()).
 
-nar_form(#{nar := false} = Values) ->
-    Given = [
-        Name
-     || {Name, Default} <- [
-            {min_entry_size, nil}, {boundary_preference_distance, nil}, {entries, false}, {references, false}
-            | [{Name, Default} || {Name, Default, _} <- ?LIMITS]
-        ],
-        maps:get(Name, Values) =/= Default andalso maps:get(Name, Values) =/= infinity
-    ],
-    case Given of
-        [] -> {ok, nil};
-        [Name | _] -> {badarg, ["option ", {term, Name}, " needs option ", {term, nar}]}
+%% The format whose members chunks follow, and how.
+archive_form(#{nar := false, tar := Tar} = Values) ->
+    Annotations = [{entries, false}, {references, false} | [{Name, Default} || {Name, Default, _} <- ?LIMITS]],
+    Distances = [{min_entry_size, nil}, {boundary_preference_distance, nil}],
+    case {given(Distances, Values), given(Annotations, Values)} of
+        {[Name | _], _} when not Tar ->
+            {badarg, ["option ", {term, Name}, " needs option ", {term, nar}, " or ", {term, tar}]};
+        {_, [Name | _]} ->
+            {badarg, ["option ", {term, Name}, " needs option ", {term, nar}]};
+        _ when Tar ->
+            #{min_entry_size := MinEntrySize, boundary_preference_distance := Distance} = Values,
+            {ok, {MinEntrySize, Distance}};
+        _ ->
+            {ok, nil}
     end;
-nar_form(#{nar := Nar, min_entry_size := MinEntrySize, boundary_preference_distance := Distance} = Values) ->
+archive_form(#{tar := true}) ->
+    {badarg, ["options ", {term, nar}, " and ", {term, tar}, " exclude each other"]};
+archive_form(#{nar := Nar, min_entry_size := MinEntrySize, boundary_preference_distance := Distance} = Values) ->
     #{entries := Entries, references := References} = Values,
     form(one_of(nar, Nar, [true, false, auto]), fun(_) ->
         {Nar =:= auto, MinEntrySize, Distance, Entries, References, limits_form(Values)}
     end).
+
+%% Returns the names of the options that have another value than their default. Streams have other limits by default.
+given(Options, Values) ->
+    [
+        Name
+     || {Name, Default} <- Options,
+        maps:get(Name, Values) =/= Default andalso maps:get(Name, Values) =/= infinity
+    ].
 
 limits_form(#{max_entries := Entries, max_memory := Memory}) -> {Entries, Memory}.
 

@@ -103,6 +103,31 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
     assert {"", "chunker.chunk: option :nar is :auto" <> _, 1} = run(["--nar", "auto", "-"])
   end
 
+  test "tars are chunked along their files on request", %{tmp_dir: folder} do
+    content = :rand.bytes(100_000)
+    path = Path.join(folder, "tar")
+    :ok = path |> String.to_charlist() |> :erl_tar.create([{'content', content}])
+
+    {printed, "", 0} = run(["--tar", path] ++ @sizes)
+    chunks = Chunker.chunk_file!(path, [tar: true] ++ @small)
+    assert [{0, 512, _} | _] = rows(printed)
+    for chunk <- chunks, do: assert(printed =~ Chunker.to_hex(chunk.hash))
+
+    # Other files are chunked as they are.
+    {printed, "", 0} = run(["--tar", "--hash", "sha256", file(folder, "other", content)] ++ @sizes)
+    assert rows(printed) == expected(content)
+
+    assert_raise Mix.Error, "options --nar and --tar exclude each other", fn ->
+      run(["--tar", "--nar", "auto", path])
+    end
+
+    assert_raise Mix.Error, "option --entries needs option --nar", fn ->
+      run(["--tar", "--entries", "--json", path])
+    end
+
+    assert {_, "", 0} = run(["--tar", "--nar", "false", path])
+  end
+
   describe "the table" do
     test "lists each chunk, and a summary follows", %{tmp_dir: folder} do
       block = :rand.bytes(100_000)

@@ -255,7 +255,7 @@ defmodule ChunkerTest do
     test "that are unknown or of a wrong type raise at once and list the valid ones" do
       for {options, message} <- [
             {[size: 1],
-             ~r/^unknown option :size; there are: :min_size, :avg_size, :max_size, :normalization, :seed, :preset, :nar, :min_entry_size, :boundary_preference_distance, :entries, :references, :max_entries, :max_memory, :hash, :cache, :on_change, :threads/},
+             ~r/^unknown option :size; there are: :min_size, :avg_size, :max_size, :normalization, :seed, :preset, :nar, :tar, :min_entry_size, :boundary_preference_distance, :entries, :references, :max_entries, :max_memory, :hash, :cache, :on_change, :threads/},
             {%{size: 1}, ~r/^unknown option :size; there are: :min_size/},
             {[{"seed", 1}], ~r/^an option must be a pair of a name and a value, not \{"seed", 1\}/},
             {%{"seed" => 1}, ~r/^an option must be a pair/},

@@ -275,15 +275,39 @@ nar_test() ->
     ?assertEqual(Truncated, chunker:chunk_data(binary:part(Nar, 0, 100), Options)),
     %% Chunks may come out before the end is known.
     ?assertEqual(Truncated, lists:last(stream([binary:part(Nar, 0, 100)], Options))),
-    ?assertEqual(#{2 => <<"option min_entry_size needs option nar">>},
+    ?assertEqual(#{2 => <<"option min_entry_size needs option nar or tar">>},
                  explained(fun() -> chunker:chunk_data(Nar, [{min_entry_size, 1}]) end)).
+
+tar_test() ->
+    Content = rand:bytes(100000),
+    Header = fun(Owner) ->
+        Fields = ["file", binary:copy(<<0>>, 96), "0000644", 0, Owner, 0, "0000000", 0, "00000303240", 0, "00000000000", 0],
+        Bytes = iolist_to_binary([Fields, "        0", binary:copy(<<0>>, 355)]),
+        <<Before:148/binary, _:8/binary, After/binary>> = Bytes,
+        [Before, io_lib:format("~6.8.0b", [lists:sum(binary_to_list(Bytes))]), 0, " ", After]
+    end,
+    [One, Two] = [iolist_to_binary([Header(Owner), Content, binary:copy(<<0>>, 352 + 1024)]) || Owner <- ["0000001", "0000002"]],
+    Options = small(#{tar => true}),
+    {ok, [#{length := 512} | Chunks]} = chunker:chunk_data(One, Options),
+    {ok, [#{length := 512} | Others]} = chunker:chunk_data(Two, Options),
+    {ok, Alone} = chunker:chunk_data(Content, small(#{})),
+    Hashes = fun(List) -> [Hash || #{hash := Hash} <- List] end,
+    ?assertEqual(Hashes(Chunks), Hashes(Others)),
+    ?assertEqual([], Hashes(Alone) -- Hashes(Chunks)),
+    ?assertEqual(chunker:chunk_data(Content, small(#{})), chunker:chunk_data(Content, Options)),
+    ?assertEqual(#{2 => <<"options nar and tar exclude each other">>},
+                 explained(fun() -> chunker:chunk_data(One, [{tar, true}, {nar, auto}]) end)),
+    ?assertEqual(#{2 => <<"option entries needs option nar">>},
+                 explained(fun() -> chunker:chunk_data(One, [{tar, true}, {entries, true}]) end)),
+    ?assertEqual(#{2 => <<"option tar must be true or false, not auto">>},
+                 explained(fun() -> chunker:chunk_data(One, [{tar, auto}]) end)).
 
 nar_of(Content) ->
     [[<<(byte_size(S)):64/little>>, S, binary:copy(<<0>>, -byte_size(S) band 7)]
      || S <- [<<"(">>, <<"type">>, <<"regular">>, <<"contents">>, Content, <<")">>]].
 
 badarg_test_() ->
-    Options = <<"unknown option colour; there are: min_size, avg_size, max_size, normalization, seed, preset, nar, "
+    Options = <<"unknown option colour; there are: min_size, avg_size, max_size, normalization, seed, preset, nar, tar, "
                 "min_entry_size, boundary_preference_distance, entries, references, max_entries, "
                 "max_memory, hash, cache, on_change, threads">>,
     Sources = <<"must be {file, Path}, a list of iodata, or a fun that gives {Piece, NextFun} or done">>,

@@ -289,7 +289,7 @@ defmodule Chunker.NarChunkingTest do
 
   test "options that depend on others are rejected without them" do
     for {option, value} <- [min_entry_size: 1_000_000, boundary_preference_distance: 0] do
-      message = "option :#{option} needs option :nar"
+      message = "option :#{option} needs option :nar or :tar"
       assert_raise ArgumentError, message, fn -> Chunker.chunk_data("", [{option, value}]) end
       assert_raise ArgumentError, message, fn -> Chunker.chunk_data("", [{option, value}, {:nar, false}]) end
       assert Chunker.chunk_data("", [{option, nil}]) == {:ok, []}

@@ -254,7 +254,7 @@ defmodule Chunker.Nar do
   The source is read once. One thread computes the hash of the whole while others find and hash the chunks.
   Chunks have no bytes, whatever the source.
 
-  Takes the options of `Chunker.chunk_file/2`, without `:nar`. With `references: true` the hash is still that
+  Takes the options of `Chunker.chunk_file/2`, without `:nar` and `:tar`. With `references: true` the hash is still that
   of the NAR as it is.
 
   ## Errors

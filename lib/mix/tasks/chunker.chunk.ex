@@ -20,7 +20,8 @@ defmodule Mix.Tasks.Chunker.Chunk do
       1024). Defaults: `1M`, and a quarter and four times the average
     * `--nar MODE` - `true`: the files are Nix archives, which are chunked along the files in them; `auto`: those that are
       (not on standard input); `false`, the default
-    * `--preset NAME` - sizes for Nix archives, at once: `default` (also with `--nar true` and `--nar auto`),
+    * `--tar` - chunk tars along the files in them, and other files as they are
+    * `--preset NAME` - sizes for archives, at once: `default` (also with `--nar true` and `--nar auto`),
       `large_packages`, `small_packages`
     * `--entries` - with `--nar` and `--json`: each chunk tells the entries of the archive that it touches, as
       `"entries": [{"path", "offset", "length", "position"}]`; see `Chunker.Nar.Part`
@@ -61,6 +62,7 @@ defmodule Mix.Tasks.Chunker.Chunk do
     avg_size: :string,
     max_size: :string,
     nar: :string,
+    tar: :boolean,
     preset: :string,
     entries: :boolean,
     normalization: :integer,
@@ -192,7 +194,12 @@ defmodule Mix.Tasks.Chunker.Chunk do
     nar = one_of(switches, :nar, ~w(true false auto)a)
     preset = one_of(switches, :preset, ~w(default large_packages small_packages)a)
     entries = entries(switches, nar)
-    sizes ++ hash ++ nar ++ preset ++ entries ++ Keyword.take(switches, [:normalization, :seed, :threads])
+
+    if switches[:tar] && nar not in [[], [nar: false]],
+      do: Mix.raise("options --nar and --tar exclude each other")
+
+    sizes ++
+      hash ++ nar ++ preset ++ entries ++ Keyword.take(switches, [:tar, :normalization, :seed, :threads])
   end
 
   defp entries(switches, nar) do

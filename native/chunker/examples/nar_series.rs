@@ -1,9 +1,9 @@
-//! Compares chunking along the files of NARs with plain FastCDC, on successive versions of packages.
+//! Compares chunking along the files of NARs and tars with plain FastCDC, on successive versions of packages.
 //!
 //! Run with `cargo run --release --example nar_series -- [--average KIB] [--seeds N] [--variants]
 //! [--normalize] FOLDER [SERIES...]`.
 //!
-//! FOLDER is the output of scripts/nar-series. For each n from 2 on, version n of a series is added to a
+//! FOLDER is the output of scripts/nar-series, NARs or tars. For each n from 2 on, version n of a series is added to a
 //! store that holds versions 1 to n-1, and the bytes that are new in the store are counted. With any method,
 //! more and smaller chunks find more duplicates. Each variant is therefore compared with plain FastCDC of the
 //! average size that gives as many chunks, interpolated between averages a quarter of an octave apart. Each
@@ -19,11 +19,14 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
+use chunker::aligned::Config;
 use chunker::cdc::{CdcParams, Options, Scanner};
 use chunker::codec::{Codec, CompressOptions, compress};
 use chunker::nar::references::Normalizer;
-use chunker::nar::scanner::{Config, NarScanner};
+use chunker::nar::scanner::NarScanner;
 use chunker::nar::{Event, Kind, NarError, Parser};
+use chunker::tar;
+use chunker::tar::scanner::TarScanner;
 use rayon::prelude::*;
 
 /// The size of a chunk in the index of a NAR, in bytes: its hash and its length.
@@ -32,12 +35,19 @@ const METADATA: f64 = 40.0;
 /// The averages of plain FastCDC, in quarters of an octave relative to the variant's.
 const SWEEP: std::ops::RangeInclusive<i32> = -6..=2;
 
-struct Nar {
+struct Archive {
+    format: Format,
     bytes: Vec<u8>,
     files: Vec<File>,
 }
 
-/// The positions of a file in a NAR.
+#[derive(Debug, Clone, Copy)]
+enum Format {
+    Nar,
+    Tar,
+}
+
+/// The positions of a file in an archive.
 struct File {
     /// The start of its entry.
     entry: usize,
@@ -56,7 +66,7 @@ impl File {
     }
 }
 
-impl Nar {
+impl Archive {
     fn read(path: &Path, normalize: bool) -> Result<Self, Box<dyn Error>> {
         let mut bytes = fs::read(path)?;
         if normalize {
@@ -67,10 +77,36 @@ impl Nar {
             eprintln!("{}: {} references", path.display(), references.len());
             bytes = normalized;
         }
+        let (format, files) = if path.extension().is_some_and(|extension| extension == "tar") {
+            (Format::Tar, Self::files_of_tar(&bytes)?)
+        } else {
+            (Format::Nar, Self::files_of_nar(&bytes)?)
+        };
+        Ok(Self { format, bytes, files })
+    }
+
+    fn files_of_tar(bytes: &[u8]) -> Result<Vec<File>, Box<dyn Error>> {
+        let (mut parser, mut files, mut rest) = (tar::Parser::new(), Vec::new(), bytes);
+        while let Some(event) = parser.next(&mut rest) {
+            if let tar::Event::Member(tar::Member { start: entry, offset, size, .. }) = event {
+                let (start, end) = (offset as usize, (offset + size) as usize);
+                files.push(File {
+                    entry: entry as usize,
+                    start,
+                    end,
+                    entry_end: end.next_multiple_of(512),
+                    is_program: is_program(&bytes[start..]),
+                });
+            }
+        }
+        if parser.is_tar() { Ok(files) } else { Err("not a tar".into()) }
+    }
+
+    fn files_of_nar(bytes: &[u8]) -> Result<Vec<File>, Box<dyn Error>> {
         let string = |length: usize| 8 + length.next_multiple_of(8);
         let mut files = Vec::new();
         let mut parser = Parser::new();
-        parser.feed(&bytes, |event| {
+        parser.feed(bytes, |event| {
             if let Event::Node(node) = event
                 && let Kind::Regular { executable, offset, size } = node.kind
             {
@@ -83,20 +119,23 @@ impl Nar {
                     end: start + size,
                     // After the contents: padding ) )
                     entry_end: start + size.next_multiple_of(8) + 32,
-                    is_program: [&b"\x7fELF"[..], b"\xcf\xfa\xed\xfe"]
-                        .iter()
-                        .any(|magic| bytes[start..].starts_with(magic)),
+                    is_program: is_program(&bytes[start..]),
                 });
             }
             Ok::<_, NarError>(())
         })?;
         parser.finish()?;
-        Ok(Self { bytes, files })
+        Ok(files)
     }
 }
 
-/// Returns the lengths of the chunks of a NAR.
-type Chunk = dyn Fn(&Nar, Options) -> Vec<usize> + Sync;
+/// Returns whether a file is an ELF or Mach-O file, by its first bytes.
+fn is_program(contents: &[u8]) -> bool {
+    [&b"\x7fELF"[..], b"\xcf\xfa\xed\xfe"].iter().any(|magic| contents.starts_with(magic))
+}
+
+/// Returns the lengths of the chunks of an archive.
+type Chunk = dyn Fn(&Archive, Options) -> Vec<usize> + Sync;
 
 fn plain(options: Options, bytes: &[u8]) -> Vec<usize> {
     let mut scanner = Scanner::new(CdcParams::new(&options).expect("in range"));
@@ -112,30 +151,42 @@ fn plain(options: Options, bytes: &[u8]) -> Vec<usize> {
 /// Returns the method of the engine. `entry` is the minimum entry size and `distance` the boundary preference
 /// distance, both as multiples of the average.
 fn engine(entry: f64, distance: f64) -> Box<Chunk> {
-    Box::new(move |nar, options| {
+    Box::new(move |archive, options| {
         let of_average = |factor: f64| Some((factor * options.avg_size as f64) as u64);
         let config = Config {
             options,
             min_entry_size: of_average(entry),
             boundary_preference_distance: of_average(distance),
         };
-        let mut scanner = NarScanner::new(&config).expect("in range");
-        let (mut lengths, mut rest) = (Vec::new(), &nar.bytes[..]);
-        while let Some(cut) = scanner.feed(rest).expect("it was read before") {
-            rest = &rest[cut.consumed..];
-            lengths.push(cut.length);
+        let (mut lengths, mut rest) = (Vec::new(), &archive.bytes[..]);
+        match archive.format {
+            Format::Nar => {
+                let mut scanner = NarScanner::new(&config).expect("in range");
+                while let Some(cut) = scanner.feed(rest).expect("it was read before") {
+                    rest = &rest[cut.consumed..];
+                    lengths.push(cut.length);
+                }
+                lengths.extend(scanner.finish().expect("it was read before"));
+            }
+            Format::Tar => {
+                let mut scanner = TarScanner::new(&config).expect("in range");
+                while let Some(cut) = scanner.feed(rest) {
+                    rest = &rest[cut.consumed..];
+                    lengths.push(cut.length);
+                }
+                lengths.extend(scanner.finish());
+            }
         }
-        lengths.extend(scanner.finish().expect("it was read before"));
         lengths
     })
 }
 
 /// Forces cuts at positions that depend on the file, and leaves the rest to FastCDC.
 fn forced(cuts: impl Fn(&File, Options) -> Vec<usize> + Sync + 'static) -> Box<Chunk> {
-    Box::new(move |nar, options| {
+    Box::new(move |archive, options| {
         let mut start = 0;
-        let ends = nar.files.iter().flat_map(|file| cuts(file, options)).chain([nar.bytes.len()]);
-        ends.flat_map(|end| plain(options, &nar.bytes[std::mem::replace(&mut start, end)..end])).collect()
+        let ends = archive.files.iter().flat_map(|file| cuts(file, options)).chain([archive.bytes.len()]);
+        ends.flat_map(|end| plain(options, &archive.bytes[std::mem::replace(&mut start, end)..end])).collect()
     })
 }
 
@@ -156,6 +207,10 @@ fn variants() -> Vec<(String, Box<Chunk>)> {
         if file.size() < 2 * options.avg_size { vec![] } else { vec![file.entry, file.start, file.end] }
     };
     variants.push(("header and contents of files from 2 averages on".into(), forced(separate_header)));
+    let with_padding = |file: &File, options: Options| {
+        if file.size() < 2 * options.avg_size { vec![] } else { vec![file.start, file.entry_end] }
+    };
+    variants.push(("contents and padding of files from 2 averages on".into(), forced(with_padding)));
     let programs = |file: &File, options: Options| {
         let least = if file.is_program { options.min_size } else { 2 * options.avg_size };
         if file.size() < least { vec![] } else { vec![file.start, file.end] }
@@ -175,19 +230,19 @@ struct Figures {
     compressed: f64,
 }
 
-fn add(series: &[Nar], chunk: &Chunk, options: Options, with_compression: bool) -> Figures {
-    let chunks = |nar: &Nar| -> Vec<_> {
+fn add(series: &[Archive], chunk: &Chunk, options: Options, with_compression: bool) -> Figures {
+    let chunks = |archive: &Archive| -> Vec<_> {
         let mut offset = 0;
         let hashed = |length| {
             offset += length;
-            (blake3::hash(&nar.bytes[offset - length..offset]), offset - length, length)
+            (blake3::hash(&archive.bytes[offset - length..offset]), offset - length, length)
         };
-        chunk(nar, options).into_iter().map(hashed).collect()
+        chunk(archive, options).into_iter().map(hashed).collect()
     };
     let versions: Vec<_> = series.par_iter().map(chunks).collect();
     let mut known: HashSet<_> = versions[0].iter().map(|&(hash, ..)| hash).collect();
     let mut figures = Figures::default();
-    for (nar, chunks) in series.iter().zip(&versions).skip(1) {
+    for (archive, chunks) in series.iter().zip(&versions).skip(1) {
         figures.chunks += chunks.len() as f64;
         figures.short +=
             chunks.iter().filter(|&&(.., length)| (length as u64) < options.min_size).count() as f64;
@@ -196,7 +251,7 @@ fn add(series: &[Nar], chunk: &Chunk, options: Options, with_compression: bool) 
         if with_compression {
             let zstd = CompressOptions::new(Codec::Zstd).level(3);
             let compressed = |&&(_, offset, length): &&(_, usize, usize)| {
-                compress(&nar.bytes[offset..offset + length], &zstd).expect("it can be compressed").len()
+                compress(&archive.bytes[offset..offset + length], &zstd).expect("it can be compressed").len()
                     as f64
             };
             figures.compressed += new.par_iter().map(compressed).sum::<f64>();
@@ -206,7 +261,7 @@ fn add(series: &[Nar], chunk: &Chunk, options: Options, with_compression: bool) 
 }
 
 /// Returns the mean over seeds 0 to `seeds` - 1.
-fn mean(series: &[Nar], chunk: &Chunk, average: f64, seeds: u64, with_compression: bool) -> Figures {
+fn mean(series: &[Archive], chunk: &Chunk, average: f64, seeds: u64, with_compression: bool) -> Figures {
     let mut mean = Figures::default();
     for seed in 0..seeds {
         let options = Options { seed, ..Config::with_average(average as u64).options };
@@ -272,9 +327,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         paths.sort();
         let series =
-            paths.par_iter().map(|path| Nar::read(path, normalize).map_err(|error| error.to_string()));
+            paths.par_iter().map(|path| Archive::read(path, normalize).map_err(|error| error.to_string()));
         let series = series.collect::<Result<Vec<_>, _>>()?;
-        let plain: &Chunk = &|nar, options| plain(options, &nar.bytes);
+        let plain: &Chunk = &|archive, options| plain(options, &archive.bytes);
         let averages = SWEEP.map(|step| average * f64::from(step).exp2().powf(0.25));
         let run = |chunk, average| mean(&series, chunk, average, seeds, !compare_variants);
         let mut sweep: Vec<_> = averages.map(|average| run(plain, average)).collect();
@@ -293,7 +348,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             if compare_variants {
                 rows[i] += &format!(" {change:+.1} ({:.2}) |", ours.chunks / plain_chunks);
             } else {
-                let bytes: usize = series[1..].iter().map(|nar| nar.bytes.len()).sum();
+                let bytes: usize = series[1..].iter().map(|archive| archive.bytes.len()).sum();
                 print!("| {name} | {} | {:.1} |", series.len(), bytes as f64 / 1e6);
                 print_row(&ours, &theirs);
             }

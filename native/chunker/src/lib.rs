@@ -1,13 +1,18 @@
 //! The engine of Chunker: content-defined chunking, hashing and compression, independent of the BEAM.
 //!
 //! * [`cdc`] finds cut points, without threads;
+//! * [`aligned`] finds cut points along the members of an archive;
 //! * [`engine`] splits inputs into chunks and processes them, or batches of items, on several threads;
 //! * [`codec`] compresses and decompresses;
 //! * [`cache`] looks up digests of known contents;
 //! * [`mod@hash`] computes digests and encodes them in Nix's base 32;
 //! * [`narinfo`] reads, writes, signs and verifies the metadata of store paths in Nix binary caches;
 //! * [`nar`] reads and writes Nix archives;
+<<<<<<< HEAD
 //! * [`store`] keeps chunks and objects that consist of them in a folder;
+=======
+//! * [`tar`] finds the members of tars, to chunk along them;
+>>>>>>> main
 //! * [`io`] reads files of any kind, without blocking;
 //! * [`mod@batch`] hashes and compresses many items in one call;
 //! * [`cpu`] reports the features of the CPU and which of them are used.
@@ -15,6 +20,7 @@
 //! Nothing in this crate depends on Erlang: the NIF crate decodes terms, calls this crate, and encodes the
 //! results.
 
+pub mod aligned;
 pub mod batch;
 pub mod cache;
 pub mod cdc;
@@ -26,8 +32,12 @@ pub mod hash;
 pub mod io;
 pub mod nar;
 pub mod narinfo;
+<<<<<<< HEAD
 #[cfg(all(unix, feature = "store"))]
 pub mod store;
+=======
+pub mod tar;
+>>>>>>> main
 
 pub use batch::{compress_batch, decompress_batch, hash_batch};
 pub use engine::batch::BatchOptions;

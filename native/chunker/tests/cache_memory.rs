@@ -74,3 +74,12 @@ fn dropping_a_large_cache_does_not_free_it_on_the_calling_thread() {
         assert!(info.bytes_current > -100_000, "{info:?}");
     }
 }
+
+/// A thread for each small cache would cost more than freeing it does.
+#[test]
+fn dropping_a_small_cache_frees_it_at_once() {
+    let cache = Cache::new(&Options { max_entries: 10_000, ..Options::default() }).unwrap();
+    cache.put(Algorithm::ALL[0], b"content", &|| false).unwrap();
+    let info = allocation_counter::measure(|| drop(cache));
+    assert!(info.bytes_current < -100_000, "{info:?}");
+}

@@ -1,6 +1,7 @@
 //! Options, as `chunker_options` sends them: in order, complete, and with values of the right type.
 
 use chunker::OptionsError;
+use chunker::aligned::Config;
 use chunker::cache::Digester;
 use chunker::cdc::{CdcParams, Options};
 use chunker::codec::{
@@ -11,8 +12,8 @@ use chunker::engine::{ChunkerKind, Chunking};
 use chunker::hash::Algorithm;
 use chunker::io::file::OnChange;
 use chunker::nar::annotations::{AnnotationOptions, ChunkAnnotation};
-use chunker::nar::scanner::Config;
 use chunker::nar::{EntryLimits, NarMethod, RECOGNIZER};
+use chunker::tar::TarMethod;
 use rustler::types::atom::Atom;
 use rustler::{
     Binary, Decoder, Encoder, Env, LocalPid, NifResult, NifTuple, NifUnitEnum, Reference, ResourceArc, Term,
@@ -24,13 +25,13 @@ use crate::call::Place;
 use crate::chunking::{AnnotatedBytes, AnnotatedChunk};
 use crate::error::NifError;
 
-/// `{{Preset | nil, Min | nil, Avg | nil, Max | nil, Normalization, Seed}, nil | Nar, {Hash, nil | Cache},
+/// `{{Preset | nil, Min | nil, Avg | nil, Max | nil, Normalization, Seed}, nil | Nar | Tar, {Hash, nil | Cache},
 /// {Threads, PoolSize}, OnChange}`
 #[derive(NifTuple)]
 #[rustler(decode)]
 pub(crate) struct ChunkingOptions<'a> {
     sizes: Sizes<'a>,
-    nar: Option<Nar<'a>>,
+    archive: Option<Archive<'a>>,
     digests: Digests,
     threads: Threads<'a>,
     on_change: OnChangeName,
@@ -80,6 +81,26 @@ struct Sizes<'a> {
     seed: Term<'a>,
 }
 
+/// The format of archives whose members chunks follow.
+enum Archive<'a> {
+    Nar(Nar<'a>),
+    Tar(MemberSizes<'a>),
+}
+
+impl<'a> Decoder<'a> for Archive<'a> {
+    fn decode(term: Term<'a>) -> NifResult<Self> {
+        term.decode().map(Self::Nar).or_else(|_| term.decode().map(Self::Tar))
+    }
+}
+
+/// How to chunk along members: `{MinEntrySize | nil, BoundaryPreferenceDistance | nil}`
+#[derive(Clone, Copy, NifTuple)]
+#[rustler(decode)]
+struct MemberSizes<'a> {
+    min_entry_size: Term<'a>,
+    boundary_preference_distance: Term<'a>,
+}
+
 /// How to chunk NARs: `{ByContent, MinEntrySize | nil, BoundaryPreferenceDistance | nil, Entries,
 /// References, Limits}`
 #[derive(NifTuple)]
@@ -112,8 +133,19 @@ impl<'a> Limits<'a> {
     }
 }
 
-impl<'a> Nar<'a> {
-    fn config(&self, options: Options) -> Result<Config, NifError<'a>> {
+impl<'a> Archive<'a> {
+    fn member_sizes(&self) -> MemberSizes<'a> {
+        match *self {
+            Self::Nar(Nar { min_entry_size, boundary_preference_distance, .. }) => {
+                MemberSizes { min_entry_size, boundary_preference_distance }
+            }
+            Self::Tar(sizes) => sizes,
+        }
+    }
+}
+
+impl<'a> MemberSizes<'a> {
+    fn config(self, options: Options) -> Result<Config, NifError<'a>> {
         // A distance that does not fit in 64 bits is out of range: the largest one is a MiB.
         let distance = self.boundary_preference_distance;
         let boundary_preference_distance = (!is_nil(distance)).then(|| number(distance));
@@ -366,13 +398,14 @@ impl<'a> ChunkingOptions<'a> {
 
     /// Returns an error of the engine with the value as the caller gave it.
     fn out_of_range(&self, error: OptionsError) -> NifError<'a> {
-        let value = match (error.option, &self.nar) {
+        let members = self.archive.as_ref().map(Archive::member_sizes);
+        let value = match (error.option, members) {
             ("min_size", _) => self.sizes.min_size,
             ("avg_size", _) => self.sizes.avg_size,
             ("max_size", _) => self.sizes.max_size,
             ("normalization", _) => self.sizes.normalization,
-            ("min_entry_size", Some(nar)) => nar.min_entry_size,
-            ("boundary_preference_distance", Some(nar)) => nar.boundary_preference_distance,
+            ("min_entry_size", Some(members)) => members.min_entry_size,
+            ("boundary_preference_distance", Some(members)) => members.boundary_preference_distance,
             // None of the caller's.
             _ => return error.into(),
         };
@@ -391,8 +424,16 @@ impl<'a> ChunkingOptions<'a> {
         let options = self.options()?;
         let params = CdcParams::new(&options).map_err(|error| self.out_of_range(error))?;
         let plain = Chunking::with_method(params, workers, work.clone());
-        let Some(nar) = &self.nar else { return Ok(plain.into()) };
-        let method = NarMethod::new(&nar.config(options)?).map_err(|error| self.out_of_range(error))?;
+        let Some(archive) = &self.archive else { return Ok(plain.into()) };
+        let config = archive.member_sizes().config(options)?;
+        let nar = match archive {
+            Archive::Nar(nar) => nar,
+            Archive::Tar(_) => {
+                let method = TarMethod::new(&config).map_err(|error| self.out_of_range(error))?;
+                return Ok(Chunking::with_method(method, workers, work).into());
+            }
+        };
+        let method = NarMethod::new(&config).map_err(|error| self.out_of_range(error))?;
         let Nar { entries, references, .. } = *nar;
         let limits = nar.limits.checked()?;
         let method = method.with_annotations(AnnotationOptions { entries, references, limits });
@@ -431,7 +472,7 @@ impl<'a> ChunkingOptions<'a> {
 
     /// Returns whether store hashes are taken out, so that chunks have other bytes than the input.
     pub(crate) fn takes_references(&self) -> bool {
-        self.nar.as_ref().is_some_and(|nar| nar.references)
+        matches!(self.archive, Some(Archive::Nar(Nar { references: true, .. })))
     }
 }
 

@@ -390,13 +390,15 @@ fn small_and_huge_contents_bypass_the_cache() {
     let stats = cache.stats();
     assert_eq!((stats.hits, stats.misses, stats.entries), (0, 0, 0));
     assert_eq!(cache.get(ALGORITHM, &huge, &never).unwrap(), None);
-    assert_eq!(cache.stats().misses, 1);
+    cache.fetch(ALGORITHM, &huge, &never).unwrap();
+    assert_eq!((cache.stats().misses, cache.stats().entries), (2, 0));
 
     for length in [Digester::SMALL, LONGEST] {
         let first = digester.digest_cancellable(&huge[..length], &never).unwrap();
         assert_eq!(digester.digest_cancellable(&huge[..length], &never).unwrap(), first);
     }
     assert_eq!((cache.stats().hits, cache.stats().entries), (2, 2));
+    assert!(cache.get(ALGORITHM, &huge[..LONGEST], &never).unwrap().is_some());
 }
 
 #[test]
@@ -411,6 +413,40 @@ fn long_calls_can_be_cancelled() {
     cache.put(ALGORITHM, &data, &never).unwrap();
     assert_eq!(cache.clear(&is_cancelled).unwrap_err().code(), "cancelled");
     assert_statistics_match_the_table(&cache);
+}
+
+#[test]
+fn a_cancelled_clear_keeps_the_rest() {
+    let cache = Cache::new(&Options { max_entries: 50_000, ..Options::default() }).unwrap();
+    for number in 0..5000_u64 {
+        cache.put(ALGORITHM, &number.to_le_bytes(), &never).unwrap();
+    }
+    // Polled once in 1024 entries.
+    let polls = AtomicU64::new(0);
+    let third = || polls.fetch_add(1, Ordering::Relaxed) == 2;
+    assert_eq!(cache.clear(&third).unwrap_err().code(), "cancelled");
+    assert_eq!(cache.stats().evictions, 2 * 1024 + 1);
+    assert_statistics_match_the_table(&cache);
+    cache.clear(&third).unwrap();
+    assert_eq!(cache.stats().entries, 0);
+}
+
+#[test]
+fn the_hit_rate_is_the_share_of_hits() {
+    let cache = cache(Verify::Fingerprint);
+    assert_eq!(cache.stats().hit_rate().to_bits(), 0.0_f64.to_bits());
+    cache.put(ALGORITHM, b"known", &never).unwrap();
+    for content in [b"known", b"known", b"known", b"other"] {
+        cache.get(ALGORITHM, content, &never).unwrap();
+    }
+    assert_eq!(cache.stats().hit_rate().to_bits(), 0.75_f64.to_bits());
+}
+
+#[test]
+fn a_printed_cache_has_statistics_and_no_secret() {
+    let cache = cache(Verify::Content);
+    let expected = format!("Cache {{ verify: Content, stats: {:?}, .. }}", cache.stats());
+    assert_eq!(format!("{cache:?}"), expected);
 }
 
 #[test]
@@ -431,6 +467,35 @@ fn a_content_is_not_copied_after_cancellation() {
     let digester = Digester::new(ALGORITHM, Some(Arc::clone(&cache)));
     assert_eq!(digester.digest_cancellable(&data, &cancelled).unwrap(), ALGORITHM.hash(&data));
     assert_eq!((cache.stats().insertions, cache.stats().collisions), (0, 0));
+}
+
+#[test]
+fn a_content_that_does_not_fit_is_not_copied() {
+    let data = random(7, 5 << 20);
+    let polls = |options: &Options| {
+        let polls = AtomicU64::new(0);
+        let counting = || {
+            polls.fetch_add(1, Ordering::Relaxed);
+            false
+        };
+        Cache::new(options).unwrap().put(ALGORITHM, &data, &counting).unwrap();
+        polls.into_inner()
+    };
+    let hashed = polls(&Options::default());
+    let roomy = Options { verify: Verify::Content, ..Options::default() };
+    // A copy polls once in a MiB.
+    assert_eq!(polls(&roomy), hashed + 5);
+    assert_eq!(polls(&Options { max_memory: 5 << 20, ..roomy }), hashed);
+}
+
+#[test]
+fn the_fingerprint_is_computed_by_the_function_that_is_reported() {
+    let expected = match Secret::random().unwrap() {
+        Secret::Umash(_) => "umash",
+        Secret::Poly1305(_) => "poly1305",
+        Secret::Blind => panic!("a secret of tests"),
+    };
+    assert_eq!(fingerprint_implementation(), expected);
 }
 
 #[test]

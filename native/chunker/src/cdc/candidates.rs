@@ -211,6 +211,33 @@ mod tests {
         }
     }
 
+    /// Tests the bound on memory and work. With this gear table a 1 keeps the hash from passing for as many
+    /// bytes as the mask has bits, so the number of passing positions is known.
+    #[test]
+    fn as_many_candidates_are_kept_as_are_worth_it() {
+        const BITS: usize = FEWEST_BITS as usize;
+        let mut params = CdcParams::new(&Options::default()).unwrap();
+        let mut gear = vec![0; 256];
+        gear[1] = 1;
+        params.gear = gear.into();
+        (params.strict, params.loose) = ((1 << BITS) - 1, (1 << BITS) - 1);
+        let group = [&[1][..], &[0; BITS]].concat();
+        let with = |passing: usize, length: usize| {
+            let mut bytes = group.repeat(passing);
+            bytes.resize(length, 1);
+            bytes
+        };
+        for length in [511, 512, 5_000, 100_000] {
+            let most = 16 + 2 * (length / 512);
+            let kept = Candidates::find(&params, &with(most, length)).unwrap().0;
+            let positions: Vec<usize> = kept.iter().map(|candidate| candidate.position).collect();
+            assert_eq!(positions, (1..=most).map(|i| i * group.len() - 1).collect::<Vec<_>>());
+            assert!(Candidates::find(&params, &with(most + 1, length)).is_none());
+        }
+        (params.strict, params.loose) = ((1 << (BITS - 1)) - 1, (1 << (BITS - 1)) - 1);
+        assert!(Candidates::find(&params, &with(0, 5_000)).is_none(), "a mask of fewer bits");
+    }
+
     /// Tests bytes of one value: the hash passes at every position or at none.
     #[test]
     fn where_every_position_passes_no_candidates_are_kept() {

@@ -235,7 +235,9 @@ mod tests {
         for name in super::super::kernels() {
             assert_eq!(params.clone().with_kernel(name).unwrap().kernel.name(), name);
         }
-        assert!(params.with_kernel("abacus").is_none());
+        assert!(params.clone().with_kernel("abacus").is_none());
+        assert_eq!(super::super::kernels().last(), Some(&"scalar"));
+        assert_eq!(super::super::kernel(), Ok(params.kernel.name()));
     }
 
     #[test]

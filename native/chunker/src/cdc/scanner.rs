@@ -107,7 +107,7 @@ impl Scanner {
             }
         }
         if self.length >= self.params.scan_end {
-            self.length += (piece.len() - (self.length - before)).min(self.params.max_size - self.length);
+            self.length = (before + piece.len()).min(self.params.max_size);
         }
         if self.length < self.params.max_size {
             return None;

@@ -185,6 +185,38 @@ mod tests {
         }
     }
 
+    /// The slower the level, the more often.
+    #[test]
+    fn compression_is_polled_at_each_piece() {
+        let data = &data()[..5 << 20];
+        for (codec, level, polls) in [
+            (Codec::Zstd, None, 2),
+            (Codec::Zstd, Some(7), 2),
+            (Codec::Zstd, Some(8), 3),
+            (Codec::Zstd, Some(10), 80),
+            (Codec::Lz4, None, 2),
+            (Codec::Gzip, Some(1), 80),
+        ] {
+            if !codec.is_enabled() {
+                continue;
+            }
+            let polled = std::cell::Cell::new(0);
+            let counting = || {
+                polled.set(polled.get() + 1);
+                false
+            };
+            let options = CompressOptions::new(codec).level(level);
+            let (mut scratch, mut out) = (CompressionScratch::new(), Vec::new());
+            compress_cancellable(data, &options, &mut scratch, &mut out, &counting).unwrap();
+            assert_eq!(polled.get(), polls, "{codec} {level:?}");
+            // A content that fits in one piece is not polled for.
+            polled.set(0);
+            let piece = &data[..data.len() / polls];
+            compress_cancellable(piece, &options, &mut scratch, &mut out, &counting).unwrap();
+            assert_eq!(polled.get(), 0, "{codec} {level:?}");
+        }
+    }
+
     #[test]
     fn a_long_row_of_empty_frames_can_be_cancelled() {
         // A brotli content is a single stream.

@@ -32,6 +32,8 @@ pub struct Pieces<T, A = ()> {
     /// `None` after the end and after an error.
     pipeline: Option<Pipeline<T, A>>,
     filter: Option<Box<dyn Filter>>,
+    /// What [`pull`](Self::pull) reads into. Empty before the first one.
+    buffer: Vec<u8>,
 }
 
 impl<T: Send + 'static, A: Send + 'static> Pieces<T, A> {
@@ -41,7 +43,8 @@ impl<T: Send + 'static, A: Send + 'static> Pieces<T, A> {
         workers: Workers,
         work: Work<T, A>,
     ) -> Self {
-        Self { pipeline: Some(Pipeline::new(boundaries, workers, work, None)), filter }
+        let pipeline = Some(Pipeline::new(boundaries, workers, work, None));
+        Self { pipeline, filter, buffer: Vec::new() }
     }
 
     /// Consumes the next bytes and returns the results that are available, in the order of the input; they
@@ -78,10 +81,23 @@ impl<T: Send + 'static, A: Send + 'static> Pieces<T, A> {
     ///
     /// Panics with the same payload if the work on a chunk panics.
     pub fn pull(&mut self, source: &mut dyn Source, is_cancelled: Cancel<'_>) -> Result<Pulled<T>, Error> {
-        let mut buffer = vec![0; PULL_SIZE];
+        // Taken out for the call, so that it can be borrowed beside the rest.
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(PULL_SIZE, 0);
+        let pulled = self.pull_into(source, &mut buffer, is_cancelled);
+        self.buffer = buffer;
+        pulled
+    }
+
+    fn pull_into(
+        &mut self,
+        source: &mut dyn Source,
+        buffer: &mut [u8],
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Pulled<T>, Error> {
         loop {
             // Bytes read before an error must not form a last chunk.
-            let read = source.read(&mut buffer).inspect_err(|_| self.pipeline = None)?;
+            let read = source.read(buffer).inspect_err(|_| self.pipeline = None)?;
             let results = match read {
                 Some(0) => return Ok(Pulled::End(self.finish(is_cancelled)?)),
                 Some(count) => self.push(&buffer[..count], is_cancelled)?,

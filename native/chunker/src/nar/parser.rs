@@ -255,7 +255,8 @@ impl Parser {
     #[must_use]
     pub const fn skippable(&self) -> u64 {
         match self.state {
-            State::Contents { left } if self.failure.is_none() => left,
+            // No rule can be broken within contents, so there is no failure.
+            State::Contents { left } => left,
             _ => 0,
         }
     }
@@ -486,7 +487,7 @@ impl Parser {
                 let directory = *self.directories.last().expect("names are in a directory");
                 // Below the root, a slash separates the path of the directory from the name.
                 let start = directory + usize::from(directory > 0);
-                if self.path.get(start..).is_some_and(|previous| !previous.is_empty() && text <= previous) {
+                if self.path.get(start..).is_some_and(|previous| text <= previous) {
                     return Err(self.broken(Rule::NamesUnsorted, length));
                 }
                 self.path.truncate(directory);

@@ -1,77 +1,18 @@
 //! Finds the cut points of a NAR along the files in it.
 //!
-//! With plain FastCDC, most chunks begin in one file and end in another, so a change in either makes them
-//! new. Here a cut is forced where the contents of each large file begin and where they end, and FastCDC
-//! restarts at each of these cuts. So a large file gives the same chunks in every NAR that contains it.
-//!
-//! Everything between two forced cuts (headers, padding, small files, links) is one run, which FastCDC cuts
-//! like any input, with one exception: if a file or directory ended shortly before a cut, the cut moves back
-//! to that end. That changes where chunks end, and hardly changes their number.
-//!
-//! docs/measurements/nar-chunking.md has the measurements behind these rules, and the variants that were
-//! compared.
-
-use std::collections::VecDeque;
+//! [`aligned`](crate::aligned) has the rules: a cut is forced where the contents of each large file begin and
+//! where they end, and any other cut moves back to the end of a file or directory that ended shortly before it.
 
 use super::error::{NarError, Rule};
 use super::parser::{Event, Kind, Node, Parser};
-use crate::cdc::{CdcParams, Cut, Options, Scanner, Window};
+pub use crate::aligned::Config;
+use crate::aligned::{AlignedScanner, Layout, Mark};
+use crate::cdc::{CdcParams, Cut, Window};
 use crate::error::OptionsError;
 
-/// Holds the options for chunking a NAR. Sizes are in bytes.
-///
-/// ```
-/// use chunker::nar::scanner::{Config, NarScanner};
-///
-/// let scanner = NarScanner::new(&Config { min_entry_size: Some(4 << 20), ..Config::LARGE_PACKAGES })?;
-/// # Ok::<(), chunker::OptionsError>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Config {
-    /// The sizes and the keys of the chunks.
-    pub options: Options,
-    /// The size of the smallest files with forced cuts at both ends. At least `min_size`. If `None`, twice
-    /// `avg_size`: forced cuts add chunks, and for smaller files they save less than a smaller average size
-    /// does.
-    pub min_entry_size: Option<u64>,
-    /// Any other cut moves back to the end of the last file or directory if that is less than this number of
-    /// bytes before it, and at least `min_size` bytes after the previous cut. 0 to `min_size`, so that no
-    /// byte is scanned twice; 0 disables it. If `None`, a quarter of `avg_size`, at most `min_size`.
-    pub boundary_preference_distance: Option<u64>,
-}
-
-impl Config {
-    /// The preset with a minimum of 128 KiB, an average of 512 KiB and a maximum of 2 MiB.
-    pub const DEFAULT: Self = Self::with_average(512 << 10);
-    /// The preset with 256 KiB, 1 MiB and 4 MiB, which gives half as many chunks.
-    pub const LARGE_PACKAGES: Self = Self::with_average(1 << 20);
-    /// The preset with 32 KiB, 128 KiB and 512 KiB, which deduplicates more of packages that change little.
-    pub const SMALL_PACKAGES: Self = Self::with_average(128 << 10);
-
-    /// All presets, with their names in the public API.
-    pub const PRESETS: [(&str, Self); 3] = [
-        ("default", Self::DEFAULT),
-        ("large_packages", Self::LARGE_PACKAGES),
-        ("small_packages", Self::SMALL_PACKAGES),
-    ];
-
-    /// Creates options for an average chunk size; the minimum is a quarter of it and the maximum four times
-    /// it.
-    #[must_use]
-    pub const fn with_average(avg_size: u64) -> Self {
-        let options = Options::with_average(avg_size);
-        Self { options, min_entry_size: None, boundary_preference_distance: None }
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
-
-/// Finds the cut points of a NAR that arrives in pieces of any size, as [`Scanner`] does for other inputs.
-/// Scans each byte at most once, copies none, and finds the same cut points however the NAR is split.
+/// Finds the cut points of a NAR that arrives in pieces of any size, as [`Scanner`](crate::cdc::Scanner) does
+/// for other inputs. Scans each byte at most once, copies none, and finds the same cut points however the NAR is
+/// split.
 ///
 /// ```
 /// use chunker::nar::NarError;
@@ -94,38 +35,7 @@ impl Default for Config {
 #[derive(Debug, Clone)]
 pub struct NarScanner {
     parser: Parser,
-    scanner: Scanner,
-    min_size: usize,
-    min_entry_size: u64,
-    boundary_preference_distance: usize,
-    /// The start of the current chunk, in bytes from the start of the NAR.
-    start: u64,
-    /// The number of bytes of the current chunk that were fed.
-    length: usize,
-    /// The ends of files and directories, in bytes from the start of the NAR: the last one that the scanner
-    /// has passed, and those ahead of it.
-    boundaries: VecDeque<u64>,
-    /// The number of bytes that the parser is ahead of the scanner. It continues when the scanner has caught
-    /// up.
-    ahead: u64,
-    /// What follows the bytes that the parser has read.
-    next: Next,
-    short_chunks: u64,
-}
-
-/// The maximum number of bytes that the parser reads ahead at once: many, because the scanner is fastest on
-/// long stretches, but few enough that they stay in the cache of the core for the scanner.
-const AHEAD: usize = 32 << 10;
-
-/// What follows the bytes that the parser has read.
-#[derive(Debug, Clone, Copy)]
-enum Next {
-    /// The same run.
-    More,
-    /// The contents of a large file of this size.
-    File(u64),
-    /// A new run, after the contents of a large file.
-    Run,
+    scanner: AlignedScanner,
 }
 
 impl NarScanner {
@@ -135,35 +45,7 @@ impl NarScanner {
     ///
     /// Returns the error for the first option that is out of range.
     pub fn new(config: &Config) -> Result<Self, OptionsError> {
-        let params = CdcParams::new(&config.options)?;
-        let Options { min_size, avg_size, .. } = config.options;
-        let min_entry_size = config.min_entry_size.unwrap_or(2 * avg_size);
-        if min_entry_size < min_size {
-            let allowed = format!("at least min_size, which is {min_size}");
-            return Err(OptionsError { option: "min_entry_size", value: min_entry_size.into(), allowed });
-        }
-        let distance = config.boundary_preference_distance.unwrap_or(min_size.min(avg_size / 4));
-        if distance > min_size {
-            let allowed = format!("at most min_size, which is {min_size}");
-            return Err(OptionsError {
-                option: "boundary_preference_distance",
-                value: distance.into(),
-                allowed,
-            });
-        }
-        Ok(Self {
-            parser: Parser::new(),
-            min_size: min_size as usize,
-            min_entry_size,
-            boundary_preference_distance: (distance as usize).min(params.scan_start()),
-            scanner: Scanner::new(params),
-            start: 0,
-            length: 0,
-            boundaries: VecDeque::new(),
-            ahead: 0,
-            next: Next::More,
-            short_chunks: 0,
-        })
+        Ok(Self { parser: Parser::new(), scanner: AlignedScanner::new(config)? })
     }
 
     /// Scans `piece` up to the first cut point in it. Returns `None` if all of it was scanned and the chunk
@@ -186,41 +68,9 @@ impl NarScanner {
         &mut self,
         piece: &[u8],
         window: Option<Window<'_>>,
-        mut found: impl FnMut(&Node<'_>, u64),
+        found: impl FnMut(&Node<'_>, u64),
     ) -> Result<Option<Cut>, NarError> {
-        let mut consumed = 0;
-        loop {
-            if self.ahead == 0
-                && let Some(length) = self.arrive()
-            {
-                return Ok(Some(Cut { consumed, length }));
-            }
-            let rest = &piece[consumed..];
-            if rest.is_empty() {
-                return Ok(None);
-            }
-            if self.ahead == 0 {
-                self.look_ahead(&rest[..rest.len().min(AHEAD)], &mut found)?;
-            }
-            let count = usize::try_from(self.ahead).map_or(rest.len(), |ahead| ahead.min(rest.len()));
-            let window = window.map(|window| window.behind(consumed));
-            let cut = self.scanner.feed_in_window(&rest[..count], window);
-            let scanned = cut.map_or(count, |cut| cut.consumed);
-            self.ahead -= scanned as u64;
-            self.length += scanned;
-            consumed += scanned;
-            if let Some(Cut { length, .. }) = cut {
-                let length = self.prefer_boundary(length);
-                self.end_chunk(length);
-                return Ok(Some(Cut { consumed, length }));
-            }
-            // The chunk may still turn out to end one byte before the scan position, so a boundary at the
-            // position does not replace the one before it yet.
-            let passed = self.start + self.length as u64;
-            while self.boundaries.get(1).is_some_and(|&boundary| boundary < passed) {
-                self.boundaries.pop_front();
-            }
-        }
+        self.scanner.feed(piece, window, &mut NarLayout { parser: &mut self.parser, found })
     }
 
     /// Ends the NAR and returns the length of the last chunk, or `None` if there is none after the last cut.
@@ -230,8 +80,9 @@ impl NarScanner {
     /// Returns [`NarError`] if the NAR is not complete, and the error of an earlier call.
     pub fn finish(&mut self) -> Result<Option<usize>, NarError> {
         // The parser skips the contents of a large file before they are scanned.
-        if self.ahead > 0 {
-            return Err(NarError { offset: self.parser.offset() - self.ahead, rule: Rule::Truncated });
+        let ahead = self.scanner.ahead();
+        if ahead > 0 {
+            return Err(NarError { offset: self.parser.offset() - ahead, rule: Rule::Truncated });
         }
         self.parser.finish()?;
         Ok(self.scanner.finish())
@@ -241,73 +92,41 @@ impl NarScanner {
     /// at most two for each file of at least `min_entry_size`, its last chunk and the chunk before it.
     #[must_use]
     pub const fn short_chunks(&self) -> u64 {
-        self.short_chunks
+        self.scanner.short_chunks()
     }
 
     pub(super) fn params(&self) -> &CdcParams {
         self.scanner.params()
     }
+}
 
-    /// Continues after the bytes that the parser has read. Returns the length of the chunk that ends there,
-    /// if there is a forced cut.
-    fn arrive(&mut self) -> Option<usize> {
-        match std::mem::replace(&mut self.next, Next::More) {
-            Next::More => return None,
-            Next::File(size) => {
-                self.ahead = size;
-                self.next = Next::Run;
-            }
-            Next::Run => {}
-        }
-        self.boundaries.clear();
-        let length = self.scanner.finish()?;
-        self.short_chunks += u64::from(length < self.min_size);
-        self.end_chunk(length);
-        Some(length)
-    }
+/// Reports the files and directories of a NAR to the scanner, and each entry to `found`.
+struct NarLayout<'a, F> {
+    parser: &'a mut Parser,
+    found: F,
+}
 
-    /// Advances the parser in `piece`, up to the contents of a large file.
-    fn look_ahead(&mut self, piece: &[u8], found: &mut impl FnMut(&Node<'_>, u64)) -> Result<(), NarError> {
-        let mut rest = piece;
-        let start = self.parser.offset();
-        while let Some(event) = self.parser.next(&mut rest)? {
+impl<F: FnMut(&Node<'_>, u64)> Layout for NarLayout<'_, F> {
+    type Error = NarError;
+
+    fn next_mark(&mut self, piece: &mut &[u8]) -> Result<Option<Mark>, NarError> {
+        let end = self.parser.offset() + piece.len() as u64;
+        while let Some(event) = self.parser.next(piece)? {
             match event {
                 Event::Node(node) => {
-                    found(&node, start + (piece.len() - rest.len()) as u64);
-                    if let Kind::Regular { size, .. } = node.kind
-                        && size >= self.min_entry_size
-                    {
-                        self.parser.skip(size);
-                        self.next = Next::File(size);
-                        break;
+                    (self.found)(&node, end - piece.len() as u64);
+                    if let Kind::Regular { size, .. } = node.kind {
+                        return Ok(Some(Mark::Contents(size)));
                     }
                 }
-                Event::End => self.boundaries.push_back(self.parser.offset()),
-                _ => {}
+                Event::End => return Ok(Some(Mark::End)),
+                Event::Contents(_) => {}
             }
         }
-        self.ahead = (piece.len() - rest.len()) as u64;
-        Ok(())
+        Ok(None)
     }
 
-    /// Returns the final length of a chunk: up to the last boundary, if that is close to its end.
-    fn prefer_boundary(&mut self, length: usize) -> usize {
-        let cut = self.start + length as u64;
-        let mut last = None;
-        while let Some(boundary) = self.boundaries.front().filter(|&&boundary| boundary <= cut) {
-            last = Some((boundary - self.start) as usize);
-            self.boundaries.pop_front();
-        }
-        last.filter(|&boundary| boundary >= self.min_size)
-            .filter(|&boundary| length - boundary < self.boundary_preference_distance)
-            .unwrap_or(length)
-    }
-
-    /// Ends the current chunk at `length`. The bytes that were fed after that begin the next chunk; they are
-    /// too few to be hashed.
-    fn end_chunk(&mut self, length: usize) {
-        self.start += length as u64;
-        self.length -= length;
-        self.scanner.begin(self.length);
+    fn skip(&mut self, count: u64) {
+        self.parser.skip(count);
     }
 }

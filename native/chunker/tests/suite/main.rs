@@ -1,6 +1,7 @@
 //! Checks the engine from outside. One binary, so that it is linked once; tests that need a process of their
 //! own, for a counting allocator or a limit of memory, are beside it.
 
+mod aligned;
 mod batch;
 mod cache;
 mod candidates;
@@ -14,6 +15,7 @@ mod pipeline_stress;
 mod sources;
 #[cfg(all(unix, feature = "store"))]
 mod store;
+mod tar;
 
 /// The number of threads in the pool. The first test that needs the pool creates it for all.
 const POOL: usize = 8;

@@ -1,5 +1,7 @@
 //! Properties of narinfos: texts round-trip, and signatures cover everything that is signed.
 
+mod rules;
+
 use chunker::hash::nix_base32;
 use chunker::narinfo::{Fields, NarInfo, name};
 use chunker::{ErrorCode, NEVER};

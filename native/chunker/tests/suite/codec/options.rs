@@ -2,6 +2,7 @@
 
 use chunker::ErrorCode;
 use chunker::codec::*;
+use chunker::error::Detail;
 
 use super::codecs::{is_detected, reading};
 use super::content::{noise, text};
@@ -76,6 +77,92 @@ fn lzma_is_only_read() {
     }
     let details = format!("{:?}", error.details());
     assert!(details.contains("zstd, lz4, xz, bzip2, gzip, brotli"), "{details}");
+}
+
+/// For those who print a structure that holds them.
+#[test]
+fn coders_and_scratches_print_their_codec_and_no_content() {
+    let encoder = Encoder::new(&CompressOptions::new(Codec::Gzip)).expect("the options are good");
+    assert_eq!(format!("{encoder:?}"), "Encoder { codec: Gzip, .. }");
+    let decoder = Decoder::new(&DecompressOptions::new()).expect("the options are good");
+    assert_eq!(format!("{decoder:?}"), "Decoder { codec: None, .. }");
+    let mut scratch = CompressionScratch::new();
+    let fresh = format!("{scratch:?}");
+    compress_into(b"content", &CompressOptions::new(Codec::Lz4), &mut scratch, &mut Vec::new())
+        .expect("memory");
+    assert!(fresh.contains("compressor: false") && !fresh.contains("true"), "{fresh}");
+    assert_eq!(format!("{scratch:?}").matches("compressor: true").count(), 1);
+}
+
+/// In the VM a slow encoder is kept off the schedulers that other processes wait for.
+#[test]
+fn long_searches_are_slow() {
+    let slow = |codec, level: Option<i32>| CompressOptions::new(codec).level(level).is_slow();
+    for (codec, most) in [(Codec::Lz4, 1), (Codec::Gzip, 6), (Codec::Zstd, 9)] {
+        assert!(!slow(codec, None) && !slow(codec, Some(*codec.levels().start())), "{codec}");
+        assert!(!slow(codec, Some(most)), "{codec} {most}");
+        assert_eq!(slow(codec, Some(most + 1)), codec != Codec::Lz4, "{codec} {most} + 1");
+    }
+    for codec in [Codec::Xz, Codec::Bzip2, Codec::Brotli] {
+        assert!(slow(codec, None) && slow(codec, Some(*codec.levels().start())), "{codec}");
+    }
+    assert!(CompressOptions::smallest().is_slow());
+}
+
+#[test]
+fn each_error_has_its_code_and_its_details() {
+    let (codec, name) = (Codec::Gzip, ("codec", Detail::Name("gzip")));
+    let trailing = CodecFailure::TrailingData { offset: 7 };
+    let memory = CodecFailure::MemoryLimit { needed: 9, limit: 8 };
+    let why = |why| ("why", Detail::Name(why));
+    let option = |name, value, allowed: &str| {
+        vec![("option", Detail::Name(name)), ("value", value), ("allowed", Detail::Text(allowed.into()))]
+    };
+    let limits =
+        [("option", Detail::Name("max_memory")), ("needed", Detail::Number(9)), ("limit", Detail::Number(8))];
+    for (error, code, details) in [
+        (
+            CompressionError::InvalidLevel { codec, level: -1, min: 0, max: 9 },
+            "invalid_options",
+            option("level", Detail::Signed(-1), "0..9"),
+        ),
+        (
+            CompressionError::DictionaryUnsupported { codec },
+            "invalid_options",
+            option("codec", Detail::Name("gzip"), "zstd or lz4, if a dictionary is given"),
+        ),
+        (
+            CompressionError::CompressionFailed { codec, why: CodecFailure::OutOfMemory },
+            "compression_failed",
+            vec![name.clone(), why("out_of_memory")],
+        ),
+        (
+            CompressionError::DecompressionFailed { codec, why: trailing },
+            "decompression_failed",
+            vec![name.clone(), why("trailing_data"), ("offset", Detail::Number(7))],
+        ),
+        (
+            CompressionError::DecompressionFailed { codec, why: memory },
+            "decompression_failed",
+            [&[name, why("memory_limit")], &limits[..]].concat(),
+        ),
+        (CompressionError::SizeExceeded { limit: 5 }, "size_exceeded", vec![("limit", Detail::Number(5))]),
+        (
+            CompressionError::UnknownFormat { magic: vec![1] },
+            "unknown_format",
+            vec![("magic", Detail::Bytes(vec![1]))],
+        ),
+        (
+            CompressionError::CodecDisabled { codec: Codec::Lzma },
+            "feature_disabled",
+            vec![("feature", Detail::Name("xz"))],
+        ),
+    ] {
+        assert_eq!((error.code(), error.details()), (code, details), "{error}");
+    }
+    assert_eq!(trailing.to_string(), "trailing_data at byte 7");
+    assert_eq!(memory.to_string(), "memory_limit: 9 bytes are needed, and max_memory is 8 bytes");
+    assert_eq!(CodecFailure::Corrupt.to_string(), "corrupt");
 }
 
 /// Each codec's own functions equal the general ones with that codec.

@@ -11,9 +11,10 @@ use chunker::{Error, NEVER};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::chunking::{config, large_tree, string, tree};
+use super::chunking::{large_tree, string, tree};
 use super::naive::{Tree, encode};
 use super::references::{content, references};
+use crate::aligned::config;
 
 /// An entry: its path, the end of its header, and the length of its contents.
 type Entry = (Vec<u8>, usize, usize);

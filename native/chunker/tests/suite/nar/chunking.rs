@@ -1,6 +1,4 @@
-//! Checks cut points in NARs against an implementation that has the whole NAR and the bare crate `fastcdc`.
-
-use std::ops::Range;
+//! Checks cut points in NARs against their definition.
 
 use chunker::cdc::Options;
 use chunker::engine::workers::Workers;
@@ -9,51 +7,41 @@ use chunker::hash::Algorithm;
 use chunker::nar::scanner::{Config, NarScanner};
 use chunker::nar::{NarError, NarMethod, Rule};
 use chunker::{Error, ErrorCode, NEVER};
-use fastcdc::v2020::{FastCDC, Normalization};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
 use super::naive::{self, Tree, encode};
+use crate::aligned::{self, Members, config};
 use crate::inputs;
 
-/// The structure of the NAR of a tree.
-#[derive(Default)]
-struct Grain {
-    /// The ranges of the contents of files.
-    files: Vec<Range<usize>>,
-    /// The ends of the entries that are files or directories.
-    ends: Vec<usize>,
+/// Returns the structure of the NAR of a tree.
+fn members(tree: &Tree) -> Members {
+    let mut members = Members::default();
+    add_node(&mut members, tree, string(b"nix-archive-1"));
+    members
 }
 
-impl Grain {
-    fn of(tree: &Tree) -> Self {
-        let mut grain = Self::default();
-        grain.node(tree, string(b"nix-archive-1"));
-        grain
-    }
-
-    /// Records the node that begins at `at`, and returns its end.
-    fn node(&mut self, tree: &Tree, mut at: usize) -> usize {
-        let end = at + encode(tree).len() - string(b"nix-archive-1");
-        match tree {
-            Tree::File { contents, .. } => {
-                let start = end - string(b")") - string(contents) + 8;
-                self.files.push(start..start + contents.len());
-            }
-            Tree::Link(_) => {}
-            Tree::Folder(entries) => {
-                at += string(b"(") + string(b"type") + string(b"directory");
-                for (name, node) in entries {
-                    at += string(b"entry") + string(b"(") + string(b"name") + string(name) + string(b"node");
-                    at = self.node(node, at) + string(b")");
-                    if !matches!(node, Tree::Link(_)) {
-                        self.ends.push(at);
-                    }
+/// Adds the node that begins at `at`, and returns its end.
+fn add_node(members: &mut Members, tree: &Tree, mut at: usize) -> usize {
+    let end = at + encode(tree).len() - string(b"nix-archive-1");
+    match tree {
+        Tree::File { contents, .. } => {
+            let start = end - string(b")") - string(contents) + 8;
+            members.contents.push(start..start + contents.len());
+        }
+        Tree::Link(_) => {}
+        Tree::Folder(entries) => {
+            at += string(b"(") + string(b"type") + string(b"directory");
+            for (name, node) in entries {
+                at += string(b"entry") + string(b"(") + string(b"name") + string(name) + string(b"node");
+                at = add_node(members, node, at) + string(b")");
+                if !matches!(node, Tree::Link(_)) {
+                    members.ends.push(at);
                 }
             }
         }
-        end
     }
+    end
 }
 
 /// Returns the length of a string in a NAR, in bytes.
@@ -63,42 +51,7 @@ pub(crate) fn string(bytes: &[u8]) -> usize {
 
 /// Returns the lengths of the chunks by the definition.
 fn reference(tree: &Tree, config: &Config) -> (Vec<usize>, usize) {
-    let nar = encode(tree);
-    let Grain { files, ends } = Grain::of(tree);
-    let options = config.options;
-    let least = config.min_entry_size.unwrap_or(2 * options.avg_size) as usize;
-    let distance = config.boundary_preference_distance.unwrap_or(options.min_size.min(options.avg_size / 4));
-    let distance = (distance as usize).min(options.min_size as usize & !1);
-    let [min, avg, max] = [options.min_size, options.avg_size, options.max_size].map(|size| size as usize);
-    let level = [Normalization::Level0, Normalization::Level1, Normalization::Level2, Normalization::Level3]
-        [options.normalization as usize];
-    let large: Vec<_> = files.into_iter().filter(|file| file.len() >= least).collect();
-    let forced = large.iter().flat_map(|file| [file.start, file.end]).chain([nar.len()]);
-
-    let (mut lengths, mut short) = (Vec::new(), 0);
-    let mut start = 0;
-    for end in forced {
-        let in_file = large.iter().any(|file| file.end == end);
-        while start < end {
-            let mut chunks =
-                FastCDC::with_level_and_seed(&nar[start..end], min, avg, max, level, options.seed);
-            let mut cut = start + chunks.next().unwrap().length;
-            // A cut that is not forced moves back to the nearest boundary within the distance.
-            if cut < end && !in_file {
-                let boundary = ends.iter().copied().filter(|&boundary| boundary <= cut).max();
-                if let Some(boundary) = boundary
-                    && boundary >= start + min
-                    && cut - boundary < distance
-                {
-                    cut = boundary;
-                }
-            }
-            short += usize::from(cut == end && end < nar.len() && cut - start < min);
-            lengths.push(cut - start);
-            start = cut;
-        }
-    }
-    (lengths, short)
+    aligned::reference(&encode(tree), &members(tree), config)
 }
 
 fn scan(nar: &[u8], config: &Config, pieces: &[usize]) -> Result<(Vec<usize>, usize), NarError> {
@@ -131,25 +84,6 @@ pub(crate) fn tree() -> impl Strategy<Value = Tree> {
     ];
     let name = "[a-z]{1,12}".prop_map(String::into_bytes);
     leaf.prop_recursive(3, 60, 20, move |node| btree_map(name.clone(), node, 0..20).prop_map(Tree::Folder))
-}
-
-pub(crate) fn config() -> impl Strategy<Value = Config> {
-    let options = (64u64..300, 256u64..700, 1024u64..2000, 0u64..=3, any::<u64>()).prop_map(
-        |(min_size, avg_size, max_size, normalization, seed)| Options {
-            min_size: min_size.min(avg_size),
-            avg_size,
-            max_size,
-            normalization,
-            seed,
-        },
-    );
-    (options, proptest::option::of(0u64..3000), proptest::option::of(0u64..300)).prop_map(
-        |(options, more, distance)| Config {
-            options,
-            min_entry_size: more.map(|more| options.min_size + more),
-            boundary_preference_distance: distance.map(|distance| distance.min(options.min_size)),
-        },
-    )
 }
 
 proptest! {

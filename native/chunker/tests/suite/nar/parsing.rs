@@ -132,3 +132,14 @@ fn an_error_of_the_callback_stops_the_parser() {
 fn only_contents_can_be_skipped() {
     Parser::new().skip(1);
 }
+
+#[test]
+fn skipping_nothing_changes_nothing() {
+    let nar = naive::encode(&Tree::File { executable: false, contents: b"contents".to_vec() });
+    let mut parser = Parser::new();
+    for byte in nar.chunks(1) {
+        parser.skip(0);
+        parser.feed(byte, |_| Ok::<_, NarError>(())).unwrap();
+    }
+    assert_eq!(parser.finish(), Ok(()));
+}
