@@ -408,8 +408,8 @@ compress(Data) -> compress(Data, []).
 %% <li>`strategy', in place of these: `fastest' (lz4), `balanced' (zstd 3), or `smallest', which tries zstd 22
 %%     and 18, gzip 9, `xz -9', `xz -9e' and bzip2 9, as far as they are built in, one after the other, and
 %%     keeps the smallest result: many times the time and the memory of the others, see `Chunker.compress/2'.
-%%     A compressor and a stream of pieces cannot try several, and use xz 6 for it. A dictionary does not go
-%%     with it.</li>
+%%     A codec that gets no memory is left out. A compressor and a stream of pieces cannot try several, and use
+%%     xz 6 for it, or zstd 19 if xz is not built in. A dictionary does not go with it.</li>
 %% <li>`dictionary': of {@link train_dictionary/2}, or any data that resembles yours; zstd and lz4 only, of
 %%     which lz4 uses its last 64 KiB, as `lz4 -D' does.</li>
 %% <li>`fallback': `true' to compress with lz4 if the codec fails or is not built in. {@link detect_format/1}

@@ -278,9 +278,12 @@ compress(Data, Options) ->
     job(compress_kind(Options, byte_size(Data)), fun(Ticket) -> ?NIF:compress_job(Ticket, Data, Options) end).
 
 %% The slow codecs take a second for a megabyte.
-compress_kind({lz4, _, _}, Size) -> kind(Size);
-compress_kind({zstd, nil, _}, Size) -> kind(4 * Size);
+compress_kind({lz4, _, Dictionary}, Size) -> kind(Size + dictionary_size(Dictionary));
+compress_kind({zstd, nil, Dictionary}, Size) -> kind(4 * Size + dictionary_size(Dictionary));
 compress_kind(_, _) -> long.
+
+dictionary_size(nil) -> 0;
+dictionary_size(Dictionary) -> byte_size(Dictionary).
 
 -spec decompress(binary(), chunker_options:decompression()) -> {ok, binary()} | failure().
 decompress(Data, Options) ->
@@ -299,7 +302,8 @@ decompress_prefix(Data, {_, _, _, _, Dictionary} = Options) when byte_size(Data)
         fun(Ticket) -> ?NIF:decompress_job(Ticket, Data, Options) end
     );
 decompress_prefix(Data, Options) ->
-    job(kind(byte_size(Data) * 8), fun(Ticket) -> ?NIF:decompress_job(Ticket, Data, Options) end).
+    Size = byte_size(Data) * 8 + dictionary_size(element(5, Options)),
+    job(kind(Size), fun(Ticket) -> ?NIF:decompress_job(Ticket, Data, Options) end).
 
 -spec compress_batch([binary()], chunker_options:compression(), chunker_options:batch()) ->
     {ok, [{ok, binary()} | failure()]} | failure().
@@ -326,7 +330,7 @@ train_dictionary(Samples, MaxSize) ->
 
 -spec open_compressor(chunker_options:compression()) -> {ok, compressor()} | failure().
 open_compressor({_, _, Dictionary} = Options) when ?IS_SMALL_DICTIONARY(Dictionary) -> ?NIF:compressor_new(Options);
-open_compressor(Options) -> job(short, fun(Ticket) -> ?NIF:compressor_new_job(Ticket, Options) end).
+open_compressor({_, _, Dictionary} = Options) -> job(kind(byte_size(Dictionary)), fun(Ticket) -> ?NIF:compressor_new_job(Ticket, Options) end).
 
 %% The bytes that a coder takes at a time. Coders take at most 100 ms for them, within which the death of the
 %% caller is noticed; only brotli 10 and 11 take up to half a second at the end of a metablock.
@@ -375,7 +379,7 @@ close_compressor(Compressor) -> ?NIF:compressor_close(Compressor).
 
 -spec open_decompressor(chunker_options:decompression()) -> {ok, decompressor()} | failure().
 open_decompressor({_, _, _, _, Dictionary} = Options) when ?IS_SMALL_DICTIONARY(Dictionary) -> ?NIF:decompressor_new(Options);
-open_decompressor(Options) -> job(short, fun(Ticket) -> ?NIF:decompressor_new_job(Ticket, Options) end).
+open_decompressor({_, _, _, _, Dictionary} = Options) -> job(kind(byte_size(Dictionary)), fun(Ticket) -> ?NIF:decompressor_new_job(Ticket, Options) end).
 
 %% Returns at most 1 MiB of output, and the input for the next call, or `done' if all of it was taken.
 -spec decompress_update(decompressor(), binary()) -> {ok, binary(), {more, binary()} | done} | failure().
@@ -456,7 +460,14 @@ from_nix_base32(Text) -> job(kind(byte_size(Text)), fun(Ticket) -> ?NIF:nix_base
 -spec open_file(binary(), {chunker_options:chunking(), nil | chunker_options:compression()}) ->
     {ok, stream()} | failure().
 open_file(Path, {Chunking, Compression}) ->
-    case ?NIF:stream_file(Path, Chunking, Compression) of
+    Result =
+        case Compression of
+            {_, _, Dictionary} when not ?IS_SMALL_DICTIONARY(Dictionary) ->
+                job(kind(byte_size(Dictionary)), fun(Ticket) -> ?NIF:stream_file_job(Ticket, Path, Chunking, Compression) end);
+            _ ->
+                ?NIF:stream_file(Path, Chunking, Compression)
+        end,
+    case Result of
         {ok, Stream, Kind} -> {ok, {Kind, stream_place(Compression), Stream}};
         Failure -> Failure
     end.
@@ -470,7 +481,14 @@ stream_place(_) -> job.
 open_pieces(Options) -> open_pieces(Options, false).
 
 open_pieces({Chunking, Compression}, Whole) ->
-    case ?NIF:stream_pieces(Chunking, Compression, Whole) of
+    Result =
+        case Compression of
+            {_, _, Dictionary} when not ?IS_SMALL_DICTIONARY(Dictionary) ->
+                job(kind(byte_size(Dictionary)), fun(Ticket) -> ?NIF:stream_pieces_job(Ticket, Chunking, Compression, Whole) end);
+            _ ->
+                ?NIF:stream_pieces(Chunking, Compression, Whole)
+        end,
+    case Result of
         {ok, Stream} -> {ok, {pieces, stream_place(Compression), Stream}};
         Failure -> Failure
     end.

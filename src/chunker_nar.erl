@@ -120,7 +120,7 @@ chunk(Source) -> chunk(Source, []).
 
 %% @doc Returns the chunks of an archive, as {@link chunker:chunk_file/2} with `nar' does, together with its
 %% hash, as {@link hash/1} returns it, and its size in bytes. Options are those of {@link
-%% chunker:chunk_file/2}, without `nar'.
+%% chunker:chunk_file/2}, without `nar' and `tar'.
 -spec chunk(source(), chunker_options:options()) ->
     {ok, #{chunks := [chunker:chunk()], hash := binary(), size := non_neg_integer()}} | {error, chunker:error()}.
 chunk(Source, Options) -> chunk(Source, Options, map).

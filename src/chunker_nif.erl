@@ -14,9 +14,9 @@
 -export([compressor_flush/1, compressor_flush_job/2, compressor_finish/1, compressor_finish_job/2]).
 -export([compressor_close/1, decompressor_new/1, decompressor_new_job/2, decompressor_update/2]).
 -export([decompressor_finish/1, decompressor_ignored/1, decompressor_close/1]).
--export([stream_file/3, stream_pieces/3, stream_next/1, stream_next_job/2, stream_next_special/1]).
--export([stream_next_special_job/2, stream_push/2, stream_push_job/3, stream_finish/1, stream_finish_job/2]).
--export([stream_digest/1, stream_close/1]).
+-export([stream_file/3, stream_file_job/4, stream_pieces/3, stream_pieces_job/4, stream_next/1]).
+-export([stream_next_job/2, stream_next_special/1, stream_next_special_job/2, stream_push/2]).
+-export([stream_push_job/3, stream_finish/1, stream_finish_job/2, stream_digest/1, stream_close/1]).
 -export([cache_new/1, is_cache/1, cache_get/3, cache_get_dirty/3, cache_get_job/4, cache_put/3]).
 -export([cache_put_dirty/3, cache_put_job/4, cache_fetch/3, cache_fetch_dirty/3, cache_fetch_job/4]).
 -export([cache_stats/1, cache_clear/1]).
@@ -79,7 +79,9 @@ decompressor_ignored(_Coder) -> not_loaded().
 decompressor_close(_Coder) -> not_loaded().
 
 stream_file(_Path, _Options, _Compression) -> not_loaded().
+stream_file_job(_Ticket, _Path, _Options, _Compression) -> not_loaded().
 stream_pieces(_Options, _Compression, _Whole) -> not_loaded().
+stream_pieces_job(_Ticket, _Options, _Compression, _Whole) -> not_loaded().
 stream_next(_Stream) -> not_loaded().
 stream_next_job(_Ticket, _Stream) -> not_loaded().
 stream_next_special(_Stream) -> not_loaded().

@@ -158,6 +158,10 @@ defmodule Chunker.SchedulersTest do
              :compressor_finish,
              :compressor_finish_job
            ], fn -> ["abc"] |> Chunker.compress_stream(codec: :xz) |> Stream.run() end},
+          {[:stream_file_job, :stream_next_job],
+           fn -> path |> Chunker.stream(compress: [dictionary: data]) |> Stream.run() end},
+          {[:stream_pieces_job, :stream_push_job, :stream_finish_job],
+           fn -> ["abc"] |> Chunker.stream(compress: [dictionary: data]) |> Stream.run() end},
           {[:compressor_new_job, :compressor_update, :compressor_finish],
            fn -> ["abc"] |> Chunker.compress_stream(dictionary: data) |> Stream.run() end},
           {[:decompressor_new_job, :decompressor_update, :decompressor_finish],

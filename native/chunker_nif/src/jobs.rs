@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::available_parallelism;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chunker::IoError;
 use rustler::env::{OwnedEnv, SavedTerm};
@@ -48,10 +48,18 @@ struct Queue {
     idle: usize,
     /// The number of long jobs that run.
     long_running: usize,
+    /// When the long jobs of dead callers were dropped last.
+    pruned: Option<Instant>,
 }
 
-static QUEUE: Mutex<Queue> =
-    Mutex::new(Queue { short: VecDeque::new(), long: VecDeque::new(), threads: 0, idle: 0, long_running: 0 });
+static QUEUE: Mutex<Queue> = Mutex::new(Queue {
+    short: VecDeque::new(),
+    long: VecDeque::new(),
+    threads: 0,
+    idle: 0,
+    long_running: 0,
+    pruned: None,
+});
 static ARRIVED: Condvar = Condvar::new();
 
 /// How long a thread waits for another job before it ends, unless jobs are left that it may not take. It then
@@ -83,8 +91,12 @@ impl Queue {
     }
 
     /// Takes the long jobs whose callers have died, and which therefore need not keep their inputs while they
-    /// wait for others to end.
+    /// wait for others to end. At most once in a while, since that asks for all of them.
     fn take_dead(&mut self) -> Vec<Job> {
+        if self.long.is_empty() || self.pruned.is_some_and(|pruned| pruned.elapsed() < LINGER) {
+            return Vec::new();
+        }
+        self.pruned = Some(Instant::now());
         let (waiting, dead) = self.long.drain(..).partition::<Vec<_>, _>(Job::is_wanted);
         self.long = waiting.into();
         dead
@@ -171,18 +183,17 @@ fn work() {
         let (woken, waited) = ARRIVED.wait_timeout(queue, LINGER).unwrap_or_else(PoisonError::into_inner);
         queue = woken;
         queue.idle -= 1;
-        if !waited.timed_out() {
-            continue;
-        }
         let dead = queue.take_dead();
-        if queue.short.is_empty() && queue.long.is_empty() {
+        if waited.timed_out() && queue.short.is_empty() && queue.long.is_empty() {
             queue.threads -= 1;
             return;
         }
-        // Frees their inputs, which may be large.
-        drop(queue);
-        drop(dead);
-        queue = lock();
+        if !dead.is_empty() {
+            // Frees their inputs, which may be large.
+            drop(queue);
+            drop(dead);
+            queue = lock();
+        }
     }
 }
 

@@ -248,7 +248,11 @@ impl<'a> Compression<'a> {
             let allowed = "fastest or balanced, if a dictionary is given".into();
             return Err(NifError::OutOfRange { option: "strategy", value, allowed });
         }
-        let options = options.level(level).dictionary(dictionary);
+        let options = match self.method {
+            Method::Codec(_) => options.level(level).dictionary(dictionary),
+            // It has the level of its codec.
+            Method::Smallest(_) => options,
+        };
         options.validate().map_err(chunker::Error::from)?;
         Ok(options)
     }

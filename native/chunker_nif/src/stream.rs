@@ -13,7 +13,7 @@ use rustler::{Binary, Encoder, Env, NifResult, OwnedBinary, Resource, ResourceAr
 
 use crate::atoms;
 use crate::binary::{self, text};
-use crate::call::{Call, guard, nif, ok};
+use crate::call::{guard, nif, ok};
 use crate::chunk_memory::{self, ChunkData};
 use crate::chunking::{AnnotatedBytes, Paths, to_path, with_annotation};
 use crate::error::NifError;
@@ -114,45 +114,45 @@ fn list<'a>(env: Env<'a>, chunks: Vec<Load>) -> Result<Term<'a>, NifError<'a>> {
     ok(env, terms)
 }
 
-/// `{ok, Stream, regular | special}`
-#[rustler::nif(schedule = "DirtyIo")]
-fn stream_file<'a>(
-    env: Env<'a>,
-    path: Binary<'a>,
-    options: ChunkingOptions<'a>,
-    compression: Option<Compression<'a>>,
-) -> NifResult<Term<'a>> {
-    guard(env, || {
+nif! {
+    /// `{ok, Stream, regular | special}`
+    io stream_file, job stream_file_job => fn(
+        call,
+        path: Binary<'a>,
+        options: ChunkingOptions<'a>,
+        compression: Option<Compression<'a>>,
+    ) {
         let selection = options.chunking(options.workers()?, loading(&options, true, compression)?)?;
         let mut input = Input::open(&to_path(&path))?.on_change(options.on_change());
-        let Some(chunking) = selection.for_input(&mut input, &Call::dirty(env).is_cancelled())? else {
-            return Err(options.needs_two_reads(env));
+        let Some(chunking) = selection.for_input(&mut input, &call.is_cancelled())? else {
+            return Err(options.needs_two_reads(call.env));
         };
         let chunking = chunking.clone();
         let (kind, state) = match input.kind() {
             Kind::Regular => (atoms::regular(), State::Regular(chunking.source(input))),
             Kind::Special => (atoms::special(), State::Special(Some((input, chunking.pieces())))),
         };
-        Ok((atoms::ok(), ResourceArc::new(Stream::new(state)), kind).encode(env))
-    })
+        Ok((atoms::ok(), ResourceArc::new(Stream::new(state)), kind).encode(call.env))
+    }
 }
 
-/// `{ok, Stream}`. With `whole`, chunks come without their bytes, and `stream_digest` returns the digest of
-/// the input at its end.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn stream_pieces<'a>(
-    env: Env<'a>,
-    options: ChunkingOptions<'a>,
-    compression: Option<Compression<'a>>,
-    whole: bool,
-) -> NifResult<Term<'a>> {
-    guard(env, || {
+nif! {
+    /// `{ok, Stream}`. With `whole`, chunks come without their bytes, and `stream_digest` returns the digest of
+    /// the input at its end.
+    dirty stream_pieces, job stream_pieces_job => fn(
+        call,
+        options: ChunkingOptions<'a>,
+        compression: Option<Compression<'a>>,
+        whole: bool,
+    ) {
         let selection = options.chunking(options.workers()?, loading(&options, !whole, compression)?)?;
-        let Some(chunking) = selection.for_pieces() else { return Err(options.needs_two_reads(env)) };
+        let Some(chunking) = selection.for_pieces() else {
+            return Err(options.needs_two_reads(call.env));
+        };
         let hasher = if whole { Some(Hasher::new(sha256()?)) } else { None };
         let stream = Stream::new(State::Pieces(chunking.clone().pieces(), hasher));
-        ok(env, ResourceArc::new(stream))
-    })
+        ok(call.env, ResourceArc::new(stream))
+    }
 }
 
 nif! {

@@ -91,6 +91,15 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_has_the_level_of_the_codec_that_is_built_in() {
+        let expected = [(Codec::Xz, 6), (Codec::Zstd, 19), (Codec::Gzip, 9), (Codec::Bzip2, 9)];
+        if let Some((codec, level)) = expected.into_iter().find(|(codec, _)| codec.is_enabled()) {
+            let options = CompressOptions::smallest();
+            assert_eq!((options.codec(), options.checked_level()), (codec, Ok(level)));
+        }
+    }
+
+    #[test]
     fn candidates_without_memory_are_left_out() {
         if CANDIDATES.iter().filter(|(codec, ..)| codec.is_enabled()).count() < 2 {
             return;
