@@ -8,11 +8,8 @@
 //! * [`mod@hash`] computes digests and encodes them in Nix's base 32;
 //! * [`narinfo`] reads, writes, signs and verifies the metadata of store paths in Nix binary caches;
 //! * [`nar`] reads and writes Nix archives;
-<<<<<<< HEAD
 //! * [`store`] keeps chunks and objects that consist of them in a folder;
-=======
 //! * [`tar`] finds the members of tars, to chunk along them;
->>>>>>> main
 //! * [`io`] reads files of any kind, without blocking;
 //! * [`mod@batch`] hashes and compresses many items in one call;
 //! * [`cpu`] reports the features of the CPU and which of them are used.
@@ -32,12 +29,9 @@ pub mod hash;
 pub mod io;
 pub mod nar;
 pub mod narinfo;
-<<<<<<< HEAD
 #[cfg(all(unix, feature = "store"))]
 pub mod store;
-=======
 pub mod tar;
->>>>>>> main
 
 pub use batch::{compress_batch, decompress_batch, hash_batch};
 pub use engine::batch::BatchOptions;
