@@ -121,7 +121,7 @@ pub struct FormatOptions {
     pub hash: Option<Algorithm>,
     /// See [`Format::chunking`].
     pub chunking: Option<Options>,
-    /// See [`Format::codec`]; zstd by default. Applies to new chunks only, and is kept by a new store.
+    /// See [`Format::codec`]; zstd by default, if it is built in. Applies to new chunks only, and is kept by a new store.
     pub codec: Option<Option<Codec>>,
     /// See [`Format::level`].
     pub level: Option<i32>,
@@ -136,7 +136,7 @@ impl FormatOptions {
                 .first()
                 .ok_or(StoreError::UnsupportedFormat { feature: "a hash function".into() })?,
         };
-        let codec = self.codec.unwrap_or(Some(Codec::Zstd));
+        let codec = self.codec.unwrap_or(Codec::Zstd.is_enabled().then_some(Codec::Zstd));
         Format::new(hash, self.chunking.unwrap_or_default(), codec, self.level)
     }
 

@@ -121,7 +121,7 @@ impl Writer {
 
     /// Writes a record, unless the store or this session has it. Returns the number of bytes that it takes, and 0
     /// if it was there. `content` is called only if it is needed.
-    pub(super) fn write<'a>(&self, kind: Kind, digest: Digest, slices: &[&'a [u8]]) -> Result<u64, Error> {
+    pub(super) fn write(&self, kind: Kind, digest: Digest, slices: &[&[u8]]) -> Result<u64, Error> {
         if !lock(&self.written).insert(digest) {
             return Ok(0);
         }

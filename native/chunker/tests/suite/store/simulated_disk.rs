@@ -97,7 +97,7 @@ impl SimulatedDisk {
         let keep = |random: &mut Random| match chance {
             Chance::Most => true,
             Chance::Least => false,
-            Chance::Any => random.next() % 2 == 0,
+            Chance::Any => random.next().is_multiple_of(2),
         };
         let mut entries = state.synced.clone();
         for (path, entry) in &state.changes {
