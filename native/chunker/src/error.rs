@@ -10,6 +10,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::codec::CompressionError;
+use crate::hash::Digest;
 use crate::io::output_buffer::OutOfMemory;
 use crate::nar::NarError;
 use crate::nar::references::ReferencesError;
@@ -147,6 +148,8 @@ pub enum Detail {
     Text(String),
     /// A path.
     Path(PathBuf),
+    /// Digests, of chunks for example.
+    Digests(Vec<Digest>),
 }
 
 /// Combines all errors of the engine.
@@ -187,6 +190,10 @@ pub enum Error {
     /// A codec failed.
     #[error(transparent)]
     Compression(#[from] CompressionError),
+    /// A store is damaged, or does not have what is asked for.
+    #[cfg(all(unix, feature = "store"))]
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
     /// A text or a set of fields is not a valid narinfo.
     #[error(transparent)]
     NarInfo(#[from] NarInfoError),
@@ -244,6 +251,8 @@ impl ErrorCode for Error {
             Self::Bounds { .. } => "bounds_check_failed",
             Self::BufferLimit { .. } => "buffer_limit_exceeded",
             Self::Compression(error) => error.code(),
+            #[cfg(all(unix, feature = "store"))]
+            Self::Store(error) => error.code(),
             Self::NarInfo(error) => error.code(),
             Self::Key(error) => error.code(),
             Self::Signature(error) => error.code(),
@@ -270,6 +279,8 @@ impl ErrorCode for Error {
                 vec![("attempted", Detail::Number(*attempted)), ("limit", Detail::Number(*limit))]
             }
             Self::Compression(error) => error.details(),
+            #[cfg(all(unix, feature = "store"))]
+            Self::Store(error) => error.details(),
             Self::NarInfo(error) => error.details(),
             Self::Key(error) => error.details(),
             Self::Signature(error) => error.details(),

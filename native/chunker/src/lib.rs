@@ -8,6 +8,7 @@
 //! * [`mod@hash`] computes digests and encodes them in Nix's base 32;
 //! * [`narinfo`] reads, writes, signs and verifies the metadata of store paths in Nix binary caches;
 //! * [`nar`] reads and writes Nix archives;
+//! * [`store`] keeps chunks and objects that consist of them in a folder;
 //! * [`tar`] finds the members of tars, to chunk along them;
 //! * [`io`] reads files of any kind, without blocking;
 //! * [`mod@batch`] hashes and compresses many items in one call;
@@ -28,6 +29,8 @@ pub mod hash;
 pub mod io;
 pub mod nar;
 pub mod narinfo;
+#[cfg(all(unix, feature = "store"))]
+pub mod store;
 pub mod tar;
 
 pub use batch::{compress_batch, decompress_batch, hash_batch};

@@ -64,6 +64,10 @@ fn encode<'a>(env: Env<'a>, detail: Detail) -> Term<'a> {
         Detail::Bytes(bytes) => text(env, &bytes),
         Detail::Text(value) => text(env, value.as_bytes()),
         Detail::Path(path) => text(env, path.as_os_str().as_encoded_bytes()),
+        Detail::Digests(digests) => {
+            let digests: Vec<_> = digests.iter().map(|digest| text(env, &digest.0)).collect();
+            digests.encode(env)
+        }
     }
 }
 

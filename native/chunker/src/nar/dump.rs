@@ -14,7 +14,6 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat,
 use rustix::io::Errno;
 
 use super::error::{NarError, Rule};
-use super::staging::StagedPath;
 use super::wire::{
     DIRECTORY, END, END_OF_ENTRY, ENTRY, EXECUTABLE, MAX_DEPTH, MAX_NAME, MAX_TARGET, NODE, REGULAR, START,
     SYMLINK, padding,
@@ -25,6 +24,7 @@ use crate::hash::{Algorithm, Digest, Hasher};
 use crate::io::aligned_buffer::Buffer;
 use crate::io::file::OnChange;
 use crate::io::source::Source;
+use crate::io::staging::StagedPath;
 use crate::{Cancel, NEVER};
 
 /// Writes the NAR of a tree in the file system, as a [`Source`]. The output equals that of `nix-store --dump`

@@ -47,8 +47,6 @@
 //! Names and targets are bytes, not text.
 
 pub mod annotations;
-#[cfg(unix)]
-mod attributes;
 mod consumer;
 #[cfg(unix)]
 mod dump;
@@ -63,12 +61,8 @@ mod path;
 mod read_file;
 pub mod references;
 #[cfg(unix)]
-mod remove_tree;
-#[cfg(unix)]
 mod restore;
 pub mod scanner;
-#[cfg(unix)]
-mod staging;
 mod validate;
 mod wire;
 

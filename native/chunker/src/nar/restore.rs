@@ -12,8 +12,8 @@ use rustix::io::Errno;
 
 use super::consumer::NarConsumer;
 use super::parser::{Event, Kind, Node, Parser};
-use super::staging::{StagedPath, create_file, make_executable, open_folder};
 use crate::error::{Error, IoError};
+use crate::io::staging::{StagedPath, create_file, make_executable, open_folder};
 
 /// Unpacks a NAR as `nix-store --restore` does, with the same files, executable bits and symbolic links.
 ///

@@ -13,6 +13,8 @@ mod nar;
 mod narinfo;
 mod pipeline_stress;
 mod sources;
+#[cfg(all(unix, feature = "store"))]
+mod store;
 mod tar;
 
 /// The number of threads in the pool. The first test that needs the pool creates it for all.

@@ -36,9 +36,9 @@ use crate::error::{Error, IoError};
 /// Holds a temporary name in the directory of `target`. Unless it is renamed to the target, dropping it
 /// removes what was created there.
 #[derive(Debug)]
-pub(super) struct StagedPath {
+pub(crate) struct StagedPath {
     /// The path of the target in errors.
-    pub(super) target: PathBuf,
+    pub(crate) target: PathBuf,
     /// The directory of the target. All names are relative to it, so it may be moved.
     fd: OwnedFd,
     name: OsString,
@@ -59,7 +59,7 @@ struct Created {
 
 impl StagedPath {
     /// Creates a path for a target that must not exist, not even as a dangling symbolic link.
-    pub(super) fn for_new(target: &Path) -> Result<Self, Error> {
+    pub(crate) fn for_new(target: &Path) -> Result<Self, Error> {
         let exists = statat(CWD, target, AtFlags::SYMLINK_NOFOLLOW);
         match exists {
             Ok(_) => Err(refused(target, Errno::EXIST)),
@@ -70,7 +70,7 @@ impl StagedPath {
 
     /// Creates a path for a file that may exist. It keeps its mode, and its owner and group if this process may
     /// set them.
-    pub(super) fn for_file(target: &Path) -> Result<Self, Error> {
+    pub(crate) fn for_file(target: &Path) -> Result<Self, Error> {
         match fs::metadata(target) {
             // Replaces the file that a symbolic link leads to, not the link.
             Ok(metadata) if metadata.is_file() => {
@@ -97,12 +97,12 @@ impl StagedPath {
     }
 
     /// Returns the temporary name, once something was created under it.
-    pub(super) fn temporary(&self) -> Option<&OsStr> {
+    pub(crate) fn temporary(&self) -> Option<&OsStr> {
         self.created.as_ref().map(|created| &*created.name)
     }
 
     /// Creates a file. All users may execute it once it is complete, if `executable`.
-    pub(super) fn create_file(&mut self, executable: bool) -> Result<OwnedFd, Errno> {
+    pub(crate) fn create_file(&mut self, executable: bool) -> Result<OwnedFd, Errno> {
         // A file that replaces another gets the mode of that one when it is complete.
         let mode = if self.replaced.is_some() { 0o600 } else { 0o666 };
         let file = self.create(|folder, name| create_file_as(folder, name, Mode::from_raw_mode(mode)))?;
@@ -117,7 +117,7 @@ impl StagedPath {
     }
 
     /// Creates a directory and opens it.
-    pub(super) fn create_folder(&mut self) -> Result<OwnedFd, Errno> {
+    pub(crate) fn create_folder(&mut self) -> Result<OwnedFd, Errno> {
         self.create(|folder, name| mkdirat(folder, name, Mode::from_raw_mode(0o777)))?;
         let folder = open_folder(self.fd.as_fd(), self.temporary().expect("it was created"))?;
         self.lock(folder.try_clone().map_err(|_| Errno::MFILE)?, Mode::RWXU)?;
@@ -125,7 +125,7 @@ impl StagedPath {
     }
 
     /// Creates a symbolic link.
-    pub(super) fn create_link(&mut self, to: &OsStr) -> Result<(), Errno> {
+    pub(crate) fn create_link(&mut self, to: &OsStr) -> Result<(), Errno> {
         self.create(|folder, name| symlinkat(to, folder, name))
     }
 
@@ -180,7 +180,7 @@ impl StagedPath {
     }
 
     /// Renames to the target, and replaces an existing file.
-    pub(super) fn replace(mut self) -> Result<(), Error> {
+    pub(crate) fn replace(mut self) -> Result<(), Error> {
         self.completed()
             .and_then(|temporary| renameat(&self.fd, temporary, &self.fd, &self.name))
             .map_err(|errno| refused(&self.target, errno))?;
@@ -189,7 +189,7 @@ impl StagedPath {
     }
 
     /// Renames to the target, and fails if it exists.
-    pub(super) fn claim(mut self) -> Result<(), Error> {
+    pub(crate) fn claim(mut self) -> Result<(), Error> {
         let renamed = self.completed().and_then(|temporary| match self.rename_to_new(temporary) {
             // Not all systems and file systems can do that in one step.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => self.claim_and_rename(temporary),
@@ -296,13 +296,13 @@ fn refused(target: &Path, errno: Errno) -> Error {
 }
 
 /// Opens a directory, but not through a symbolic link.
-pub(super) fn open_folder(folder: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_folder(folder: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(folder, name, flags, Mode::empty())
 }
 
 /// Creates a file. Fails if the name exists, even as a symbolic link.
-pub(super) fn create_file(folder: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
+pub(crate) fn create_file(folder: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
     create_file_as(folder, name, Mode::from_raw_mode(0o666))
 }
 
@@ -314,7 +314,7 @@ fn create_file_as(folder: BorrowedFd<'_>, name: &OsStr, mode: Mode) -> Result<Ow
 const EXECUTABLE: Mode = Mode::XUSR.union(Mode::XGRP).union(Mode::XOTH);
 
 /// Lets all users execute a file, regardless of the umask, as Nix does.
-pub(super) fn make_executable(file: &OwnedFd) -> Result<(), Errno> {
+pub(crate) fn make_executable(file: &OwnedFd) -> Result<(), Errno> {
     fchmod(file, Mode::from_raw_mode(fstat(file)?.st_mode) | EXECUTABLE)
 }
 

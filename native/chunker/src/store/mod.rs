@@ -1,0 +1,615 @@
+//! Keeps files, binaries, streams and archives, each chunk once.
+//!
+//! A [`Store`] is a folder, which any number of processes write to, read from and collect the garbage of at the
+//! same time. What a [`Session`] has committed survives a power cut, and is there as a whole or not at all.
+//!
+//! ```
+//! use chunker::NEVER;
+//! use chunker::engine::workers::Workers;
+//! use chunker::store::{Store, StoreOptions};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let store = Store::open(folder.path(), &StoreOptions::default())?;
+//! let stored = store.put(&b"content"[..], Some("greetings/first"), Workers::of_this_thread(), NEVER)?;
+//! assert_eq!(store.tag("greetings/first")?, Some(stored.id));
+//! assert_eq!(store.read(&stored.id, .., Workers::of_this_thread(), NEVER)?, b"content");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! docs/store-format.md describes the files.
+
+mod disk;
+mod error;
+mod format;
+mod gc;
+mod index;
+mod manifest;
+mod objects;
+mod pack;
+mod put;
+mod read;
+mod record;
+mod refs;
+mod segment;
+mod session;
+mod text;
+mod writer;
+
+use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::ops::{Bound, RangeBounds};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use disk::{Disk, Folder};
+pub use error::StoreError;
+pub use format::{Format, FormatOptions};
+pub use gc::Collected;
+pub use manifest::{Manifest, ObjectKind, StoredChunk};
+pub use objects::{LocalObjects, Objects};
+pub use put::{PutPieces, Stored};
+pub use read::{Chunks, ObjectReader};
+pub use refs::If;
+
+use self::index::Index;
+use self::put::PutOptions;
+use self::record::Kind;
+use self::session::{Commit, NewTag, State};
+use self::writer::Writer;
+use crate::Cancel;
+use crate::cdc::CdcParams;
+use crate::engine::workers::Workers;
+use crate::error::{Error, IoError, OptionsError};
+use crate::hash::Digest;
+use crate::io::file::Input;
+use crate::io::source::{FromRead, Source};
+use crate::io::staging::StagedPath;
+
+/// Holds the options of [`Store::open`].
+#[derive(Debug, Clone, Copy)]
+pub struct StoreOptions {
+    /// Whether a store is created if there is none.
+    pub create: bool,
+    /// What a new store gets, and an existing one must have.
+    pub format: FormatOptions,
+    /// Whether what is committed survives a power cut. Without it, a store after a power cut may have damaged
+    /// objects, which is of use for caches and tests.
+    pub durable: bool,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { create: true, format: FormatOptions::default(), durable: true }
+    }
+}
+
+/// A store. Clones share what is open.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+/// What all parts of an open store share.
+struct Inner {
+    objects: Arc<dyn Objects>,
+    format: Format,
+    index: Index,
+    /// Records that were found damaged, and count as absent for new objects.
+    damaged: Mutex<HashSet<Digest>>,
+}
+
+impl Inner {
+    fn mark_damaged(&self, digest: Digest) {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
+    }
+
+    fn is_damaged(&self, digest: &Digest) -> bool {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(digest)
+    }
+}
+
+impl Store {
+    /// Opens the store in a folder, or creates one there. A new one needs a folder that is empty, or that does
+    /// not exist in a folder that does.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Io`] if the folder cannot be created or read, [`StoreError::NotFound`] if there is no
+    /// store and `create` is false, [`StoreError::NoStore`] if there is something else,
+    /// [`StoreError::UnsupportedFormat`] for a store of a newer version, and [`Error::Options`] for an option
+    /// that is out of range or that the store does not have.
+    pub fn open(folder: &Path, options: &StoreOptions) -> Result<Self, Error> {
+        let failed = |source| IoError { path: Some(folder.into()), source };
+        if options.create {
+            match std::fs::create_dir(folder) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                result => result.map_err(failed)?,
+            }
+        }
+        let disk = Folder::new(folder);
+        Self::on_disk(disk, folder.into(), options)
+    }
+
+    /// Opens the store on a disk, whose path is for errors.
+    ///
+    /// # Errors
+    ///
+    /// See [`open`](Self::open).
+    pub fn on_disk(disk: impl Disk + 'static, path: PathBuf, options: &StoreOptions) -> Result<Self, Error> {
+        let shown = path.display().to_string();
+        let entries = disk.list("").map_err(|source| IoError { path: Some(path.clone()), source })?;
+        let objects: Arc<dyn Objects> = Arc::new(LocalObjects::new(disk, path, options.durable));
+        let format = match Format::open(&*objects)? {
+            Some(format) => options.format.check(format)?,
+            None if !options.create => return Err(StoreError::NotFound { name: shown }.into()),
+            // What a process was killed at that created one.
+            None if entries.iter().any(|(name, _)| name != "lock" && name != "tmp") => {
+                return Err(StoreError::NoStore { path: shown }.into());
+            }
+            None => {
+                let format = options.format.format()?;
+                check(&format)?;
+                options.format.check(format.create(&*objects)?)?
+            }
+        };
+        check(&format)?;
+        let index = Index::open(Arc::clone(&objects))?;
+        let inner = Arc::new(Inner { objects, format, index, damaged: Mutex::default() });
+        inner.finish_sessions()?;
+        Ok(Self { inner })
+    }
+
+    /// Returns what is the same for all objects.
+    #[must_use]
+    pub fn format(&self) -> &Format {
+        &self.inner.format
+    }
+
+    /// Opens a session.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Io`] if the store cannot be written to, as all methods do.
+    pub fn session(&self) -> Result<Session, Error> {
+        let writer = Writer::open(Arc::clone(&self.inner), Vec::new())?;
+        Ok(Session { inner: Arc::clone(&self.inner), writer: Arc::new(writer), commit: Commit::default() })
+    }
+
+    /// Puts an object, and tags it if there is a name, in a session of its own.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Session::put`] and [`Session::commit`].
+    pub fn put(
+        &self,
+        reader: impl Read + Send + 'static,
+        name: Option<&str>,
+        workers: Workers,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Stored, Error> {
+        self.put_source(FromRead(reader), name, workers, is_cancelled)
+    }
+
+    /// Puts an object that a source has. See [`put`](Self::put).
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`put`](Self::put).
+    pub fn put_source(
+        &self,
+        source: impl Source + Send + 'static,
+        name: Option<&str>,
+        workers: Workers,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Stored, Error> {
+        let mut session = self.session()?;
+        let stored = session.put(source, workers, is_cancelled)?;
+        if let Some(name) = name {
+            session.tag(name, stored.id)?;
+        }
+        session.commit(is_cancelled)?;
+        Ok(stored)
+    }
+
+    /// Puts a file. If a garbage collection deletes a chunk in the meantime that was found in the store, the file is
+    /// read again.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`put`](Self::put), and those of opening and reading the file.
+    pub fn put_file(
+        &self,
+        path: &Path,
+        name: Option<&str>,
+        workers: Workers,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Stored, Error> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match self.put_source(Input::open(path)?, name, workers, is_cancelled) {
+                Err(Error::Store(StoreError::SessionFenced)) if attempts < MOST_ATTEMPTS => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Writes an object to a file, which is there as a whole or not at all, and replaces what was there.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`read`](Self::read), and [`Error::Io`] if the file cannot be written.
+    pub fn restore_file(
+        &self,
+        id: &Digest,
+        path: &Path,
+        workers: Workers,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<(), Error> {
+        let mut reader = self.reader(id, .., workers, is_cancelled)?;
+        let failed = |source| Error::from(IoError { path: Some(path.into()), source });
+        let mut staged = StagedPath::for_file(path)?;
+        let file = staged.create_file(false).map_err(|errno| failed(errno.into()))?;
+        let mut file = std::fs::File::from(file);
+        while let Some(pieces) = reader.next_pieces(Vec::new, is_cancelled)? {
+            for piece in pieces {
+                file.write_all(&piece).map_err(failed)?;
+            }
+        }
+        file.sync_all().map_err(failed)?;
+        staged.replace()
+    }
+
+    /// Opens an object, or a range of its bytes, for reading.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError::NotFound`] if there is no such object, [`StoreError::ChunkMissing`] if it cannot be
+    /// read as a whole, and [`Error::Bounds`] for a range that it does not have.
+    pub fn reader(
+        &self,
+        id: &Digest,
+        range: impl RangeBounds<u64>,
+        workers: Workers,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<ObjectReader, Error> {
+        let start = match range.start_bound() {
+            Bound::Included(&start) => start,
+            Bound::Excluded(&start) => start.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(&end) => end.saturating_add(1),
+            Bound::Excluded(&end) => end,
+            Bound::Unbounded => self.manifest(id)?.size,
+        };
+        ObjectReader::open(&self.inner, id, start..end, workers, is_cancelled)
+    }
+
+    /// Returns the bytes of an object, or of a range of it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`reader`](Self::reader) and of [`ObjectReader::next_pieces`].
+    pub fn read(
+        &self,
+        id: &Digest,
+        range: impl RangeBounds<u64>,
+        workers: Workers,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Vec<u8>, Error> {
+        let mut reader = self.reader(id, range, workers, is_cancelled)?;
+        let mut content = Vec::new();
+        while let Some(pieces) = reader.next_pieces(Vec::new, is_cancelled)? {
+            for piece in pieces {
+                content.extend(piece);
+            }
+        }
+        Ok(content)
+    }
+
+    /// Returns what the store knows of an object.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError::NotFound`] if there is no such object.
+    pub fn manifest(&self, id: &Digest) -> Result<Manifest, Error> {
+        Ok(self.inner.manifest(id)?.0)
+    }
+
+    /// Returns the chunks of an object.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError::NotFound`] if there is no such object.
+    pub fn chunks(&self, id: &Digest) -> Result<Chunks, Error> {
+        let (_, items) = self.inner.manifest(id)?;
+        Ok(Chunks::new(Arc::clone(&self.inner), items, 0))
+    }
+
+    /// Returns those of some chunks that the store does not have, in the order of the digests. Takes one or two
+    /// reads of 4 KiB for each.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Cancelled`] if `is_cancelled` returns true.
+    pub fn missing(&self, digests: &[Digest], is_cancelled: Cancel<'_>) -> Result<Vec<Digest>, Error> {
+        self.inner.missing(digests, is_cancelled)
+    }
+
+    /// Returns the id of the object that a tag names.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError::InvalidName`] for a name that no tag can have.
+    pub fn tag(&self, name: &str) -> Result<Option<Digest>, Error> {
+        refs::tag(&*self.inner.objects, name)
+    }
+
+    /// Lets a tag name an object, durably, if the tag is what `condition` says.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError::AlreadyExists`] if it is not, and [`StoreError::NotFound`] if there is no such
+    /// object.
+    pub fn set_tag(&self, name: &str, id: &Digest, condition: If) -> Result<(), Error> {
+        let before = refs::tag(&*self.inner.objects, name)?;
+        let exists = || StoreError::AlreadyExists { name: name.into() };
+        match condition {
+            If::Absent if before.is_some() => return Err(exists().into()),
+            If::Is(_) if If::Is(before.unwrap_or(*id)) != condition || before.is_none() => {
+                return Err(exists().into());
+            }
+            _ => {}
+        }
+        // In a session, so that no garbage collection takes the object in the meantime.
+        let mut session = self.session()?;
+        session.tag(name, *id)?;
+        let others = session.commit_after(&|_| Ok(before), crate::NEVER)?;
+        if condition == If::Any || others.is_empty() { Ok(()) } else { Err(exists().into()) }
+    }
+
+    /// Removes a tag, durably. Returns whether there was one. The object stays until the next garbage
+    /// collection.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError::AlreadyExists`] if the tag is not what `condition` says.
+    pub fn remove_tag(&self, name: &str, condition: If) -> Result<bool, Error> {
+        let there = self.tag(name)?.is_some();
+        refs::set(&*self.inner.objects, name, None, condition)?;
+        Ok(there)
+    }
+
+    /// Lets the next garbage collection take an object that was put without a name. Returns whether it was kept.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Io`] if the store cannot be written to.
+    pub fn forget(&self, id: &Digest) -> Result<bool, Error> {
+        refs::forget(&*self.inner.objects, id)
+    }
+
+    /// Returns the tags whose names begin with `prefix`, in the order of their names.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError::Corrupt`] for a tag that is damaged.
+    pub fn tags(&self, prefix: &str) -> Result<Vec<(String, Digest)>, Error> {
+        refs::tags(&*self.inner.objects, prefix)
+    }
+
+    /// Deletes what no object needs, while others read and write.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError::Locked`] if another collection runs, and [`Error::Cancelled`] if `is_cancelled`
+    /// returns true.
+    pub fn collect_garbage(&self, is_cancelled: Cancel<'_>) -> Result<Collected, Error> {
+        self.inner.collect(is_cancelled)
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("format", &self.inner.format).finish_non_exhaustive()
+    }
+}
+
+/// How often a file is put before garbage collections that take its chunks are an error.
+const MOST_ATTEMPTS: u32 = 20;
+
+/// Checks that the sizes and the codec of a format are in range.
+fn check(format: &Format) -> Result<(), Error> {
+    CdcParams::new(&format.chunking)?;
+    if let Some(options) = format.compression() {
+        options.validate()?;
+        if !record::is_storable(&options) {
+            let allowed = "zstd, lz4, xz, bzip2, gzip, brotli, none".into();
+            let value = options.codec().name().to_owned().into();
+            return Err(OptionsError { option: "codec", value, allowed }.into());
+        }
+    }
+    Ok(())
+}
+
+/// A session: puts and tags that a commit makes visible at once. Dropping it without a commit leaves what was
+/// written as garbage.
+pub struct Session {
+    inner: Arc<Inner>,
+    writer: Arc<Writer>,
+    commit: Commit,
+}
+
+impl Session {
+    fn options(&self, workers: Workers) -> PutOptions {
+        let format = &self.inner.format;
+        PutOptions { algorithm: format.hash, chunking: format.chunking, workers }
+    }
+
+    /// Puts an object.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of the source and of the store, and [`Error::Cancelled`] if `is_cancelled` returns
+    /// true. The session can be used after it.
+    ///
+    /// # Panics
+    ///
+    /// Panics with the same payload if a thread of the engine panics.
+    pub fn put(
+        &mut self,
+        source: impl Source + Send + 'static,
+        workers: Workers,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Stored, Error> {
+        let stored = self.options(workers).source(Arc::clone(&self.writer), source, is_cancelled)?;
+        self.add(&stored);
+        Ok(stored)
+    }
+
+    /// Begins to put an object that arrives in pieces. When it is finished, [`add`](Self::add) it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Options`] if the sizes of the store are out of range.
+    pub fn pieces(&self, workers: Workers) -> Result<PutPieces, Error> {
+        self.options(workers).pieces(Arc::clone(&self.writer))
+    }
+
+    /// Adds an object that arrived in pieces.
+    pub fn add(&mut self, stored: &Stored) {
+        self.commit.objects.push(stored.id);
+    }
+
+    /// Lets a tag name an object of this session or of the store, from the commit on.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError::InvalidName`] for a name that no tag can have, and [`StoreError::NotFound`] if
+    /// there is no such object.
+    pub fn tag(&mut self, name: &str, id: Digest) -> Result<(), Error> {
+        refs::check_name(name)?;
+        if !self.commit.objects.contains(&id) {
+            self.inner.manifest(&id)?;
+            self.commit.objects.push(id);
+        }
+        self.commit.tags.retain(|tag| tag.name != name);
+        self.commit.tags.push(NewTag { name: name.into(), id, before: None });
+        Ok(())
+    }
+
+    /// Commits: afterwards all objects and tags of the session survive a power cut.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError::SessionFenced`] if a garbage collection has deleted a chunk that the session had
+    /// found in the store: put the objects again. After an error nothing of the session is visible.
+    pub fn commit(self, is_cancelled: Cancel<'_>) -> Result<(), Error> {
+        let objects = Arc::clone(&self.inner.objects);
+        self.commit_after(&|name| refs::tag(&*objects, name), is_cancelled).map(drop)
+    }
+
+    /// Commits, and returns the tags that were set by others after `before` returned what they name.
+    fn commit_after(
+        mut self,
+        before: &dyn Fn(&str) -> Result<Option<Digest>, Error>,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Vec<String>, Error> {
+        for tag in &mut self.commit.tags {
+            tag.before = before(&tag.name)?;
+        }
+        let inner = Arc::clone(&self.inner);
+        let commit = self.commit.clone();
+        let bytes = commit.to_bytes();
+        let digest = inner.format.hash.hash(&bytes);
+        self.writer.write(Kind::Commit, digest, &[&bytes])?;
+        let mut writer = Arc::clone(&self.writer);
+        writer.finish()?;
+        loop {
+            let mut session = writer.session();
+            if session.set(&*inner.objects, State::Committed(digest))? {
+                return inner.finish_session(&session, &commit);
+            }
+            drop(session);
+            writer = Arc::new(inner.again(&writer, &digest, is_cancelled)?);
+        }
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("commit", &self.commit).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// Opens a session that continues one that was fenced, and looks again at all that it needs.
+    fn again(
+        self: &Arc<Self>,
+        fenced: &Writer,
+        commit: &Digest,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Writer, Error> {
+        let fenced = fenced.session().clone();
+        let mut continues = fenced.continues.clone();
+        continues.push(fenced.id);
+        let writer = Writer::open(Arc::clone(self), continues)?;
+        fenced.end_fenced(&*self.objects)?;
+        if !self.is_complete(&writer, commit, is_cancelled)? {
+            writer.session().end(&*self.objects)?;
+            return Err(StoreError::SessionFenced.into());
+        }
+        writer.finish()?;
+        Ok(writer)
+    }
+
+    /// Returns whether all that a commit needs is in packs that stay.
+    fn is_complete(&self, writer: &Writer, commit: &Digest, is_cancelled: Cancel<'_>) -> Result<bool, Error> {
+        if !writer.is_present(commit)? {
+            return Ok(false);
+        }
+        let mut seen = HashSet::new();
+        for id in self.commit(commit)?.objects {
+            if !seen.insert(id) {
+                continue;
+            }
+            if !writer.is_present(&id)? {
+                return Ok(false);
+            }
+            let mut items = self.manifest(&id)?.1;
+            while let Some(item) = items.pop() {
+                if is_cancelled() {
+                    return Err(Error::Cancelled);
+                }
+                if !writer.is_present(&item.digest)? {
+                    return Ok(false);
+                }
+                if item.height > 0 && seen.insert(item.digest) {
+                    let Some(node) = self.record(&item.digest)? else { return Ok(false) };
+                    items.extend(manifest::read_node(&item, &node)?);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns those of some chunks that are not in the store.
+    fn missing(&self, digests: &[Digest], is_cancelled: Cancel<'_>) -> Result<Vec<Digest>, Error> {
+        // In the order of the index, so that each page is read once.
+        let mut order: Vec<usize> = (0..digests.len()).collect();
+        order.sort_unstable_by_key(|&place| digests[place]);
+        let mut lengths = std::collections::HashMap::new();
+        let mut missing = Vec::new();
+        for (count, place) in order.into_iter().enumerate() {
+            if count % 1024 == 0 && is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            if self.locate(&digests[place], &mut lengths)?.is_none() {
+                missing.push(place);
+            }
+        }
+        missing.sort_unstable();
+        Ok(missing.into_iter().map(|place| digests[place]).collect())
+    }
+}

@@ -1,0 +1,384 @@
+//! Reads objects: finds all chunks before the first byte, reads neighbours at once, and checks each chunk.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::Inner;
+use super::error::StoreError;
+use super::manifest::{Item, Manifest, StoredChunk, read_node};
+use super::pack::PackId;
+use super::record::{ContentError, HEADER, Header, Scratch};
+use super::segment::Location;
+use crate::Cancel;
+use crate::engine::batch::BatchOptions;
+use crate::engine::workers::Workers;
+use crate::error::Error;
+use crate::hash::Digest;
+use crate::io::output_buffer::OutputBuffer;
+
+/// The number of bytes of content that are read at a time for each thread, and that one read has at most.
+const AT_ONCE: u64 = 8 << 20;
+const ONE_READ: u64 = 4 << 20;
+
+/// Records with at most so many other bytes between them are read at once.
+const GAP: u32 = 64 << 10;
+
+impl Inner {
+    /// Returns the content of a record, or `None` if the store does not have it. Tries all places where it is
+    /// said to be, and looks for packs that are not in the index if there is none.
+    pub(super) fn record(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
+        let mut content = Vec::new();
+        Ok(self.record_into(digest, &mut Scratch::default(), &mut content)?.then_some(content))
+    }
+
+    fn record_into(
+        &self,
+        digest: &Digest,
+        scratch: &mut Scratch,
+        out: &mut dyn OutputBuffer,
+    ) -> Result<bool, Error> {
+        let mut damaged = None;
+        let mut try_all = || {
+            self.index.find(digest, |location| {
+                let mut bytes = vec![0; HEADER + location.entry.stored as usize];
+                let name = location.pack.name();
+                if !self.objects.get_range(&name, location.entry.offset.into(), &mut bytes)? {
+                    return Ok(false);
+                }
+                match self.decode(location, &bytes, scratch, out) {
+                    Ok(()) => Ok(true),
+                    Err(Error::Store(StoreError::Corrupt { object, offset, why })) => {
+                        damaged = Some(StoreError::Corrupt { object, offset, why });
+                        Ok(false)
+                    }
+                    Err(error) => Err(error),
+                }
+            })
+        };
+        if try_all()?.is_some() {
+            return Ok(true);
+        }
+        // Another process may have moved it since.
+        self.index.refresh()?;
+        if try_all()?.is_some() {
+            return Ok(true);
+        }
+        match damaged {
+            Some(error) => {
+                self.mark_damaged(*digest);
+                Err(error.into())
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Checks a record and returns its content.
+    fn decode(
+        &self,
+        location: &Location,
+        record: &[u8],
+        scratch: &mut Scratch,
+        out: &mut dyn OutputBuffer,
+    ) -> Result<(), Error> {
+        let corrupt = |why| {
+            Error::from(StoreError::corrupt(&location.pack.name(), u64::from(location.entry.offset), why))
+        };
+        let header = record.first_chunk::<HEADER>().ok_or_else(|| corrupt("too short"))?;
+        let header = Header::from_bytes(header).map_err(corrupt)?;
+        if header.digest != location.entry.digest || header.stored as usize + HEADER != record.len() {
+            return Err(corrupt("another record"));
+        }
+        match scratch.content(&header, &record[HEADER..], self.format.hash, out) {
+            Ok(()) => Ok(()),
+            Err(ContentError::Wrong(why)) => Err(corrupt(why)),
+            Err(ContentError::Other(error)) => Err(error),
+        }
+    }
+
+    /// Returns a manifest and its items.
+    pub(super) fn manifest(&self, id: &Digest) -> Result<(Manifest, Vec<Item>), Error> {
+        let not_found = || StoreError::NotFound { name: super::refs::hex(id) };
+        let bytes = self.record(id)?.ok_or_else(not_found)?;
+        Ok(Manifest::read(*id, &bytes)?)
+    }
+
+    /// Returns where a chunk is, in a pack that is there.
+    pub(super) fn locate(
+        &self,
+        digest: &Digest,
+        lengths: &mut HashMap<PackId, Option<u64>>,
+    ) -> Result<Option<Location>, Error> {
+        self.index.find(digest, |Location { pack, entry }| {
+            let length = match lengths.get(pack) {
+                Some(length) => *length,
+                None => {
+                    let length = self.objects.length(&pack.name())?;
+                    lengths.insert(*pack, length);
+                    length
+                }
+            };
+            let end = u64::from(entry.offset) + HEADER as u64 + u64::from(entry.stored);
+            Ok(length.is_some_and(|length| length >= end))
+        })
+    }
+}
+
+/// Goes through the chunks of an object, in order. Reads a node when it gets to it.
+pub struct Chunks {
+    inner: Arc<Inner>,
+    /// Items that are left, of which the last is the next, by level.
+    stack: Vec<Vec<Item>>,
+    offset: u64,
+    /// The first byte that is asked for: nodes that end before it are not read.
+    from: u64,
+}
+
+impl Chunks {
+    pub(super) fn new(inner: Arc<Inner>, mut items: Vec<Item>, from: u64) -> Self {
+        items.reverse();
+        Self { inner, stack: vec![items], offset: 0, from }
+    }
+
+    /// Returns the next chunk, or `None` after the last.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of reading a node, [`StoreError::ChunkMissing`] if the store does not have it, and
+    /// [`StoreError::Corrupt`] if it is damaged.
+    pub fn next_chunk(&mut self) -> Result<Option<StoredChunk>, Error> {
+        while let Some(items) = self.stack.last_mut() {
+            let Some(item) = items.pop() else {
+                self.stack.pop();
+                continue;
+            };
+            if self.offset + item.bytes <= self.from && item.bytes > 0 {
+                self.offset += item.bytes;
+            } else if item.height == 0 {
+                let offset = self.offset;
+                self.offset += item.bytes;
+                return Ok(Some(StoredChunk { digest: item.digest, offset, length: item.bytes as u32 }));
+            } else {
+                let missing = || StoreError::ChunkMissing { digests: vec![item.digest] };
+                let node = self.inner.record(&item.digest)?.ok_or_else(missing)?;
+                let mut items = read_node(&item, &node)?;
+                items.reverse();
+                self.stack.push(items);
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl std::fmt::Debug for Chunks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chunks").field("offset", &self.offset).finish_non_exhaustive()
+    }
+}
+
+/// Reads an object, or a range of it, in order.
+#[derive(Debug)]
+pub struct ObjectReader {
+    chunks: Chunks,
+    range: Range<u64>,
+    workers: Workers,
+    lengths: HashMap<PackId, Option<u64>>,
+}
+
+/// Chunks that are read at once, and the positions among all that were asked for.
+struct Run {
+    pack: PackId,
+    /// Of the bytes in the pack.
+    range: Range<u64>,
+    chunks: Vec<(usize, Location)>,
+}
+
+impl ObjectReader {
+    /// Opens a reader. Fails if a chunk of the range is not in the store.
+    pub(super) fn open(
+        inner: &Arc<Inner>,
+        id: &Digest,
+        range: Range<u64>,
+        workers: Workers,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Self, Error> {
+        let (manifest, items) = inner.manifest(id)?;
+        if range.end > manifest.size || range.start > range.end {
+            let length = range.end.saturating_sub(range.start);
+            return Err(Error::Bounds { offset: range.start, length, data_length: manifest.size });
+        }
+        let mut reader = Self {
+            chunks: Chunks::new(Arc::clone(inner), items.clone(), range.start),
+            range: range.clone(),
+            workers,
+            lengths: HashMap::new(),
+        };
+        let missing = reader.missing(is_cancelled)?;
+        if !missing.is_empty() {
+            // They may be in packs that the index has not, or in others since.
+            inner.index.rebuild(is_cancelled)?;
+            reader.lengths.clear();
+            reader.chunks = Chunks::new(Arc::clone(inner), items.clone(), range.start);
+            let digests = reader.missing(is_cancelled)?;
+            if !digests.is_empty() {
+                return Err(StoreError::ChunkMissing { digests }.into());
+            }
+        }
+        reader.chunks = Chunks::new(Arc::clone(inner), items, range.start);
+        Ok(reader)
+    }
+
+    /// Returns the first chunks that are not in the store.
+    fn missing(&mut self, is_cancelled: Cancel<'_>) -> Result<Vec<Digest>, Error> {
+        let mut missing = Vec::new();
+        let inner = Arc::clone(&self.chunks.inner);
+        while let Some(chunk) = self.chunks.next_chunk()? {
+            if chunk.offset >= self.range.end || missing.len() == StoreError::MOST_DIGESTS {
+                break;
+            }
+            if is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            if inner.locate(&chunk.digest, &mut self.lengths)?.is_none() {
+                missing.push(chunk.digest);
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Returns the next pieces of the object, in order, or `None` at the end. `buffer` makes the buffers that they
+    /// are returned in.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError::Corrupt`] or [`StoreError::ChunkMissing`] for a chunk that cannot be had any more,
+    /// and [`Error::Cancelled`] if `is_cancelled` returns true.
+    pub fn next_pieces<B: OutputBuffer + Send>(
+        &mut self,
+        buffer: impl Fn() -> B + Sync,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Option<Vec<B>>, Error> {
+        let mut chunks = Vec::new();
+        let mut bytes = 0;
+        let most = AT_ONCE * self.workers.threads() as u64;
+        while bytes < most {
+            let Some(chunk) = self.chunks.next_chunk()?.filter(|chunk| chunk.offset < self.range.end) else {
+                break;
+            };
+            bytes += u64::from(chunk.length);
+            chunks.push(chunk);
+        }
+        if chunks.is_empty() {
+            return Ok(None);
+        }
+        let mut pieces = self.fetch(&chunks, &buffer, is_cancelled)?;
+        self.cut(&chunks, &mut pieces);
+        Ok(Some(pieces))
+    }
+
+    /// Cuts off what is outside of the range.
+    fn cut<B: OutputBuffer>(&self, chunks: &[StoredChunk], pieces: &mut [B]) {
+        for (chunk, piece) in chunks.iter().zip(pieces) {
+            let end = self.range.end.saturating_sub(chunk.offset).min(chunk.length.into()) as usize;
+            let start = self.range.start.saturating_sub(chunk.offset).min(end as u64) as usize;
+            if start > 0 {
+                piece.as_mut_slice().copy_within(start..end, 0);
+            }
+            piece.truncate(end - start);
+        }
+    }
+
+    fn fetch<B: OutputBuffer + Send>(
+        &mut self,
+        chunks: &[StoredChunk],
+        buffer: &(impl Fn() -> B + Sync),
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Vec<B>, Error> {
+        let inner = Arc::clone(&self.chunks.inner);
+        let mut located = Vec::with_capacity(chunks.len());
+        // Those that have moved since the reader was opened are looked for one by one.
+        let mut alone = Vec::new();
+        for (place, chunk) in chunks.iter().enumerate() {
+            match inner.locate(&chunk.digest, &mut self.lengths)? {
+                Some(location) => located.push((place, location)),
+                None => alone.push(place),
+            }
+        }
+        let runs = runs(located);
+        let options = BatchOptions { workers: Some(self.workers), parallel_threshold: 2, progress: None };
+        let read = options.run(
+            &runs,
+            |run| (run.range.end - run.range.start) as usize,
+            || (Scratch::default(), Vec::new()),
+            |(scratch, bytes), run, _| inner.read_run(run, scratch, bytes, buffer),
+            is_cancelled,
+        )?;
+        let mut pieces: Vec<Option<B>> = chunks.iter().map(|_| None).collect();
+        for result in read {
+            for (place, piece) in result? {
+                match piece {
+                    Some(piece) => pieces[place] = Some(piece),
+                    None => alone.push(place),
+                }
+            }
+        }
+        let mut scratch = Scratch::default();
+        for place in alone {
+            let (digest, mut piece) = (chunks[place].digest, buffer());
+            if !inner.record_into(&digest, &mut scratch, &mut piece)? {
+                return Err(StoreError::ChunkMissing { digests: vec![digest] }.into());
+            }
+            pieces[place] = Some(piece);
+        }
+        Ok(pieces.into_iter().map(|piece| piece.expect("each chunk was read")).collect())
+    }
+}
+
+impl Inner {
+    /// Reads the chunks of a run; `None` for one that is not there, or is damaged there.
+    fn read_run<B: OutputBuffer>(
+        &self,
+        run: &Run,
+        scratch: &mut Scratch,
+        bytes: &mut Vec<u8>,
+        buffer: &impl Fn() -> B,
+    ) -> Result<Vec<(usize, Option<B>)>, Error> {
+        bytes.resize((run.range.end - run.range.start) as usize, 0);
+        let there = self.objects.get_range(&run.pack.name(), run.range.start, bytes)?;
+        let mut pieces = Vec::with_capacity(run.chunks.len());
+        for (place, location) in &run.chunks {
+            let mut piece = buffer();
+            let start = (u64::from(location.entry.offset) - run.range.start) as usize;
+            let record = &bytes[start..][..HEADER + location.entry.stored as usize];
+            let result = if there { self.decode(location, record, scratch, &mut piece) } else { Ok(()) };
+            match result {
+                Ok(()) => pieces.push((*place, there.then_some(piece))),
+                Err(Error::Store(StoreError::Corrupt { .. })) => pieces.push((*place, None)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(pieces)
+    }
+}
+
+/// Joins chunks that are neighbours in a pack.
+fn runs(mut located: Vec<(usize, Location)>) -> Vec<Run> {
+    located.sort_by_key(|(place, location)| (location.pack, location.entry.offset, *place));
+    let mut runs: Vec<Run> = Vec::new();
+    for (place, location) in located {
+        let start = u64::from(location.entry.offset);
+        let end = start + HEADER as u64 + u64::from(location.entry.stored);
+        match runs.last_mut() {
+            Some(run)
+                if run.pack == location.pack
+                    && start <= run.range.end + u64::from(GAP)
+                    && end - run.range.start <= ONE_READ =>
+            {
+                run.range.end = run.range.end.max(end);
+                run.chunks.push((place, location));
+            }
+            _ => runs.push(Run { pack: location.pack, range: start..end, chunks: vec![(place, location)] }),
+        }
+    }
+    runs
+}

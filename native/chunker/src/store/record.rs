@@ -1,0 +1,197 @@
+//! Records: what packs consist of.
+//!
+//! A record is a header of 52 bytes and a payload. The header has what is needed to read the payload without
+//! any other object, and a check of its own, so that a scan finds the next record after damage.
+
+use crate::codec::compress_into;
+use crate::codec::{Codec, CompressOptions, CompressionScratch, DecompressOptions, decompress_into};
+use crate::error::Error;
+use crate::hash::{Algorithm, Digest};
+use crate::io::output_buffer::OutputBuffer;
+
+use super::error::StoreError;
+
+/// The first bytes of a record.
+const MAGIC: [u8; 4] = *b"CKR1";
+
+/// The length of a header, in bytes.
+pub(super) const HEADER: usize = 52;
+
+/// The longest payload and the longest content, in bytes: more than the longest chunk.
+pub(super) const MOST: usize = 1 << 26;
+
+/// What a record holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// The bytes of a chunk.
+    Chunk,
+    /// A manifest.
+    Manifest,
+    /// A part of the list of chunks of a long manifest.
+    Node,
+    /// The objects that a session has committed.
+    Commit,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Chunk, Self::Manifest, Self::Node, Self::Commit];
+
+    pub(super) const fn to_number(self) -> u8 {
+        self as u8
+    }
+
+    fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.to_number() == number)
+    }
+}
+
+/// The codecs by their numbers in headers, from 1 on; 0 is a payload that is the content itself. Numbers never
+/// change.
+const CODECS: [Codec; 6] = [Codec::Zstd, Codec::Lz4, Codec::Xz, Codec::Bzip2, Codec::Gzip, Codec::Brotli];
+
+/// The header of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) kind: Kind,
+    /// `None` for a payload that is the content itself.
+    pub(super) codec: Option<Codec>,
+    /// The length of the payload, in bytes.
+    pub(super) stored: u32,
+    /// The length of the content, in bytes.
+    pub(super) length: u32,
+    /// The digest of the content.
+    pub(super) digest: Digest,
+}
+
+impl Header {
+    /// Returns the bytes of the header.
+    pub(super) fn to_bytes(self) -> [u8; HEADER] {
+        let mut bytes = [0; HEADER];
+        bytes[..4].copy_from_slice(&MAGIC);
+        bytes[4] = self.kind.to_number();
+        bytes[5] = self.codec.map_or(0, |codec| {
+            let place = CODECS.iter().position(|&known| known == codec);
+            place.expect("options with another codec are refused") as u8 + 1
+        });
+        bytes[8..12].copy_from_slice(&self.stored.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.length.to_le_bytes());
+        bytes[16..48].copy_from_slice(&self.digest.0);
+        let check = crc32c::crc32c(&bytes[..48]);
+        bytes[48..].copy_from_slice(&check.to_le_bytes());
+        bytes
+    }
+
+    /// Reads a header. The error is what is wrong.
+    pub(super) fn from_bytes(bytes: &[u8; HEADER]) -> Result<Self, &'static str> {
+        let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        if bytes[..4] != MAGIC {
+            return Err("no record");
+        }
+        if number(48) != crc32c::crc32c(&bytes[..48]) {
+            return Err("check of a header");
+        }
+        let kind = Kind::from_number(bytes[4]).ok_or("unknown kind of record")?;
+        let codec = match bytes[5] {
+            0 => None,
+            number => Some(*CODECS.get(usize::from(number) - 1).ok_or("unknown codec")?),
+        };
+        let (stored, length) = (number(8), number(12));
+        if stored as usize > MOST || length as usize > MOST {
+            return Err("length of a record");
+        }
+        let digest = Digest(bytes[16..48].try_into().expect("32 bytes"));
+        Ok(Self { kind, codec, stored, length, digest })
+    }
+}
+
+/// Returns whether a record can have the codec of these options.
+pub(super) fn is_storable(options: &CompressOptions) -> bool {
+    CODECS.contains(&options.codec())
+}
+
+/// What a thread keeps from record to record.
+#[derive(Default)]
+pub(super) struct Scratch {
+    codec: CompressionScratch,
+    payload: Vec<u8>,
+    checked: Vec<u8>,
+}
+
+impl Scratch {
+    /// Compresses a content, and returns the codec and the payload: the content itself if `options` is `None`
+    /// or compressed it is no shorter. What was compressed is decompressed again and compared, since a fault of
+    /// a codec would otherwise be noticed when the content is needed.
+    pub(super) fn compress<'a>(
+        &'a mut self,
+        content: &'a [u8],
+        options: Option<&CompressOptions>,
+    ) -> Result<(Option<Codec>, &'a [u8]), Error> {
+        let Some(options) = options else { return Ok((None, content)) };
+        compress_into(content, options, &mut self.codec, &mut self.payload)?;
+        if self.payload.len() >= content.len() {
+            return Ok((None, content));
+        }
+        let codec = options.codec();
+        decompress(&self.payload, codec, content.len(), &mut self.codec, &mut self.checked)?;
+        if self.checked != content {
+            let why = "compressed data does not decompress to the same";
+            return Err(StoreError::corrupt("a new record", None, why).into());
+        }
+        Ok((Some(codec), &self.payload))
+    }
+
+    /// Returns the content of a record, once it is found to have its length and its digest. The error is what
+    /// is wrong.
+    pub(super) fn content(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        algorithm: Algorithm,
+        out: &mut dyn OutputBuffer,
+    ) -> Result<(), ContentError> {
+        let length = header.length as usize;
+        match header.codec {
+            None => {
+                out.truncate(0);
+                out.grow(payload.len()).map_err(|_| ContentError::Wrong("no memory"))?;
+                out.as_mut_slice()[..payload.len()].copy_from_slice(payload);
+                out.truncate(payload.len());
+            }
+            Some(codec) => {
+                let result = decompress(payload, codec, length, &mut self.codec, out);
+                result.map_err(|error| match error {
+                    Error::Compression(error @ crate::codec::CompressionError::CodecDisabled { .. }) => {
+                        ContentError::Other(error.into())
+                    }
+                    _ => ContentError::Wrong("payload of a record"),
+                })?;
+            }
+        }
+        let content = out.as_mut_slice();
+        if content.len() != length || algorithm.hash(content) != header.digest {
+            return Err(ContentError::Wrong("digest of a record"));
+        }
+        Ok(())
+    }
+}
+
+/// The reason for which the content of a record cannot be had.
+#[derive(Debug)]
+pub(super) enum ContentError {
+    /// The record is damaged.
+    Wrong(&'static str),
+    /// This library cannot read it.
+    Other(Error),
+}
+
+fn decompress(
+    payload: &[u8],
+    codec: Codec,
+    length: usize,
+    scratch: &mut CompressionScratch,
+    out: &mut dyn OutputBuffer,
+) -> Result<(), Error> {
+    let options = DecompressOptions::new().codec(codec).limit(length as u64).max_memory(MOST as u64);
+    decompress_into(payload, &options, scratch, out)?;
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! Sessions: the objects by which writers and a garbage collection see each other.
+//!
+//! A writer creates its session before anything else, and commits by setting it from `open` to `committed`. A
+//! collection fences sessions that were open before it decided what to delete, by setting them to `fenced`:
+//! those writers cannot commit what they found present, and look again.
+
+use super::error::StoreError;
+use super::objects::Objects;
+use super::refs::{from_hex, hex};
+use super::text::{self, Lines};
+use crate::error::{Error, IoError};
+use crate::hash::Digest;
+
+/// The folder of the sessions.
+const FOLDER: &str = "sessions";
+
+/// The state of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Its writer may write.
+    Open,
+    /// The objects of this commit are in the store. Their tags may not yet be set.
+    Committed(Digest),
+    /// Its writer cannot commit.
+    Fenced,
+}
+
+/// A session as it is in the store.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    /// The random id, which the packs of the session have in their headers.
+    pub(super) id: [u8; 16],
+    pub(super) state: State,
+    /// The ids of fenced sessions which this one continues, and whose packs it uses.
+    pub(super) continues: Vec<[u8; 16]>,
+    /// The process that writes, so that a collection finds out whether it has died.
+    owner: String,
+}
+
+impl Session {
+    /// Creates a session, durably.
+    pub(super) fn create(objects: &dyn Objects, continues: Vec<[u8; 16]>) -> Result<Self, Error> {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id)
+            .map_err(|error| IoError { path: None, source: std::io::Error::other(error) })?;
+        let session = Self { id, state: State::Open, continues, owner: objects.owner() };
+        if objects.compare_and_set(&session.object(), None, Some(&session.content()))? {
+            Ok(session)
+        } else {
+            Err(StoreError::SessionFenced.into())
+        }
+    }
+
+    fn object(&self) -> String {
+        format!("{FOLDER}/{}", id_text(&self.id))
+    }
+
+    fn content(&self) -> Vec<u8> {
+        let state = match self.state {
+            State::Open => "open",
+            State::Committed(_) => "committed",
+            State::Fenced => "fenced",
+        };
+        let mut lines = vec![("state", state.to_owned()), ("owner", self.owner.clone())];
+        lines.extend(self.continues.iter().map(|id| ("continues", id_text(id))));
+        if let State::Committed(commit) = self.state {
+            lines.push(("commit", hex(&commit)));
+        }
+        text::write(lines)
+    }
+
+    fn read(object: &str, content: &[u8]) -> Result<Self, StoreError> {
+        let lines = Lines::read(object, content)?;
+        let corrupt = |why| StoreError::corrupt(object, None, why);
+        let id = object.rsplit('/').next().and_then(read_id).ok_or_else(|| corrupt("name of a session"))?;
+        let state = match lines.one("state", |state| Some(state.to_owned()))?.as_str() {
+            "open" => State::Open,
+            "committed" => State::Committed(lines.one("commit", from_hex)?),
+            "fenced" => State::Fenced,
+            _ => return Err(corrupt("state")),
+        };
+        let continues = lines.all("continues").map(read_id).collect::<Option<_>>();
+        let owner = lines.one("owner", |owner| Some(owner.to_owned()))?;
+        Ok(Self { id, state, continues: continues.ok_or_else(|| corrupt("continues"))?, owner })
+    }
+
+    /// Returns all sessions.
+    pub(super) fn all(objects: &dyn Objects) -> Result<Vec<Self>, Error> {
+        let mut sessions = Vec::new();
+        for object in objects.list_at_once(FOLDER)? {
+            // It may have ended since.
+            if let Some(content) = objects.get(&object)? {
+                sessions.push(Self::read(&object, &content)?);
+            }
+        }
+        Ok(sessions)
+    }
+
+    /// Sets the state, and returns whether nobody else has changed the session before.
+    pub(super) fn set(&mut self, objects: &dyn Objects, state: State) -> Result<bool, Error> {
+        let new = Self { state, ..self.clone() };
+        let changed = objects.compare_and_set(&self.object(), Some(&self.content()), Some(&new.content()))?;
+        if changed {
+            *self = new;
+        }
+        Ok(changed)
+    }
+
+    /// Returns whether its writer is known to have died.
+    pub(super) fn is_dead(&self, objects: &dyn Objects) -> bool {
+        objects.is_dead(&self.owner)
+    }
+
+    /// Removes the session after a collection has fenced it.
+    pub(super) fn end_fenced(&self, objects: &dyn Objects) -> Result<(), Error> {
+        Self { state: State::Fenced, ..self.clone() }.end(objects)
+    }
+
+    /// Removes the session, unless its state has changed.
+    pub(super) fn end(&self, objects: &dyn Objects) -> Result<(), Error> {
+        objects.compare_and_set(&self.object(), Some(&self.content()), None).map(drop)
+    }
+}
+
+pub(super) fn id_text(id: &[u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(*id))
+}
+
+fn read_id(text: &str) -> Option<[u8; 16]> {
+    (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)).flatten()
+}
+
+/// What a session commits: the objects, and the tags that are set afterwards.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Commit {
+    /// The ids of all objects.
+    pub(super) objects: Vec<Digest>,
+    pub(super) tags: Vec<NewTag>,
+}
+
+/// A tag that a commit sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NewTag {
+    pub(super) name: String,
+    pub(super) id: Digest,
+    /// What it named before the commit. If it names something else by the time that it is set, it was set after
+    /// the commit, and stays.
+    pub(super) before: Option<Digest>,
+}
+
+impl Commit {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let objects = self.objects.iter().map(|id| ("object", hex(id)));
+        // A name may have spaces, and has no line breaks.
+        let tags = self.tags.iter().map(|NewTag { name, id, before }| {
+            let before = before.as_ref().map_or("none".into(), hex);
+            ("tag", format!("{} {before} {name}", hex(id)))
+        });
+        text::write(objects.chain(tags))
+    }
+
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, StoreError> {
+        let corrupt = || StoreError::corrupt("a commit", None, "no commit");
+        let lines = Lines::read("a commit", bytes)?;
+        let objects = lines.all("object").map(from_hex).collect::<Option<_>>().ok_or_else(corrupt)?;
+        let tags = lines.all("tag").map(|tag| {
+            let mut parts = tag.splitn(3, ' ');
+            let id = from_hex(parts.next()?)?;
+            let before = match parts.next()? {
+                "none" => None,
+                before => Some(from_hex(before)?),
+            };
+            Some(NewTag { name: parts.next()?.to_owned(), id, before })
+        });
+        Ok(Self { objects, tags: tags.collect::<Option<_>>().ok_or_else(corrupt)? })
+    }
+}

@@ -1,0 +1,242 @@
+//! Writes the records of a session: each chunk once, into packs that a thread of its own uploads.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use super::Inner;
+use super::gc::condemned;
+use super::pack::{Entry, Pack, PackBuilder, PackId, Section};
+use super::record::{Header, Kind, MOST, Scratch};
+use super::segment::Location;
+use super::session::Session;
+use crate::codec::CompressOptions;
+use crate::error::{Error, IoError};
+use crate::hash::Digest;
+
+/// The number of records after which those that were uploaded are added to the index, so that their digests need
+/// not be kept in memory.
+const MOST_UNINDEXED: usize = 200_000;
+
+/// The number of packs that wait for the uploading thread. One more is being filled, and one uploaded.
+const WAITING: usize = 1;
+
+/// Writes records. Several threads may use it at once.
+pub(super) struct Writer {
+    inner: Arc<Inner>,
+    /// The id of the session.
+    id: [u8; 16],
+    session: Mutex<Session>,
+    /// The packs that a garbage collection is about to delete, and which therefore count as absent.
+    condemned: HashSet<PackId>,
+    /// The lengths of the packs that were asked for; `None` for those that are absent.
+    lengths: Mutex<HashMap<PackId, Option<u64>>>,
+    /// The digests of the records that were written and are not yet in the index.
+    written: Mutex<HashSet<Digest>>,
+    filling: [Mutex<Option<PackBuilder>>; 2],
+    scratch: Mutex<Vec<Scratch>>,
+    compression: Option<CompressOptions>,
+    uploader: Mutex<Uploader>,
+    uploaded: Arc<Mutex<Uploaded>>,
+}
+
+/// The thread that uploads.
+#[derive(Default)]
+struct Uploader {
+    /// `None` once the thread is to end.
+    sender: Option<SyncSender<Pack>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What it has done.
+#[derive(Default)]
+struct Uploaded {
+    packs: Vec<(PackId, Vec<Entry>)>,
+    records: usize,
+    error: Option<Error>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Writer {
+    pub(super) fn session(&self) -> MutexGuard<'_, Session> {
+        lock(&self.session)
+    }
+
+    /// Opens a session, which continues others that were fenced.
+    pub(super) fn open(inner: Arc<Inner>, continues: Vec<[u8; 16]>) -> Result<Self, Error> {
+        let session = Session::create(&*inner.objects, continues)?;
+        let id = session.id;
+        // After the session exists: a collection that does not see it has published its list before.
+        let condemned = condemned(&*inner.objects)?;
+        inner.index.refresh()?;
+        let (sender, receiver) = sync_channel(WAITING);
+        let uploaded = Arc::new(Mutex::new(Uploaded::default()));
+        let thread = {
+            let (inner, uploaded) = (Arc::clone(&inner), Arc::clone(&uploaded));
+            let thread = std::thread::Builder::new().name("chunker-upload".into());
+            thread.spawn(move || upload(&inner, &receiver, &uploaded))
+        };
+        let thread = thread.map_err(|source| IoError { path: None, source })?;
+        let compression = inner.format.compression();
+        Ok(Self {
+            inner,
+            session: Mutex::new(session),
+            id,
+            condemned,
+            lengths: Mutex::default(),
+            written: Mutex::default(),
+            filling: [Mutex::new(None), Mutex::new(None)],
+            scratch: Mutex::default(),
+            compression,
+            uploader: Mutex::new(Uploader { sender: Some(sender), thread: Some(thread) }),
+            uploaded,
+        })
+    }
+
+    /// Returns whether a record is in a pack that exists, is long enough, and is not condemned.
+    pub(super) fn is_present(&self, digest: &Digest) -> Result<bool, Error> {
+        Ok(self.inner.index.find(digest, |location| self.is_usable(location))?.is_some())
+    }
+
+    fn is_usable(&self, Location { pack, entry }: &Location) -> Result<bool, Error> {
+        if self.condemned.contains(pack) {
+            return Ok(false);
+        }
+        let known = lock(&self.lengths).get(pack).copied();
+        let length = match known {
+            Some(length) => length,
+            None => {
+                let length = self.inner.objects.length(&pack.name())?;
+                lock(&self.lengths).insert(*pack, length);
+                length
+            }
+        };
+        let end = u64::from(entry.offset) + super::record::HEADER as u64 + u64::from(entry.stored);
+        Ok(length.is_some_and(|length| length >= end) && !self.inner.is_damaged(&entry.digest))
+    }
+
+    /// Writes a record, unless the store or this session has it. Returns the number of bytes that it takes, and 0
+    /// if it was there. `content` is called only if it is needed.
+    pub(super) fn write(&self, kind: Kind, digest: Digest, slices: &[&[u8]]) -> Result<u64, Error> {
+        if !lock(&self.written).insert(digest) {
+            return Ok(0);
+        }
+        if self.is_present(&digest)? {
+            lock(&self.written).remove(&digest);
+            return Ok(0);
+        }
+        let joined;
+        let content: &[u8] = match slices {
+            [content] => content,
+            slices => {
+                joined = slices.concat();
+                &joined
+            }
+        };
+        if content.len() > MOST {
+            let (attempted, limit) = (content.len() as u64, MOST as u64);
+            return Err(Error::BufferLimit { attempted, limit });
+        }
+        let mut scratch = lock(&self.scratch).pop().unwrap_or_default();
+        let (codec, payload) = scratch.compress(content, self.compression.as_ref())?;
+        let (stored, length) = (payload.len() as u32, content.len() as u32);
+        let taken = self.append(Header { kind, codec, stored, length, digest }, payload)?;
+        lock(&self.scratch).push(scratch);
+        Ok(taken)
+    }
+
+    /// Appends a record to the pack that is being filled.
+    pub(super) fn append(&self, header: Header, payload: &[u8]) -> Result<u64, Error> {
+        let section = Section::of(header.kind);
+        let mut filling = lock(&self.filling[section as usize]);
+        let builder = match &mut *filling {
+            Some(builder) => builder,
+            none => none.insert(PackBuilder::new(section, &self.id)),
+        };
+        let taken = builder.push(header, payload);
+        let full = builder.is_full().then(|| filling.take()).flatten();
+        drop(filling);
+        if let Some(builder) = full {
+            self.upload(builder)?;
+        }
+        Ok(taken)
+    }
+
+    fn upload(&self, builder: PackBuilder) -> Result<(), Error> {
+        let sender = lock(&self.uploader).sender.clone();
+        if sender.is_none_or(|sender| sender.send(builder.finish()).is_err()) {
+            return Err(Error::Cancelled);
+        }
+        // Their digests need not be kept in memory.
+        self.index(MOST_UNINDEXED)
+    }
+
+    /// Returns the error of the upload because of which records are refused, instead of the error of that.
+    pub(super) fn cause(&self, error: Error) -> Error {
+        match error {
+            Error::Cancelled => lock(&self.uploaded).error.take().unwrap_or(error),
+            error => error,
+        }
+    }
+
+    /// Adds the packs that were uploaded to the index, if they have at least so many records.
+    fn index(&self, least: usize) -> Result<(), Error> {
+        let packs = {
+            let mut done = lock(&self.uploaded);
+            if done.records < least.max(1) {
+                return Ok(());
+            }
+            done.records = 0;
+            std::mem::take(&mut done.packs)
+        };
+        self.inner.objects.flush()?;
+        self.inner.index.add(&packs)?;
+        let mut written = lock(&self.written);
+        for (_, entries) in packs {
+            for entry in entries {
+                written.remove(&entry.digest);
+            }
+        }
+        Ok(())
+    }
+
+    /// Uploads what was written, waits until it is durable, and adds it to the index. Nothing can be written
+    /// afterwards.
+    pub(super) fn finish(&self) -> Result<(), Error> {
+        for section in Section::ALL {
+            let builder = lock(&self.filling[section as usize]).take();
+            if let Some(builder) = builder.filter(|builder| !builder.is_empty()) {
+                self.upload(builder)?;
+            }
+        }
+        let Uploader { sender, thread } = std::mem::take(&mut *lock(&self.uploader));
+        drop(sender);
+        if let Some(Err(panic)) = thread.map(JoinHandle::join) {
+            std::panic::resume_unwind(panic);
+        }
+        if let Some(error) = lock(&self.uploaded).error.take() {
+            return Err(error);
+        }
+        self.index(0)
+    }
+}
+
+fn upload(inner: &Inner, packs: &Receiver<Pack>, done: &Mutex<Uploaded>) {
+    for Pack { id, bytes, entries } in packs {
+        match inner.objects.put(&id.name(), &[&bytes]) {
+            Ok(()) => {
+                let mut done = lock(done);
+                done.records += entries.len();
+                done.packs.push((id, entries));
+            }
+            Err(error) => {
+                lock(done).error = Some(error);
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Garbage collections while others write.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use chunker::cdc::Options;
+use chunker::engine::workers::Workers;
+use chunker::hash::Digest;
+use chunker::io::source::FromRead;
+use chunker::store::{If, Store, StoreOptions};
+use chunker::{Error, ErrorCode, NEVER};
+
+use super::simulated_disk::Random;
+use super::small_chunks;
+
+fn open(folder: &Path) -> Store {
+    Store::open(folder, &small_chunks()).unwrap()
+}
+
+fn put(store: &Store, name: Option<&str>, content: &[u8]) -> Result<Digest, Error> {
+    let content = Cursor::new(content.to_vec());
+    Ok(store.put(content, name, Workers::of_this_thread(), NEVER)?.id)
+}
+
+fn read(store: &Store, id: &Digest) -> Vec<u8> {
+    store.read(id, .., Workers::of_this_thread(), NEVER).unwrap()
+}
+
+#[test]
+fn a_session_that_found_what_is_deleted_cannot_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (writer, collector) = (open(folder.path()), open(folder.path()));
+    let content = Random::new(1).bytes(10_000);
+    put(&writer, Some("a"), &content).unwrap();
+    writer.remove_tag("a", If::Any).unwrap();
+    let mut session = writer.session().unwrap();
+    let source = FromRead(Cursor::new(content.clone()));
+    let stored = session.put(source, Workers::of_this_thread(), NEVER).unwrap();
+    assert_eq!(stored.new_chunks, 0);
+    session.tag("b", stored.id).unwrap();
+    assert!(collector.collect_garbage(NEVER).unwrap().deleted_packs > 0);
+    assert_eq!(session.commit(NEVER).unwrap_err().code(), "session_fenced");
+    assert_eq!(writer.tag("b").unwrap(), None);
+    assert_eq!(writer.tags("").unwrap(), []);
+    let id = put(&writer, Some("b"), &content).unwrap();
+    assert!(read(&collector, &id) == content);
+    collector.collect_garbage(NEVER).unwrap();
+    assert!(read(&collector, &id) == content);
+}
+
+#[test]
+fn a_session_that_needs_nothing_that_is_deleted_commits() {
+    let folder = tempfile::tempdir().unwrap();
+    let (writer, collector) = (open(folder.path()), open(folder.path()));
+    let mut random = Random::new(2);
+    let (kept, garbage, new) = (random.bytes(9000), random.bytes(9000), random.bytes(9000));
+    put(&writer, Some("kept"), &kept).unwrap();
+    put(&writer, Some("garbage"), &garbage).unwrap();
+    writer.remove_tag("garbage", If::Any).unwrap();
+    let mut session = writer.session().unwrap();
+    for content in [&kept, &new] {
+        let source = FromRead(Cursor::new(content.clone()));
+        session.put(source, Workers::of_this_thread(), NEVER).unwrap();
+    }
+    // Twice: the session that continues the first one is fenced, too.
+    assert!(collector.collect_garbage(NEVER).unwrap().deleted_packs > 0);
+    put(&collector, Some("garbage"), &garbage).unwrap();
+    collector.remove_tag("garbage", If::Any).unwrap();
+    assert!(collector.collect_garbage(NEVER).unwrap().deleted_packs > 0);
+    session.commit(NEVER).unwrap();
+    let id = put(&writer, Some("new"), &new).unwrap();
+    collector.collect_garbage(NEVER).unwrap();
+    assert!(read(&collector, &id) == new);
+    assert!(read(&collector, &put(&writer, None, &kept).unwrap()) == kept);
+}
+
+#[test]
+fn packs_of_a_session_that_is_open_are_not_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (writer, collector) = (open(folder.path()), open(folder.path()));
+    let mut random = Random::new(6);
+    put(&writer, Some("garbage"), &random.bytes(9000)).unwrap();
+    writer.remove_tag("garbage", If::Any).unwrap();
+    // More than a pack.
+    let content = random.bytes(18 << 20);
+    let mut session = writer.session().unwrap();
+    let source = FromRead(Cursor::new(content.clone()));
+    let stored = session.put(source, Workers::of_this_thread(), NEVER).unwrap();
+    session.tag("a", stored.id).unwrap();
+    // The thread of the session uploads the first pack.
+    while !std::fs::read_dir(folder.path().join("packs")).unwrap().any(|folder| {
+        std::fs::read_dir(folder.unwrap().path())
+            .unwrap()
+            .any(|pack| pack.unwrap().metadata().unwrap().len() > 16 << 20)
+    }) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let collected = collector.collect_garbage(NEVER).unwrap();
+    assert!(collected.packs > 0 && collected.deleted_packs > 0, "{collected:?}");
+    session.commit(NEVER).unwrap();
+    assert!(read(&collector, &stored.id) == content);
+}
+
+#[test]
+fn writers_readers_and_collections_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()));
+    let mut random = Random::new(3);
+    let contents: Vec<Vec<u8>> = (0..12).map(|size| random.bytes(size * 1500)).collect();
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let (folder, contents) = (folder.path(), &contents);
+            scope.spawn(move || {
+                let store = open(folder);
+                let mut random = Random::new(100 + thread);
+                let mut own: Vec<(String, usize)> = Vec::new();
+                for step in 0..60 {
+                    let which = random.below(contents.len());
+                    let name = format!("{thread}/{step}");
+                    // A file that is put again after its session was fenced.
+                    let path = folder
+                        .parent()
+                        .unwrap()
+                        .join(format!("chunker-store-test-{thread}-{}", std::process::id()));
+                    std::fs::write(&path, &contents[which]).unwrap();
+                    let stored = store.put_file(&path, Some(&name), Workers::of_this_thread(), NEVER);
+                    std::fs::remove_file(&path).unwrap();
+                    let stored = stored.unwrap();
+                    assert_eq!(store.tag(&name).unwrap(), Some(stored.id));
+                    own.push((name, which));
+                    if own.len() > 3 {
+                        let (name, _) = own.swap_remove(random.below(own.len()));
+                        assert!(store.remove_tag(&name, If::Any).unwrap());
+                    }
+                    for (name, which) in &own {
+                        let id = store.tag(name).unwrap().unwrap();
+                        assert!(read(&store, &id) == contents[*which], "{name}");
+                    }
+                }
+            });
+        }
+        let folder = folder.path();
+        scope.spawn(move || {
+            let store = open(folder);
+            for _ in 0..40 {
+                store.collect_garbage(NEVER).unwrap();
+            }
+        });
+    });
+    let store = open(folder.path());
+    for (name, _) in store.tags("").unwrap() {
+        store.remove_tag(&name, If::Any).unwrap();
+    }
+    // The first one fences, and the second one finds the rest.
+    store.collect_garbage(NEVER).unwrap();
+    let left = store.collect_garbage(NEVER).unwrap();
+    assert_eq!((left.objects, left.packs), (0, 0));
+}
+
+#[test]
+fn one_collection_runs_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let content = Random::new(4).bytes(1000);
+    put(&store, Some("a"), &content).unwrap();
+    let other = open(folder.path());
+    let refused = std::cell::Cell::new(None);
+    let during = || {
+        refused.set(Some(other.collect_garbage(NEVER).unwrap_err().code()));
+        false
+    };
+    store.collect_garbage(&during).unwrap();
+    assert_eq!(refused.get(), Some("store_locked"));
+}
+
+#[test]
+fn an_object_that_shares_chunks_outlives_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions::default();
+    let options = StoreOptions {
+        format: chunker::store::FormatOptions {
+            chunking: Some(Options::with_average(1024)),
+            ..options.format
+        },
+        ..options
+    };
+    let store = Store::open(folder.path(), &options).unwrap();
+    let mut random = Random::new(5);
+    // Long enough that their lists have nodes.
+    let shared = random.bytes(12_000_000);
+    let a = [&shared[..], &random.bytes(100_000)].concat();
+    let b = [&random.bytes(100_000), &shared[..]].concat();
+    put(&store, Some("a"), &a).unwrap();
+    let stored = store.put(Cursor::new(b.clone()), Some("b"), Workers::of_this_thread(), NEVER).unwrap();
+    assert!(stored.new_bytes < 200_000, "{stored:?}");
+    store.remove_tag("a", If::Any).unwrap();
+    store.collect_garbage(NEVER).unwrap();
+    assert!(read(&store, &stored.id) == b);
+}

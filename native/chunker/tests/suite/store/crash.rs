@@ -1,0 +1,183 @@
+//! Cuts the power at each operation of several workloads, and checks in what state the store is found.
+//!
+//! `CHUNKER_CRASH_STATES` sets how many states each operation is followed into, 4 by default.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::path::PathBuf;
+
+use chunker::NEVER;
+use chunker::engine::workers::Workers;
+use chunker::error::Error;
+use chunker::store::{If, Store};
+
+use super::simulated_disk::{Chance, Random, SimulatedDisk};
+use super::small_chunks;
+
+/// What the store must have: for each tag its content, or none. A tag that an operation was changing when the
+/// power was cut may have either value.
+#[derive(Clone, Default)]
+struct Expected {
+    tags: BTreeMap<String, Vec<Option<Vec<u8>>>>,
+}
+
+impl Expected {
+    fn begins(&mut self, name: &str, content: Option<&[u8]>) {
+        self.tags.entry(name.into()).or_insert_with(|| vec![None]).push(content.map(<[u8]>::to_vec));
+    }
+
+    fn ends(&mut self, name: &str) {
+        let values = self.tags.get_mut(name).expect("it has begun");
+        values.drain(..values.len() - 1);
+    }
+}
+
+/// The steps of a workload, which ends with the power.
+struct Workload<'a> {
+    store: &'a Store,
+    expected: &'a mut Expected,
+}
+
+impl Workload<'_> {
+    fn put(&mut self, name: &str, content: &[u8]) -> Result<(), Error> {
+        self.expected.begins(name, Some(content));
+        self.store.put(Cursor::new(content.to_vec()), Some(name), Workers::of_this_thread(), NEVER)?;
+        self.expected.ends(name);
+        Ok(())
+    }
+
+    fn session(&mut self, objects: &[(&str, &[u8])]) -> Result<(), Error> {
+        for (name, content) in objects {
+            self.expected.begins(name, Some(content));
+        }
+        let mut session = self.store.session()?;
+        for (name, content) in objects {
+            let source = chunker::io::source::FromRead(Cursor::new(content.to_vec()));
+            let stored = session.put(source, Workers::of_this_thread(), NEVER)?;
+            session.tag(name, stored.id)?;
+        }
+        session.commit(NEVER)?;
+        for (name, _) in objects {
+            self.expected.ends(name);
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, name: &str) -> Result<(), Error> {
+        self.expected.begins(name, None);
+        self.store.remove_tag(name, If::Any)?;
+        self.expected.ends(name);
+        Ok(())
+    }
+
+    fn collect(&mut self) -> Result<(), Error> {
+        self.store.collect_garbage(NEVER).map(drop)
+    }
+}
+
+fn open(disk: &SimulatedDisk) -> Result<Store, Error> {
+    Store::on_disk(disk.clone(), PathBuf::from("simulated"), &small_chunks())
+}
+
+/// Checks that the store has what is expected.
+fn check(store: &Store, expected: &Expected, why: &str) {
+    let tags: BTreeMap<String, _> = store.tags("").expect(why).into_iter().collect();
+    for (name, values) in &expected.tags {
+        let content = tags.get(name).map(|id| {
+            store
+                .read(id, .., Workers::of_this_thread(), NEVER)
+                .unwrap_or_else(|e| panic!("{why}: {name}: {e}"))
+        });
+        let lengths: Vec<_> = values.iter().map(|value| value.as_ref().map(Vec::len)).collect();
+        let found = content.as_ref().map(Vec::len);
+        assert!(values.contains(&content), "{why}: {name} has {found:?} bytes, not one of {lengths:?}");
+    }
+    assert!(tags.keys().all(|name| expected.tags.contains_key(name)), "{why}: {:?}", tags.keys());
+}
+
+/// Runs a workload again and again, cuts the power after each number of operations, and checks the states that the
+/// disk may then be in.
+fn cut_everywhere(seed: u64, workload: impl Fn(&mut Workload<'_>, &mut Random) -> Result<(), Error>) {
+    let states = std::env::var("CHUNKER_CRASH_STATES").map_or(4, |states| states.parse().expect("a number"));
+    let run = |disk: &SimulatedDisk, expected: &mut Expected| {
+        let store = open(disk)?;
+        workload(&mut Workload { store: &store, expected }, &mut Random::new(seed))
+    };
+    let disk = SimulatedDisk::default();
+    let mut expected = Expected::default();
+    run(&disk, &mut expected).expect("nothing fails while there is power");
+    check(&open(&disk).unwrap(), &expected, "without a power cut");
+    let operations = disk.operations();
+    let mut random = Random::new(seed);
+    for end in 0..operations {
+        let disk = SimulatedDisk::default();
+        disk.cut_after(end);
+        let mut expected = Expected::default();
+        let _ = run(&disk, &mut expected);
+        for state in 0..states {
+            let chance = [Chance::Least, Chance::Most].get(state).copied().unwrap_or(Chance::Any);
+            let why = format!("seed {seed}, operation {end} of {operations}, state {state}, {chance:?}");
+            let disk = disk.after_power_cut(&mut random, chance);
+            let store = open(&disk).unwrap_or_else(|error| panic!("{why}: {error}"));
+            check(&store, &expected, &why);
+            // Whatever was left does not harm what comes later.
+            store.collect_garbage(NEVER).unwrap_or_else(|error| panic!("{why}: {error}"));
+            check(&store, &expected, &format!("{why}, after a collection"));
+            for (name, values) in &mut expected.clone().tags {
+                if let Some(content) = values.pop().flatten() {
+                    let source = Cursor::new(content.clone());
+                    let stored = store.put(source, Some(name), Workers::of_this_thread(), NEVER).expect(&why);
+                    assert!(
+                        store.read(&stored.id, .., Workers::of_this_thread(), NEVER).expect(&why) == content,
+                        "{why}"
+                    );
+                }
+                if store.tag(name).expect(&why).is_some() {
+                    store.remove_tag(name, If::Any).expect(&why);
+                }
+            }
+            // Nothing is left over.
+            store.collect_garbage(NEVER).expect(&why);
+            for folder in ["packs", "meta", "sessions", "refs", "kept"] {
+                assert_eq!(disk.files(folder), 0, "{why}: {folder}");
+            }
+        }
+    }
+}
+
+#[test]
+fn puts_survive_a_power_cut() {
+    cut_everywhere(1, |workload, random| {
+        let first = random.bytes(5000);
+        workload.put("a", &first)?;
+        // Half of it is new.
+        let second = [&first[..2500], &random.bytes(2500)].concat();
+        workload.put("b/c", &second)?;
+        workload.put("a", &second)?;
+        workload.put("a", &[])
+    });
+}
+
+#[test]
+fn a_session_is_there_as_a_whole_or_not_at_all() {
+    cut_everywhere(2, |workload, random| {
+        let (a, b) = (random.bytes(2000), random.bytes(3000));
+        workload.put("a", &a)?;
+        workload.session(&[("x", &a), ("y", &b), ("z", &random.bytes(10))])?;
+        workload.session(&[("x", &b), ("a", &b)])
+    });
+}
+
+#[test]
+fn a_collection_survives_a_power_cut() {
+    cut_everywhere(3, |workload, random| {
+        let (a, b) = (random.bytes(4000), random.bytes(4000));
+        workload.put("a", &a)?;
+        workload.put("b", &b)?;
+        workload.remove("a")?;
+        workload.collect()?;
+        workload.put("c", &a)?;
+        workload.remove("b")?;
+        workload.collect()
+    });
+}

@@ -1,0 +1,22 @@
+//! Checks the store.
+
+mod collections;
+mod crash;
+mod format;
+mod objects;
+mod simulated_disk;
+
+use chunker::cdc::Options;
+use chunker::codec::Codec;
+use chunker::store::{FormatOptions, StoreOptions};
+
+/// Options for many small chunks.
+fn small_chunks() -> StoreOptions {
+    let chunking = Options { min_size: 64, avg_size: 256, max_size: 1024, ..Options::default() };
+    let format = FormatOptions {
+        chunking: Some(chunking),
+        codec: Some(Some(Codec::Zstd)),
+        ..FormatOptions::default()
+    };
+    StoreOptions { format, ..StoreOptions::default() }
+}
