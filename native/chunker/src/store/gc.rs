@@ -181,7 +181,7 @@ impl Inner {
             let condition = before.map_or(refs::If::Absent, refs::If::Is);
             match refs::set(objects, name, Some(id), condition) {
                 Err(Error::Store(StoreError::AlreadyExists { name })) => others.push(name),
-                result => result?,
+                result => drop(result?),
             }
         }
         session.end(objects)?;
@@ -215,11 +215,7 @@ impl Inner {
             let packs = packs.len() as u64;
             return Ok(Collected { objects: marker.objects, packs, ..Collected::default() });
         }
-        let list = text::write(dead.iter().map(|pack| ("pack", pack.name())));
-        if !objects.compare_and_set(CONDEMNED, objects.get(CONDEMNED)?.as_deref(), Some(&list))? {
-            return Err(StoreError::Locked.into());
-        }
-        self.fence()?;
+        let list = self.condemn(&dead)?;
         // Whatever a session has committed until it was fenced.
         marker.last_choice.clone_from(&dead);
         marker.seen.clear();
@@ -233,19 +229,38 @@ impl Inner {
             packs: (packs.len() - dead.len()) as u64,
             ..Collected::default()
         };
-        self.index.without(&dead)?;
-        for pack in &dead {
-            let name = pack.name();
-            collected.deleted_bytes += objects.length(&name)?.unwrap_or(0);
-            objects.delete(&name)?;
-            collected.deleted_packs += 1;
-        }
-        objects.flush()?;
-        objects.compare_and_set(CONDEMNED, Some(&list), None)?;
+        collected.deleted_packs = dead.len() as u64;
+        collected.deleted_bytes = self.delete(&dead, &list)?;
         Ok(collected)
     }
 
-    fn lock_collection(&self) -> Result<Box<dyn Send>, Error> {
+    /// Publishes a list of packs that are about to be deleted, so that no new session relies on them, and fences those
+    /// that may. Returns the list.
+    pub(super) fn condemn(&self, packs: &HashSet<PackId>) -> Result<Vec<u8>, Error> {
+        let list = text::write(packs.iter().map(|pack| ("pack", pack.name())));
+        let objects = &*self.objects;
+        if !objects.compare_and_set(CONDEMNED, objects.get(CONDEMNED)?.as_deref(), Some(&list))? {
+            return Err(StoreError::Locked.into());
+        }
+        self.fence()?;
+        Ok(list)
+    }
+
+    /// Removes condemned packs from the index, deletes them, and removes the list. Returns the number of their bytes.
+    pub(super) fn delete(&self, packs: &HashSet<PackId>, list: &[u8]) -> Result<u64, Error> {
+        self.index.without(packs)?;
+        let mut bytes = 0;
+        for pack in packs {
+            let name = pack.name();
+            bytes += self.objects.length(&name)?.unwrap_or(0);
+            self.objects.delete(&name)?;
+        }
+        self.objects.flush()?;
+        self.objects.compare_and_set(CONDEMNED, Some(list), None)?;
+        Ok(bytes)
+    }
+
+    pub(super) fn lock_collection(&self) -> Result<Box<dyn Send>, Error> {
         Ok(self.objects.try_lock("gc.lock")?.ok_or(StoreError::Locked)?)
     }
 

@@ -200,6 +200,27 @@ impl Index {
         }
     }
 
+    /// Returns the segments that are damaged, and what is wrong with each.
+    pub(super) fn damage(&self) -> Result<Vec<(String, &'static str)>, Error> {
+        let mut damage: Vec<_> =
+            self.refreshed()?.into_iter().map(|name| (name, "segment of the index")).collect();
+        for segment in self.segments() {
+            let packs = segment.packs(&*self.objects, &self.pages).find_map(Result::err);
+            let entries = segment.iter(&*self.objects, &self.pages).find_map(Result::err);
+            match packs.or(entries) {
+                // Unless another process has merged and removed it.
+                Some(Error::Store(StoreError::Corrupt { why, .. }))
+                    if self.objects.length(&segment.name)?.is_some() =>
+                {
+                    damage.push((segment.name.clone(), why));
+                }
+                None | Some(Error::Store(StoreError::Corrupt { .. })) => {}
+                Some(error) => return Err(error),
+            }
+        }
+        Ok(damage)
+    }
+
     /// Adds the packs that no segment has, from their footers, and returns how many there were. Segments that are
     /// damaged are removed. Takes a read for each such pack.
     pub(super) fn rebuild(&self, is_cancelled: Cancel<'_>) -> Result<u64, Error> {

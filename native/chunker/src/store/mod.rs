@@ -18,6 +18,7 @@
 //!
 //! docs/store-format.md describes the files.
 
+mod check;
 mod disk;
 mod error;
 mod format;
@@ -41,6 +42,7 @@ use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use check::{Damage, Incomplete, Report};
 pub use disk::{Disk, Folder};
 pub use error::StoreError;
 pub use format::{Format, FormatOptions};
@@ -58,6 +60,7 @@ use self::session::{Commit, NewTag, State};
 use self::writer::Writer;
 use crate::Cancel;
 use crate::cdc::CdcParams;
+use crate::engine::batch::BatchOptions;
 use crate::engine::workers::Workers;
 use crate::error::{Error, IoError, OptionsError};
 use crate::hash::Digest;
@@ -353,7 +356,7 @@ impl Store {
     /// Returns [`StoreError::AlreadyExists`] if it is not, and [`StoreError::NotFound`] if there is no such
     /// object.
     pub fn set_tag(&self, name: &str, id: &Digest, condition: If) -> Result<(), Error> {
-        let before = refs::tag(&*self.inner.objects, name)?;
+        let before = refs::readable_tag(&*self.inner.objects, name)?;
         let exists = || StoreError::AlreadyExists { name: name.into() };
         match condition {
             If::Absent if before.is_some() => return Err(exists().into()),
@@ -376,9 +379,7 @@ impl Store {
     ///
     /// Returns [`StoreError::AlreadyExists`] if the tag is not what `condition` says.
     pub fn remove_tag(&self, name: &str, condition: If) -> Result<bool, Error> {
-        let there = self.tag(name)?.is_some();
-        refs::set(&*self.inner.objects, name, None, condition)?;
-        Ok(there)
+        refs::set(&*self.inner.objects, name, None, condition)
     }
 
     /// Lets the next garbage collection take an object that was put without a name. Returns whether it was kept.
@@ -407,6 +408,29 @@ impl Store {
     /// returns true.
     pub fn collect_garbage(&self, is_cancelled: Cancel<'_>) -> Result<Collected, Error> {
         self.inner.collect(is_cancelled)
+    }
+}
+
+impl Store {
+    /// Reads and checks everything, and makes the index anew where it is damaged or incomplete. New objects that are put
+    /// through this handle do not rely on chunks that were found damaged.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Io`] if something cannot be read at all, and [`Error::Cancelled`] if `is_cancelled` returns
+    /// true. Damage is no error.
+    pub fn check(&self, options: &BatchOptions<'_>, is_cancelled: Cancel<'_>) -> Result<Report, Error> {
+        self.inner.check(options, is_cancelled)
+    }
+
+    /// Does the same, and replaces each damaged pack with one that has its whole records. What objects then lack
+    /// is lost, until it is put again; their tags stay.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`check`](Self::check), and [`StoreError::Locked`] while a garbage collection runs.
+    pub fn repair(&self, options: &BatchOptions<'_>, is_cancelled: Cancel<'_>) -> Result<Report, Error> {
+        self.inner.repair(options, is_cancelled)
     }
 }
 
@@ -507,7 +531,7 @@ impl Session {
     /// found in the store: put the objects again. After an error nothing of the session is visible.
     pub fn commit(self, is_cancelled: Cancel<'_>) -> Result<(), Error> {
         let objects = Arc::clone(&self.inner.objects);
-        self.commit_after(&|name| refs::tag(&*objects, name), is_cancelled).map(drop)
+        self.commit_after(&|name| refs::readable_tag(&*objects, name), is_cancelled).map(drop)
     }
 
     /// Commits, and returns the tags that were set by others after `before` returned what they name.

@@ -174,7 +174,7 @@ pub(super) fn entries(objects: &dyn Objects, id: PackId) -> Result<Option<Vec<En
 }
 
 /// Returns the entries of a footer, or `None` if it is damaged.
-fn footer(objects: &dyn Objects, name: &str, length: u64) -> Result<Option<Vec<Entry>>, Error> {
+pub(super) fn footer(objects: &dyn Objects, name: &str, length: u64) -> Result<Option<Vec<Entry>>, Error> {
     let Some(end) = length.checked_sub(TRAILER as u64) else { return Ok(None) };
     let mut trailer = [0; TRAILER];
     if !objects.get_range(name, end, &mut trailer)? || trailer[8..] != *FOOTER_MAGIC {

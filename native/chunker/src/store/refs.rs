@@ -2,6 +2,7 @@
 //!
 //! Both are small objects that name the id of an object. They are, with sessions, all that changes in a store.
 
+use super::check::Damage;
 use super::error::StoreError;
 use super::objects::Objects;
 use super::text::{self, Lines};
@@ -111,29 +112,35 @@ pub(super) fn tag(objects: &dyn Objects, name: &str) -> Result<Option<Digest>, E
     Ok(objects.get(&object)?.map(|content| read(&object, &content)).transpose()?)
 }
 
-/// Sets a tag, or removes it, durably.
+/// Returns the id that a tag names, or `None` if it is damaged and names nothing.
+pub(super) fn readable_tag(objects: &dyn Objects, name: &str) -> Result<Option<Digest>, Error> {
+    match tag(objects, name) {
+        Err(Error::Store(StoreError::Corrupt { .. })) => Ok(None),
+        tag => tag,
+    }
+}
+
+/// Sets a tag, or removes it, durably. One that is damaged counts as none. Returns whether there was any.
 pub(super) fn set(
     objects: &dyn Objects,
     name: &str,
     id: Option<&Digest>,
     condition: If,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let object = tag_object(name)?;
     loop {
         let current = objects.get(&object)?;
+        let named = current.as_ref().and_then(|content| read(&object, content).ok());
         let holds = match condition {
             If::Any => true,
-            If::Absent => current.is_none(),
-            // A damaged tag names nothing.
-            If::Is(id) => {
-                current.as_ref().is_some_and(|content| read(&object, content).is_ok_and(|is| is == id))
-            }
+            If::Absent => named.is_none(),
+            If::Is(id) => named == Some(id),
         };
         if !holds {
             return Err(StoreError::AlreadyExists { name: name.into() }.into());
         }
         if objects.compare_and_set(&object, current.as_deref(), id.map(content).as_deref())? {
-            return Ok(());
+            return Ok(current.is_some());
         }
     }
 }
@@ -145,7 +152,16 @@ pub(super) fn check_name(name: &str) -> Result<(), StoreError> {
 
 /// Keeps an object without a tag.
 pub(super) fn keep(objects: &dyn Objects, id: &Digest) -> Result<(), Error> {
-    objects.compare_and_set(&kept_object(id), None, Some(&content(id))).map(drop)
+    let (object, content) = (kept_object(id), content(id));
+    loop {
+        // It may be damaged.
+        let current = objects.get(&object)?;
+        if current.as_ref() == Some(&content)
+            || objects.compare_and_set(&object, current.as_deref(), Some(&content))?
+        {
+            return Ok(());
+        }
+    }
 }
 
 /// Ends that. Returns whether the object was kept.
@@ -160,15 +176,21 @@ pub(super) fn forget(objects: &dyn Objects, id: &Digest) -> Result<bool, Error> 
 /// Returns all tags whose names begin with `prefix`, in the order of their names.
 pub(super) fn tags(objects: &dyn Objects, prefix: &str) -> Result<Vec<(String, Digest)>, Error> {
     let mut tags = Vec::new();
-    for object in objects.list_at_once(TAGS)? {
-        let Some(name) = tag_name(&object).filter(|name| name.starts_with(prefix)) else { continue };
+    for (object, name) in tag_objects(objects)? {
         // It may have been removed since.
-        if let Some(content) = objects.get(&object)? {
+        if name.starts_with(prefix)
+            && let Some(content) = objects.get(&object)?
+        {
             tags.push((name, read(&object, &content)?));
         }
     }
     tags.sort();
     Ok(tags)
+}
+
+fn tag_objects(objects: &dyn Objects) -> Result<Vec<(String, String)>, Error> {
+    let objects = objects.list_at_once(TAGS)?.into_iter();
+    Ok(objects.filter_map(|object| tag_name(&object).map(|name| (object, name))).collect())
 }
 
 /// Returns the objects that are kept without a tag.
@@ -177,6 +199,38 @@ pub(super) fn kept(objects: &dyn Objects) -> Result<Vec<Digest>, Error> {
     for object in objects.list_at_once(KEPT)? {
         if let Some(content) = objects.get(&object)? {
             ids.push(read(&object, &content)?);
+        }
+    }
+    Ok(ids)
+}
+
+/// Returns all tags that can be read, and reports the others.
+pub(super) fn readable_tags(
+    objects: &dyn Objects,
+    report: &mut dyn FnMut(Damage),
+) -> Result<Vec<(String, Digest)>, Error> {
+    let mut tags = Vec::new();
+    for (object, name) in tag_objects(objects)? {
+        let Some(content) = objects.get(&object)? else { continue };
+        match read(&object, &content) {
+            Ok(id) => tags.push((name, id)),
+            Err(_) => report(Damage { object, offset: None, why: "tag" }),
+        }
+    }
+    Ok(tags)
+}
+
+/// Returns all kept objects that can be read, and reports the others.
+pub(super) fn readable_kept(
+    objects: &dyn Objects,
+    report: &mut dyn FnMut(Damage),
+) -> Result<Vec<Digest>, Error> {
+    let mut ids = Vec::new();
+    for object in objects.list_at_once(KEPT)? {
+        let Some(content) = objects.get(&object)? else { continue };
+        match read(&object, &content) {
+            Ok(id) => ids.push(id),
+            Err(_) => report(Damage { object, offset: None, why: "kept object" }),
         }
     }
     Ok(ids)

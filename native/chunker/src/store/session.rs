@@ -4,6 +4,7 @@
 //! collection fences sessions that were open before it decided what to delete, by setting them to `fenced`:
 //! those writers cannot commit what they found present, and look again.
 
+use super::check::Damage;
 use super::error::StoreError;
 use super::objects::Objects;
 use super::refs::{from_hex, hex};
@@ -91,6 +92,22 @@ impl Session {
             // It may have ended since.
             if let Some(content) = objects.get(&object)? {
                 sessions.push(Self::read(&object, &content)?);
+            }
+        }
+        Ok(sessions)
+    }
+
+    /// Returns all sessions that can be read, and reports the others.
+    pub(super) fn readable(
+        objects: &dyn Objects,
+        report: &mut dyn FnMut(Damage),
+    ) -> Result<Vec<Self>, Error> {
+        let mut sessions = Vec::new();
+        for object in objects.list_at_once(FOLDER)? {
+            let Some(content) = objects.get(&object)? else { continue };
+            match Self::read(&object, &content) {
+                Ok(session) => sessions.push(session),
+                Err(_) => report(Damage { object, offset: None, why: "session" }),
             }
         }
         Ok(sessions)

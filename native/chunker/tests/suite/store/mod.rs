@@ -2,6 +2,7 @@
 
 mod collections;
 mod crash;
+mod damage;
 mod format;
 mod objects;
 mod simulated_disk;

@@ -1,0 +1,252 @@
+//! Damages each kind of object: a check finds it, a repair loses only what is lost, and a put heals.
+
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+use chunker::BatchOptions;
+use chunker::engine::workers::Workers;
+use chunker::hash::Digest;
+use chunker::store::{If, Report, Store};
+use chunker::{ErrorCode, NEVER};
+
+use super::simulated_disk::Random;
+use super::small_chunks;
+
+/// A store with some objects: a tag for each, and one that is kept without.
+struct Sample {
+    folder: tempfile::TempDir,
+    objects: Vec<(Option<String>, Digest, Vec<u8>)>,
+}
+
+impl Sample {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), &small_chunks()).unwrap();
+        let mut random = Random::new(1);
+        let mut objects = Vec::new();
+        for number in 0..4 {
+            let content = random.bytes(3000 * number);
+            let name = (number < 3).then(|| format!("object/{number}"));
+            let source = Cursor::new(content.clone());
+            let stored = store.put(source, name.as_deref(), Workers::of_this_thread(), NEVER).unwrap();
+            objects.push((name, stored.id, content));
+        }
+        Self { folder, objects }
+    }
+
+    fn store(&self) -> Store {
+        Store::open(self.folder.path(), &small_chunks()).unwrap()
+    }
+
+    /// Returns the files of a folder and below it, in order.
+    fn files(&self, folder: &str) -> Vec<PathBuf> {
+        let mut folders = vec![self.folder.path().join(folder)];
+        let mut files = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { &mut folders } else { &mut files }.push(path);
+            }
+        }
+        files.sort();
+        files
+    }
+
+    /// Checks that each object is read as it was put, or is reported and fails.
+    fn judge(&self, store: &Store, report: &Report, why: &str) -> usize {
+        let mut lost = 0;
+        for (name, id, content) in &self.objects {
+            let incomplete = report.incomplete.iter().find(|object| object.id == *id);
+            match store.read(id, .., Workers::of_this_thread(), NEVER) {
+                Ok(read) => {
+                    assert!(read == *content, "{why}");
+                    assert!(incomplete.is_none(), "{why}: {incomplete:?}");
+                }
+                Err(error) => {
+                    let incomplete = incomplete.unwrap_or_else(|| panic!("{why}: {error}"));
+                    assert_eq!(incomplete.tags, name.iter().cloned().collect::<Vec<_>>(), "{why}");
+                    assert!(!incomplete.missing.is_empty(), "{why}");
+                    lost += 1;
+                }
+            }
+        }
+        lost
+    }
+}
+
+fn check(store: &Store) -> Report {
+    store.check(&BatchOptions::default(), NEVER).unwrap()
+}
+
+/// Ways to damage a file.
+fn damages(random: &mut Random, content: &[u8]) -> Vec<(String, Option<Vec<u8>>)> {
+    let mut damages = vec![("removed".into(), None), ("emptied".into(), Some(Vec::new()))];
+    for _ in 0..4 {
+        let at = random.below(content.len());
+        let mut flipped = content.to_vec();
+        flipped[at] ^= 1 << random.below(8);
+        damages.push((format!("a bit of byte {at} flipped"), Some(flipped)));
+        damages.push((format!("cut at byte {at}"), Some(content[..at].to_vec())));
+    }
+    damages.push(("more at the end".into(), Some([content, b"more"].concat())));
+    damages
+}
+
+/// Damages each file of a folder in each way, and calls `judge` with a store and a description.
+fn damage_all(folder: &str, judge: impl Fn(&Sample, &Path, &str)) {
+    let mut random = Random::new(9);
+    let names: usize = Sample::new().files(folder).len();
+    for number in 0..names {
+        let ways = {
+            let sample = Sample::new();
+            let file = &sample.files(folder)[number];
+            damages(&mut random, &std::fs::read(file).unwrap()).len()
+        };
+        for way in 0..ways {
+            let sample = Sample::new();
+            let file = sample.files(folder)[number].clone();
+            let content = std::fs::read(&file).unwrap();
+            let (what, damaged) = damages(&mut random, &content).swap_remove(way);
+            match damaged {
+                Some(damaged) => std::fs::write(&file, damaged).unwrap(),
+                None => std::fs::remove_file(&file).unwrap(),
+            }
+            judge(
+                &sample,
+                &file,
+                &format!("{}: {what}", file.strip_prefix(sample.folder.path()).unwrap().display()),
+            );
+        }
+    }
+}
+
+#[test]
+fn damage_of_packs_is_found_and_repaired_and_healed() {
+    for folder in ["packs", "meta"] {
+        damage_all(folder, |sample, file, why| {
+            let store = sample.store();
+            let report = check(&store);
+            assert!(!report.is_good(), "{why}");
+            if file.exists() {
+                let name = file.strip_prefix(sample.folder.path()).unwrap().to_str().unwrap();
+                assert!(
+                    report.damage.iter().any(|damage| damage.object == name),
+                    "{why}: {:?}",
+                    report.damage
+                );
+            }
+            let lost = sample.judge(&store, &report, why);
+            let repaired = store.repair(&BatchOptions::default(), NEVER).unwrap();
+            let after = check(&store);
+            assert_eq!(after.damage, [], "{why}");
+            assert_eq!(sample.judge(&store, &repaired, why), lost, "{why}");
+            assert_eq!(sample.judge(&sample.store(), &after, why), lost, "{why}");
+            for (name, id, content) in &sample.objects {
+                let source = Cursor::new(content.clone());
+                let stored = store.put(source, name.as_deref(), Workers::of_this_thread(), NEVER).unwrap();
+                assert_eq!(stored.id, *id);
+            }
+            let healed = check(&sample.store());
+            assert!(healed.is_good(), "{why}: {healed:?}");
+            assert_eq!(sample.judge(&sample.store(), &healed, why), 0);
+        });
+    }
+}
+
+#[test]
+fn a_put_after_a_check_heals_without_a_repair() {
+    damage_all("packs", |sample, _, why| {
+        let store = sample.store();
+        check(&store);
+        for (name, _, content) in &sample.objects {
+            let source = Cursor::new(content.clone());
+            store.put(source, name.as_deref(), Workers::of_this_thread(), NEVER).unwrap();
+        }
+        let report = check(&sample.store());
+        assert_eq!(report.incomplete, [], "{why}");
+        assert_eq!(sample.judge(&sample.store(), &report, why), 0, "{why}");
+    });
+}
+
+#[test]
+fn damage_of_the_index_costs_nothing() {
+    damage_all("index", |sample, file, why| {
+        let (store, is_there) = (sample.store(), file.exists());
+        for (_, id, content) in &sample.objects {
+            let read = store.read(id, .., Workers::of_this_thread(), NEVER);
+            // A manifest that is not in the index is found by a check.
+            assert!(
+                read.as_ref().map_or_else(|error| error.code() == "not_found", |read| read == content),
+                "{why}"
+            );
+        }
+        let report = check(&sample.store());
+        assert_eq!(report.incomplete, [], "{why}");
+        assert!(!is_there || !report.damage.is_empty(), "{why}");
+        let report = check(&sample.store());
+        assert!(report.is_good(), "{why}: {report:?}");
+        assert_eq!(sample.judge(&sample.store(), &report, why), 0, "{why}");
+    });
+}
+
+#[test]
+fn damage_of_tags_is_found() {
+    for folder in ["refs", "kept"] {
+        damage_all(folder, |sample, file, why| {
+            let store = sample.store();
+            let report = check(&store);
+            assert_eq!(report.incomplete, [], "{why}");
+            if file.exists() {
+                assert_eq!(report.damage.len(), 1, "{why}: {:?}", report.damage);
+                // Nothing is deleted as long as it is not known what is needed.
+                assert_eq!(store.collect_garbage(NEVER).unwrap_err().code(), "store_corrupt", "{why}");
+            } else {
+                assert!(report.is_good(), "{why}");
+            }
+            for (_, id, content) in &sample.objects {
+                assert!(store.read(id, .., Workers::of_this_thread(), NEVER).unwrap() == *content, "{why}");
+            }
+            // Setting the tag again mends it.
+            for (name, id, content) in &sample.objects {
+                match name {
+                    Some(name) => store.set_tag(name, id, If::Any).unwrap(),
+                    None => drop(
+                        store
+                            .put(Cursor::new(content.clone()), None, Workers::of_this_thread(), NEVER)
+                            .unwrap(),
+                    ),
+                }
+            }
+            let report = check(&store);
+            assert!(report.is_good(), "{why}: {report:?}");
+            assert_eq!(report.objects, 4, "{why}");
+        });
+    }
+}
+
+#[test]
+fn a_damaged_format_is_an_error() {
+    let sample = Sample::new();
+    let path = sample.folder.path().join("format");
+    let content = std::fs::read(&path).unwrap();
+    let mut random = Random::new(4);
+    for (what, damaged) in damages(&mut random, &content) {
+        match damaged {
+            Some(damaged) => std::fs::write(&path, damaged).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let error = Store::open(sample.folder.path(), &small_chunks()).unwrap_err();
+        assert!(["store_corrupt", "invalid_options"].contains(&error.code()), "{what}: {error}");
+    }
+    let newer = String::from_utf8(content.clone()).unwrap();
+    for (from, to) in [("chunker-store 1", "chunker-store 2"), ("uuid", "feature encryption\nuuid")] {
+        let text = newer.replace(from, to);
+        let (text, _) = text.split_at(text.rfind("check ").unwrap());
+        let check = chunker::hash::Algorithm::from_name("blake3").unwrap().unwrap().hash(text.as_bytes());
+        std::fs::write(&path, format!("{text}check {}\n", &format!("{check:?}")[..16])).unwrap();
+        let error = Store::open(sample.folder.path(), &small_chunks()).unwrap_err();
+        assert_eq!(error.code(), "unsupported_format");
+    }
+    std::fs::write(&path, content).unwrap();
+    sample.store();
+}
