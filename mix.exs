@@ -113,9 +113,10 @@ defmodule Chunker.MixProject do
       groups_for_modules: [
         Chunking: [Chunker, Chunker.Chunk, Chunker.Cache],
         Compression: [Chunker.Compressor, Chunker.Decompressor],
+        Store: [Chunker.Store, Chunker.Store.Manifest, Chunker.Store.Session],
         Nix: [Chunker.Nar, Chunker.Nar.Entry, Chunker.Nar.Part, Chunker.NarInfo],
         Errors: [Chunker.Error, Chunker.PanicError],
-        Erlang: [:chunker, :chunker_cache, :chunker_nar, :chunker_narinfo]
+        Erlang: [:chunker, :chunker_cache, :chunker_nar, :chunker_narinfo, :chunker_store]
       ],
       groups_for_docs:
         for group <- ["Chunking", "Streams", "Batches", "Digests", "Compression", "About this build"] do

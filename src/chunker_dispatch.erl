@@ -22,6 +22,12 @@
 -export([nar_dump_file/4, nar_dump_open/2, nar_dump_next/1, nar_dump_close/1]).
 -export([open_cache/1, is_cache/1, cache_get/3, cache_put/3, cache_fetch/3, cache_stats/1, cache_clear/1]).
 -export([open_file/2, open_pieces/1, next/1, push/2, finish/1, close/1]).
+-export([store_open/2, store_put_file/4, store_session/1, session_put_file/3, session_pieces/2, pieces_push/2]).
+-export([pieces_finish/2, pieces_close/1, session_tag/3, session_commit/1, session_close/1]).
+-export([store_reader/5, reader_next/1, reader_close/1, store_restore_file/4, store_manifest/2, store_chunks/2, chunks_next/1]).
+-export([store_missing/2, store_tag/2, store_set_tag/4, store_remove_tag/3, store_forget/2, store_tags/2]).
+-export([store_gc/1, store_check/3, is_store/1]).
+-export_type([store/0, session/0, pieces/0, object_reader/0, object_chunks/0, stored/0]).
 -export_type([chunk/0, loaded/0, noted/1, entries/0, references/0, failure/0, stream/0, compressor/0, decompressor/0, cache/0]).
 -export_type([nar_wanted/0, nar_reader/0, nar_entry/0, nar_dump/0]).
 
@@ -50,6 +56,23 @@
 -opaque decompressor() :: reference().
 -opaque cache() :: reference().
 -opaque stream() :: {regular | special | pieces, dirty | job, reference()}.
+
+-opaque store() :: reference().
+-opaque session() :: reference().
+-opaque pieces() :: reference().
+-opaque object_reader() :: reference().
+-opaque object_chunks() :: reference().
+-type stored() ::
+    {Id :: binary(), Size :: non_neg_integer(), Hash :: binary(), ChunkCount :: non_neg_integer(),
+        NewChunks :: non_neg_integer(), NewBytes :: non_neg_integer(), StoredBytes :: non_neg_integer()}.
+-type store_format() ::
+    {Uuid :: binary(), chunker:algorithm(),
+        {pos_integer(), pos_integer(), pos_integer(), non_neg_integer(), non_neg_integer()}, chunker:codec() | none,
+        Level :: nil | integer()}.
+-type report() ::
+    {Packs :: non_neg_integer(), Bytes :: non_neg_integer(), Records :: non_neg_integer(), Objects :: non_neg_integer(),
+        [{Object :: binary(), Offset :: nil | non_neg_integer(), Why :: atom()}],
+        [{Id :: binary(), Tags :: [binary()], Missing :: [binary()]}]}.
 
 %% What a job needs to answer.
 -type ticket() :: {short | long, reference()}.
@@ -631,3 +654,99 @@ nar_dump_next(Dump) -> ?NIF:nar_dump_next(Dump).
 
 -spec nar_dump_close(nar_dump()) -> ok.
 nar_dump_close(Dump) -> ?NIF:nar_dump_close(Dump).
+
+%% Opening reads the index. Whatever reads or writes the bytes of objects takes long; what reads and writes some
+%% small files waits for the disk on an I/O scheduler.
+-spec store_open(binary(), chunker_options:store()) -> {ok, {store(), store_format()}} | failure().
+store_open(Path, Options) -> job(short, fun(Ticket) -> ?NIF:store_open_job(Ticket, Path, Options) end).
+
+-spec is_store(term()) -> boolean().
+is_store(Term) -> ?NIF:is_store(Term).
+
+-spec store_put_file(store(), binary(), nil | binary(), chunker_options:threads_and_pool()) -> {ok, stored()} | failure().
+store_put_file(Store, Path, Name, Threads) ->
+    job(long, fun(Ticket) -> ?NIF:store_put_file_job(Ticket, Store, Path, Name, Threads) end).
+
+-spec store_session(store()) -> {ok, session()} | failure().
+store_session(Store) -> ?NIF:store_session(Store).
+
+-spec session_put_file(session(), binary(), chunker_options:threads_and_pool()) -> {ok, stored()} | failure().
+session_put_file(Session, Path, Threads) ->
+    job(long, fun(Ticket) -> ?NIF:session_put_file_job(Ticket, Session, Path, Threads) end).
+
+%% Begins an object that is pushed.
+-spec session_pieces(session(), chunker_options:threads_and_pool()) -> {ok, pieces()} | failure().
+session_pieces(Session, Threads) -> ?NIF:session_pieces(Session, Threads).
+
+-spec pieces_push(pieces(), binary()) -> ok | failure().
+pieces_push(Pieces, Piece) -> job(short, fun(Ticket) -> ?NIF:pieces_push_job(Ticket, Pieces, Piece) end).
+
+-spec pieces_finish(session(), pieces()) -> {ok, stored()} | failure().
+pieces_finish(Session, Pieces) -> job(short, fun(Ticket) -> ?NIF:pieces_finish_job(Ticket, Session, Pieces) end).
+
+-spec pieces_close(pieces()) -> ok.
+pieces_close(Pieces) -> ?NIF:pieces_close(Pieces).
+
+-spec session_tag(session(), binary(), Id :: binary()) -> ok | failure().
+session_tag(Session, Name, Id) -> ?NIF:session_tag(Session, Name, Id).
+
+-spec session_commit(session()) -> ok | failure().
+session_commit(Session) -> ?NIF:session_commit(Session).
+
+%% Ends a session, which a commit has ended already, or nothing of it becomes visible.
+-spec session_close(session()) -> ok.
+session_close(Session) -> ?NIF:session_close(Session).
+
+-spec store_reader(store(), Id :: binary(), non_neg_integer(), nil | non_neg_integer(), chunker_options:threads_and_pool()) ->
+    {ok, object_reader()} | failure().
+store_reader(Store, Id, Offset, Length, Threads) ->
+    job(short, fun(Ticket) -> ?NIF:store_reader_job(Ticket, Store, Id, Offset, Length, Threads) end).
+
+%% Returns the next bytes, and none at the end.
+-spec reader_next(object_reader()) -> {ok, [binary()]} | failure().
+reader_next(Reader) -> job(short, fun(Ticket) -> ?NIF:reader_next_job(Ticket, Reader) end).
+
+-spec reader_close(object_reader()) -> ok.
+reader_close(Reader) -> ?NIF:reader_close(Reader).
+
+-spec store_restore_file(store(), Id :: binary(), binary(), chunker_options:threads_and_pool()) -> ok | failure().
+store_restore_file(Store, Id, Path, Threads) ->
+    job(long, fun(Ticket) -> ?NIF:store_restore_file_job(Ticket, Store, Id, Path, Threads) end).
+
+-spec store_manifest(store(), Id :: binary()) ->
+    {ok, {Id :: binary(), bytes | nar, Size :: non_neg_integer(), Hash :: binary(), ChunkCount :: non_neg_integer()}} | failure().
+store_manifest(Store, Id) -> ?NIF:store_manifest(Store, Id).
+
+-spec store_chunks(store(), Id :: binary()) -> {ok, object_chunks()} | failure().
+store_chunks(Store, Id) -> ?NIF:store_chunks(Store, Id).
+
+%% Returns the next chunks, and none at the end.
+-spec chunks_next(object_chunks()) ->
+    {ok, [{Digest :: binary(), Offset :: non_neg_integer(), Length :: pos_integer()}]} | failure().
+chunks_next(Chunks) -> ?NIF:chunks_next(Chunks).
+
+-spec store_missing(store(), [binary()]) -> {ok, [binary()]} | failure().
+store_missing(Store, Digests) -> job(long, fun(Ticket) -> ?NIF:store_missing_job(Ticket, Store, Digests) end).
+
+-spec store_tag(store(), binary()) -> {ok, nil | binary()} | failure().
+store_tag(Store, Name) -> ?NIF:store_tag(Store, Name).
+
+-spec store_set_tag(store(), binary(), Id :: binary(), any | absent | binary()) -> ok | failure().
+store_set_tag(Store, Name, Id, Condition) -> ?NIF:store_set_tag(Store, Name, Id, Condition).
+
+-spec store_remove_tag(store(), binary(), any | absent | binary()) -> {ok, boolean()} | failure().
+store_remove_tag(Store, Name, Condition) -> ?NIF:store_remove_tag(Store, Name, Condition).
+
+-spec store_forget(store(), Id :: binary()) -> {ok, boolean()} | failure().
+store_forget(Store, Id) -> ?NIF:store_forget(Store, Id).
+
+-spec store_tags(store(), Prefix :: binary()) -> {ok, [{binary(), Id :: binary()}]} | failure().
+store_tags(Store, Prefix) -> ?NIF:store_tags(Store, Prefix).
+
+-spec store_gc(store()) ->
+    {ok, {Objects :: non_neg_integer(), Packs :: non_neg_integer(), DeletedPacks :: non_neg_integer(),
+        DeletedBytes :: non_neg_integer()}} | failure().
+store_gc(Store) -> job(long, fun(Ticket) -> ?NIF:store_gc_job(Ticket, Store) end).
+
+-spec store_check(store(), Repairs :: boolean(), chunker_options:threads_and_pool()) -> {ok, report()} | failure().
+store_check(Store, Repairs, Threads) -> job(long, fun(Ticket) -> ?NIF:store_check_job(Ticket, Store, Repairs, Threads) end).

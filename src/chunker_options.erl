@@ -8,8 +8,10 @@
 -export([chunking/1, nar_chunking/1, stream/1, files/1, hash/1, hash_batch/1, algorithm/1, threads/0]).
 -export([compression/1, compressor/1, decompression/1, decompression_prefix/1, decompressor/1]).
 -export([compression_batch/1, decompression_batch/1, dictionary/1]).
+-export([store/1, store_put/1, store_read/1, store_tag/1, store_threads/1]).
 -export([cache/1, nar_list/1, nar_listing/1, nar_dump/1, hash_data/1, hash_file/1]).
 -export_type([options/0, chunking/0, digests/0, cache/0, batch/0, progress/0, compression/0, decompression/0]).
+-export_type([store/0]).
 -export_type([checked/1, threads_and_pool/0, limits/0, listing/0, on_change/0]).
 
 -type options() :: [{atom(), term()}] | #{atom() => term()}.
@@ -55,6 +57,19 @@
 -type digests() :: {chunker:algorithm(), nil | chunker_dispatch:cache()}.
 
 -type cache() :: {MaxEntries :: integer(), MaxMemory :: integer(), Verify :: fingerprint | content}.
+
+%% `nil' is anything: what the store has, or a default for a new one.
+-type store() :: {
+    Create :: boolean(),
+    nil | chunker:algorithm(),
+    nil | {
+        Preset :: atom(), MinSize :: size(), AvgSize :: size(), MaxSize :: size(), Normalization :: integer(),
+        Seed :: integer()
+    },
+    nil | none | chunker:codec(),
+    Level :: nil | integer(),
+    Durable :: boolean()
+}.
 
 -type threads_and_pool() :: {Threads :: integer(), PoolSize :: pos_integer()}.
 
@@ -204,6 +219,82 @@ nar_listing(Options) ->
 -spec nar_dump(term()) -> checked(on_change()).
 nar_dump(Options) ->
     with(Options, ?ON_CHANGE, [fun on_change_form/1]).
+
+%% For a store that is opened.
+-spec store(term()) -> checked(store()).
+store(Options) ->
+    Known = [
+        {create, true, boolean},
+        {hash, nil, atom},
+        {preset, nil, atom},
+        {min_size, preset, integer},
+        {avg_size, preset, integer},
+        {max_size, preset, integer},
+        {normalization, nil, integer},
+        {seed, nil, integer},
+        {codec, nil, atom},
+        {level, nil, integer},
+        {durability, full, atom}
+    ],
+    with(Options, Known, [fun store_form/1]).
+
+%% For an object that is put.
+-spec store_put(term()) -> checked({Name :: nil | term(), threads_and_pool()}).
+store_put(Options) ->
+    with(Options, [{name, nil, any} | ?THREADS], [fun(#{name := Name}) -> {ok, Name} end, fun threads_form/1]).
+
+%% For an object that is read.
+-spec store_read(term()) -> checked({Offset :: integer(), Length :: nil | integer(), threads_and_pool()}).
+store_read(Options) ->
+    Form = fun(#{offset := Offset, length := Length}) ->
+        case {Offset >= 0 andalso Offset < 1 bsl 64, Length =:= nil orelse (Length >= 0 andalso Length < 1 bsl 64)} of
+            {true, true} -> {ok, {Offset, Length}};
+            {false, _} -> out_of_range(offset, Offset);
+            {_, false} -> out_of_range(length, Length)
+        end
+    end,
+    case with(Options, [{offset, 0, integer}, {length, nil, integer} | ?THREADS], [Form, fun threads_form/1]) of
+        {ok, {{Offset, Length}, Threads}} -> {ok, {Offset, Length, Threads}};
+        Error -> Error
+    end.
+
+out_of_range(Option, Value) ->
+    {error, {invalid_options, #{option => Option, value => Value, allowed => <<"0..18446744073709551615">>}}}.
+
+%% For a tag that is set or removed, under the name `if'.
+-spec store_tag(term()) -> checked(any | absent | {is, term()}).
+store_tag(Options) ->
+    with(Options, [{'if', any, any}], [
+        fun
+            (#{'if' := Condition}) when Condition =:= any; Condition =:= absent -> {ok, Condition};
+            (#{'if' := {is, Id}}) -> {ok, {is, Id}};
+            (#{'if' := Other}) -> {badarg, ["option ", {term, 'if'}, " must be ", {term, any}, ", ", {term, absent}, " or ", {term, {is, id}}, ", not ", {term, Other}]}
+        end
+    ]).
+
+-spec store_threads(term()) -> checked(threads_and_pool()).
+store_threads(Options) -> with(Options, ?THREADS, [fun threads_form/1]).
+
+store_form(#{create := Create, hash := Hash, codec := Codec, level := Level, durability := Durability} = Values) ->
+    Checks = [
+        one_of(durability, Durability, [full, relaxed]),
+        one_of(hash, Hash, [nil | algorithms()]),
+        one_of(codec, Codec, [nil, none | codecs()]),
+        one_of(preset, maps:get(preset, Values), [nil | presets()])
+    ],
+    case [Error || {error, _} = Error <- Checks] of
+        [] -> {ok, {Create, Hash, store_sizes(Values), Codec, Level, Durability =:= full}};
+        [Error | _] -> Error
+    end.
+
+store_sizes(#{preset := nil, min_size := preset, avg_size := preset, max_size := preset, normalization := nil, seed := nil}) ->
+    nil;
+store_sizes(#{preset := Preset, normalization := Normalization, seed := Seed} = Values) ->
+    Or = fun
+        (nil, Default) -> Default;
+        (Value, _) -> Value
+    end,
+    {Preset, size(min_size, Values), size(avg_size, Values), size(max_size, Values), Or(Normalization, 1), Or(Seed, 0)}.
 
 %% For the training of a dictionary. 110 KiB is what the `zstd' program makes.
 -spec dictionary(term()) -> checked(MaxSize :: integer()).
@@ -447,6 +538,7 @@ values([{Name, Default, Type} | Known], Options, Values) ->
 values([], _, Values) ->
     {ok, Values}.
 
+is(any, _) -> true;
 is(integer, Value) -> is_integer(Value);
 is(limit, Value) -> is_integer(Value) orelse Value =:= infinity;
 is(atom, Value) -> is_atom(Value);

@@ -3,7 +3,7 @@ defmodule Chunker.ErlangDocsTest do
   use ExUnit.Case, async: true
 
   @ebin Path.join(Mix.Project.app_path(), "ebin")
-  @modules [:chunker, :chunker_cache, :chunker_nar, :chunker_narinfo]
+  @modules [:chunker, :chunker_cache, :chunker_nar, :chunker_narinfo, :chunker_store]
   # Exported for other modules of Chunker, and for the VM.
   @internal [module_info: 0, module_info: 1, chunk: 3, chunk_file: 3, chunk_data: 3, chunk_files: 3]
 

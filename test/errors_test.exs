@@ -2,7 +2,7 @@ defmodule Chunker.ErrorsTest do
   # Every error reason, caused by calls of both languages: its name, its details, and its message.
   use ExUnit.Case, async: true
 
-  alias Chunker.{Compressor, Decompressor, Error, Nar, NarInfo}
+  alias Chunker.{Compressor, Decompressor, Error, Nar, NarInfo, Store}
 
   @moduletag :tmp_dir
   @codecs [:zstd, :lz4, :xz, :bzip2, :gzip, :brotli]
@@ -795,6 +795,184 @@ defmodule Chunker.ErrorsTest do
       :cancelled,
       %{},
       "the operation was cancelled, or its stream is closed"
+    )
+  end
+
+  defp store(folder) do
+    store = Store.open!(Path.join(folder, "store"), avg_size: 4096, durability: :relaxed)
+    {store, store.store}
+  end
+
+  test ":not_found", %{tmp_dir: folder} do
+    {store, handle} = store(folder)
+    id = <<255, 0::248>>
+
+    for {name, message} <- [
+          {"a/b", "a/b is not there"},
+          {id, "ff#{String.duplicate("00", 31)} is not there"}
+        ] do
+      name_of = if name == id, do: Base.encode16(id, case: :lower), else: name
+
+      assert_fails(
+        [
+          elixir: [
+            fn -> Store.read(store, name) end,
+            fn -> Store.manifest(store, name) end,
+            fn -> Store.restore(store, name, {:file, Path.join(folder, "to")}) end
+          ],
+          raising: [
+            fn -> Store.read!(store, name) end,
+            fn -> store |> Store.stream(name) |> Stream.run() end,
+            fn -> store |> Store.chunks(name) |> Stream.run() end
+          ],
+          erlang: [
+            fn -> :chunker_store.read(handle, name) end,
+            fn -> :chunker_store.stream(handle, name) end,
+            fn -> :chunker_store.chunks(handle, name) end
+          ]
+        ],
+        :not_found,
+        %{name: name_of},
+        message
+      )
+    end
+  end
+
+  test ":already_exists", %{tmp_dir: folder} do
+    {store, handle} = store(folder)
+    %{id: id} = Store.put!(store, "content", name: "a")
+
+    assert_fails(
+      [
+        elixir: [
+          fn -> Store.tag(store, "a", id, if: :absent) end,
+          fn -> Store.untag(store, "a", if: {:is, <<0::256>>}) end
+        ],
+        erlang: [
+          fn -> :chunker_store.tag(handle, "a", id, if: :absent) end,
+          fn -> :chunker_store.untag(handle, "a", %{if: {:is, <<0::256>>}}) end
+        ]
+      ],
+      :already_exists,
+      %{name: "a"},
+      "tag a exists, or names another object"
+    )
+  end
+
+  test ":chunk_missing", %{tmp_dir: folder} do
+    {store, _} = store(folder)
+    data = :rand.bytes(3000)
+    Store.put!(store, data, name: "a")
+    File.rm_rf!(Path.join(folder, "store/packs"))
+    {store, handle} = store(folder)
+    digest = Chunker.hash(data, :blake3)
+
+    assert_fails(
+      [
+        elixir: [fn -> Store.read(store, "a") end],
+        raising: [fn -> Store.read!(store, "a") end, fn -> store |> Store.stream("a") |> Stream.run() end],
+        erlang: [fn -> :chunker_store.read(handle, "a") end, fn -> :chunker_store.stream(handle, "a") end]
+      ],
+      :chunk_missing,
+      %{digests: [digest]},
+      "chunks are missing, the first one of which is #{Base.encode16(digest, case: :lower)}"
+    )
+  end
+
+  test ":store_corrupt", %{tmp_dir: folder} do
+    {store, handle} = store(folder)
+    Store.put!(store, :rand.bytes(3000), name: "a")
+    [pack] = Path.wildcard(Path.join(folder, "store/packs/*/*"))
+    <<head::binary-size(1000), byte, rest::binary>> = File.read!(pack)
+    File.write!(pack, [head, rem(byte + 1, 256), rest])
+    name = Path.relative_to(pack, Path.join(folder, "store"))
+
+    assert_fails(
+      [
+        elixir: [fn -> Store.read(store, "a") end],
+        raising: [fn -> Store.read!(store, "a") end, fn -> store |> Store.stream("a") |> Stream.run() end],
+        erlang: [fn -> :chunker_store.read(handle, "a") end]
+      ],
+      :store_corrupt,
+      %{pack: name, offset: 32, why: :record_digest},
+      "#{name} is damaged at byte 32: record digest"
+    )
+  end
+
+  test ":session_fenced", %{tmp_dir: folder} do
+    {store, handle} = store(folder)
+    data = :rand.bytes(3000)
+
+    garbage = fn ->
+      Store.forget(store, Store.put!(store, data).id)
+      :ok
+    end
+
+    # The content is there, and deleted before the commit.
+    assert_fails(
+      [
+        elixir: [
+          fn ->
+            garbage.()
+            Store.session(store, fn session -> Store.put!(session, data) && Store.gc(store) end)
+          end
+        ],
+        erlang: [
+          fn ->
+            garbage.()
+
+            :chunker_store.session(handle, fn session ->
+              {:ok, _} = :chunker_store.put(session, data)
+              {:ok, _} = :chunker_store.gc(handle)
+              :done
+            end)
+          end
+        ]
+      ],
+      :session_fenced,
+      %{},
+      "a garbage collection has deleted what was to be put; put it again"
+    )
+  end
+
+  test ":store_locked", %{tmp_dir: folder} do
+    {store, handle} = store(folder)
+    {:ok, _} = Store.gc(store)
+    lock = Path.join(folder, "store/gc.lock")
+    port = Port.open({:spawn_executable, System.find_executable("flock")}, args: [lock, "sleep", "60"])
+    {:os_pid, pid} = Port.info(port, :os_pid)
+    on_exit(fn -> System.cmd("pkill", ["-P", to_string(pid)]) end)
+    assert Enum.any?(1..500, fn _ -> Process.sleep(10) && match?({:error, _}, Store.gc(store)) end)
+
+    assert_fails(
+      [
+        elixir: [fn -> Store.gc(store) end, fn -> Store.repair(store) end],
+        erlang: [fn -> :chunker_store.gc(handle) end, fn -> :chunker_store.repair(handle) end]
+      ],
+      :store_locked,
+      %{},
+      "another garbage collection or repair runs"
+    )
+  end
+
+  test ":unsupported_format", %{tmp_dir: folder} do
+    store(folder)
+    folder = Path.join(folder, "store")
+    path = Path.join(folder, "format")
+    text = path |> File.read!() |> String.replace("uuid", "feature encryption\nuuid")
+    [text, _] = String.split(text, "check ")
+    check = text |> Chunker.hash(:blake3) |> Base.encode16(case: :lower) |> binary_part(0, 16)
+    File.write!(path, "#{text}check #{check}\n")
+
+    assert_fails(
+      [
+        elixir: [fn -> Store.open(folder) end],
+        raising: [fn -> Store.open!(folder) end],
+        erlang: [fn -> :chunker_store.open(folder) end]
+      ],
+      :unsupported_format,
+      %{feature: "encryption"},
+      "the store needs encryption, which this version of Chunker does not know"
     )
   end
 end

@@ -162,6 +162,12 @@ defmodule Chunker.HostileTermsTest do
       dump = fn -> made.(:chunker_nif.nar_dump_open(path, :error)) end
       file = fn -> :chunker_nif.stream_file(nar, @chunking, @compression) |> elem(1) end
       special = fn -> made.(:chunker_nif.special_digest(path, :sha256)) end
+      {:ok, store} = :chunker_store.open(Path.join(folder, "store"), avg_size: 256, durability: :relaxed)
+      {:ok, %{id: id}} = :chunker_store.put(store, "content")
+      session = fn -> made.(:chunker_nif.store_session(store)) end
+      pieces = fn -> made.(:chunker_nif.session_pieces(session.(), {1, 1})) end
+      chunks = fn -> made.(:chunker_nif.store_chunks(store, id)) end
+      object = fn -> made.(:chunker_dispatch.store_reader(store, id, 0, nil, {1, 1})) end
 
       [
         chunk_data: [archive, @chunking],
@@ -240,7 +246,34 @@ defmodule Chunker.HostileTermsTest do
         narinfo_sign: [@narinfo, @key],
         narinfo_verify: [@narinfo, [@key]],
         narinfo_generate_key: ["name"],
-        narinfo_public_key: [@key]
+        narinfo_public_key: [@key],
+        store_open: [Path.join(folder, "store"), {true, :blake3, {nil, 64, 256, 1024, 1, 0}, :zstd, 3, false}],
+        store_put_file: [store, path, "name", {1, 1}],
+        store_session: [store],
+        session_put_file: [session.(), path, {1, 1}],
+        session_pieces: [session.(), {1, 1}],
+        pieces_push: [pieces.(), "a"],
+        pieces_finish: [session.(), pieces.()],
+        pieces_close: [pieces.()],
+        session_tag: [session.(), "name", id],
+        session_commit: [session.()],
+        session_close: [session.()],
+        store_reader: [store, id, 0, 1, {1, 1}],
+        reader_next: [object.()],
+        reader_close: [object.()],
+        store_restore_file: [store, id, path <> ".restored", {1, 1}],
+        store_manifest: [store, id],
+        store_chunks: [store, id],
+        chunks_next: [chunks.()],
+        store_missing: [store, [id]],
+        store_tag: [store, "name"],
+        store_set_tag: [store, "name", id, :any],
+        store_remove_tag: [store, "name", id],
+        store_forget: [store, id],
+        store_tags: [store, ""],
+        store_gc: [store],
+        store_check: [store, true, {1, 1}],
+        is_store: [store]
       ]
     end
 
@@ -278,7 +311,7 @@ defmodule Chunker.HostileTermsTest do
           end
 
         assert Enum.uniq(for {:panic, _, _, _} = panic <- outcomes, do: panic) == []
-        assert :exception in outcomes or function == :is_cache
+        assert :exception in outcomes or function in [:is_cache, :is_store]
       end
     end
 
@@ -313,7 +346,11 @@ defmodule Chunker.HostileTermsTest do
       same =
         ~w(chunk_data chunk_file restore_references chunk_files hash_batch compress_batch decompress_batch
            decompress train_dictionary is_cache cache_get cache_put cache_fetch cache_stats cache_clear hash hash_cached hash_file
-           nar_data nar_file nar_open nar_chunk_data nar_chunk_file nar_dump_open nar_dump_next nar_dump_close)a
+           nar_data nar_file nar_open nar_chunk_data nar_chunk_file nar_dump_open nar_dump_next nar_dump_close
+           store_open store_put_file store_session session_put_file session_pieces pieces_push pieces_finish pieces_close
+           session_tag session_commit session_close store_reader reader_next reader_close store_restore_file
+           store_manifest store_chunks chunks_next store_missing store_tag store_set_tag store_remove_tag store_forget
+           store_tags store_gc store_check is_store)a
 
       calls =
         Keyword.take(nif, same) ++

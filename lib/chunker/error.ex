@@ -30,6 +30,13 @@ defmodule Chunker.Error do
   | `:invalid_narinfo` | `:why` (an atom such as `:missing`), and `:field` or `:line`; see `Chunker.NarInfo` |
   | `:invalid_key` | `:why` (an atom such as `:bad_base64`) |
   | `:invalid_signature` | `:why` (an atom such as `:mismatch`) |
+  | `:store_corrupt` | `:pack`, the name of the damaged file in the store, `:why`, and `:offset`, in bytes, if it is known |
+  | `:chunk_missing` | `:digests`, of the first chunks that the store does not have |
+  | `:not_found` | `:name`: a tag, an id or a store that is not there |
+  | `:already_exists` | `:name`: a tag that exists, or names another object than expected |
+  | `:session_fenced` | none: a garbage collection has deleted what was to be put; put it again |
+  | `:store_locked` | none: another garbage collection or repair runs |
+  | `:unsupported_format` | `:feature` of the store that this version does not know |
   | `:cancelled` | none: the stream was closed before, or by an earlier error |
   """
 
@@ -55,6 +62,13 @@ defmodule Chunker.Error do
           | :invalid_narinfo
           | :invalid_key
           | :invalid_signature
+          | :store_corrupt
+          | :chunk_missing
+          | :not_found
+          | :already_exists
+          | :session_fenced
+          | :store_locked
+          | :unsupported_format
           | :cancelled
   @type t :: %__MODULE__{reason: reason(), details: map(), message: String.t()}
 
@@ -129,9 +143,36 @@ defmodule Chunker.Error do
 
   defp describe(:invalid_key, %{why: why}), do: "invalid key: #{words(why)}"
   defp describe(:invalid_signature, %{why: why}), do: "no valid signature: #{words(why)}"
+
+  defp describe(:store_corrupt, %{pack: pack, why: why} = details),
+    do: "#{show(pack)} is damaged#{at(details)}: #{words(why)}"
+
+  defp describe(:chunk_missing, %{digests: digests}),
+    do: "chunks are missing, the first one of which is #{digests |> hd() |> Base.encode16(case: :lower)}"
+
+  defp describe(:not_found, %{name: name}), do: "#{show_name(name)} is not there"
+  defp describe(:already_exists, %{name: name}), do: "tag #{show(name)} exists, or names another object"
+
+  defp describe(:session_fenced, _details),
+    do: "a garbage collection has deleted what was to be put; put it again"
+
+  defp describe(:store_locked, _details), do: "another garbage collection or repair runs"
+
+  defp describe(:unsupported_format, %{feature: feature}),
+    do: "the store needs #{feature}, which this version of Chunker does not know"
+
   defp describe(:cancelled, _details), do: "the operation was cancelled, or its stream is closed"
 
   defp words(why), do: why |> Atom.to_string() |> String.replace("_", " ")
+
+  defp at(%{offset: offset}), do: " at byte #{offset}"
+  defp at(_details), do: ""
+
+  # An id is no text.
+  defp show_name(<<_::256>> = id),
+    do: if(String.printable?(id), do: show(id), else: Base.encode16(id, case: :lower))
+
+  defp show_name(name), do: show(name)
 
   defp show_path(%{path: path}), do: show(path)
   defp show_path(_details), do: "input"

@@ -10,7 +10,7 @@ defmodule Mix.Tasks.Compile.ChunkerDocs do
 
   @script "scripts/erlang-docs"
   # Those that users call.
-  @sources ~w(src/chunker.erl src/chunker_cache.erl src/chunker_nar.erl src/chunker_narinfo.erl)
+  @sources ~w(src/chunker.erl src/chunker_cache.erl src/chunker_nar.erl src/chunker_narinfo.erl src/chunker_store.erl)
 
   @impl true
   def run(args) do

@@ -26,6 +26,8 @@ mod narinfo;
 mod options;
 mod slot;
 mod special;
+#[cfg_attr(not(feature = "store"), path = "store_disabled.rs")]
+mod store;
 mod stream;
 
 mod atoms {

@@ -69,9 +69,10 @@ impl Digests {
     }
 }
 
-#[derive(NifTuple)]
+/// `{Preset | nil, Min | nil, Avg | nil, Max | nil, Normalization, Seed}`
+#[derive(Clone, Copy, NifTuple)]
 #[rustler(decode)]
-struct Sizes<'a> {
+pub(crate) struct Sizes<'a> {
     /// The name of the default sizes, or `nil` for those of any input.
     preset: Term<'a>,
     min_size: Term<'a>,
@@ -366,22 +367,9 @@ impl<'a> Decoder<'a> for Hash {
     }
 }
 
-impl<'a> ChunkingOptions<'a> {
-    pub(crate) fn digester(&self) -> Result<Digester, NifError<'a>> {
-        self.digests.digester()
-    }
-
-    pub(crate) fn workers(&self) -> Result<Workers, NifError<'a>> {
-        self.threads.workers()
-    }
-
-    /// Returns what a change of a file during the read means.
-    pub(crate) fn on_change(&self) -> OnChange {
-        self.on_change.into()
-    }
-
-    fn options(&self) -> Result<Options, NifError<'a>> {
-        let Sizes { preset, min_size, avg_size, max_size, normalization, seed } = self.sizes;
+impl<'a> Sizes<'a> {
+    pub(crate) fn options(&self) -> Result<Options, NifError<'a>> {
+        let Sizes { preset, min_size, avg_size, max_size, normalization, seed } = *self;
         let preset = preset.atom_to_string().unwrap_or_default();
         let preset = Config::PRESETS.into_iter().find(|(name, _)| *name == preset);
         let preset = preset.map_or_else(Options::default, |(_, config)| config.options);
@@ -398,6 +386,21 @@ impl<'a> ChunkingOptions<'a> {
             normalization: number(normalization),
             seed: key,
         })
+    }
+}
+
+impl<'a> ChunkingOptions<'a> {
+    pub(crate) fn digester(&self) -> Result<Digester, NifError<'a>> {
+        self.digests.digester()
+    }
+
+    pub(crate) fn workers(&self) -> Result<Workers, NifError<'a>> {
+        self.threads.workers()
+    }
+
+    /// Returns what a change of a file during the read means.
+    pub(crate) fn on_change(&self) -> OnChange {
+        self.on_change.into()
     }
 
     /// Returns an error of the engine with the value as the caller gave it.
@@ -425,7 +428,7 @@ impl<'a> ChunkingOptions<'a> {
         workers: Workers,
         work: W,
     ) -> Result<ChunkerKind<W, ChunkAnnotation>, NifError<'a>> {
-        let options = self.options()?;
+        let options = self.sizes.options()?;
         let params = CdcParams::new(&options).map_err(|error| self.out_of_range(error))?;
         let plain = Chunking::with_method(params, workers, work.clone());
         let Some(archive) = &self.archive else { return Ok(plain.into()) };

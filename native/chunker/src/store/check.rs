@@ -94,9 +94,7 @@ impl Inner {
             for name in self.objects.list(section.folder())? {
                 match PackId::from_name(&name) {
                     Some(id) => packs.push(id),
-                    None => {
-                        report.damage.push(Damage { object: name, offset: None, why: "no name of a pack" })
-                    }
+                    None => report.damage.push(Damage { object: name, offset: None, why: "pack_name" }),
                 }
             }
         }
@@ -162,12 +160,12 @@ impl Inner {
         match bytes.first_chunk::<PACK_HEADER>().map(|header| pack::read_header(&name, header)) {
             Some(Ok(_)) => {}
             Some(Err(error @ StoreError::UnsupportedFormat { .. })) if is_named => return Err(error.into()),
-            _ => damage(0, "header of a pack"),
+            _ => damage(0, "pack_header"),
         }
         let mut expected: BTreeMap<u32, Digest> = BTreeMap::new();
         match pack::footer(&*self.objects, &name, bytes.len() as u64)? {
             Some(entries) => expected.extend(entries.iter().map(|entry| (entry.offset, entry.digest))),
-            None => damage(bytes.len() as u64, "footer of a pack"),
+            None => damage(bytes.len() as u64, "pack_footer"),
         }
         let mut content = Vec::new();
         for entry in pack::scan(&bytes) {
@@ -190,11 +188,11 @@ impl Inner {
             }
         }
         for (offset, digest) in expected {
-            damage(offset.into(), "header of a record");
+            damage(offset.into(), "record_header");
             pack.damaged.push(digest);
         }
         if !is_named && pack.damage.is_empty() {
-            pack.damage.push(Damage { object: name, offset: None, why: "bytes that belong to no record" });
+            pack.damage.push(Damage { object: name, offset: None, why: "foreign_bytes" });
         }
         Ok(Some(pack))
     }

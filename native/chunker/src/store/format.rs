@@ -109,7 +109,7 @@ impl Format {
             return Ok(self);
         }
         let created = Self::open(objects)?;
-        Ok(created.ok_or_else(|| StoreError::corrupt(OBJECT, None, "it was there, and is gone"))?)
+        Ok(created.ok_or_else(|| StoreError::corrupt(OBJECT, None, "vanished"))?)
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn condemned(objects: &dyn Objects) -> Result<HashSet<PackId>, Error>
     let Some(content) = objects.get(CONDEMNED)? else { return Ok(HashSet::new()) };
     let lines = Lines::read(CONDEMNED, &content)?;
     let packs = lines.all("pack").map(PackId::from_name).collect::<Option<_>>();
-    Ok(packs.ok_or_else(|| StoreError::corrupt(CONDEMNED, None, "name of a pack"))?)
+    Ok(packs.ok_or_else(|| StoreError::corrupt(CONDEMNED, None, "pack_name"))?)
 }
 
 /// What a collection has done.

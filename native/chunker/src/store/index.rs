@@ -202,8 +202,7 @@ impl Index {
 
     /// Returns the segments that are damaged, and what is wrong with each.
     pub(super) fn damage(&self) -> Result<Vec<(String, &'static str)>, Error> {
-        let mut damage: Vec<_> =
-            self.refreshed()?.into_iter().map(|name| (name, "segment of the index")).collect();
+        let mut damage: Vec<_> = self.refreshed()?.into_iter().map(|name| (name, "index_segment")).collect();
         for segment in self.segments() {
             let packs = segment.packs(&*self.objects, &self.pages).find_map(Result::err);
             let entries = segment.iter(&*self.objects, &self.pages).find_map(Result::err);
@@ -282,7 +281,7 @@ impl<'a, I: Iterator<Item = Result<(Entry, u32), Error>>> Merge<'a, I> {
         for entry in &mut self.sources[source] {
             let (entry, number) = entry?;
             let number = self.numbers[source].get(number as usize).copied();
-            let number = number.ok_or_else(|| StoreError::corrupt(FOLDER, None, "number of a pack"))?;
+            let number = number.ok_or_else(|| StoreError::corrupt(FOLDER, None, "pack_number"))?;
             if let Some(number) = number {
                 self.next.insert((entry.digest.0, source), (entry, number));
                 break;

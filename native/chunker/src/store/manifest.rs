@@ -206,7 +206,7 @@ impl Manifest {
     /// Reads a manifest, whose digest is `id`, and its items.
     pub(super) fn read(id: Digest, bytes: &[u8]) -> Result<(Self, Vec<Item>), StoreError> {
         Self::parse(id, bytes)
-            .ok_or_else(|| StoreError::corrupt(&format!("manifest {id:?}"), None, "no manifest"))
+            .ok_or_else(|| StoreError::corrupt(&format!("manifest {id:?}"), None, "no_manifest"))
     }
 
     fn parse(id: Digest, bytes: &[u8]) -> Option<(Self, Vec<Item>)> {
@@ -245,7 +245,7 @@ pub(super) fn read_node(item: &Item, bytes: &[u8]) -> Result<Vec<Item>, StoreErr
         let items = if fixed[0] == depth { read_items(rest, depth)? } else { return None };
         (sums(&items)? == (item.bytes, item.chunks)).then_some(items)
     });
-    items.ok_or_else(|| StoreError::corrupt(&format!("node {:?}", item.digest), None, "no node"))
+    items.ok_or_else(|| StoreError::corrupt(&format!("node {:?}", item.digest), None, "no_node"))
 }
 
 fn sums(items: &[Item]) -> Option<(u64, u64)> {

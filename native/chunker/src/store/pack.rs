@@ -222,7 +222,7 @@ pub(super) fn scan(bytes: &[u8]) -> impl Iterator<Item = Entry> {
 /// Checks the header of a pack, and returns the id of its session.
 pub(super) fn read_header(name: &str, bytes: &[u8; PACK_HEADER]) -> Result<[u8; 16], StoreError> {
     if bytes[..8] != *MAGIC {
-        return Err(StoreError::corrupt(name, 0, "no pack"));
+        return Err(StoreError::corrupt(name, 0, "no_pack"));
     }
     match u32::from_le_bytes(bytes[8..12].try_into().expect("four bytes")) {
         VERSION => Ok(bytes[16..].try_into().expect("16 bytes")),

@@ -84,10 +84,10 @@ impl Inner {
         let corrupt = |why| {
             Error::from(StoreError::corrupt(&location.pack.name(), u64::from(location.entry.offset), why))
         };
-        let header = record.first_chunk::<HEADER>().ok_or_else(|| corrupt("too short"))?;
+        let header = record.first_chunk::<HEADER>().ok_or_else(|| corrupt("too_short"))?;
         let header = Header::from_bytes(header).map_err(corrupt)?;
         if header.digest != location.entry.digest || header.stored as usize + HEADER != record.len() {
-            return Err(corrupt("another record"));
+            return Err(corrupt("another_record"));
         }
         match scratch.content(&header, &record[HEADER..], self.format.hash, out) {
             Ok(()) => Ok(()),

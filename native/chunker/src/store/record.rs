@@ -85,19 +85,19 @@ impl Header {
     pub(super) fn from_bytes(bytes: &[u8; HEADER]) -> Result<Self, &'static str> {
         let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
         if bytes[..4] != MAGIC {
-            return Err("no record");
+            return Err("no_record");
         }
         if number(48) != crc32c::crc32c(&bytes[..48]) {
-            return Err("check of a header");
+            return Err("header_check");
         }
-        let kind = Kind::from_number(bytes[4]).ok_or("unknown kind of record")?;
+        let kind = Kind::from_number(bytes[4]).ok_or("unknown_kind")?;
         let codec = match bytes[5] {
             0 => None,
-            number => Some(*CODECS.get(usize::from(number) - 1).ok_or("unknown codec")?),
+            number => Some(*CODECS.get(usize::from(number) - 1).ok_or("unknown_codec")?),
         };
         let (stored, length) = (number(8), number(12));
         if stored as usize > MOST || length as usize > MOST {
-            return Err("length of a record");
+            return Err("record_length");
         }
         let digest = Digest(bytes[16..48].try_into().expect("32 bytes"));
         Ok(Self { kind, codec, stored, length, digest })
@@ -134,7 +134,7 @@ impl Scratch {
         let codec = options.codec();
         decompress(&self.payload, codec, content.len(), &mut self.codec, &mut self.checked)?;
         if self.checked != content {
-            let why = "compressed data does not decompress to the same";
+            let why = "compressor_fault";
             return Err(StoreError::corrupt("a new record", None, why).into());
         }
         Ok((Some(codec), &self.payload))
@@ -153,7 +153,7 @@ impl Scratch {
         match header.codec {
             None => {
                 out.truncate(0);
-                out.grow(payload.len()).map_err(|_| ContentError::Wrong("no memory"))?;
+                out.grow(payload.len()).map_err(|_| ContentError::Wrong("no_memory"))?;
                 out.as_mut_slice()[..payload.len()].copy_from_slice(payload);
                 out.truncate(payload.len());
             }
@@ -163,13 +163,13 @@ impl Scratch {
                     Error::Compression(error @ crate::codec::CompressionError::CodecDisabled { .. }) => {
                         ContentError::Other(error.into())
                     }
-                    _ => ContentError::Wrong("payload of a record"),
+                    _ => ContentError::Wrong("record_payload"),
                 })?;
             }
         }
         let content = out.as_mut_slice();
         if content.len() != length || algorithm.hash(content) != header.digest {
-            return Err(ContentError::Wrong("digest of a record"));
+            return Err(ContentError::Wrong("record_digest"));
         }
         Ok(())
     }

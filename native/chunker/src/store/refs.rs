@@ -230,7 +230,7 @@ pub(super) fn readable_kept(
         let Some(content) = objects.get(&object)? else { continue };
         match read(&object, &content) {
             Ok(id) => ids.push(id),
-            Err(_) => report(Damage { object, offset: None, why: "kept object" }),
+            Err(_) => report(Damage { object, offset: None, why: "kept_object" }),
         }
     }
     Ok(ids)

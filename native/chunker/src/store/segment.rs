@@ -62,7 +62,7 @@ impl Segment {
     pub(super) fn open(objects: &dyn Objects, name: &str) -> Result<Option<Self>, Error> {
         let corrupt = |why| Error::from(StoreError::corrupt(name, None, why));
         let Some(length) = objects.length(name)? else { return Ok(None) };
-        let end = length.checked_sub(TRAILER as u64).ok_or_else(|| corrupt("too short"))?;
+        let end = length.checked_sub(TRAILER as u64).ok_or_else(|| corrupt("too_short"))?;
         let mut trailer = [0; TRAILER];
         if !objects.get_range(name, end, &mut trailer)? {
             return Ok(None);
@@ -88,7 +88,7 @@ impl Segment {
             return Ok(None);
         }
         if crc32c::crc32c(&bytes) != number(12) {
-            return Err(corrupt("check of the fences"));
+            return Err(corrupt("fence_check"));
         }
         let fences =
             bytes.chunks_exact(8).map(|fence| u64::from_be_bytes(fence.try_into().expect("eight bytes")));
@@ -109,7 +109,7 @@ impl Segment {
             let there = objects.get_range(&self.name, page * PAGE as u64, &mut bytes)?;
             let check = u32::from_le_bytes(bytes[PAGE - 4..].try_into().expect("four bytes"));
             if !there || crc32c::crc32c(&bytes[..PAGE - 4]) != check {
-                return Err(StoreError::corrupt(&self.name, page * PAGE as u64, "check of a page").into());
+                return Err(StoreError::corrupt(&self.name, page * PAGE as u64, "page_check").into());
             }
             Ok(Arc::new(bytes))
         })
@@ -163,7 +163,7 @@ impl Segment {
     /// Returns a pack by its number.
     fn pack(&self, objects: &dyn Objects, pages: &Pages, number: u32) -> Result<PackId, Error> {
         let table = self.fences.len() as u64 + u64::from(number) / PACKS as u64;
-        let corrupt = || StoreError::corrupt(&self.name, table * PAGE as u64, "number of a pack");
+        let corrupt = || StoreError::corrupt(&self.name, table * PAGE as u64, "pack_number");
         if number >= self.packs {
             return Err(corrupt().into());
         }

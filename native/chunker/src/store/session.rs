@@ -73,7 +73,7 @@ impl Session {
     fn read(object: &str, content: &[u8]) -> Result<Self, StoreError> {
         let lines = Lines::read(object, content)?;
         let corrupt = |why| StoreError::corrupt(object, None, why);
-        let id = object.rsplit('/').next().and_then(read_id).ok_or_else(|| corrupt("name of a session"))?;
+        let id = object.rsplit('/').next().and_then(read_id).ok_or_else(|| corrupt("session_name"))?;
         let state = match lines.one("state", |state| Some(state.to_owned()))?.as_str() {
             "open" => State::Open,
             "committed" => State::Committed(lines.one("commit", from_hex)?),
@@ -177,7 +177,7 @@ impl Commit {
     }
 
     pub(super) fn read(bytes: &[u8]) -> Result<Self, StoreError> {
-        let corrupt = || StoreError::corrupt("a commit", None, "no commit");
+        let corrupt = || StoreError::corrupt("a commit", None, "no_commit");
         let lines = Lines::read("a commit", bytes)?;
         let objects = lines.all("object").map(from_hex).collect::<Option<_>>().ok_or_else(corrupt)?;
         let tags = lines.all("tag").map(|tag| {

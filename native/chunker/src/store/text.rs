@@ -34,11 +34,11 @@ impl<'a> Lines<'a> {
     /// Reads the object of that name.
     pub(super) fn read(object: &'a str, content: &'a [u8]) -> Result<Self, StoreError> {
         let corrupt = |why| StoreError::corrupt(object, None, why);
-        let text = str::from_utf8(content).map_err(|_| corrupt("not text"))?;
-        let at = text.rfind(CHECK).ok_or_else(|| corrupt("no check"))?;
+        let text = str::from_utf8(content).map_err(|_| corrupt("not_text"))?;
+        let at = text.rfind(CHECK).ok_or_else(|| corrupt("no_check"))?;
         let (text, last) = text.split_at(at);
         let whole = (text.is_empty() || text.ends_with('\n')) && last[CHECK.len()..] == check(text) + "\n";
-        if whole { Ok(Self { object, text }) } else { Err(corrupt("check failed")) }
+        if whole { Ok(Self { object, text }) } else { Err(corrupt("check_mismatch")) }
     }
 
     /// Returns the values of a key, in order.

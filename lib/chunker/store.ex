@@ -1,0 +1,430 @@
+defmodule Chunker.Store do
+  @moduledoc """
+  A store of files, binaries and streams, which keeps each chunk once, in a folder.
+
+      {:ok, store} = Chunker.Store.open("backup")
+      {:ok, monday} = Chunker.Store.put(store, {:file, "monday.tar"}, name: "db/monday")
+      {:ok, tuesday} = Chunker.Store.put(store, {:file, "tuesday.tar"}, name: "db/tuesday")
+      IO.puts("\#{tuesday.stored_bytes} bytes for \#{tuesday.size}")
+
+      :ok = Chunker.Store.restore(store, "db/monday", {:file, "restored.tar"})
+
+  ## Promises
+
+    1. What `put/3` or `session/2` has returned survives a power cut.
+    2. A kill at any point leaves the old state or the new one, and at most garbage that the next `gc/1` takes.
+    3. `gc/1` deletes nothing that a commit refers to, whether it was made before, during or after, whatever clocks
+       say and however long a writer slept.
+    4. A read returns the right bytes or an error: each chunk is checked against its digest.
+    5. Everything except tags and sessions can be made anew from the packs. `docs/store-format.md` describes them.
+    6. Memory does not grow with the store, except for at most two bytes for each chunk.
+    7. A put heals: a chunk that was found missing or damaged is written anew.
+    8. Writers wait neither for each other nor for `gc/1`.
+
+  Any number of processes, in any number of VMs on a machine, use a store at the same time. A store is closed when no
+  process holds it any more.
+
+  ## Names
+
+  An object is named by its id, a binary of 32 bytes that follows from its content and the sizes of the store, or
+  by a tag: text of components that `/` separates. Functions that take either look for a tag first. An id may also be
+  64 hexadecimal digits.
+
+  An object stays as long as a tag names it. One that was put without a name stays until `forget/2`. `gc/1` takes
+  everything else.
+
+  ## From Erlang
+
+  Module `chunker_store` has the same functions.
+  """
+
+  import Chunker.Input
+  import Chunker.Result
+
+  alias Chunker.Error
+  alias Chunker.Store.{Manifest, Session}
+
+  @enforce_keys [:store]
+  defstruct [:store, :location]
+
+  @opaque t :: %__MODULE__{store: :chunker_store.store(), location: String.t()}
+
+  @typedoc "The id of an object."
+  @type id :: <<_::256>>
+
+  @typedoc "A tag or an id."
+  @type name :: String.t() | id()
+
+  @typedoc "What is put: a file, iodata, or an enumerable of iodata."
+  @type source :: {:file, Path.t()} | iodata() | Enumerable.t()
+
+  @typedoc "An option of `open/2`."
+  @type option ::
+          {:create, boolean()}
+          | {:hash, Chunker.algorithm()}
+          | {:preset, :default | :large_packages | :small_packages}
+          | {:min_size | :avg_size | :max_size, pos_integer()}
+          | {:normalization, 0..3}
+          | {:seed, non_neg_integer()}
+          | {:codec, Chunker.codec() | :none}
+          | {:level, integer()}
+          | {:durability, :full | :relaxed}
+
+  @typedoc "What `check/2` and `repair/2` have found."
+  @type report :: %{
+          packs: non_neg_integer(),
+          bytes: non_neg_integer(),
+          records: non_neg_integer(),
+          objects: non_neg_integer(),
+          damage: [%{object: String.t(), offset: nil | non_neg_integer(), why: atom()}],
+          incomplete: [%{id: id(), tags: [String.t()], missing: [Chunker.digest()]}]
+        }
+
+  # What is gathered before the engine sees it.
+  @gather 1_048_576
+
+  @doc """
+  Opens the store in a folder, or creates one there.
+
+  A new store needs a folder that is empty or does not exist.
+
+  ## Options
+
+    * `:create` - `false` if there must be a store. Default: `true`
+    * `:hash`, `:preset`, `:min_size`, `:avg_size`, `:max_size`, `:normalization`, `:seed` - as `Chunker.chunk_file/2` takes
+      them. A new store keeps them, and an existing one must have those that are given
+    * `:codec` - `:zstd` (the default), another one that `Chunker.compress/2` takes, or `:none`; and its `:level`. They are
+      kept as well. If they are given for an existing store, they apply to what is put through this handle
+    * `:durability` - `:full` (the default), or `:relaxed` to leave it to the system when files are written to the disk.
+      After a power cut objects may then be damaged: for caches and tests
+
+  ## Errors
+
+    * `:not_found` - there is no store, and `create: false`
+    * `:invalid_options` - an option is out of range, the store has another value, or the folder holds something else
+    * `:unsupported_format` - `:feature`: the store was made by a newer version
+    * `:store_corrupt`, `:io_error`
+
+  ## Examples
+
+      iex> folder = Path.join(System.tmp_dir!(), "chunker-doc-store")
+      iex> {:ok, store} = Chunker.Store.open(folder, durability: :relaxed)
+      iex> {:ok, object} = Chunker.Store.put(store, "content", name: "greetings/first")
+      iex> Chunker.Store.read(store, "greetings/first")
+      {:ok, "content"}
+      iex> Chunker.Store.tags(store)
+      {:ok, [{"greetings/first", object.id}]}
+      iex> File.rm_rf!(folder)
+
+  """
+  @spec open(Path.t(), [option()] | map()) :: {:ok, t()} | {:error, Error.t()}
+  def open(location, options \\ []) do
+    location = path!(location)
+
+    with {:ok, store} <- result(:chunker_store.open(location, options)),
+         do: {:ok, %__MODULE__{store: store, location: location}}
+  end
+
+  @doc """
+  The same as `open/2`, but returns the store and raises `Chunker.Error`.
+  """
+  @spec open!(Path.t(), [option()] | map()) :: t()
+  def open!(location, options \\ []), do: bang!(open(location, options))
+
+  @doc """
+  Puts an object: a file, iodata, or an enumerable of iodata, in bounded memory.
+
+  Chunks are found, hashed and compressed on all threads. Only those that the store lacks are written. Killing the caller
+  cancels the put, which leaves garbage at most.
+
+  In a session, the object is visible after its commit.
+
+  ## Options
+
+    * `:name` - a tag for the object, set in the same commit. Without one the object stays until `forget/2`
+    * `:threads` - how many threads work on it at most
+
+  ## Errors
+
+    * `:session_fenced` - a garbage collection has deleted chunks that the source has in common with what was deleted:
+      put it again. A file is put again by itself
+    * `:io_error`, `:file_changed` - as with `Chunker.chunk_file/2`, and if the store cannot be written to
+
+  ## Examples
+
+      iex> folder = Path.join(System.tmp_dir!(), "chunker-doc-store-put")
+      iex> store = Chunker.Store.open!(folder, durability: :relaxed)
+      iex> data = :binary.copy("content ", 1000)
+      iex> {:ok, first} = Chunker.Store.put(store, data)
+      iex> {first.size, first.new_chunks}
+      {8000, 1}
+      iex> {:ok, again} = Chunker.Store.put(store, [data])
+      iex> {again.id == first.id, again.new_chunks, again.stored_bytes}
+      {true, 0, 0}
+      iex> File.rm_rf!(folder)
+
+  """
+  @spec put(t() | Session.t(), source(), keyword() | map()) :: {:ok, Manifest.t()} | {:error, Error.t()}
+  def put(store, source, options \\ []) do
+    with {:ok, put} <- result(:chunker_store.put(handle(store), source(source), options)),
+         do: {:ok, struct!(Manifest, put)}
+  end
+
+  @doc """
+  The same as `put/3`, but returns the manifest and raises `Chunker.Error`.
+  """
+  @spec put!(t() | Session.t(), source(), keyword() | map()) :: Manifest.t()
+  def put!(store, source, options \\ []), do: bang!(put(store, source, options))
+
+  # Erlang takes a fun in place of an enumerable.
+  defp source({:file, path}), do: {:file, path!(path)}
+  defp source(data) when is_binary(data) or is_list(data), do: data
+  defp source(enumerable), do: fn -> next(suspended(pieces(enumerable, @gather))) end
+
+  defp suspended(enumerable),
+    do: &Enumerable.reduce(enumerable, &1, fn piece, _ -> {:suspend, piece} end)
+
+  defp next(continuation) do
+    case continuation.({:cont, nil}) do
+      {:suspended, piece, continuation} -> {piece, fn -> next(continuation) end}
+      {_, nil} -> :done
+      {_, piece} -> {piece, fn -> :done end}
+    end
+  end
+
+  @doc """
+  Calls a function with a session, in which `put/3` and `tag/4` take part in one commit: all of it is there afterwards,
+  or nothing.
+
+  Returns `{:ok, result}` with the result of the function after the commit. If the function returns `{:error, reason}` or
+  raises, nothing becomes visible.
+
+  ## Examples
+
+      iex> folder = Path.join(System.tmp_dir!(), "chunker-doc-store-session")
+      iex> store = Chunker.Store.open!(folder, durability: :relaxed)
+      iex> {:ok, 2} =
+      ...>   Chunker.Store.session(store, fn session ->
+      ...>     for name <- ["a", "b"], do: Chunker.Store.put!(session, "content of " <> name, name: name)
+      ...>     2
+      ...>   end)
+      iex> {:ok, tags} = Chunker.Store.tags(store)
+      iex> for {name, _id} <- tags, do: name
+      ["a", "b"]
+      iex> File.rm_rf!(folder)
+
+  """
+  @spec session(t(), (Session.t() -> {:error, reason} | result)) ::
+          {:ok, result} | {:error, reason | Error.t()}
+        when result: var, reason: var
+  def session(%__MODULE__{store: store}, fun) when is_function(fun, 1) do
+    # What the function raises is not that of the Erlang face.
+    wrapped = fn session ->
+      try do
+        {:returned, fun.(%Session{session: session})}
+      catch
+        kind, reason -> {:error, {:raised, kind, reason, __STACKTRACE__}}
+      else
+        {:returned, {:error, reason}} -> {:error, {:returned, reason}}
+        {:returned, result} -> result
+      end
+    end
+
+    case call(:chunker_store.session(store, wrapped)) do
+      {:ok, result} -> {:ok, result}
+      {:error, {:raised, kind, reason, stacktrace}} -> :erlang.raise(kind, reason, stacktrace)
+      {:error, {:returned, reason}} -> {:error, reason}
+      {:error, {reason, details}} -> {:error, Error.new(reason, details)}
+    end
+  end
+
+  @doc """
+  Returns a lazy stream of the bytes of an object, as nonempty binaries.
+
+  Opens the object when it is enumerated, and fails before the first byte if a chunk is not in the store. Takes the
+  options of `read/3`. Raises `Chunker.Error`.
+
+  ## Examples
+
+      iex> folder = Path.join(System.tmp_dir!(), "chunker-doc-store-stream")
+      iex> store = Chunker.Store.open!(folder, durability: :relaxed)
+      iex> Chunker.Store.put!(store, "some content", name: "a")
+      iex> store |> Chunker.Store.stream("a", offset: 5) |> Enum.join()
+      "content"
+      iex> File.rm_rf!(folder)
+
+  """
+  @spec stream(t(), name(), keyword() | map()) :: Enumerable.t()
+  def stream(%__MODULE__{store: store}, name, options \\ []),
+    do: iterated(fn -> result(:chunker_store.stream(store, name, options)) end)
+
+  @doc """
+  Returns a lazy stream of the chunks of an object, as `{digest, offset, length}`.
+  """
+  @spec chunks(t(), name()) :: Enumerable.t()
+  def chunks(%__MODULE__{store: store}, name),
+    do: iterated(fn -> result(:chunker_store.chunks(store, name)) end)
+
+  defp iterated(open) do
+    Stream.resource(
+      fn -> bang!(open.()) end,
+      fn iterator ->
+        case :chunker_store.next(iterator) do
+          :done -> {:halt, iterator}
+          result -> {for(item <- bang!(to_result(result)), item != "", do: item), iterator}
+        end
+      end,
+      &:chunker_store.close/1
+    )
+  end
+
+  @doc """
+  Returns the bytes of an object.
+
+  ## Options
+
+    * `:offset`, `:length` - a range of it, in bytes
+    * `:threads` - how many threads read and decompress at most
+
+  ## Errors
+
+    * `:not_found` - `:name`
+    * `:chunk_missing` - `:digests`, of the first chunks that the store does not have
+    * `:store_corrupt` - `:pack`, `:offset` and `:why`
+    * `:bounds_check_failed` - the object has no such range
+  """
+  @spec read(t(), name(), keyword() | map()) :: {:ok, binary()} | {:error, Error.t()}
+  def read(%__MODULE__{store: store}, name, options \\ []),
+    do: result(:chunker_store.read(store, name, options))
+
+  @doc """
+  The same as `read/3`, but returns the bytes and raises `Chunker.Error`.
+  """
+  @spec read!(t(), name(), keyword() | map()) :: binary()
+  def read!(store, name, options \\ []), do: bang!(read(store, name, options))
+
+  @doc """
+  Writes an object to a file, which is there as a whole or not at all, and replaces what was there.
+
+  Takes the option `:threads`. Errors are those of `read/3`, and `:io_error`.
+  """
+  @spec restore(t(), name(), {:file, Path.t()}, keyword() | map()) :: :ok | {:error, Error.t()}
+  def restore(%__MODULE__{store: store}, name, {:file, path}, options \\ []),
+    do: done(call(:chunker_store.restore(store, name, {:file, path!(path)}, options)))
+
+  @doc """
+  Returns what the store knows of an object.
+  """
+  @spec manifest(t(), name()) :: {:ok, Manifest.t()} | {:error, Error.t()}
+  def manifest(%__MODULE__{store: store}, name) do
+    with {:ok, manifest} <- result(:chunker_store.manifest(store, name)),
+         do: {:ok, struct!(Manifest, Map.delete(manifest, :kind))}
+  end
+
+  @doc """
+  Returns those of some chunks, by their digests, that the store does not have: what a peer has to send.
+  """
+  @spec missing(t(), [Chunker.digest()]) :: {:ok, [Chunker.digest()]} | {:error, Error.t()}
+  def missing(%__MODULE__{store: store}, digests), do: result(:chunker_store.missing(store, digests))
+
+  @doc """
+  Lets a tag name an object.
+
+  With the option `:if`, a store sets it only if there is none (`:absent`), or if it names a certain object
+  (`{:is, id}`). Otherwise the error is `:already_exists`. A session takes no `:if`.
+  """
+  @spec tag(t() | Session.t(), String.t(), id(), [{:if, :any | :absent | {:is, id()}}] | map()) ::
+          :ok | {:error, Error.t()}
+  def tag(store, name, id, options \\ []),
+    do: done(call(:chunker_store.tag(handle(store), name, id, options)))
+
+  @doc """
+  Removes a tag, and returns whether there was one. The object stays until the next `gc/1`.
+
+  Takes the option `:if` of `tag/4`.
+  """
+  @spec untag(t(), String.t(), [{:if, :any | :absent | {:is, id()}}] | map()) ::
+          {:ok, boolean()} | {:error, Error.t()}
+  def untag(%__MODULE__{store: store}, name, options \\ []),
+    do: result(:chunker_store.untag(store, name, options))
+
+  @doc """
+  Lets the next `gc/1` take an object that was put without a name. Returns whether it was kept.
+  """
+  @spec forget(t(), id()) :: {:ok, boolean()} | {:error, Error.t()}
+  def forget(%__MODULE__{store: store}, id), do: result(:chunker_store.forget(store, id))
+
+  @doc """
+  Returns the tags whose names begin with `prefix`, in the order of their names.
+  """
+  @spec tags(t(), String.t()) :: {:ok, [{String.t(), id()}]} | {:error, Error.t()}
+  def tags(%__MODULE__{store: store}, prefix \\ ""), do: result(:chunker_store.tags(store, prefix))
+
+  @doc """
+  Returns the id of the object that a name stands for, or `nil` for a name that is no tag.
+  """
+  @spec id(t(), name()) :: {:ok, id() | nil} | {:error, Error.t()}
+  def id(%__MODULE__{store: store}, name), do: result(:chunker_store.id(store, name))
+
+  @doc """
+  Deletes what no object needs, while others read and write.
+
+  Returns the number of `:objects` that stay, of `:packs` that stay, of `:deleted_packs`, and of their bytes
+  (`:deleted_bytes`). The error is `:store_locked` if another collection runs. Time is linear in the number of chunks
+  of all objects.
+
+  ## Examples
+
+      iex> folder = Path.join(System.tmp_dir!(), "chunker-doc-store-gc")
+      iex> store = Chunker.Store.open!(folder, durability: :relaxed)
+      iex> Chunker.Store.put!(store, "content", name: "a")
+      iex> Chunker.Store.untag(store, "a")
+      {:ok, true}
+      iex> {:ok, collected} = Chunker.Store.gc(store)
+      iex> {collected.objects, collected.deleted_packs}
+      {0, 2}
+      iex> File.rm_rf!(folder)
+
+  """
+  @spec gc(t()) ::
+          {:ok,
+           %{
+             objects: non_neg_integer(),
+             packs: non_neg_integer(),
+             deleted_packs: non_neg_integer(),
+             deleted_bytes: non_neg_integer()
+           }}
+          | {:error, Error.t()}
+  def gc(%__MODULE__{store: store}), do: result(:chunker_store.gc(store))
+
+  @doc """
+  Reads and checks everything: each pack, each record, the index, and that each object is there as a whole.
+
+  Returns what was found; damage is no error. The index is made anew where it is damaged. What is put through this
+  store afterwards does not rely on chunks that were found damaged.
+  """
+  @spec check(t(), keyword() | map()) :: {:ok, report()} | {:error, Error.t()}
+  def check(%__MODULE__{store: store}, options \\ []), do: result(:chunker_store.check(store, options))
+
+  @doc """
+  Does the same as `check/2`, and replaces damaged packs with ones that have what is left of them.
+
+  What objects then lack is lost until it is put again; `:incomplete` says what that is. Their tags stay.
+  """
+  @spec repair(t(), keyword() | map()) :: {:ok, report()} | {:error, Error.t()}
+  def repair(%__MODULE__{store: store}, options \\ []), do: result(:chunker_store.repair(store, options))
+
+  defp handle(%__MODULE__{store: store}), do: store
+  defp handle(%Session{session: session}), do: session
+
+  defp handle(other),
+    do: raise(ArgumentError, "expected a store or a session, got: " <> inspect(other, limit: 5))
+
+  defp done(:ok), do: :ok
+  defp done({:error, {reason, details}}), do: {:error, Error.new(reason, details)}
+
+  defimpl Inspect do
+    def inspect(%{location: location}, options),
+      do: Inspect.Algebra.concat(["#Chunker.Store<", Inspect.Algebra.to_doc(location, options), ">"])
+  end
+end

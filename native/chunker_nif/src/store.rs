@@ -1,0 +1,432 @@
+//! Stores.
+//!
+//! What may take long, because it reads or writes many bytes, is a job. What reads and writes some small files
+//! runs on an I/O scheduler.
+
+use chunker::cdc::Options;
+use chunker::codec::Codec;
+use chunker::hash::{Algorithm, Digest};
+use chunker::io::file::Input;
+use chunker::store::{
+    Chunks, Collected, FormatOptions, If, Manifest, ObjectKind, ObjectReader, PutPieces, Report, Session,
+    Store, StoreOptions, Stored,
+};
+use rustler::{Binary, Encoder, Env, NifTuple, Resource, ResourceArc, Term};
+
+use crate::atoms;
+use crate::binary::{BinaryBuffer, text};
+use crate::call::{nif, ok};
+use crate::chunking::to_path;
+use crate::error::{NifError, atom};
+use crate::list::List;
+use crate::options::{Hash, Sizes, Threads};
+use crate::slot::{Slot, drop_elsewhere};
+
+/// An open store.
+struct SharedStore(Store);
+
+/// A state that one call at a time uses.
+struct Held<T: Send + 'static>(Slot<T>);
+
+impl<T: Send + 'static> Held<T> {
+    fn new(state: T) -> ResourceArc<Self>
+    where
+        Self: Resource,
+    {
+        ResourceArc::new(Self(Slot::new(state)))
+    }
+}
+
+impl<T: Send + 'static> Drop for Held<T> {
+    fn drop(&mut self) {
+        drop_elsewhere(self.0.take_remaining());
+    }
+}
+
+#[rustler::resource_impl]
+impl Resource for SharedStore {}
+#[rustler::resource_impl]
+impl Resource for Held<Session> {}
+#[rustler::resource_impl]
+impl Resource for Held<PutPieces> {}
+#[rustler::resource_impl]
+impl Resource for Held<ObjectReader> {}
+#[rustler::resource_impl]
+impl Resource for Held<Chunks> {}
+
+/// `{Create, Hash | nil, Sizes | nil, Codec | none | nil, Level | nil, Durable}`
+#[derive(NifTuple)]
+#[rustler(decode)]
+struct OpenOptions<'a> {
+    create: bool,
+    hash: Option<Hash>,
+    sizes: Option<Sizes<'a>>,
+    codec: Term<'a>,
+    level: Term<'a>,
+    durable: bool,
+}
+
+impl<'a> OpenOptions<'a> {
+    fn checked(&self) -> Result<StoreOptions, NifError<'a>> {
+        let name = self.codec.atom_to_string().unwrap_or_default();
+        let codec = match name.as_str() {
+            "nil" | "" => None,
+            "none" => Some(None),
+            name => Codec::ALL.into_iter().find(|codec| codec.name() == name).map(Some),
+        };
+        let level: Option<i32> = match self.level.decode() {
+            Ok(level) => level,
+            Err(_) => {
+                let levels = codec.flatten().unwrap_or(Codec::Zstd).levels();
+                let allowed = format!("{}..{}", levels.start(), levels.end());
+                return Err(NifError::OutOfRange { option: "level", value: self.level, allowed });
+            }
+        };
+        let chunking: Option<Options> = self.sizes.as_ref().map(Sizes::options).transpose()?;
+        let hash: Option<Algorithm> = self.hash.map(Hash::algorithm).transpose()?;
+        let format = FormatOptions { hash, chunking, codec, level };
+        Ok(StoreOptions { create: self.create, format, durable: self.durable })
+    }
+}
+
+/// A digest as a binary of 32 bytes.
+struct Id(Digest);
+
+impl<'a> rustler::Decoder<'a> for Id {
+    fn decode(term: Term<'a>) -> rustler::NifResult<Self> {
+        let bytes: Binary<'a> = term.decode()?;
+        bytes.as_slice().try_into().map(|bytes| Self(Digest(bytes))).map_err(|_| rustler::Error::BadArg)
+    }
+}
+
+fn digest<'a>(env: Env<'a>, digest: &Digest) -> Term<'a> {
+    text(env, &digest.0)
+}
+
+/// `{Id, Size, Hash, ChunkCount, NewChunks, NewBytes, StoredBytes}`
+fn stored<'a>(env: Env<'a>, stored: &Stored) -> Term<'a> {
+    let &Stored { id, size, hash, chunk_count, new_chunks, new_bytes, stored_bytes } = stored;
+    (digest(env, &id), size, digest(env, &hash), chunk_count, new_chunks, new_bytes, stored_bytes).encode(env)
+}
+
+nif! {
+    /// `{ok, {Store, {Uuid, Hash, {Min, Avg, Max, Normalization, Seed}, Codec | none, Level | nil}}}`
+    job store_open_job => fn(call, path: Binary<'a>, options: OpenOptions<'a>) {
+        let env = call.env;
+        let store = Store::open(&to_path(&path), &options.checked()?)?;
+        let format = *store.format();
+        let Options { min_size, avg_size, max_size, normalization, seed } = format.chunking;
+        let sizes = (min_size, avg_size, max_size, normalization, seed);
+        let codec = atom(env, format.codec.map_or("none", Codec::name));
+        let uuid = text(env, &format.uuid.to_be_bytes());
+        let level = format.level.map_or_else(|| atoms::nil().encode(env), |level| level.encode(env));
+        let format = (uuid, atom(env, format.hash.name()), sizes, codec, level);
+        ok(env, (ResourceArc::new(SharedStore(store)), format))
+    }
+}
+
+nif! {
+    /// `{ok, Stored}`
+    job store_put_file_job => fn(
+        call,
+        store: ResourceArc<SharedStore>,
+        path: Binary<'a>,
+        name: Option<&'a str>,
+        threads: Threads<'a>,
+    ) {
+        let put = store.0.put_file(&to_path(&path), name, threads.workers()?, &call.is_cancelled())?;
+        ok(call.env, stored(call.env, &put))
+    }
+}
+
+nif! {
+    /// `{ok, Session}`
+    io store_session => fn(call, store: ResourceArc<SharedStore>) {
+        ok(call.env, Held::new(store.0.session()?))
+    }
+}
+
+nif! {
+    /// `{ok, Stored}`
+    job session_put_file_job => fn(
+        call,
+        session: ResourceArc<Held<Session>>,
+        path: Binary<'a>,
+        threads: Threads<'a>,
+    ) {
+        let input = Input::open(&to_path(&path))?;
+        let mut open = session.0.take()?;
+        let put = open.put(input, threads.workers()?, &session.0.is_cancelled(call));
+        session.0.put(open);
+        ok(call.env, stored(call.env, &put?))
+    }
+}
+
+nif! {
+    /// `{ok, Pieces}`
+    io session_pieces => fn(call, session: ResourceArc<Held<Session>>, threads: Threads<'a>) {
+        let open = session.0.take()?;
+        let pieces = open.pieces(threads.workers()?);
+        session.0.put(open);
+        ok(call.env, Held::new(pieces?))
+    }
+}
+
+nif! {
+    job pieces_push_job => fn(call, pieces: ResourceArc<Held<PutPieces>>, piece: Binary<'a>) {
+        let mut open = pieces.0.take()?;
+        open.push(&piece, &pieces.0.is_cancelled(call))?;
+        pieces.0.put(open);
+        Ok(atoms::ok().encode(call.env))
+    }
+}
+
+nif! {
+    /// `{ok, Stored}`
+    job pieces_finish_job => fn(
+        call,
+        session: ResourceArc<Held<Session>>,
+        pieces: ResourceArc<Held<PutPieces>>,
+    ) {
+        let put = pieces.0.take()?.finish(&pieces.0.is_cancelled(call))?;
+        let mut open = session.0.take()?;
+        open.add(&put);
+        session.0.put(open);
+        ok(call.env, stored(call.env, &put))
+    }
+}
+
+nif! {
+    io session_tag => fn(call, session: ResourceArc<Held<Session>>, name: &'a str, id: Id) {
+        let mut open = session.0.take()?;
+        let tagged = open.tag(name, id.0);
+        session.0.put(open);
+        tagged?;
+        Ok(atoms::ok().encode(call.env))
+    }
+}
+
+nif! {
+    io session_commit => fn(call, session: ResourceArc<Held<Session>>) {
+        session.0.take()?.commit(&call.is_cancelled())?;
+        Ok(atoms::ok().encode(call.env))
+    }
+}
+
+/// Ends a session without a commit.
+#[rustler::nif]
+fn session_close<'a>(env: Env<'a>, session: ResourceArc<Held<Session>>) -> Term<'a> {
+    drop_elsewhere(session.0.close());
+    atoms::ok().encode(env)
+}
+
+/// Ends an object without a result.
+#[rustler::nif]
+fn pieces_close<'a>(env: Env<'a>, pieces: ResourceArc<Held<PutPieces>>) -> Term<'a> {
+    drop_elsewhere(pieces.0.close());
+    atoms::ok().encode(env)
+}
+
+nif! {
+    /// `{ok, Reader}`
+    job store_reader_job => fn(
+        call,
+        store: ResourceArc<SharedStore>,
+        id: Id,
+        offset: u64,
+        length: Option<u64>,
+        threads: Threads<'a>,
+    ) {
+        let (workers, is_cancelled) = (threads.workers()?, call.is_cancelled());
+        let reader = match length {
+            Some(length) => store.0.reader(&id.0, offset..offset.saturating_add(length), workers, &is_cancelled)?,
+            None => store.0.reader(&id.0, offset.., workers, &is_cancelled)?,
+        };
+        ok(call.env, Held::new(reader))
+    }
+}
+
+nif! {
+    /// `{ok, Pieces}`, which are none at the end.
+    job reader_next_job => fn(call, reader: ResourceArc<Held<ObjectReader>>) {
+        let mut open = reader.0.take()?;
+        let pieces = open.next_pieces(BinaryBuffer::new, &reader.0.is_cancelled(call))?;
+        reader.0.put(open);
+        let pieces = pieces.unwrap_or_default().into_iter().map(|piece| piece.into_term(call.env));
+        ok(call.env, pieces.collect::<Vec<_>>())
+    }
+}
+
+#[rustler::nif]
+fn reader_close<'a>(env: Env<'a>, reader: ResourceArc<Held<ObjectReader>>) -> Term<'a> {
+    drop_elsewhere(reader.0.close());
+    atoms::ok().encode(env)
+}
+
+nif! {
+    job store_restore_file_job => fn(
+        call,
+        store: ResourceArc<SharedStore>,
+        id: Id,
+        path: Binary<'a>,
+        threads: Threads<'a>,
+    ) {
+        store.0.restore_file(&id.0, &to_path(&path), threads.workers()?, &call.is_cancelled())?;
+        Ok(atoms::ok().encode(call.env))
+    }
+}
+
+nif! {
+    /// `{ok, {Id, Kind, Size, Hash, ChunkCount}}`
+    io store_manifest => fn(call, store: ResourceArc<SharedStore>, id: Id) {
+        let env = call.env;
+        let Manifest { id, kind, size, hash, chunk_count, .. } = store.0.manifest(&id.0)?;
+        let kind = atom(env, match kind {
+            ObjectKind::Bytes => "bytes",
+            ObjectKind::Nar => "nar",
+        });
+        ok(env, (digest(env, &id), kind, size, digest(env, &hash), chunk_count))
+    }
+}
+
+nif! {
+    /// `{ok, Chunks}`
+    io store_chunks => fn(call, store: ResourceArc<SharedStore>, id: Id) {
+        ok(call.env, Held::new(store.0.chunks(&id.0)?))
+    }
+}
+
+/// The number of chunks that one call lists.
+const CHUNKS: usize = 1000;
+
+nif! {
+    /// `{ok, [{Digest, Offset, Length}]}`, which are none at the end.
+    io chunks_next => fn(call, chunks: ResourceArc<Held<Chunks>>) {
+        let mut open = chunks.0.take()?;
+        let mut list = Vec::new();
+        while list.len() < CHUNKS
+            && let Some(chunk) = open.next_chunk()?
+        {
+            list.push((digest(call.env, &chunk.digest), chunk.offset, chunk.length));
+        }
+        chunks.0.put(open);
+        ok(call.env, list)
+    }
+}
+
+nif! {
+    /// `{ok, Digests}`
+    list_job store_missing_job => fn(call, store: ResourceArc<SharedStore>, digests: List<Id>) {
+        let List(digests) = digests;
+        let digests: Vec<Digest> = digests.into_iter().map(|id| id.0).collect();
+        let missing = store.0.missing(&digests, &call.is_cancelled())?;
+        ok(call.env, missing.iter().map(|missing| digest(call.env, missing)).collect::<Vec<_>>())
+    }
+}
+
+nif! {
+    /// `{ok, Id | nil}`
+    io store_tag => fn(call, store: ResourceArc<SharedStore>, name: &'a str) {
+        let id = store.0.tag(name)?;
+        ok(call.env, id.map(|id| digest(call.env, &id)))
+    }
+}
+
+/// What a tag must be: `any`, `absent`, or an id.
+struct Condition(If);
+
+impl<'a> rustler::Decoder<'a> for Condition {
+    fn decode(term: Term<'a>) -> rustler::NifResult<Self> {
+        if let Ok(Id(id)) = term.decode() {
+            return Ok(Self(If::Is(id)));
+        }
+        match term.atom_to_string()?.as_str() {
+            "any" => Ok(Self(If::Any)),
+            "absent" => Ok(Self(If::Absent)),
+            _ => Err(rustler::Error::BadArg),
+        }
+    }
+}
+
+nif! {
+    io store_set_tag => fn(
+        call,
+        store: ResourceArc<SharedStore>,
+        name: &'a str,
+        id: Id,
+        condition: Condition,
+    ) {
+        store.0.set_tag(name, &id.0, condition.0)?;
+        Ok(atoms::ok().encode(call.env))
+    }
+}
+
+nif! {
+    /// `{ok, WasThere}`
+    io store_remove_tag => fn(call, store: ResourceArc<SharedStore>, name: &'a str, condition: Condition) {
+        ok(call.env, store.0.remove_tag(name, condition.0)?)
+    }
+}
+
+nif! {
+    /// `{ok, WasKept}`
+    io store_forget => fn(call, store: ResourceArc<SharedStore>, id: Id) {
+        ok(call.env, store.0.forget(&id.0)?)
+    }
+}
+
+nif! {
+    /// `{ok, [{Name, Id}]}`
+    io store_tags => fn(call, store: ResourceArc<SharedStore>, prefix: &'a str) {
+        let tags = store.0.tags(prefix)?;
+        ok(call.env, tags.iter().map(|(name, id)| (name, digest(call.env, id))).collect::<Vec<_>>())
+    }
+}
+
+nif! {
+    /// `{ok, {Objects, Packs, DeletedPacks, DeletedBytes}}`
+    job store_gc_job => fn(call, store: ResourceArc<SharedStore>) {
+        let collected = store.0.collect_garbage(&call.is_cancelled())?;
+        let Collected { objects, packs, deleted_packs, deleted_bytes } = collected;
+        ok(call.env, (objects, packs, deleted_packs, deleted_bytes))
+    }
+}
+
+/// `{Packs, Bytes, Records, Objects, [{Object, Offset | nil, Why}], [{Id, Tags, Missing}]}`
+fn report<'a>(env: Env<'a>, report: &Report) -> Term<'a> {
+    let damage: Vec<_> =
+        report.damage.iter().map(|damage| (&damage.object, damage.offset, atom(env, damage.why))).collect();
+    let incomplete: Vec<_> = report
+        .incomplete
+        .iter()
+        .map(|object| {
+            let missing: Vec<_> = object.missing.iter().map(|missing| digest(env, missing)).collect();
+            (digest(env, &object.id), &object.tags, missing)
+        })
+        .collect();
+    (report.packs, report.bytes, report.records, report.objects, damage, incomplete).encode(env)
+}
+
+nif! {
+    /// `{ok, Report}`
+    job store_check_job => fn(
+        call,
+        store: ResourceArc<SharedStore>,
+        repairs: bool,
+        threads: Threads<'a>,
+    ) {
+        let options = chunker::BatchOptions { workers: Some(threads.workers()?), ..chunker::BatchOptions::default() };
+        let found = if repairs {
+            store.0.repair(&options, &call.is_cancelled())?
+        } else {
+            store.0.check(&options, &call.is_cancelled())?
+        };
+        ok(call.env, report(call.env, &found))
+    }
+}
+
+/// Returns whether a term is a store of this VM.
+#[rustler::nif]
+fn is_store(term: Term<'_>) -> bool {
+    term.decode::<ResourceArc<SharedStore>>().is_ok()
+}

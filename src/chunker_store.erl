@@ -1,0 +1,513 @@
+%% @doc A store of files, binaries and streams, which keeps each chunk once, in a folder.
+%%
+%% ```
+%% {ok, Store} = chunker_store:open("backup"),
+%% {ok, #{id := Id}} = chunker_store:put(Store, {file, "monday.tar"}, [{name, "db/monday"}]),
+%% ok = chunker_store:restore(Store, "db/monday", {file, "restored.tar"}).
+%% '''
+%%
+%% An object is named by its id, a binary of 32 bytes that follows from its content and the sizes of the store, or
+%% by a tag. Functions that take either look for a tag first. An id may also be 64 hexadecimal digits.
+%%
+%% Any number of processes, in any number of nodes on a machine, use a store at the same time. What `put' or `session'
+%% returned survives a power cut. A store is closed when no process holds it any more.
+-module(chunker_store).
+
+-export([open/1, open/2, put/2, put/3, session/2, tag/3, tag/4]).
+-export([read/2, read/3, stream/2, stream/3, next/1, close/1, restore/3, restore/4, manifest/2, chunks/2, missing/2]).
+-export([id/2, untag/2, untag/3, forget/2, tags/1, tags/2, gc/1, check/1, check/2, repair/1, repair/2]).
+-export_type([store/0, session/0, iterator/0, id/0, name/0, put/0, manifest/0, report/0, collected/0]).
+
+-include("chunker_badarg.hrl").
+-compile({inline, [known/2]}).
+-compile({no_auto_import, [put/2]}).
+
+-type store() :: chunker_dispatch:store().
+-opaque session() :: {session, chunker_dispatch:session(), store()}.
+-opaque iterator() :: {objects | chunks, chunker_dispatch:reader()}.
+-type id() :: <<_:256>>.
+-type name() :: unicode:chardata().
+-type error() :: chunker:error().
+%% What was put. `new_chunks' and `new_bytes' were not in the store before, and take `stored_bytes' there.
+-type put() :: #{
+    id := id(), size := non_neg_integer(), hash := chunker:digest(), chunk_count := non_neg_integer(),
+    new_chunks := non_neg_integer(), new_bytes := non_neg_integer(), stored_bytes := non_neg_integer()
+}.
+-type manifest() :: #{
+    id := id(), kind := bytes | nar, size := non_neg_integer(), hash := chunker:digest(),
+    chunk_count := non_neg_integer()
+}.
+-type collected() :: #{
+    objects := non_neg_integer(), packs := non_neg_integer(), deleted_packs := non_neg_integer(),
+    deleted_bytes := non_neg_integer()
+}.
+%% What a check has found: the `damage', and objects that are `incomplete'.
+-type report() :: #{
+    packs := non_neg_integer(), bytes := non_neg_integer(), records := non_neg_integer(),
+    objects := non_neg_integer(),
+    damage := [#{object := binary(), offset := nil | non_neg_integer(), why := atom()}],
+    incomplete := [#{id := id(), tags := [binary()], missing := [chunker:digest()]}]
+}.
+
+%% The bytes that are gathered from pieces before the engine sees them.
+-define(GATHER, 1_048_576).
+
+%% @equiv open(Folder, [])
+-spec open(file:name_all()) -> {ok, store()} | {error, error()}.
+open(Folder) -> open(Folder, []).
+
+%% @doc Opens the store in a folder, or creates one there.
+%%
+%% <ul>
+%% <li>`create': `false' if there must be a store. `true' by default.</li>
+%% <li>`hash', `preset', `min_size', `avg_size', `max_size', `normalization', `seed': as {@link
+%%     chunker:chunk_file/2} takes them. A new store keeps them, and an existing one must have those that are
+%%     given.</li>
+%% <li>`codec' (`zstd' by default, or `none') and `level': how new chunks are compressed. They are kept as well, and
+%%     may differ each time.</li>
+%% <li>`durability': `full' (the default), or `relaxed' to leave it to the system when files are written to the
+%%     disk: after a power cut objects may be damaged.</li>
+%% </ul>
+-spec open(file:name_all(), chunker_options:options()) -> {ok, store()} | {error, error()}.
+open(Folder, Options) ->
+    Arguments = [Folder, Options],
+    Path = valid(chunker_input:path(Folder), Arguments, 1),
+    case checked(chunker_options:store(Options), Arguments, 2) of
+        {ok, Checked} ->
+            case chunker_dispatch:store_open(Path, Checked) of
+                {ok, {Store, _}} -> {ok, Store};
+                Failure -> Failure
+            end;
+        Failure ->
+            Failure
+    end.
+
+%% @equiv put(Store, Source, [])
+-spec put(store() | session(), chunker:source() | iodata()) -> {ok, put()} | {error, error()}.
+put(Store, Source) -> put(Store, Source, []).
+
+%% @doc Puts an object: a file (`{file, Path}'), iodata, or a fun that returns `{Piece, NextFun}' or `done'.
+%%
+%% <ul>
+%% <li>`name': a tag for the object, set in the same commit. Without one, the object is kept until {@link
+%%     forget/2}.</li>
+%% <li>`threads': as {@link chunker:chunk_file/2}.</li>
+%% </ul>
+%%
+%% In a session, the object is visible after the commit. Errors are those of the source, and `session_fenced' if
+%% a garbage collection has deleted chunks that the source has in common with what was deleted: put it again. A file
+%% is put again by itself.
+-spec put(store() | session(), chunker:source() | iodata(), chunker_options:options()) ->
+    {ok, put()} | {error, error()}.
+put(Store, Source, Options) ->
+    Arguments = [Store, Source, Options],
+    case checked(chunker_options:store_put(Options), Arguments, 3) of
+        {ok, {Name, Threads}} ->
+            Tag = case Name of nil -> nil; _ -> valid(name(Name), Arguments, 3) end,
+            known(Store, Arguments),
+            checked(put(Store, Source, Tag, Threads), Arguments, 2);
+        Failure ->
+            Failure
+    end.
+
+put({session, Session, _}, Source, Tag, Threads) ->
+    put_in(Session, Source, Tag, Threads);
+put(Store, {file, File}, Tag, Threads) ->
+    case chunker_input:path(File) of
+        {ok, Path} -> stored(chunker_dispatch:store_put_file(Store, Path, Tag, Threads));
+        Wrong -> Wrong
+    end;
+put(Store, Source, Tag, Threads) ->
+    in_session(Store, fun(Session) -> put_in(Session, Source, Tag, Threads) end).
+
+put_in(Session, Source, Tag, Threads) ->
+    case source(Session, Source, Threads) of
+        {ok, #{id := Id}} = Put when Tag =/= nil ->
+            case chunker_dispatch:session_tag(Session, Tag, Id) of
+                ok -> Put;
+                Failure -> Failure
+            end;
+        Result ->
+            Result
+    end.
+
+source(Session, {file, File}, Threads) ->
+    case chunker_input:path(File) of
+        {ok, Path} -> stored(chunker_dispatch:session_put_file(Session, Path, Threads));
+        Wrong -> Wrong
+    end;
+source(Session, Source, Threads) ->
+    Pieces =
+        if
+            is_function(Source, 0) ->
+                Source;
+            true ->
+                case chunker_input:binary(Source) of
+                    {ok, Binary} -> [Binary];
+                    Wrong -> Wrong
+                end
+        end,
+    case Pieces of
+        {badarg, _} ->
+            Pieces;
+        _ ->
+            case chunker_dispatch:session_pieces(Session, Threads) of
+                {ok, Open} ->
+                    try
+                        push(Session, Open, Pieces)
+                    after
+                        chunker_dispatch:pieces_close(Open)
+                    end;
+                Failure ->
+                    Failure
+            end
+    end.
+
+push(Session, Open, Pieces) ->
+    case chunker_input:gather(Pieces, chunker_input:gathered(?GATHER)) of
+        done ->
+            stored(chunker_dispatch:pieces_finish(Session, Open));
+        {badarg, _} = Wrong ->
+            Wrong;
+        {Piece, Rest} ->
+            case chunker_dispatch:pieces_push(Open, Piece) of
+                ok -> push(Session, Open, Rest);
+                Failure -> Failure
+            end
+    end.
+
+stored({ok, {Id, Size, Hash, ChunkCount, NewChunks, NewBytes, StoredBytes}}) ->
+    {ok, #{
+        id => Id, size => Size, hash => Hash, chunk_count => ChunkCount, new_chunks => NewChunks, new_bytes => NewBytes,
+        stored_bytes => StoredBytes
+    }};
+stored(Failure) ->
+    Failure.
+
+%% @doc Calls a fun with a session, in which {@link put/3} and {@link tag/3} take part in one commit: all of it is
+%% there afterwards, or nothing.
+%%
+%% Returns `{ok, Result}' with the result of the fun after the commit. If the fun returns `{error, Reason}' or raises,
+%% nothing becomes visible.
+-spec session(store(), fun((session()) -> {error, Reason} | Result)) -> {ok, Result} | {error, Reason | error()}.
+session(Store, Fun) when is_function(Fun, 1) ->
+    known(Store, [Store, Fun]),
+    case in_session(Store, fun(Session) -> result(Fun({session, Session, Store})) end) of
+        {ok, {result, Result}} -> {ok, Result};
+        Failure -> Failure
+    end;
+session(Store, Fun) ->
+    ?BADARG([Store, Fun], 2, {expected, <<"a fun with an argument">>, Fun}).
+
+result({error, _} = Error) -> Error;
+result(Result) -> {ok, {result, Result}}.
+
+in_session(Store, Fun) ->
+    case chunker_dispatch:store_session(Store) of
+        {ok, Session} ->
+            try Fun(Session) of
+                {ok, _} = Result ->
+                    case chunker_dispatch:session_commit(Session) of
+                        ok -> Result;
+                        Failure -> Failure
+                    end;
+                Other ->
+                    Other
+            after
+                chunker_dispatch:session_close(Session)
+            end;
+        Failure ->
+            Failure
+    end.
+
+%% @equiv tag(Store, Name, Id, [])
+-spec tag(store() | session(), name(), id()) -> ok | {error, error()}.
+tag(Store, Name, Id) -> tag(Store, Name, Id, []).
+
+%% @doc Lets a tag name an object. With the option `if', a store sets it only if there is none (`absent') or if it
+%% names a certain object (`{is, Id}'); otherwise the error is `already_exists'.
+-spec tag(store() | session(), name(), id(), chunker_options:options()) -> ok | {error, error()}.
+tag(Store, Name, Id, Options) ->
+    Arguments = [Store, Name, Id, Options],
+    Tag = valid(name(Name), Arguments, 2),
+    Object = valid(id(Id), Arguments, 3),
+    known(Store, Arguments),
+    case {checked(condition(Options), Arguments, 4), Store} of
+        {{ok, any}, {session, Session, _}} -> chunker_dispatch:session_tag(Session, Tag, Object);
+        {{ok, _}, {session, _, _}} -> ?BADARG(Arguments, 4, ["a session takes no option ", {term, 'if'}]);
+        {{ok, Condition}, _} -> chunker_dispatch:store_set_tag(Store, Tag, Object, Condition);
+        {Failure, _} -> Failure
+    end.
+
+condition(Options) ->
+    case chunker_options:store_tag(Options) of
+        {ok, {is, Id}} -> id(Id);
+        Condition -> Condition
+    end.
+
+%% @equiv untag(Store, Name, [])
+-spec untag(store(), name()) -> {ok, boolean()} | {error, error()}.
+untag(Store, Name) -> untag(Store, Name, []).
+
+%% @doc Removes a tag, and returns whether there was one. The object stays until the next garbage collection. Takes the
+%% option `if' of {@link tag/4}.
+-spec untag(store(), name(), chunker_options:options()) -> {ok, boolean()} | {error, error()}.
+untag(Store, Name, Options) ->
+    Arguments = [Store, Name, Options],
+    Tag = valid(name(Name), Arguments, 2),
+    known(Store, Arguments),
+    case checked(condition(Options), Arguments, 3) of
+        {ok, Condition} -> chunker_dispatch:store_remove_tag(Store, Tag, Condition);
+        Failure -> Failure
+    end.
+
+%% @doc Lets the next garbage collection take an object that was put without a name. Returns whether it was kept.
+-spec forget(store(), id()) -> {ok, boolean()} | {error, error()}.
+forget(Store, Id) ->
+    Arguments = [Store, Id],
+    Object = valid(id(Id), Arguments, 2),
+    known(Store, Arguments),
+    chunker_dispatch:store_forget(Store, Object).
+
+%% @equiv tags(Store, "")
+-spec tags(store()) -> {ok, [{binary(), id()}]} | {error, error()}.
+tags(Store) -> tags(Store, <<>>).
+
+%% @doc Returns the tags whose names begin with a prefix, in the order of their names.
+-spec tags(store(), name()) -> {ok, [{binary(), id()}]} | {error, error()}.
+tags(Store, Prefix) ->
+    Arguments = [Store, Prefix],
+    Text = valid(name(Prefix), Arguments, 2),
+    known(Store, Arguments),
+    chunker_dispatch:store_tags(Store, Text).
+
+%% @doc Returns the id of the object that a tag or an id names, or `nil' for a name that is no tag.
+-spec id(store(), name() | id()) -> {ok, id() | nil} | {error, error()}.
+id(Store, Name) ->
+    Arguments = [Store, Name],
+    Text = valid(name(Name), Arguments, 2),
+    known(Store, Arguments),
+    resolve(Store, Text).
+
+resolve(Store, Name) ->
+    Tag =
+        case unicode:characters_to_binary(Name) of
+            Name when Name =/= <<>> -> chunker_dispatch:store_tag(Store, Name);
+            _ -> {ok, nil}
+        end,
+    case {Tag, Name} of
+        {{ok, Id}, _} when Id =/= nil -> {ok, Id};
+        {_, <<_:256>>} -> {ok, Name};
+        {_, <<_:512>>} -> hexadecimal(Name);
+        {{error, {invalid_options, _}}, _} -> {ok, nil};
+        _ -> Tag
+    end.
+
+hexadecimal(Text) ->
+    try
+        {ok, <<(binary_to_integer(Text, 16)):256>>}
+    catch
+        error:badarg -> {ok, nil}
+    end.
+
+%% Calls a fun with the id of an object.
+with_id(Store, Name, Fun) ->
+    case resolve(Store, Name) of
+        {ok, nil} -> {error, {not_found, #{name => Name}}};
+        {ok, Id} -> Fun(Id);
+        Failure -> Failure
+    end.
+
+%% @equiv read(Store, Name, [])
+-spec read(store(), name() | id()) -> {ok, binary()} | {error, error()}.
+read(Store, Name) -> read(Store, Name, []).
+
+%% @doc Returns the bytes of an object, or with `offset' and `length' those of a range.
+%%
+%% Errors: `not_found', `chunk_missing' with `digests', `store_corrupt' with `pack', `offset' and `why', and
+%% `bounds_check_failed'.
+-spec read(store(), name() | id(), chunker_options:options()) -> {ok, binary()} | {error, error()}.
+read(Store, Name, Options) ->
+    Arguments = [Store, Name, Options],
+    Text = valid(name(Name), Arguments, 2),
+    known(Store, Arguments),
+    case checked(open_reader(Store, Text, Options), Arguments, 3) of
+        {ok, Reader} -> read_all(Reader, []);
+        Failure -> Failure
+    end.
+
+open_reader(Store, Name, Options) ->
+    case chunker_options:store_read(Options) of
+        {ok, {Offset, Length, Threads}} ->
+            with_id(Store, Name, fun(Id) -> chunker_dispatch:store_reader(Store, Id, Offset, Length, Threads) end);
+        Failure ->
+            Failure
+    end.
+
+read_all(Reader, Read) ->
+    case chunker_dispatch:reader_next(Reader) of
+        {ok, []} -> {ok, iolist_to_binary(lists:reverse(Read))};
+        {ok, Pieces} -> read_all(Reader, [Pieces | Read]);
+        Failure -> Failure
+    end.
+
+%% @equiv stream(Store, Name, [])
+-spec stream(store(), name() | id()) -> {ok, iterator()} | {error, error()}.
+stream(Store, Name) -> stream(Store, Name, []).
+
+%% @doc Opens an object for {@link next/1}, which returns lists of binaries. Takes the options of {@link read/3}. Fails
+%% before the first byte if a chunk is not in the store.
+-spec stream(store(), name() | id(), chunker_options:options()) -> {ok, iterator()} | {error, error()}.
+stream(Store, Name, Options) ->
+    Arguments = [Store, Name, Options],
+    Text = valid(name(Name), Arguments, 2),
+    known(Store, Arguments),
+    case checked(open_reader(Store, Text, Options), Arguments, 3) of
+        {ok, Reader} -> {ok, {objects, Reader}};
+        Failure -> Failure
+    end.
+
+%% @doc Opens the list of the chunks of an object for {@link next/1}, which returns lists of `{Digest, Offset, Length}'.
+-spec chunks(store(), name() | id()) -> {ok, iterator()} | {error, error()}.
+chunks(Store, Name) ->
+    Arguments = [Store, Name],
+    Text = valid(name(Name), Arguments, 2),
+    known(Store, Arguments),
+    case with_id(Store, Text, fun(Id) -> chunker_dispatch:store_chunks(Store, Id) end) of
+        {ok, Chunks} -> {ok, {chunks, Chunks}};
+        Failure -> Failure
+    end.
+
+%% @doc Returns what comes next, or `done'. After an error the iterator is closed.
+-spec next(iterator()) -> {ok, [binary()] | [{chunker:digest(), non_neg_integer(), pos_integer()}]} | done | {error, error()}.
+next(Iterator) ->
+    Next =
+        case Iterator of
+            {objects, Reader} -> chunker_dispatch:reader_next(Reader);
+            {chunks, Chunks} -> chunker_dispatch:chunks_next(Chunks);
+            _ -> ?BADARG([Iterator], 1, {expected, <<"an iterator">>, Iterator})
+        end,
+    case Next of
+        {ok, []} -> done;
+        _ -> Next
+    end.
+
+%% @doc Closes an iterator before its end.
+-spec close(iterator()) -> ok.
+close({objects, Reader}) -> chunker_dispatch:reader_close(Reader);
+close({chunks, _}) -> ok;
+close(Other) -> ?BADARG([Other], 1, {expected, <<"an iterator">>, Other}).
+
+%% @equiv restore(Store, Name, To, [])
+-spec restore(store(), name() | id(), {file, file:name_all()}) -> ok | {error, error()}.
+restore(Store, Name, To) -> restore(Store, Name, To, []).
+
+%% @doc Writes an object to a file, which is there as a whole or not at all, and replaces what was there. Takes the
+%% option `threads'.
+-spec restore(store(), name() | id(), {file, file:name_all()}, chunker_options:options()) -> ok | {error, error()}.
+restore(Store, Name, {file, File}, Options) ->
+    Arguments = [Store, Name, {file, File}, Options],
+    Text = valid(name(Name), Arguments, 2),
+    Path = valid(chunker_input:path(File), Arguments, 3),
+    known(Store, Arguments),
+    case checked(chunker_options:store_threads(Options), Arguments, 4) of
+        {ok, Threads} ->
+            with_id(Store, Text, fun(Id) -> chunker_dispatch:store_restore_file(Store, Id, Path, Threads) end);
+        Failure ->
+            Failure
+    end;
+restore(Store, Name, To, Options) ->
+    ?BADARG([Store, Name, To, Options], 3, {expected, <<"{file, Path}">>, To}).
+
+%% @doc Returns what the store knows of an object.
+-spec manifest(store(), name() | id()) -> {ok, manifest()} | {error, error()}.
+manifest(Store, Name) ->
+    Arguments = [Store, Name],
+    Text = valid(name(Name), Arguments, 2),
+    known(Store, Arguments),
+    case with_id(Store, Text, fun(Id) -> chunker_dispatch:store_manifest(Store, Id) end) of
+        {ok, {Id, Kind, Size, Hash, ChunkCount}} ->
+            {ok, #{id => Id, kind => Kind, size => Size, hash => Hash, chunk_count => ChunkCount}};
+        Failure ->
+            Failure
+    end.
+
+%% @doc Returns those of some chunks, by their digests, that the store does not have: what a peer has to send.
+-spec missing(store(), [chunker:digest()]) -> {ok, [chunker:digest()]} | {error, error()}.
+missing(Store, Digests) ->
+    Arguments = [Store, Digests],
+    List = valid(chunker_input:list(fun id/1, Digests), Arguments, 2),
+    known(Store, Arguments),
+    chunker_dispatch:store_missing(Store, List).
+
+%% @doc Deletes what no object needs, while others read and write. The error is `store_locked' if another collection
+%% runs.
+-spec gc(store()) -> {ok, collected()} | {error, error()}.
+gc(Store) ->
+    known(Store, [Store]),
+    case chunker_dispatch:store_gc(Store) of
+        {ok, {Objects, Packs, DeletedPacks, DeletedBytes}} ->
+            {ok, #{objects => Objects, packs => Packs, deleted_packs => DeletedPacks, deleted_bytes => DeletedBytes}};
+        Failure ->
+            Failure
+    end.
+
+%% @equiv check(Store, [])
+-spec check(store()) -> {ok, report()} | {error, error()}.
+check(Store) -> check(Store, []).
+
+%% @doc Reads and checks everything. New objects do not rely on chunks that were found damaged. Takes the option
+%% `threads'.
+-spec check(store(), chunker_options:options()) -> {ok, report()} | {error, error()}.
+check(Store, Options) ->
+    known(Store, [Store, Options]),
+    case checked(chunker_options:store_threads(Options), [Store, Options], 2) of
+        {ok, Threads} -> report(chunker_dispatch:store_check(Store, false, Threads));
+        Failure -> Failure
+    end.
+
+%% @equiv repair(Store, [])
+-spec repair(store()) -> {ok, report()} | {error, error()}.
+repair(Store) -> repair(Store, []).
+
+%% @doc Does the same, and replaces damaged packs with ones that have what is left of them. What objects then lack is
+%% lost until it is put again.
+-spec repair(store(), chunker_options:options()) -> {ok, report()} | {error, error()}.
+repair(Store, Options) ->
+    known(Store, [Store, Options]),
+    case checked(chunker_options:store_threads(Options), [Store, Options], 2) of
+        {ok, Threads} -> report(chunker_dispatch:store_check(Store, true, Threads));
+        Failure -> Failure
+    end.
+
+report({ok, {Packs, Bytes, Records, Objects, Damage, Incomplete}}) ->
+    {ok, #{
+        packs => Packs, bytes => Bytes, records => Records, objects => Objects,
+        damage => [#{object => Object, offset => Offset, why => Why} || {Object, Offset, Why} <- Damage],
+        incomplete => [#{id => Id, tags => Tags, missing => Missing} || {Id, Tags, Missing} <- Incomplete]
+    }};
+report(Failure) ->
+    Failure.
+
+%% Checks that a term is a store of this node, or a session of one.
+known({session, _, Store}, Arguments) ->
+    known(Store, Arguments);
+known(Store, Arguments) ->
+    case chunker_dispatch:is_store(Store) of
+        true -> ok;
+        false -> ?BADARG(Arguments, 1, {expected, <<"a store of this node">>, hd(Arguments)})
+    end.
+
+%% The engine checks the form of names.
+name(Name) ->
+    try unicode:characters_to_binary(Name) of
+        Text when is_binary(Text) -> {ok, Text};
+        %% An id.
+        _ when is_binary(Name) -> {ok, Name};
+        _ -> {badarg, {expected, <<"a name">>, Name}}
+    catch
+        error:badarg -> {badarg, {expected, <<"a name">>, Name}}
+    end.
+
+id(<<_:256>> = Id) -> {ok, Id};
+id(Other) -> {badarg, {expected, <<"an id of 32 bytes">>, Other}}.
