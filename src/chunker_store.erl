@@ -24,7 +24,7 @@
 
 -type store() :: chunker_dispatch:store().
 -opaque session() :: {session, chunker_dispatch:session(), store()}.
--opaque iterator() :: {objects | chunks, chunker_dispatch:reader()}.
+-opaque iterator() :: {objects, chunker_dispatch:object_reader()} | {chunks, chunker_dispatch:object_chunks()}.
 -type id() :: <<_:256>>.
 -type name() :: unicode:chardata().
 -type error() :: chunker:error().

@@ -175,7 +175,12 @@ impl Store {
     /// Returns [`Error::Io`] if the store cannot be written to, as all methods do.
     pub fn session(&self) -> Result<Session, Error> {
         let writer = Writer::open(Arc::clone(&self.inner), Vec::new())?;
-        Ok(Session { inner: Arc::clone(&self.inner), writer: Arc::new(writer), commit: Commit::default() })
+        Ok(Session {
+            inner: Arc::clone(&self.inner),
+            writer: Arc::new(writer),
+            commit: Commit::default(),
+            is_committed: false,
+        })
     }
 
     /// Puts an object, and tags it if there is a name, in a session of its own.
@@ -463,6 +468,16 @@ pub struct Session {
     inner: Arc<Inner>,
     writer: Arc<Writer>,
     commit: Commit,
+    is_committed: bool,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if !self.is_committed {
+            // If that fails, a garbage collection ends it.
+            let _ = self.writer.session().abandon(&*self.inner.objects);
+        }
+    }
 }
 
 impl Session {
@@ -553,6 +568,7 @@ impl Session {
         loop {
             let mut session = writer.session();
             if session.set(&*inner.objects, State::Committed(digest))? {
+                self.is_committed = true;
                 return inner.finish_session(&session, &commit);
             }
             drop(session);

@@ -133,6 +133,12 @@ impl Session {
         Self { state: State::Fenced, ..self.clone() }.end(objects)
     }
 
+    /// Removes a session that has not committed.
+    pub(super) fn abandon(&self, objects: &dyn Objects) -> Result<(), Error> {
+        self.end(objects)?;
+        self.end_fenced(objects)
+    }
+
     /// Removes the session, unless its state has changed.
     pub(super) fn end(&self, objects: &dyn Objects) -> Result<(), Error> {
         objects.compare_and_set(&self.object(), Some(&self.content()), None).map(drop)

@@ -158,6 +158,27 @@ fn writers_readers_and_collections_at_once() {
 }
 
 #[test]
+fn a_session_that_is_dropped_leaves_nothing_but_garbage() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    for fenced in [false, true] {
+        let mut session = store.session().unwrap();
+        let source = FromRead(Cursor::new(Random::new(7).bytes(20 << 20)));
+        session.put(source, Workers::of_this_thread(), NEVER).unwrap();
+        if fenced {
+            // Something else that it deletes.
+            let id = put(&store, None, b"garbage").unwrap();
+            store.forget(&id).unwrap();
+            store.collect_garbage(NEVER).unwrap();
+        }
+        drop(session);
+        assert_eq!(std::fs::read_dir(folder.path().join("sessions")).unwrap().count(), 0);
+        assert!(store.collect_garbage(NEVER).unwrap().deleted_packs > 0);
+        assert_eq!(store.collect_garbage(NEVER).unwrap().packs, 0);
+    }
+}
+
+#[test]
 fn one_collection_runs_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
