@@ -296,8 +296,8 @@ impl Inner {
         Ok(missing)
     }
 
-    /// Replaces damaged packs with new ones that have their whole records, and returns what was found and what is
-    /// lost.
+    /// Replaces damaged packs with new ones that have their whole records, and returns what was found and
+    /// what is lost.
     pub(super) fn repair(
         self: &Arc<Self>,
         options: &BatchOptions<'_>,

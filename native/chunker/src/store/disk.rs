@@ -56,11 +56,13 @@ pub trait Disk: Send + Sync {
     /// Removes a file.
     fn remove(&self, path: &str) -> io::Result<()>;
 
-    /// Returns the entries of a folder, in any order, with whether each is a folder. None if it does not exist.
+    /// Returns the entries of a folder, in any order, with whether each is a folder. None if it does not
+    /// exist.
     fn list(&self, path: &str) -> io::Result<Vec<(String, bool)>>;
 
-    /// Takes a lock, which one caller at a time has, of this process or another, until it drops what is returned
-    /// or its process ends. Waits for it if `wait`, and else returns `None` if another caller has it.
+    /// Takes a lock, which one caller at a time has, of this process or another, until it drops what is
+    /// returned or its process ends. Waits for it if `wait`, and else returns `None` if another caller has
+    /// it.
     fn lock(&self, path: &str, wait: bool) -> io::Result<Option<Box<dyn Send>>>;
 
     /// Returns a line that names this process to others.

@@ -113,15 +113,16 @@ impl Format {
     }
 }
 
-/// What a caller asks of a store. A new one gets it, and an existing one must have it; `None` is anything, and
-/// a default for a new one.
+/// What a caller asks of a store. A new one gets it, and an existing one must have it; `None` is anything,
+/// and a default for a new one.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FormatOptions {
     /// See [`Format::hash`]; BLAKE3 by default.
     pub hash: Option<Algorithm>,
     /// See [`Format::chunking`].
     pub chunking: Option<Options>,
-    /// See [`Format::codec`]; zstd by default, if it is built in. Applies to new chunks only, and is kept by a new store.
+    /// See [`Format::codec`]; zstd by default, if it is built in. Applies to new chunks only, and is kept by
+    /// a new store.
     pub codec: Option<Option<Codec>>,
     /// See [`Format::level`].
     pub level: Option<i32>,
@@ -140,8 +141,8 @@ impl FormatOptions {
         Format::new(hash, self.chunking.unwrap_or_default(), codec, self.level)
     }
 
-    /// Checks that an existing store has what is asked for, and returns its format, with another codec if one is
-    /// asked for.
+    /// Checks that an existing store has what is asked for, and returns its format, with another codec if one
+    /// is asked for.
     pub(super) fn check(&self, mut format: Format) -> Result<Format, Error> {
         let refused =
             |option, value: String, allowed: String| OptionsError { option, value: value.into(), allowed };

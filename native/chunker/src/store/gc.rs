@@ -1,8 +1,8 @@
 //! Garbage collection: deletes packs that no object needs, while others write.
 //!
 //! 1. Marks the packs that tags, kept objects and committed sessions need.
-//! 2. Publishes the list of those that it did not mark: the condemned ones. Sessions that are opened from now on
-//!    count them as absent.
+//! 2. Publishes the list of those that it did not mark: the condemned ones. Sessions that are opened from now
+//!    on count them as absent.
 //! 3. Fences all sessions that are open: they cannot commit what they found in a condemned pack.
 //! 4. Marks what was committed in the meantime, and spares what it needs.
 //! 5. Removes the rest from the index, deletes it, and removes the list.
@@ -169,7 +169,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Sets the tags of a committed session, and ends it. Returns the tags that were set by others after the commit.
+    /// Sets the tags of a committed session, and ends it. Returns the tags that were set by others after the
+    /// commit.
     pub(super) fn finish_session(&self, session: &Session, commit: &Commit) -> Result<Vec<String>, Error> {
         let objects = &*self.objects;
         let tagged: HashSet<&Digest> = commit.tags.iter().map(|tag| &tag.id).collect();
@@ -234,8 +235,8 @@ impl Inner {
         Ok(collected)
     }
 
-    /// Publishes a list of packs that are about to be deleted, so that no new session relies on them, and fences those
-    /// that may. Returns the list.
+    /// Publishes a list of packs that are about to be deleted, so that no new session relies on them, and
+    /// fences those that may. Returns the list.
     pub(super) fn condemn(&self, packs: &HashSet<PackId>) -> Result<Vec<u8>, Error> {
         let list = text::write(packs.iter().map(|pack| ("pack", pack.name())));
         let objects = &*self.objects;
@@ -246,7 +247,8 @@ impl Inner {
         Ok(list)
     }
 
-    /// Removes condemned packs from the index, deletes them, and removes the list. Returns the number of their bytes.
+    /// Removes condemned packs from the index, deletes them, and removes the list. Returns the number of
+    /// their bytes.
     pub(super) fn delete(&self, packs: &HashSet<PackId>, list: &[u8]) -> Result<u64, Error> {
         self.index.without(packs)?;
         let mut bytes = 0;

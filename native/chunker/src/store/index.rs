@@ -23,8 +23,8 @@ const FOLDER: &str = "index";
 /// The number of pages that are kept in memory, of 4 KiB each.
 const PAGES: usize = 2048;
 
-/// Segments are merged with all smaller ones unless they have more than so many times their entries. So there are
-/// few segments to look into, and each entry is rewritten few times.
+/// Segments are merged with all smaller ones unless they have more than so many times their entries. So there
+/// are few segments to look into, and each entry is rewritten few times.
 const RATIO: u64 = 3;
 
 /// The index of a store.
@@ -220,8 +220,8 @@ impl Index {
         Ok(damage)
     }
 
-    /// Adds the packs that no segment has, from their footers, and returns how many there were. Segments that are
-    /// damaged are removed. Takes a read for each such pack.
+    /// Adds the packs that no segment has, from their footers, and returns how many there were. Segments that
+    /// are damaged are removed. Takes a read for each such pack.
     pub(super) fn rebuild(&self, is_cancelled: Cancel<'_>) -> Result<u64, Error> {
         let mut damaged = self.refreshed()?;
         let mut known = HashSet::new();

@@ -1,7 +1,8 @@
 //! Keeps files, binaries, streams and archives, each chunk once.
 //!
-//! A [`Store`] is a folder, which any number of processes write to, read from and collect the garbage of at the
-//! same time. What a [`Session`] has committed survives a power cut, and is there as a whole or not at all.
+//! A [`Store`] is a folder, which any number of processes write to, read from and collect the garbage of at
+//! the same time. What a [`Session`] has committed survives a power cut, and is there as a whole or not at
+//! all.
 //!
 //! ```
 //! use chunker::NEVER;
@@ -112,8 +113,8 @@ impl Inner {
 }
 
 impl Store {
-    /// Opens the store in a folder, or creates one there. A new one needs a folder that is empty, or that does
-    /// not exist in a folder that does.
+    /// Opens the store in a folder, or creates one there. A new one needs a folder that is empty, or that
+    /// does not exist in a folder that does.
     ///
     /// # Errors
     ///
@@ -219,8 +220,8 @@ impl Store {
         Ok(stored)
     }
 
-    /// Puts a file. If a garbage collection deletes a chunk in the meantime that was found in the store, the file is
-    /// read again.
+    /// Puts a file. If a garbage collection deletes a chunk in the meantime that was found in the store, the
+    /// file is read again.
     ///
     /// # Errors
     ///
@@ -272,8 +273,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Returns [`StoreError::NotFound`] if there is no such object, [`StoreError::ChunkMissing`] if it cannot be
-    /// read as a whole, and [`Error::Bounds`] for a range that it does not have.
+    /// Returns [`StoreError::NotFound`] if there is no such object, [`StoreError::ChunkMissing`] if it cannot
+    /// be read as a whole, and [`Error::Bounds`] for a range that it does not have.
     pub fn reader(
         &self,
         id: &Digest,
@@ -335,8 +336,8 @@ impl Store {
         Ok(Chunks::new(Arc::clone(&self.inner), items, 0))
     }
 
-    /// Returns those of some chunks that the store does not have, in the order of the digests. Takes one or two
-    /// reads of 4 KiB for each.
+    /// Returns those of some chunks that the store does not have, in the order of the digests. Takes one or
+    /// two reads of 4 KiB for each.
     ///
     /// # Errors
     ///
@@ -387,7 +388,8 @@ impl Store {
         refs::set(&*self.inner.objects, name, None, condition)
     }
 
-    /// Lets the next garbage collection take an object that was put without a name. Returns whether it was kept.
+    /// Lets the next garbage collection take an object that was put without a name. Returns whether it was
+    /// kept.
     ///
     /// # Errors
     ///
@@ -417,23 +419,24 @@ impl Store {
 }
 
 impl Store {
-    /// Reads and checks everything, and makes the index anew where it is damaged or incomplete. New objects that are put
-    /// through this handle do not rely on chunks that were found damaged.
+    /// Reads and checks everything, and makes the index anew where it is damaged or incomplete. New objects
+    /// that are put through this handle do not rely on chunks that were found damaged.
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Io`] if something cannot be read at all, and [`Error::Cancelled`] if `is_cancelled` returns
-    /// true. Damage is no error.
+    /// Returns [`Error::Io`] if something cannot be read at all, and [`Error::Cancelled`] if `is_cancelled`
+    /// returns true. Damage is no error.
     pub fn check(&self, options: &BatchOptions<'_>, is_cancelled: Cancel<'_>) -> Result<Report, Error> {
         self.inner.check(options, is_cancelled)
     }
 
-    /// Does the same, and replaces each damaged pack with one that has its whole records. What objects then lack
-    /// is lost, until it is put again; their tags stay.
+    /// Does the same, and replaces each damaged pack with one that has its whole records. What objects then
+    /// lack is lost, until it is put again; their tags stay.
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`check`](Self::check), and [`StoreError::Locked`] while a garbage collection runs.
+    /// Returns the errors of [`check`](Self::check), and [`StoreError::Locked`] while a garbage collection
+    /// runs.
     pub fn repair(&self, options: &BatchOptions<'_>, is_cancelled: Cancel<'_>) -> Result<Report, Error> {
         self.inner.repair(options, is_cancelled)
     }

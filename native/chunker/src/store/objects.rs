@@ -1,7 +1,7 @@
 //! The objects that a store consists of.
 //!
-//! [`Objects`] asks for no more than an object store such as S3 gives. [`LocalObjects`] keeps objects as files
-//! of a [`Disk`].
+//! [`Objects`] asks for no more than an object store such as S3 gives. [`LocalObjects`] keeps objects as
+//! files of a [`Disk`].
 
 use std::collections::BTreeSet;
 use std::io;
@@ -23,8 +23,8 @@ pub trait Objects: Send + Sync {
     /// Returns the error of the operating system or of the network, as all methods do.
     fn put(&self, name: &str, parts: &[&[u8]]) -> Result<(), Error>;
 
-    /// Creates an object whose name is `folder` and the BLAKE3 of its content, which `write` writes, and returns
-    /// the name. For objects that are too large for memory.
+    /// Creates an object whose name is `folder` and the BLAKE3 of its content, which `write` writes, and
+    /// returns the name. For objects that are too large for memory.
     fn put_stream(
         &self,
         folder: &str,
@@ -47,12 +47,12 @@ pub trait Objects: Send + Sync {
     /// Returns the names of all objects below a folder, in any order.
     fn list(&self, folder: &str) -> Result<Vec<String>, Error>;
 
-    /// Returns the names of all objects below a folder, except of packs, as they are at one moment. What is put,
-    /// replaced or deleted while [`list`](Self::list) runs may be there or not, in any combination.
+    /// Returns the names of all objects below a folder, except of packs, as they are at one moment. What is
+    /// put, replaced or deleted while [`list`](Self::list) runs may be there or not, in any combination.
     fn list_at_once(&self, folder: &str) -> Result<Vec<String>, Error>;
 
-    /// Replaces an object if its content is `expected`, durably, where `None` is no object. Returns whether it
-    /// was.
+    /// Replaces an object if its content is `expected`, durably, where `None` is no object. Returns whether
+    /// it was.
     fn compare_and_set(&self, name: &str, expected: Option<&[u8]>, new: Option<&[u8]>)
     -> Result<bool, Error>;
 

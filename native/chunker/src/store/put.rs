@@ -1,5 +1,5 @@
-//! Puts objects into a store: the pipeline of the engine, with the work to hash a chunk, to look it up, and to
-//! write it if it is new.
+//! Puts objects into a store: the pipeline of the engine, with the work to hash a chunk, to look it up, and
+//! to write it if it is new.
 
 use std::sync::Arc;
 
@@ -183,8 +183,8 @@ impl PutPieces {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Cancelled`] if `is_cancelled` returns true, and the errors of the store. After an error
-    /// the object cannot be finished.
+    /// Returns [`Error::Cancelled`] if `is_cancelled` returns true, and the errors of the store. After an
+    /// error the object cannot be finished.
     pub fn push(&mut self, piece: &[u8], is_cancelled: Cancel<'_>) -> Result<(), Error> {
         let chunks = self.pieces.push(piece, is_cancelled)?;
         self.hasher.update(piece);

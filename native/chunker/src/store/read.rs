@@ -246,13 +246,13 @@ impl ObjectReader {
         Ok(missing)
     }
 
-    /// Returns the next pieces of the object, in order, or `None` at the end. `buffer` makes the buffers that they
-    /// are returned in.
+    /// Returns the next pieces of the object, in order, or `None` at the end. `buffer` makes the buffers that
+    /// they are returned in.
     ///
     /// # Errors
     ///
-    /// Returns [`StoreError::Corrupt`] or [`StoreError::ChunkMissing`] for a chunk that cannot be had any more,
-    /// and [`Error::Cancelled`] if `is_cancelled` returns true.
+    /// Returns [`StoreError::Corrupt`] or [`StoreError::ChunkMissing`] for a chunk that cannot be had any
+    /// more, and [`Error::Cancelled`] if `is_cancelled` returns true.
     pub fn next_pieces<B: OutputBuffer + Send>(
         &mut self,
         buffer: impl Fn() -> B + Sync,

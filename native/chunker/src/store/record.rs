@@ -45,8 +45,8 @@ impl Kind {
     }
 }
 
-/// The codecs by their numbers in headers, from 1 on; 0 is a payload that is the content itself. Numbers never
-/// change.
+/// The codecs by their numbers in headers, from 1 on; 0 is a payload that is the content itself. Numbers
+/// never change.
 const CODECS: [Codec; 6] = [Codec::Zstd, Codec::Lz4, Codec::Xz, Codec::Bzip2, Codec::Gzip, Codec::Brotli];
 
 /// The header of a record.
@@ -119,8 +119,8 @@ pub(super) struct Scratch {
 
 impl Scratch {
     /// Compresses a content, and returns the codec and the payload: the content itself if `options` is `None`
-    /// or compressed it is no shorter. What was compressed is decompressed again and compared, since a fault of
-    /// a codec would otherwise be noticed when the content is needed.
+    /// or compressed it is no shorter. What was compressed is decompressed again and compared, since a fault
+    /// of a codec would otherwise be noticed when the content is needed.
     pub(super) fn compress<'a>(
         &'a mut self,
         content: &'a [u8],

@@ -1,6 +1,7 @@
 //! Names of objects: tags, which users choose, and marks that keep objects without a tag.
 //!
-//! Both are small objects that name the id of an object. They are, with sessions, all that changes in a store.
+//! Both are small objects that name the id of an object. They are, with sessions, all that changes in a
+//! store.
 
 use super::check::Damage;
 use super::error::StoreError;
@@ -17,10 +18,12 @@ const KEPT: &str = "kept";
 const LONGEST: usize = 1024;
 const LONGEST_PART: usize = 240;
 
-/// The end of the last component in the name of an object, so that the tag `a` can stand beside the tag `a/b`.
+/// The end of the last component in the name of an object, so that the tag `a` can stand beside the tag
+/// `a/b`.
 const END: char = '=';
 
-/// Returns the object of a tag. Components are kept as they are except bytes that file systems or URLs may change.
+/// Returns the object of a tag. Components are kept as they are except bytes that file systems or URLs may
+/// change.
 fn tag_object(name: &str) -> Result<String, StoreError> {
     let invalid = |why| StoreError::InvalidName { name: name.into(), why };
     if name.is_empty() || name.len() > LONGEST {

@@ -166,8 +166,8 @@ pub(super) struct Commit {
 pub(super) struct NewTag {
     pub(super) name: String,
     pub(super) id: Digest,
-    /// What it named before the commit. If it names something else by the time that it is set, it was set after
-    /// the commit, and stays.
+    /// What it named before the commit. If it names something else by the time that it is set, it was set
+    /// after the commit, and stays.
     pub(super) before: Option<Digest>,
 }
 

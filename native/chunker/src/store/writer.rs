@@ -15,8 +15,8 @@ use crate::codec::CompressOptions;
 use crate::error::{Error, IoError};
 use crate::hash::Digest;
 
-/// The number of records after which those that were uploaded are added to the index, so that their digests need
-/// not be kept in memory.
+/// The number of records after which those that were uploaded are added to the index, so that their digests
+/// need not be kept in memory.
 const MOST_UNINDEXED: usize = 200_000;
 
 /// The number of packs that wait for the uploading thread. One more is being filled, and one uploaded.
@@ -119,8 +119,8 @@ impl Writer {
         Ok(length.is_some_and(|length| length >= end) && !self.inner.is_damaged(&entry.digest))
     }
 
-    /// Writes a record, unless the store or this session has it. Returns the number of bytes that it takes, and 0
-    /// if it was there. `content` is called only if it is needed.
+    /// Writes a record, unless the store or this session has it. Returns the number of bytes that it takes,
+    /// and 0 if it was there. `content` is called only if it is needed.
     pub(super) fn write(&self, kind: Kind, digest: Digest, slices: &[&[u8]]) -> Result<u64, Error> {
         if !lock(&self.written).insert(digest) {
             return Ok(0);

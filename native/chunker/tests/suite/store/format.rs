@@ -39,7 +39,8 @@ fn an_object_is_read_from_packs_alone_in_another_language() {
         let mut random = Random::new(1);
         let text: Vec<u8> =
             (0..20_000).map(|at| b"words and words "[at % 16] ^ (random.below(50) == 0) as u8).collect();
-        // Two records in zeros, and others of a codec; enough chunks for nodes without running a program for each.
+        // Two records in zeros, and others of a codec; enough chunks for nodes without running a program for
+        // each.
         let noise = if codec.is_none() { random.bytes(3_000_000) } else { random.bytes(3000) };
         for (name, content) in [("text", text), ("a/b", noise), ("empty", Vec::new())] {
             store.put(Cursor::new(content.clone()), Some(name), Workers::of_this_thread(), NEVER).unwrap();
