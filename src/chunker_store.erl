@@ -10,7 +10,9 @@
 %% by a tag. Functions that take either look for a tag first. An id may also be 64 hexadecimal digits.
 %%
 %% Any number of processes, in any number of nodes on a machine, use a store at the same time. What `put' or `session'
-%% returned survives a power cut. A store is closed when no process holds it any more.
+%% returned is to survive a power cut. A store is closed when no process holds it any more.
+%%
+%% The store is being built: do not keep the only copy of anything in it yet. Its format may still change.
 -module(chunker_store).
 
 -export([open/1, open/2, put/2, put/3, session/2, tag/3, tag/4]).

@@ -9,6 +9,11 @@ defmodule Chunker.Store do
 
       :ok = Chunker.Store.restore(store, "db/monday", {:file, "restored.tar"})
 
+  > #### Not finished {: .warning}
+  >
+  > The store is being built. A review has found states in which it breaks promises 1 to 3, 6 and 8 below. Do not keep the
+  > only copy of anything in it yet. Its format may still change.
+
   ## Promises
 
     1. What `put/3` or `session/2` has returned survives a power cut.
