@@ -11,7 +11,7 @@ defmodule Chunker.Store do
 
   > #### Not finished {: .warning}
   >
-  > The store is being built. A review has found states in which it breaks promises 1 to 3, 6 and 8 below. Do not keep the
+  > The store is being built. A review has found states in which it breaks promises 1, 2 and 6 to 8 below. Do not keep the
   > only copy of anything in it yet. Its format may still change.
 
   ## Promises

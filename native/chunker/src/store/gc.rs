@@ -55,8 +55,6 @@ struct Marker<'a> {
     inner: &'a Arc<Inner>,
     /// The packs that are there.
     packs: &'a HashSet<PackId>,
-    /// Packs that are needed only by what is in no other one.
-    last_choice: HashSet<PackId>,
     needed: HashSet<PackId>,
     /// The manifests and nodes that were seen.
     seen: HashSet<Digest>,
@@ -118,35 +116,28 @@ impl Marker<'_> {
         Ok(self.inner.record(digest)?.ok_or_else(missing)?)
     }
 
-    /// Marks the pack of a record.
+    /// Marks the packs of a record: all of them, since one may be damaged.
     fn record(&mut self, digest: &Digest) -> Result<(), Error> {
-        let found = match self.pack(digest)? {
+        let mut found = self.packs_of(digest)?;
+        if found.is_empty() && !self.rebuilt {
             // It may be in a pack that the index does not have. Once all packs are in it, it is in none.
-            None if !self.rebuilt => {
-                self.inner.index.rebuild(crate::NEVER)?;
-                self.rebuilt = true;
-                self.pack(digest)?
-            }
-            found => found,
-        };
+            self.inner.index.rebuild(crate::NEVER)?;
+            self.rebuilt = true;
+            found = self.packs_of(digest)?;
+        }
         self.needed.extend(found);
         Ok(())
     }
 
-    /// Returns the pack that is to stay for a record, if there is one.
-    fn pack(&self, digest: &Digest) -> Result<Option<PackId>, Error> {
-        let mut last_choice = None;
-        let found = self.inner.index.find(digest, |Location { pack, .. }| {
-            if !self.packs.contains(pack) {
-                return Ok(false);
+    fn packs_of(&self, digest: &Digest) -> Result<Vec<PackId>, Error> {
+        let mut found = Vec::new();
+        self.inner.index.find(digest, |Location { pack, .. }| {
+            if self.packs.contains(pack) {
+                found.push(*pack);
             }
-            if self.last_choice.contains(pack) && !self.needed.contains(pack) {
-                last_choice.get_or_insert(*pack);
-                return Ok(false);
-            }
-            Ok(true)
+            Ok(false)
         })?;
-        Ok(found.map(|location| location.pack).or(last_choice))
+        Ok(found)
     }
 }
 
@@ -159,11 +150,16 @@ impl Inner {
     /// Sets the tags of sessions that were killed after their commit, and ends them.
     pub(super) fn finish_sessions(&self) -> Result<(), Error> {
         let objects = &*self.objects;
-        for session in Session::all(objects)? {
+        // One that is damaged is reported by a check, and must not keep a store from being opened for it.
+        for session in Session::readable(objects, &mut |_| {})? {
             if let State::Committed(commit) = session.state
                 && session.is_dead(objects)
             {
-                self.finish_session(&session, &self.commit(&commit)?)?;
+                match self.commit(&commit) {
+                    Ok(commit) => drop(self.finish_session(&session, &commit)?),
+                    Err(Error::Store(_)) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(())
@@ -202,7 +198,6 @@ impl Inner {
         let mut marker = Marker {
             inner: self,
             packs: &packs,
-            last_choice: HashSet::new(),
             needed: HashSet::new(),
             seen: HashSet::new(),
             objects: 0,
@@ -218,7 +213,6 @@ impl Inner {
         }
         let list = self.condemn(&dead)?;
         // Whatever a session has committed until it was fenced.
-        marker.last_choice.clone_from(&dead);
         marker.seen.clear();
         marker.objects = 0;
         marker.rebuilt = false;

@@ -494,7 +494,7 @@ impl Session {
     /// # Errors
     ///
     /// Returns the errors of the source and of the store, and [`Error::Cancelled`] if `is_cancelled` returns
-    /// true. The session can be used after it.
+    /// true. The session cannot be committed after an error.
     ///
     /// # Panics
     ///
@@ -533,7 +533,10 @@ impl Session {
     pub fn tag(&mut self, name: &str, id: Digest) -> Result<(), Error> {
         refs::check_name(name)?;
         if !self.commit.objects.contains(&id) {
-            self.inner.manifest(&id)?;
+            // Not in packs that a garbage collection is about to delete, and as a whole.
+            if !self.inner.has_object(&self.writer, &id, &mut HashSet::new(), crate::NEVER)? {
+                return Err(StoreError::NotFound { name: refs::hex(&id) }.into());
+            }
             self.commit.objects.push(id);
         }
         self.commit.tags.retain(|tag| tag.name != name);
@@ -546,7 +549,9 @@ impl Session {
     /// # Errors
     ///
     /// Returns [`StoreError::SessionFenced`] if a garbage collection has deleted a chunk that the session had
-    /// found in the store: put the objects again. After an error nothing of the session is visible.
+    /// found in the store: put the objects again. Returns [`Error::Cancelled`] if a put of the session has
+    /// failed or was not finished: other objects may rely on what it was to write. After an error nothing of
+    /// the session is visible.
     pub fn commit(self, is_cancelled: Cancel<'_>) -> Result<(), Error> {
         let objects = Arc::clone(&self.inner.objects);
         self.commit_after(&|name| refs::readable_tag(&*objects, name), is_cancelled).map(drop)
@@ -568,6 +573,9 @@ impl Session {
         self.writer.write(Kind::Commit, digest, &[&bytes])?;
         let mut writer = Arc::clone(&self.writer);
         writer.finish()?;
+        if writer.has_failed() {
+            return Err(Error::Cancelled);
+        }
         loop {
             let mut session = writer.session();
             if session.set(&*inner.objects, State::Committed(digest))? {
@@ -614,24 +622,36 @@ impl Inner {
         }
         let mut seen = HashSet::new();
         for id in self.commit(commit)?.objects {
-            if !seen.insert(id) {
-                continue;
-            }
-            if !writer.is_present(&id)? {
+            if seen.insert(id) && !self.has_object(writer, &id, &mut seen, is_cancelled)? {
                 return Ok(false);
             }
-            let mut items = self.manifest(&id)?.1;
-            while let Some(item) = items.pop() {
-                if is_cancelled() {
-                    return Err(Error::Cancelled);
-                }
-                if !writer.is_present(&item.digest)? {
-                    return Ok(false);
-                }
-                if item.height > 0 && seen.insert(item.digest) {
-                    let Some(node) = self.record(&item.digest)? else { return Ok(false) };
-                    items.extend(manifest::read_node(&item, &node)?);
-                }
+        }
+        Ok(true)
+    }
+
+    /// Returns whether all that an object needs is in packs that stay, where nodes that were seen need not be
+    /// looked at again.
+    fn has_object(
+        &self,
+        writer: &Writer,
+        id: &Digest,
+        seen: &mut HashSet<Digest>,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<bool, Error> {
+        if !writer.is_present(id)? {
+            return Ok(false);
+        }
+        let mut items = self.manifest(id)?.1;
+        while let Some(item) = items.pop() {
+            if is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            if !writer.is_present(&item.digest)? {
+                return Ok(false);
+            }
+            if item.height > 0 && seen.insert(item.digest) {
+                let Some(node) = self.record(&item.digest)? else { return Ok(false) };
+                items.extend(manifest::read_node(&item, &node)?);
             }
         }
         Ok(true)

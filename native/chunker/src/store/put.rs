@@ -121,6 +121,23 @@ impl Collector {
     }
 }
 
+/// A put that has not ended well. Dropping it keeps its session from being committed.
+struct Unfinished(Option<Arc<Writer>>);
+
+impl Unfinished {
+    fn end(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(writer) = &self.0 {
+            writer.fail();
+        }
+    }
+}
+
 /// How an object is put.
 pub(super) struct PutOptions {
     pub(super) algorithm: Algorithm,
@@ -147,6 +164,7 @@ impl PutOptions {
         source: impl Source + Send + 'static,
         is_cancelled: Cancel<'_>,
     ) -> Result<Stored, Error> {
+        let unfinished = Unfinished(Some(Arc::clone(&writer)));
         let (source, whole) = HashingReader::new(source, self.algorithm);
         let work = work(Arc::clone(&writer), self.algorithm);
         let mut reader = Chunking::with_method(method, self.workers, work).source(source);
@@ -154,7 +172,9 @@ impl PutOptions {
         while let Some(chunks) = reader.next_results(is_cancelled)? {
             collector.add(chunks)?;
         }
-        collector.finish(whole().ok_or(Error::Cancelled)?, &self.chunking)
+        let stored = collector.finish(whole().ok_or(Error::Cancelled)?, &self.chunking)?;
+        unfinished.end();
+        Ok(stored)
     }
 
     /// Begins to put an object that arrives in pieces.
@@ -162,6 +182,7 @@ impl PutOptions {
         let params = CdcParams::new(&self.chunking)?;
         let work = work(Arc::clone(&writer), self.algorithm);
         Ok(PutPieces {
+            unfinished: Unfinished(Some(Arc::clone(&writer))),
             pieces: Chunking::with_method(params, self.workers, work).pieces(),
             hasher: Hasher::new(self.algorithm),
             collector: Collector::new(writer, self.algorithm),
@@ -172,6 +193,7 @@ impl PutOptions {
 
 /// An object that arrives in pieces.
 pub struct PutPieces {
+    unfinished: Unfinished,
     pieces: Pieces<Result<WrittenChunk, Error>>,
     hasher: Hasher,
     collector: Collector,
@@ -199,7 +221,9 @@ impl PutPieces {
     pub fn finish(mut self, is_cancelled: Cancel<'_>) -> Result<Stored, Error> {
         let chunks = self.pieces.finish(is_cancelled)?;
         self.collector.add(chunks)?;
-        self.collector.finish(self.hasher.finish(), &self.chunking)
+        let stored = self.collector.finish(self.hasher.finish(), &self.chunking)?;
+        self.unfinished.end();
+        Ok(stored)
     }
 }
 

@@ -330,7 +330,14 @@ impl ObjectReader {
             }
             pieces[place] = Some(piece);
         }
-        Ok(pieces.into_iter().map(|piece| piece.expect("each chunk was read")).collect())
+        let pieces: Vec<B> = pieces.into_iter().map(|piece| piece.expect("each chunk was read")).collect();
+        for (chunk, piece) in chunks.iter().zip(&pieces) {
+            if piece.len() != chunk.length as usize {
+                let object = format!("the list with chunk {:?}", chunk.digest);
+                return Err(StoreError::corrupt(&object, None, "chunk_length").into());
+            }
+        }
+        Ok(pieces)
     }
 }
 

@@ -22,6 +22,7 @@ use quick_cache::sync::Cache;
 use super::error::StoreError;
 use super::objects::Objects;
 use super::pack::{Entry, PackId, Section, read_entry};
+use super::record::MOST;
 use crate::error::{Error, IoError};
 use crate::hash::Digest;
 
@@ -157,6 +158,9 @@ impl Segment {
 
     fn location(&self, objects: &dyn Objects, pages: &Pages, bytes: &[u8]) -> Result<Location, Error> {
         let (entry, pack) = split(bytes.try_into().expect("its length"));
+        if entry.stored as usize > MOST || entry.length as usize > MOST {
+            return Err(StoreError::corrupt(&self.name, None, "record_length").into());
+        }
         Ok(Location { pack: self.pack(objects, pages, pack)?, entry })
     }
 

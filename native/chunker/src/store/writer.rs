@@ -1,6 +1,7 @@
 //! Writes the records of a session: each chunk once, into packs that a thread of its own uploads.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -34,6 +35,8 @@ pub(super) struct Writer {
     lengths: Mutex<HashMap<PackId, Option<u64>>>,
     /// The digests of the records that were written and are not yet in the index.
     written: Mutex<HashSet<Digest>>,
+    /// Whether a put has failed or was not finished: a digest in `written` may have no record.
+    failed: AtomicBool,
     filling: [Mutex<Option<PackBuilder>>; 2],
     scratch: Mutex<Vec<Scratch>>,
     compression: Option<CompressOptions>,
@@ -89,6 +92,7 @@ impl Writer {
             condemned,
             lengths: Mutex::default(),
             written: Mutex::default(),
+            failed: AtomicBool::new(false),
             filling: [Mutex::new(None), Mutex::new(None)],
             scratch: Mutex::default(),
             compression,
@@ -119,8 +123,17 @@ impl Writer {
         Ok(length.is_some_and(|length| length >= end) && !self.inner.is_damaged(&entry.digest))
     }
 
+    /// Notes that a put has failed or was not finished.
+    pub(super) fn fail(&self) {
+        self.failed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
     /// Writes a record, unless the store or this session has it. Returns the number of bytes that it takes,
-    /// and 0 if it was there. `content` is called only if it is needed.
+    /// and 0 if it was there.
     pub(super) fn write(&self, kind: Kind, digest: Digest, slices: &[&[u8]]) -> Result<u64, Error> {
         if !lock(&self.written).insert(digest) {
             return Ok(0);
@@ -210,7 +223,7 @@ impl Writer {
         for section in Section::ALL {
             let builder = lock(&self.filling[section as usize]).take();
             if let Some(builder) = builder.filter(|builder| !builder.is_empty()) {
-                self.upload(builder)?;
+                self.upload(builder).map_err(|error| self.cause(error))?;
             }
         }
         let Uploader { sender, thread } = std::mem::take(&mut *lock(&self.uploader));

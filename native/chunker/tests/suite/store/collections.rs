@@ -179,6 +179,58 @@ fn a_session_that_is_dropped_leaves_nothing_but_garbage() {
 }
 
 #[test]
+fn a_session_with_a_failed_put_cannot_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let content = Random::new(8).bytes(9000);
+    for pieces in [false, true] {
+        let mut session = store.session().unwrap();
+        if pieces {
+            let mut pieces = session.pieces(Workers::of_this_thread()).unwrap();
+            pieces.push(&content, NEVER).unwrap();
+        } else {
+            let source = FromRead(Cursor::new(content.clone()));
+            session.put(source, Workers::of_this_thread(), &|| true).unwrap_err();
+        }
+        let source = FromRead(Cursor::new(content.clone()));
+        let stored = session.put(source, Workers::of_this_thread(), NEVER).unwrap();
+        session.tag("a", stored.id).unwrap();
+        assert_eq!(session.commit(NEVER).unwrap_err().code(), "cancelled");
+        assert_eq!(store.tag("a").unwrap(), None);
+    }
+    let id = put(&store, Some("a"), &content).unwrap();
+    assert!(read(&store, &id) == content);
+}
+
+#[test]
+fn a_collection_keeps_what_heals() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let content = Random::new(9).bytes(9000);
+    let id = put(&store, Some("a"), &content).unwrap();
+    let packs = folder.path().join("packs");
+    let pack = std::fs::read_dir(&packs).unwrap().next().unwrap().unwrap().path();
+    let pack = std::fs::read_dir(pack).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&pack).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&pack, bytes).unwrap();
+    store.check(&chunker::BatchOptions::default(), NEVER).unwrap();
+    put(&store, Some("a"), &content).unwrap();
+    store.collect_garbage(NEVER).unwrap();
+    assert!(read(&open(folder.path()), &id) == content);
+}
+
+#[test]
+fn an_object_that_is_not_whole_gets_no_tag() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let id = put(&store, None, &Random::new(10).bytes(9000)).unwrap();
+    std::fs::remove_dir_all(folder.path().join("packs")).unwrap();
+    assert_eq!(store.set_tag("a", &id, If::Any).unwrap_err().code(), "not_found");
+    assert_eq!(store.tag("a").unwrap(), None);
+}
+
+#[test]
 fn one_collection_runs_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
