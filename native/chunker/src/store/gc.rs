@@ -212,7 +212,7 @@ impl Inner {
             return Ok(Collected { objects: marker.objects, packs, ..Collected::default() });
         }
         let list = self.condemn(&dead)?;
-        // Whatever a session has committed until it was fenced.
+        // What sessions committed before they were fenced.
         marker.seen.clear();
         marker.objects = 0;
         marker.rebuilt = false;

@@ -3,8 +3,8 @@
 //! It consists of segments, which writers add and merge. All of it is made from packs: a segment that is
 //! damaged or missing is replaced by [`Index::rebuild`], which looks for packs that no segment has.
 //!
-//! A segment may name packs that a garbage collection has deleted since. So what it says is a hint: whoever
-//! relies on a chunk being there asks for its pack, and whoever reads it checks it.
+//! A segment may name packs that a garbage collection has deleted since, so its entries are hints. A writer
+//! checks that a pack exists before it relies on a chunk in it, and a reader checks each chunk.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};

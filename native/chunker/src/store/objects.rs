@@ -76,7 +76,7 @@ pub struct LocalObjects<D> {
     root: PathBuf,
     /// Folders whose entries have changed since they were synced, and those that are known to exist.
     folders: Mutex<Folders>,
-    /// Held while folders are synced, so that nobody takes for synced what another thread is about to sync.
+    /// Held while folders are synced, so that a flush waits for folders that another thread is syncing.
     syncing: Mutex<()>,
     /// Whether anything is synced.
     durable: bool,

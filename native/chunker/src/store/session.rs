@@ -113,7 +113,7 @@ impl Session {
         Ok(sessions)
     }
 
-    /// Sets the state, and returns whether nobody else has changed the session before.
+    /// Sets the state unless another process has changed the session, and returns whether it was set.
     pub(super) fn set(&mut self, objects: &dyn Objects, state: State) -> Result<bool, Error> {
         let new = Self { state, ..self.clone() };
         let changed = objects.compare_and_set(&self.object(), Some(&self.content()), Some(&new.content()))?;
