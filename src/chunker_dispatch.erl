@@ -68,11 +68,11 @@
 -type store_format() ::
     {Uuid :: binary(), chunker:algorithm(),
         {pos_integer(), pos_integer(), pos_integer(), non_neg_integer(), non_neg_integer()}, chunker:codec() | none,
-        Level :: nil | integer()}.
+        Level :: nil | integer(), Durable :: boolean()}.
 -type report() ::
     {Packs :: non_neg_integer(), Bytes :: non_neg_integer(), Records :: non_neg_integer(), Objects :: non_neg_integer(),
         [{Object :: binary(), Offset :: nil | non_neg_integer(), Why :: atom()}],
-        [{Id :: binary(), Tags :: [binary()], Missing :: [binary()]}]}.
+        [{Id :: binary(), Tags :: [binary()], Missing :: [binary()]}], Kept :: [binary()]}.
 
 %% What a job needs to answer.
 -type ticket() :: {short | long, reference()}.
@@ -668,7 +668,7 @@ store_put_file(Store, Path, Name, Threads) ->
     job(long, fun(Ticket) -> ?NIF:store_put_file_job(Ticket, Store, Path, Name, Threads) end).
 
 -spec store_session(store()) -> {ok, session()} | failure().
-store_session(Store) -> ?NIF:store_session(Store).
+store_session(Store) -> job(short, fun(Ticket) -> ?NIF:store_session_job(Ticket, Store) end).
 
 -spec session_put_file(session(), binary(), chunker_options:threads_and_pool()) -> {ok, stored()} | failure().
 session_put_file(Session, Path, Threads) ->
@@ -688,10 +688,10 @@ pieces_finish(Session, Pieces) -> job(short, fun(Ticket) -> ?NIF:pieces_finish_j
 pieces_close(Pieces) -> ?NIF:pieces_close(Pieces).
 
 -spec session_tag(session(), binary(), Id :: binary()) -> ok | failure().
-session_tag(Session, Name, Id) -> ?NIF:session_tag(Session, Name, Id).
+session_tag(Session, Name, Id) -> job(short, fun(Ticket) -> ?NIF:session_tag_job(Ticket, Session, Name, Id) end).
 
 -spec session_commit(session()) -> ok | failure().
-session_commit(Session) -> ?NIF:session_commit(Session).
+session_commit(Session) -> job(short, fun(Ticket) -> ?NIF:session_commit_job(Ticket, Session) end).
 
 %% Ends a session, which a commit has ended already, or nothing of it becomes visible.
 -spec session_close(session()) -> ok.
@@ -715,15 +715,15 @@ store_restore_file(Store, Id, Path, Threads) ->
 
 -spec store_manifest(store(), Id :: binary()) ->
     {ok, {Id :: binary(), bytes | nar, Size :: non_neg_integer(), Hash :: binary(), ChunkCount :: non_neg_integer()}} | failure().
-store_manifest(Store, Id) -> ?NIF:store_manifest(Store, Id).
+store_manifest(Store, Id) -> job(short, fun(Ticket) -> ?NIF:store_manifest_job(Ticket, Store, Id) end).
 
 -spec store_chunks(store(), Id :: binary()) -> {ok, object_chunks()} | failure().
-store_chunks(Store, Id) -> ?NIF:store_chunks(Store, Id).
+store_chunks(Store, Id) -> job(short, fun(Ticket) -> ?NIF:store_chunks_job(Ticket, Store, Id) end).
 
 %% Returns the next chunks, and none at the end.
 -spec chunks_next(object_chunks()) ->
     {ok, [{Digest :: binary(), Offset :: non_neg_integer(), Length :: pos_integer()}]} | failure().
-chunks_next(Chunks) -> ?NIF:chunks_next(Chunks).
+chunks_next(Chunks) -> job(short, fun(Ticket) -> ?NIF:chunks_next_job(Ticket, Chunks) end).
 
 -spec store_missing(store(), [binary()]) -> {ok, [binary()]} | failure().
 store_missing(Store, Digests) -> job(long, fun(Ticket) -> ?NIF:store_missing_job(Ticket, Store, Digests) end).
@@ -732,20 +732,20 @@ store_missing(Store, Digests) -> job(long, fun(Ticket) -> ?NIF:store_missing_job
 store_tag(Store, Name) -> ?NIF:store_tag(Store, Name).
 
 -spec store_set_tag(store(), binary(), Id :: binary(), any | absent | binary()) -> ok | failure().
-store_set_tag(Store, Name, Id, Condition) -> ?NIF:store_set_tag(Store, Name, Id, Condition).
+store_set_tag(Store, Name, Id, Condition) -> job(short, fun(Ticket) -> ?NIF:store_set_tag_job(Ticket, Store, Name, Id, Condition) end).
 
 -spec store_remove_tag(store(), binary(), any | absent | binary()) -> {ok, boolean()} | failure().
-store_remove_tag(Store, Name, Condition) -> ?NIF:store_remove_tag(Store, Name, Condition).
+store_remove_tag(Store, Name, Condition) -> job(short, fun(Ticket) -> ?NIF:store_remove_tag_job(Ticket, Store, Name, Condition) end).
 
 -spec store_forget(store(), Id :: binary()) -> {ok, boolean()} | failure().
-store_forget(Store, Id) -> ?NIF:store_forget(Store, Id).
+store_forget(Store, Id) -> job(short, fun(Ticket) -> ?NIF:store_forget_job(Ticket, Store, Id) end).
 
 -spec store_tags(store(), Prefix :: binary()) -> {ok, [{binary(), Id :: binary()}]} | failure().
-store_tags(Store, Prefix) -> ?NIF:store_tags(Store, Prefix).
+store_tags(Store, Prefix) -> job(short, fun(Ticket) -> ?NIF:store_tags_job(Ticket, Store, Prefix) end).
 
 -spec store_gc(store()) ->
     {ok, {Objects :: non_neg_integer(), Packs :: non_neg_integer(), DeletedPacks :: non_neg_integer(),
-        DeletedBytes :: non_neg_integer()}} | failure().
+        DeletedBytes :: non_neg_integer(), RewrittenBytes :: non_neg_integer()}} | failure().
 store_gc(Store) -> job(long, fun(Ticket) -> ?NIF:store_gc_job(Ticket, Store) end).
 
 -spec store_check(store(), Repairs :: boolean(), chunker_options:threads_and_pool()) -> {ok, report()} | failure().

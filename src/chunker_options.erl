@@ -68,7 +68,7 @@
     },
     nil | none | chunker:codec(),
     Level :: nil | integer(),
-    Durable :: boolean()
+    Durable :: nil | boolean()
 }.
 
 -type threads_and_pool() :: {Threads :: integer(), PoolSize :: pos_integer()}.
@@ -234,7 +234,7 @@ store(Options) ->
         {seed, nil, integer},
         {codec, nil, atom},
         {level, nil, integer},
-        {durability, full, atom}
+        {durability, nil, atom}
     ],
     with(Options, Known, [fun store_form/1]).
 
@@ -277,13 +277,15 @@ store_threads(Options) -> with(Options, ?THREADS, [fun threads_form/1]).
 
 store_form(#{create := Create, hash := Hash, codec := Codec, level := Level, durability := Durability} = Values) ->
     Checks = [
-        one_of(durability, Durability, [full, relaxed]),
+        one_of(durability, Durability, [nil, full, relaxed]),
         one_of(hash, Hash, [nil | algorithms()]),
         one_of(codec, Codec, [nil, none | codecs()]),
         one_of(preset, maps:get(preset, Values), [nil | presets()])
     ],
     case [Error || {error, _} = Error <- Checks] of
-        [] -> {ok, {Create, Hash, store_sizes(Values), Codec, Level, Durability =:= full}};
+        [] ->
+            Durable = case Durability of nil -> nil; _ -> Durability =:= full end,
+            {ok, {Create, Hash, store_sizes(Values), Codec, Level, Durable}};
         [Error | _] -> Error
     end.
 

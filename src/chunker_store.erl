@@ -41,14 +41,16 @@
 }.
 -type collected() :: #{
     objects := non_neg_integer(), packs := non_neg_integer(), deleted_packs := non_neg_integer(),
-    deleted_bytes := non_neg_integer()
+    deleted_bytes := non_neg_integer(), rewritten_bytes := non_neg_integer()
 }.
-%% What a check has found: the `damage', and objects that are `incomplete'.
+%% What a check has found: the `damage', objects that are `incomplete', and objects that a repair has `kept' since
+%% what named them was damaged.
 -type report() :: #{
     packs := non_neg_integer(), bytes := non_neg_integer(), records := non_neg_integer(),
     objects := non_neg_integer(),
     damage := [#{object := binary(), offset := nil | non_neg_integer(), why := atom()}],
-    incomplete := [#{id := id(), tags := [binary()], missing := [chunker:digest()]}]
+    incomplete := [#{id := id(), tags := [binary()], missing := [chunker:digest()]}],
+    kept := [id()]
 }.
 
 %% The bytes that are gathered from pieces before the engine sees them.
@@ -68,7 +70,7 @@ open(Folder) -> open(Folder, []).
 %% <li>`codec' (`zstd' by default, or `none') and `level': how new chunks are compressed. They are kept as well, and
 %%     may differ each time.</li>
 %% <li>`durability': `full' (the default), or `relaxed' to leave it to the system when files are written to the
-%%     disk: after a power cut objects may be damaged.</li>
+%%     disk: after a power cut objects may be damaged. A new store keeps it, and an existing one must have it.</li>
 %% </ul>
 -spec open(file:name_all(), chunker_options:options()) -> {ok, store()} | {error, error()}.
 open(Folder, Options) ->
@@ -297,20 +299,21 @@ resolve(Store, Name) ->
             Name when Name =/= <<>> -> chunker_dispatch:store_tag(Store, Name);
             _ -> {ok, nil}
         end,
-    case {Tag, Name} of
-        {{ok, Id}, _} when Id =/= nil -> {ok, Id};
-        {_, <<_:256>>} -> {ok, Name};
-        {_, <<_:512>>} -> hexadecimal(Name);
-        {{error, {invalid_options, _}}, _} -> {ok, nil};
-        _ -> Tag
+    case Tag of
+        {ok, nil} -> {ok, as_id(Name)};
+        {ok, Id} -> {ok, Id};
+        %% No tag can have that name.
+        {error, {invalid_options, _}} -> {ok, as_id(Name)};
+        Failure -> Failure
     end.
 
-hexadecimal(Text) ->
-    try
-        {ok, <<(binary_to_integer(Text, 16)):256>>}
-    catch
-        error:badarg -> {ok, nil}
-    end.
+as_id(<<_:256>> = Id) -> Id;
+as_id(<<_:512>> = Text) ->
+    case re:run(Text, "^[0-9A-Fa-f]*$", [dollar_endonly, {capture, none}]) of
+        match -> <<(binary_to_integer(Text, 16)):256>>;
+        nomatch -> nil
+    end;
+as_id(_) -> nil.
 
 %% Calls a fun with the id of an object.
 with_id(Store, Name, Fun) ->
@@ -442,14 +445,17 @@ missing(Store, Digests) ->
     known(Store, Arguments),
     chunker_dispatch:store_missing(Store, List).
 
-%% @doc Deletes what no object needs, while others read and write. The error is `store_locked' if another collection
-%% runs.
+%% @doc Deletes what no object needs, while others read and write. Packs that are mostly garbage, and small ones if there
+%% are many, are written anew. The error is `store_locked' if another collection runs.
 -spec gc(store()) -> {ok, collected()} | {error, error()}.
 gc(Store) ->
     known(Store, [Store]),
     case chunker_dispatch:store_gc(Store) of
-        {ok, {Objects, Packs, DeletedPacks, DeletedBytes}} ->
-            {ok, #{objects => Objects, packs => Packs, deleted_packs => DeletedPacks, deleted_bytes => DeletedBytes}};
+        {ok, {Objects, Packs, DeletedPacks, DeletedBytes, RewrittenBytes}} ->
+            {ok, #{
+                objects => Objects, packs => Packs, deleted_packs => DeletedPacks, deleted_bytes => DeletedBytes,
+                rewritten_bytes => RewrittenBytes
+            }};
         Failure ->
             Failure
     end.
@@ -473,7 +479,7 @@ check(Store, Options) ->
 repair(Store) -> repair(Store, []).
 
 %% @doc Does the same, and replaces damaged packs with ones that have what is left of them. What objects then lack is
-%% lost until it is put again.
+%% lost until it is put again. Tags that are damaged are removed, and all whole objects without a name are kept.
 -spec repair(store(), chunker_options:options()) -> {ok, report()} | {error, error()}.
 repair(Store, Options) ->
     known(Store, [Store, Options]),
@@ -482,11 +488,12 @@ repair(Store, Options) ->
         Failure -> Failure
     end.
 
-report({ok, {Packs, Bytes, Records, Objects, Damage, Incomplete}}) ->
+report({ok, {Packs, Bytes, Records, Objects, Damage, Incomplete, Kept}}) ->
     {ok, #{
         packs => Packs, bytes => Bytes, records => Records, objects => Objects,
         damage => [#{object => Object, offset => Offset, why => Why} || {Object, Offset, Why} <- Damage],
-        incomplete => [#{id => Id, tags => Tags, missing => Missing} || {Id, Tags, Missing} <- Incomplete]
+        incomplete => [#{id => Id, tags => Tags, missing => Missing} || {Id, Tags, Missing} <- Incomplete],
+        kept => Kept
     }};
 report(Failure) ->
     Failure.

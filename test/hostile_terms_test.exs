@@ -164,9 +164,9 @@ defmodule Chunker.HostileTermsTest do
       special = fn -> made.(:chunker_nif.special_digest(path, :sha256)) end
       {:ok, store} = :chunker_store.open(Path.join(folder, "store"), avg_size: 256, durability: :relaxed)
       {:ok, %{id: id}} = :chunker_store.put(store, "content")
-      session = fn -> made.(:chunker_nif.store_session(store)) end
-      pieces = fn -> made.(:chunker_nif.session_pieces(session.(), {1, 1})) end
-      chunks = fn -> made.(:chunker_nif.store_chunks(store, id)) end
+      session = fn -> made.(:chunker_dispatch.store_session(store)) end
+      pieces = fn -> made.(:chunker_dispatch.session_pieces(session.(), {1, 1})) end
+      chunks = fn -> made.(:chunker_dispatch.store_chunks(store, id)) end
       object = fn -> made.(:chunker_dispatch.store_reader(store, id, 0, nil, {1, 1})) end
 
       [

@@ -178,6 +178,9 @@ defmodule Chunker.StoreTest do
     assert refused(Store.open(path, hash: :blake3)) ==
              {:invalid_options, %{option: :hash, value: "blake3", allowed: "sha256, which the store has"}}
 
+    assert refused(Store.open(path, durability: :relaxed)) ==
+             {:invalid_options, %{option: :durability, value: "relaxed", allowed: "full, which the store has"}}
+
     assert {:invalid_options, %{option: :min_size}} = refused(Store.open(path, avg_size: 4096))
     assert {:invalid_options, %{option: :avg_size}} = refused(Store.open(Path.join(folder, "b"), avg_size: 1))
     assert {:invalid_options, %{option: :level}} = refused(Store.open(Path.join(folder, "b"), level: 99))
@@ -221,6 +224,47 @@ defmodule Chunker.StoreTest do
     assert Store.tags(store) == {:ok, []}
     Store.gc(store)
     assert {:ok, %{packs: 0}} = Store.gc(store)
+  end
+
+  test "a put that fails says why, and ends the enumerable", %{tmp_dir: folder} do
+    store = open(folder)
+    File.write!(Path.join(folder, "store/packs"), "no folder")
+    test = self()
+
+    endless =
+      Stream.resource(
+        fn -> 0 end,
+        fn n -> {[:rand.bytes(1_000_000)], n + 1} end,
+        fn n -> send(test, {:ended, n}) end
+      )
+
+    # Not before a pack is full.
+    assert {:io_error, %{kind: :enotdir, path: path}} = refused(Store.put(store, endless, name: "a"))
+    assert path =~ Path.join(folder, "store/packs")
+    assert_received {:ended, n} when n in 10..100
+    assert Store.tags(store) == {:ok, []}
+  end
+
+  test "a name that is a digest in hexadecimal is an id, and no other number is", %{tmp_dir: folder} do
+    store = open(folder)
+    hex = Base.encode16(Store.put!(store, "a").id)
+    assert Store.read(store, hex) == {:ok, "a"}
+    assert Store.read(store, String.downcase(hex)) == {:ok, "a"}
+    for sign <- ["+", "-"], do: assert(Store.id(store, sign <> String.slice(hex, 1..-1//1)) == {:ok, nil})
+    assert Store.id(store, String.slice(hex, 1..-1//1) <> "\n") == {:ok, nil}
+  end
+
+  test "a damaged tag is an error, not another name", %{tmp_dir: folder} do
+    store = open(folder)
+    id = Store.put!(store, "content").id
+    hex = Base.encode16(id, case: :lower)
+    :ok = Store.tag(store, hex, id)
+    File.write!(Path.join([folder, "store/refs", hex <> "="]), "id ?")
+    assert {:store_corrupt, %{pack: "refs/" <> _}} = refused(Store.read(store, hex))
+    assert {:ok, %{kept: []}} = Store.check(store)
+    # The object has no other name, but is kept since it was put without one.
+    assert {:ok, %{damage: [%{why: :tag}], kept: []}} = Store.repair(store)
+    assert Store.read(store, hex) == {:ok, "content"}
   end
 
   test "many processes put at once", %{tmp_dir: folder} do

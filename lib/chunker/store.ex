@@ -82,7 +82,8 @@ defmodule Chunker.Store do
           records: non_neg_integer(),
           objects: non_neg_integer(),
           damage: [%{object: String.t(), offset: nil | non_neg_integer(), why: atom()}],
-          incomplete: [%{id: id(), tags: [String.t()], missing: [Chunker.digest()]}]
+          incomplete: [%{id: id(), tags: [String.t()], missing: [Chunker.digest()]}],
+          kept: [id()]
         }
 
   # What is gathered before the engine sees it.
@@ -101,7 +102,7 @@ defmodule Chunker.Store do
     * `:codec` - `:zstd` (the default), another one that `Chunker.compress/2` takes, or `:none`; and its `:level`. They are
       kept as well. If they are given for an existing store, they apply to what is put through this handle
     * `:durability` - `:full` (the default), or `:relaxed` to leave it to the system when files are written to the disk.
-      After a power cut objects may then be damaged: for caches and tests
+      After a power cut objects may then be damaged: for caches and tests. Kept, like the sizes
 
   ## Errors
 
@@ -171,8 +172,8 @@ defmodule Chunker.Store do
   """
   @spec put(t() | Session.t(), source(), keyword() | map()) :: {:ok, Manifest.t()} | {:error, Error.t()}
   def put(store, source, options \\ []) do
-    with {:ok, put} <- result(:chunker_store.put(handle(store), source(source), options)),
-         do: {:ok, struct!(Manifest, put)}
+    put = fn source -> result(:chunker_store.put(handle(store), source, options)) end
+    with {:ok, put} <- with_source(source, put), do: {:ok, struct!(Manifest, put)}
   end
 
   @doc """
@@ -181,19 +182,34 @@ defmodule Chunker.Store do
   @spec put!(t() | Session.t(), source(), keyword() | map()) :: Manifest.t()
   def put!(store, source, options \\ []), do: bang!(put(store, source, options))
 
-  # Erlang takes a fun in place of an enumerable.
-  defp source({:file, path}), do: {:file, path!(path)}
-  defp source(data) when is_binary(data) or is_list(data), do: data
-  defp source(enumerable), do: fn -> next(suspended(pieces(enumerable, @gather))) end
+  defp with_source({:file, path}, put), do: put.({:file, path!(path)})
+  defp with_source(data, put) when is_binary(data) or is_list(data), do: put.(data)
 
-  defp suspended(enumerable),
-    do: &Enumerable.reduce(enumerable, &1, fn piece, _ -> {:suspend, piece} end)
+  # Erlang takes a fun in place of an enumerable. If the put fails, the enumerable ends where it is.
+  defp with_source(enumerable, put) do
+    suspended = {__MODULE__, make_ref()}
+    reduce = &Enumerable.reduce(pieces(enumerable, @gather), &1, fn piece, _ -> {:suspend, piece} end)
 
-  defp next(continuation) do
-    case continuation.({:cont, nil}) do
-      {:suspended, piece, continuation} -> {piece, fn -> next(continuation) end}
-      {_, nil} -> :done
-      {_, piece} -> {piece, fn -> :done end}
+    try do
+      put.(fn -> next(reduce, suspended) end)
+    after
+      with reduce when reduce != nil <- Process.delete(suspended), do: reduce.({:halt, nil})
+    end
+  end
+
+  defp next(reduce, suspended) do
+    Process.delete(suspended)
+
+    case reduce.({:cont, nil}) do
+      {:suspended, piece, reduce} ->
+        Process.put(suspended, reduce)
+        {piece, fn -> next(reduce, suspended) end}
+
+      {_, nil} ->
+        :done
+
+      {_, piece} ->
+        {piece, fn -> :done end}
     end
   end
 
@@ -374,9 +390,12 @@ defmodule Chunker.Store do
   @doc """
   Deletes what no object needs, while others read and write.
 
-  Returns the number of `:objects` that stay, of `:packs` that stay, of `:deleted_packs`, and of their bytes
-  (`:deleted_bytes`). The error is `:store_locked` if another collection runs. Time is linear in the number of chunks
-  of all objects.
+  Chunks are kept in packs of some 16 MiB. A pack that is mostly garbage is replaced by one of what is left, and so are
+  small packs if there are many.
+
+  Returns the number of `:objects` that stay, of `:packs` that stay, of `:deleted_packs`, of their bytes
+  (`:deleted_bytes`), and of the bytes that were written anew (`:rewritten_bytes`). The error is `:store_locked` if
+  another collection runs. Time is linear in the number of chunks of all objects.
 
   ## Examples
 
@@ -397,7 +416,8 @@ defmodule Chunker.Store do
              objects: non_neg_integer(),
              packs: non_neg_integer(),
              deleted_packs: non_neg_integer(),
-             deleted_bytes: non_neg_integer()
+             deleted_bytes: non_neg_integer(),
+             rewritten_bytes: non_neg_integer()
            }}
           | {:error, Error.t()}
   def gc(%__MODULE__{store: store}), do: result(:chunker_store.gc(store))
@@ -405,8 +425,8 @@ defmodule Chunker.Store do
   @doc """
   Reads and checks everything: each pack, each record, the index, and that each object is there as a whole.
 
-  Returns what was found; damage is no error. The index is made anew where it is damaged. What is put through this
-  store afterwards does not rely on chunks that were found damaged.
+  Returns what was found; damage is no error. The index is made anew where it is damaged. What is put afterwards does
+  not rely on chunks that were found damaged.
   """
   @spec check(t(), keyword() | map()) :: {:ok, report()} | {:error, Error.t()}
   def check(%__MODULE__{store: store}, options \\ []), do: result(:chunker_store.check(store, options))
@@ -415,6 +435,9 @@ defmodule Chunker.Store do
   Does the same as `check/2`, and replaces damaged packs with ones that have what is left of them.
 
   What objects then lack is lost until it is put again; `:incomplete` says what that is. Their tags stay.
+
+  A tag that is damaged is removed. What it named is not known, so that all objects are kept that are whole and that
+  nothing names, as if they had been put without a name. They are listed as `:kept`: tag or `forget/2` them.
   """
   @spec repair(t(), keyword() | map()) :: {:ok, report()} | {:error, Error.t()}
   def repair(%__MODULE__{store: store}, options \\ []), do: result(:chunker_store.repair(store, options))

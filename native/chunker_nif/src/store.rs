@@ -1,7 +1,7 @@
 //! Stores.
 //!
-//! What may take long, because it reads or writes many bytes, is a job. What reads and writes some small files
-//! runs on an I/O scheduler.
+//! What reads or writes many bytes, syncs files or waits for a lock is a job. What reads a small file runs on an
+//! I/O scheduler.
 
 use chunker::cdc::Options;
 use chunker::codec::Codec;
@@ -54,7 +54,7 @@ impl Resource for Held<ObjectReader> {}
 #[rustler::resource_impl]
 impl Resource for Held<Chunks> {}
 
-/// `{Create, Hash | nil, Sizes | nil, Codec | none | nil, Level | nil, Durable}`
+/// `{Create, Hash | nil, Sizes | nil, Codec | none | nil, Level | nil, Durable | nil}`
 #[derive(NifTuple)]
 #[rustler(decode)]
 struct OpenOptions<'a> {
@@ -63,7 +63,7 @@ struct OpenOptions<'a> {
     sizes: Option<Sizes<'a>>,
     codec: Term<'a>,
     level: Term<'a>,
-    durable: bool,
+    durable: Option<bool>,
 }
 
 impl<'a> OpenOptions<'a> {
@@ -84,8 +84,8 @@ impl<'a> OpenOptions<'a> {
         };
         let chunking: Option<Options> = self.sizes.as_ref().map(Sizes::options).transpose()?;
         let hash: Option<Algorithm> = self.hash.map(Hash::algorithm).transpose()?;
-        let format = FormatOptions { hash, chunking, codec, level };
-        Ok(StoreOptions { create: self.create, format, durable: self.durable })
+        let format = FormatOptions { hash, chunking, codec, level, durable: self.durable };
+        Ok(StoreOptions { create: self.create, format })
     }
 }
 
@@ -110,7 +110,7 @@ fn stored<'a>(env: Env<'a>, stored: &Stored) -> Term<'a> {
 }
 
 nif! {
-    /// `{ok, {Store, {Uuid, Hash, {Min, Avg, Max, Normalization, Seed}, Codec | none, Level | nil}}}`
+    /// `{ok, {Store, {Uuid, Hash, {Min, Avg, Max, Normalization, Seed}, Codec | none, Level | nil, Durable}}}`
     job store_open_job => fn(call, path: Binary<'a>, options: OpenOptions<'a>) {
         let env = call.env;
         let store = Store::open(&to_path(&path), &options.checked()?)?;
@@ -120,7 +120,7 @@ nif! {
         let codec = atom(env, format.codec.map_or("none", Codec::name));
         let uuid = text(env, &format.uuid.to_be_bytes());
         let level = format.level.map_or_else(|| atoms::nil().encode(env), |level| level.encode(env));
-        let format = (uuid, atom(env, format.hash.name()), sizes, codec, level);
+        let format = (uuid, atom(env, format.hash.name()), sizes, codec, level, format.durable);
         ok(env, (ResourceArc::new(SharedStore(store)), format))
     }
 }
@@ -141,7 +141,7 @@ nif! {
 
 nif! {
     /// `{ok, Session}`
-    io store_session => fn(call, store: ResourceArc<SharedStore>) {
+    job store_session_job => fn(call, store: ResourceArc<SharedStore>) {
         ok(call.env, Held::new(store.0.session()?))
     }
 }
@@ -197,7 +197,7 @@ nif! {
 }
 
 nif! {
-    io session_tag => fn(call, session: ResourceArc<Held<Session>>, name: &'a str, id: Id) {
+    job session_tag_job => fn(call, session: ResourceArc<Held<Session>>, name: &'a str, id: Id) {
         let mut open = session.0.take()?;
         let tagged = open.tag(name, id.0);
         session.0.put(open);
@@ -207,7 +207,7 @@ nif! {
 }
 
 nif! {
-    io session_commit => fn(call, session: ResourceArc<Held<Session>>) {
+    job session_commit_job => fn(call, session: ResourceArc<Held<Session>>) {
         session.0.take()?.commit(&call.is_cancelled())?;
         Ok(atoms::ok().encode(call.env))
     }
@@ -278,7 +278,7 @@ nif! {
 
 nif! {
     /// `{ok, {Id, Kind, Size, Hash, ChunkCount}}`
-    io store_manifest => fn(call, store: ResourceArc<SharedStore>, id: Id) {
+    job store_manifest_job => fn(call, store: ResourceArc<SharedStore>, id: Id) {
         let env = call.env;
         let Manifest { id, kind, size, hash, chunk_count, .. } = store.0.manifest(&id.0)?;
         let kind = atom(env, match kind {
@@ -291,7 +291,7 @@ nif! {
 
 nif! {
     /// `{ok, Chunks}`
-    io store_chunks => fn(call, store: ResourceArc<SharedStore>, id: Id) {
+    job store_chunks_job => fn(call, store: ResourceArc<SharedStore>, id: Id) {
         ok(call.env, Held::new(store.0.chunks(&id.0)?))
     }
 }
@@ -301,7 +301,7 @@ const CHUNKS: usize = 1000;
 
 nif! {
     /// `{ok, [{Digest, Offset, Length}]}`, which are none at the end.
-    io chunks_next => fn(call, chunks: ResourceArc<Held<Chunks>>) {
+    job chunks_next_job => fn(call, chunks: ResourceArc<Held<Chunks>>) {
         let mut open = chunks.0.take()?;
         let mut list = Vec::new();
         while list.len() < CHUNKS
@@ -349,7 +349,7 @@ impl<'a> rustler::Decoder<'a> for Condition {
 }
 
 nif! {
-    io store_set_tag => fn(
+    job store_set_tag_job => fn(
         call,
         store: ResourceArc<SharedStore>,
         name: &'a str,
@@ -363,36 +363,36 @@ nif! {
 
 nif! {
     /// `{ok, WasThere}`
-    io store_remove_tag => fn(call, store: ResourceArc<SharedStore>, name: &'a str, condition: Condition) {
+    job store_remove_tag_job => fn(call, store: ResourceArc<SharedStore>, name: &'a str, condition: Condition) {
         ok(call.env, store.0.remove_tag(name, condition.0)?)
     }
 }
 
 nif! {
     /// `{ok, WasKept}`
-    io store_forget => fn(call, store: ResourceArc<SharedStore>, id: Id) {
+    job store_forget_job => fn(call, store: ResourceArc<SharedStore>, id: Id) {
         ok(call.env, store.0.forget(&id.0)?)
     }
 }
 
 nif! {
     /// `{ok, [{Name, Id}]}`
-    io store_tags => fn(call, store: ResourceArc<SharedStore>, prefix: &'a str) {
+    job store_tags_job => fn(call, store: ResourceArc<SharedStore>, prefix: &'a str) {
         let tags = store.0.tags(prefix)?;
         ok(call.env, tags.iter().map(|(name, id)| (name, digest(call.env, id))).collect::<Vec<_>>())
     }
 }
 
 nif! {
-    /// `{ok, {Objects, Packs, DeletedPacks, DeletedBytes}}`
+    /// `{ok, {Objects, Packs, DeletedPacks, DeletedBytes, RewrittenBytes}}`
     job store_gc_job => fn(call, store: ResourceArc<SharedStore>) {
         let collected = store.0.collect_garbage(&call.is_cancelled())?;
-        let Collected { objects, packs, deleted_packs, deleted_bytes } = collected;
-        ok(call.env, (objects, packs, deleted_packs, deleted_bytes))
+        let Collected { objects, packs, deleted_packs, deleted_bytes, rewritten_bytes } = collected;
+        ok(call.env, (objects, packs, deleted_packs, deleted_bytes, rewritten_bytes))
     }
 }
 
-/// `{Packs, Bytes, Records, Objects, [{Object, Offset | nil, Why}], [{Id, Tags, Missing}]}`
+/// `{Packs, Bytes, Records, Objects, [{Object, Offset | nil, Why}], [{Id, Tags, Missing}], [Id]}`
 fn report<'a>(env: Env<'a>, report: &Report) -> Term<'a> {
     let damage: Vec<_> =
         report.damage.iter().map(|damage| (&damage.object, damage.offset, atom(env, damage.why))).collect();
@@ -404,7 +404,8 @@ fn report<'a>(env: Env<'a>, report: &Report) -> Term<'a> {
             (digest(env, &object.id), &object.tags, missing)
         })
         .collect();
-    (report.packs, report.bytes, report.records, report.objects, damage, incomplete).encode(env)
+    let kept: Vec<_> = report.kept.iter().map(|id| digest(env, id)).collect();
+    (report.packs, report.bytes, report.records, report.objects, damage, incomplete, kept).encode(env)
 }
 
 nif! {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::Inner;
 use super::error::StoreError;
+use super::gc;
 use super::manifest::{Item, Manifest, read_node};
-use super::pack::{self, Entry, PACK_HEADER, PackId, Section};
+use super::pack::{self, Lengths, Listed, PACK_HEADER, PackId, Section};
 use super::record::{ContentError, HEADER, Header, Scratch};
 use super::refs;
 use super::session::{Session, State};
@@ -31,6 +32,9 @@ pub struct Report {
     pub damage: Vec<Damage>,
     /// Objects that cannot be read as a whole, and the first chunks that they lack.
     pub incomplete: Vec<Incomplete>,
+    /// Objects that a repair keeps from now on, as if they had been put without a name: whatever named them may
+    /// have been damaged.
+    pub kept: Vec<Digest>,
 }
 
 /// A damaged place.
@@ -67,9 +71,54 @@ impl Report {
 struct CheckedPack {
     id: PackId,
     bytes: u64,
-    whole: Vec<Entry>,
-    damaged: Vec<Digest>,
+    /// The number of records that are whole.
+    records: u64,
+    /// The positions of the records that are not.
+    damaged: Vec<u32>,
     damage: Vec<Damage>,
+}
+
+/// A record in the bytes of a pack.
+struct Found {
+    offset: u32,
+    /// `None` if neither its place nor the footer has it.
+    header: Option<Header>,
+    /// Whether the header is in its place. If not, it is from the footer.
+    is_in_place: bool,
+}
+
+impl Found {
+    /// Returns all records of a pack, in no order.
+    fn all(bytes: &[u8], listed: Option<Vec<Listed>>) -> Vec<Self> {
+        let mut expected: BTreeMap<u32, Option<Header>> =
+            listed.into_iter().flatten().map(|(entry, header)| (entry.offset, header)).collect();
+        let mut found = Vec::new();
+        for (offset, header) in pack::scan(bytes) {
+            expected.remove(&offset);
+            found.push(Self { offset, header: Some(header), is_in_place: true });
+        }
+        found.extend(expected.into_iter().map(|(offset, header)| Self {
+            offset,
+            header,
+            is_in_place: false,
+        }));
+        found
+    }
+
+    /// Returns the header and the payload, if both are there.
+    fn parts<'a>(&self, bytes: &'a [u8]) -> Option<(Header, &'a [u8])> {
+        let header = self.header?;
+        let payload = bytes.get(self.offset as usize + HEADER..)?.get(..header.stored as usize)?;
+        Some((header, payload))
+    }
+}
+
+/// What lists that were made while a check runs may have, so that it is looked for again.
+struct Lists<'a> {
+    inner: &'a Inner,
+    lengths: Lengths,
+    /// What nodes lack that were seen.
+    nodes: HashMap<Digest, Vec<Digest>>,
 }
 
 impl Inner {
@@ -82,16 +131,25 @@ impl Inner {
         Ok(self.examine(options, is_cancelled)?.0)
     }
 
+    /// Returns the packs that are damaged as well.
     fn examine(
         self: &Arc<Self>,
         options: &BatchOptions<'_>,
         is_cancelled: Cancel<'_>,
-    ) -> Result<(Report, Vec<CheckedPack>), Error> {
+    ) -> Result<(Report, HashSet<PackId>), Error> {
+        let objects = &*self.objects;
         let mut report = Report::default();
-        self.check_index(&mut report, is_cancelled)?;
+        if gc::is_list_damaged(objects)? {
+            report.damage.push(Damage { object: gc::CONDEMNED.into(), offset: None, why: "list" });
+        }
+        for (object, why) in self.index.check()? {
+            report.damage.push(Damage { object, offset: None, why });
+        }
+        self.index.complete(is_cancelled)?;
+        self.marks.refresh(objects)?;
         let mut packs = Vec::new();
         for section in Section::ALL {
-            for name in self.objects.list(section.folder())? {
+            for name in objects.list(section.folder())? {
                 match PackId::from_name(&name) {
                     Some(id) => packs.push(id),
                     None => report.damage.push(Damage { object: name, offset: None, why: "pack_name" }),
@@ -105,36 +163,27 @@ impl Inner {
             |scratch, &id, is_cancelled| self.check_pack(id, scratch, is_cancelled),
             is_cancelled,
         )?;
-        let mut damaged_packs = Vec::new();
-        let mut whole = HashSet::new();
+        let mut damaged_packs = HashSet::new();
         for pack in checked {
             let Some(pack) = pack? else { continue };
             report.packs += 1;
             report.bytes += pack.bytes;
-            report.records += pack.whole.len() as u64;
-            whole.extend(pack.whole.iter().map(|entry| entry.digest));
-            report.damage.extend(pack.damage.iter().cloned());
-            if !pack.damage.is_empty() {
-                damaged_packs.push(pack);
+            report.records += pack.records;
+            if pack.damage.is_empty() {
+                // It may have been replaced by hand since it was marked.
+                self.marks.remove(objects, &pack.id)?;
+                continue;
+            }
+            report.damage.extend(pack.damage);
+            damaged_packs.insert(pack.id);
+            if !pack.damaged.is_empty() {
+                // New objects do not rely on them.
+                self.marks.add(objects, pack.id, &pack.damaged)?;
             }
         }
-        for pack in &damaged_packs {
-            // New objects do not rely on them.
-            for digest in pack.damaged.iter().filter(|digest| !whole.contains(digest)) {
-                self.mark_damaged(*digest);
-            }
-        }
-        self.check_objects(&whole, &mut report, is_cancelled)?;
+        self.check_objects(&mut report, is_cancelled)?;
         report.damage.sort();
         Ok((report, damaged_packs))
-    }
-
-    /// Checks the segments of the index, and makes the index anew where it is damaged or incomplete.
-    fn check_index(&self, report: &mut Report, is_cancelled: Cancel<'_>) -> Result<(), Error> {
-        for (object, why) in self.index.damage()? {
-            report.damage.push(Damage { object, offset: None, why });
-        }
-        self.index.rebuild(is_cancelled).map(drop)
     }
 
     /// Checks a pack, or returns `None` if a garbage collection has deleted it.
@@ -145,16 +194,11 @@ impl Inner {
         is_cancelled: Cancel<'_>,
     ) -> Result<Option<CheckedPack>, Error> {
         let name = id.name();
-        let Some(bytes) = self.objects.get(&name)? else { return Ok(None) };
-        let mut pack = CheckedPack {
-            id,
-            bytes: bytes.len() as u64,
-            whole: Vec::new(),
-            damaged: Vec::new(),
-            damage: Vec::new(),
-        };
+        let Some(length) = self.objects.length(&name)? else { return Ok(None) };
+        let Some(bytes) = pack::read(&*self.objects, &name)? else { return Ok(None) };
+        let (mut records, mut damaged, mut all_damage) = (0, Vec::new(), Vec::new());
         let mut damage = |offset: u64, why| {
-            pack.damage.push(Damage { object: name.clone(), offset: Some(offset), why });
+            all_damage.push(Damage { object: name.clone(), offset: Some(offset), why });
         };
         let is_named = *blake3::hash(&bytes).as_bytes() == id.digest;
         match bytes.first_chunk::<PACK_HEADER>().map(|header| pack::read_header(&name, header)) {
@@ -162,79 +206,85 @@ impl Inner {
             Some(Err(error @ StoreError::UnsupportedFormat { .. })) if is_named => return Err(error.into()),
             _ => damage(0, "pack_header"),
         }
-        let mut expected: BTreeMap<u32, Digest> = BTreeMap::new();
-        match pack::footer(&*self.objects, &name, bytes.len() as u64)? {
-            Some(entries) => expected.extend(entries.iter().map(|entry| (entry.offset, entry.digest))),
-            None => damage(bytes.len() as u64, "pack_footer"),
+        let listed = pack::footer(&*self.objects, &name, length)?;
+        if length > pack::LONGEST {
+            damage(pack::LONGEST, "pack_length");
+        } else if listed.is_none() {
+            damage(length, "pack_footer");
         }
         let mut content = Vec::new();
-        for entry in pack::scan(&bytes) {
+        for found in Found::all(&bytes, listed) {
             if is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            expected.remove(&entry.offset);
-            let start = entry.offset as usize;
-            let header =
-                bytes[start..].first_chunk::<HEADER>().and_then(|bytes| Header::from_bytes(bytes).ok());
-            let header = header.expect("a scan finds headers");
-            let payload = &bytes[start + HEADER..][..entry.stored as usize];
-            match scratch.content(&header, payload, self.format.hash, &mut content) {
-                Ok(()) => pack.whole.push(entry),
+            let result = match found.parts(&bytes) {
+                Some((header, payload)) if found.is_in_place => {
+                    scratch.content(&header, payload, self.format.hash, &mut content)
+                }
+                _ => Err(ContentError::Wrong("record_header")),
+            };
+            match result {
+                Ok(()) => records += 1,
                 Err(ContentError::Wrong(why)) => {
-                    damage(entry.offset.into(), why);
-                    pack.damaged.push(entry.digest);
+                    damage(found.offset.into(), why);
+                    damaged.push(found.offset);
                 }
                 Err(ContentError::Other(error)) => return Err(error),
             }
         }
-        for (offset, digest) in expected {
-            damage(offset.into(), "record_header");
-            pack.damaged.push(digest);
+        if !is_named && all_damage.is_empty() {
+            all_damage.push(Damage { object: name, offset: None, why: "foreign_bytes" });
         }
-        if !is_named && pack.damage.is_empty() {
-            pack.damage.push(Damage { object: name, offset: None, why: "foreign_bytes" });
-        }
-        Ok(Some(pack))
+        Ok(Some(CheckedPack { id, bytes: length, records, damaged, damage: all_damage }))
     }
 
-    /// Checks that all that objects need is in packs that are whole.
-    fn check_objects(
-        &self,
-        whole: &HashSet<Digest>,
-        report: &mut Report,
-        is_cancelled: Cancel<'_>,
-    ) -> Result<(), Error> {
+    /// Returns the objects that are needed, each with its tags, and reports what is damaged that names some.
+    fn named(&self, report: &mut dyn FnMut(Damage)) -> Result<BTreeMap<Digest, Vec<String>>, Error> {
         let objects = &*self.objects;
         let mut roots: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
-        for (name, id) in refs::readable_tags(objects, &mut |damage| report.damage.push(damage))? {
-            roots.entry(id).or_default().push(name);
-        }
-        for id in refs::readable_kept(objects, &mut |damage| report.damage.push(damage))? {
-            roots.entry(id).or_default();
-        }
-        for session in Session::readable(objects, &mut |damage| report.damage.push(damage))? {
+        // Sessions first: one that ends in the meantime has set its tags before.
+        for session in Session::readable(objects, report)? {
             if let State::Committed(commit) = session.state {
                 match self.commit(&commit) {
-                    Ok(commit) => {
-                        for id in commit.objects {
-                            roots.entry(id).or_default();
-                        }
-                    }
-                    Err(Error::Store(_)) => {
-                        report.incomplete.push(Incomplete {
-                            id: commit,
-                            tags: Vec::new(),
-                            missing: vec![commit],
-                        });
-                    }
+                    Ok(commit) => roots.extend(commit.objects.into_iter().map(|id| (id, Vec::new()))),
+                    // It is a record that is missing, like a manifest.
+                    Err(Error::Store(_)) => drop(roots.insert(commit, Vec::new())),
                     Err(error) => return Err(error),
                 }
             }
         }
-        let mut nodes: HashMap<Digest, Vec<Digest>> = HashMap::new();
-        for (id, tags) in roots {
-            report.objects += 1;
-            let missing = self.lacks(&id, whole, &mut nodes, is_cancelled)?;
+        for (name, id) in refs::readable_tags(objects, report)? {
+            roots.entry(id).or_default().push(name);
+        }
+        for id in refs::readable_kept(objects, report)? {
+            roots.entry(id).or_default();
+        }
+        Ok(roots)
+    }
+
+    /// Checks that all that objects need is in packs that are whole.
+    fn check_objects(&self, report: &mut Report, is_cancelled: Cancel<'_>) -> Result<(), Error> {
+        let damage = &mut report.damage;
+        let roots = self.named(&mut |found| damage.push(found))?;
+        report.objects = roots.len() as u64;
+        let mut lists = Lists::new(self);
+        let mut incomplete = Vec::new();
+        for id in roots.keys() {
+            if !lists.lacks(id, is_cancelled)?.is_empty() {
+                incomplete.push(*id);
+            }
+        }
+        if incomplete.is_empty() {
+            return Ok(());
+        }
+        // What others have put or moved in the meantime is in the index by now, and what they have removed is
+        // no longer named.
+        self.index.complete(is_cancelled)?;
+        let mut lists = Lists::new(self);
+        let mut roots = self.named(&mut |_| {})?;
+        for id in incomplete {
+            let Some(tags) = roots.remove(&id) else { continue };
+            let missing = lists.lacks(&id, is_cancelled)?;
             if !missing.is_empty() {
                 report.incomplete.push(Incomplete { id, tags, missing });
             }
@@ -242,29 +292,112 @@ impl Inner {
         Ok(())
     }
 
-    /// Returns the first records that an object lacks.
-    fn lacks(
-        &self,
-        id: &Digest,
-        whole: &HashSet<Digest>,
-        nodes: &mut HashMap<Digest, Vec<Digest>>,
+    /// Replaces damaged packs with new ones that have their whole records, removes what is damaged that names
+    /// objects, and returns what was found and what is lost.
+    pub(super) fn repair(
+        self: &Arc<Self>,
+        options: &BatchOptions<'_>,
         is_cancelled: Cancel<'_>,
-    ) -> Result<Vec<Digest>, Error> {
-        if !whole.contains(id) {
-            return Ok(vec![*id]);
+    ) -> Result<Report, Error> {
+        let _lock = self.lock_collection()?;
+        let (mut report, damaged) = self.examine(options, is_cancelled)?;
+        if !damaged.is_empty() {
+            let writer = Writer::open(Arc::clone(self), Vec::new())?;
+            let saved = self.save_records(&writer, &damaged, is_cancelled);
+            let finished = saved.and_then(|()| writer.finish());
+            writer.session().end(&*self.objects)?;
+            finished?;
         }
-        let Some(bytes) = self.record(id)? else { return Ok(vec![*id]) };
-        let Ok((_, items)) = Manifest::read(*id, &bytes) else { return Ok(vec![*id]) };
-        self.items_lack(items, whole, nodes, is_cancelled)
+        let list = self.condemn(&damaged)?;
+        self.delete_packs(&damaged)?;
+        self.forget_packs(&damaged, &HashSet::new(), list.as_deref())?;
+        self.repair_names(&mut report, is_cancelled)?;
+        // More may be whole than a check finds.
+        let mut after = Report::default();
+        self.check_objects(&mut after, is_cancelled)?;
+        report.objects = after.objects;
+        report.incomplete = after.incomplete;
+        Ok(report)
     }
 
-    fn items_lack(
+    /// Writes the whole records of packs anew.
+    fn save_records(
         &self,
-        items: Vec<Item>,
-        whole: &HashSet<Digest>,
-        nodes: &mut HashMap<Digest, Vec<Digest>>,
+        writer: &Writer,
+        packs: &HashSet<PackId>,
         is_cancelled: Cancel<'_>,
-    ) -> Result<Vec<Digest>, Error> {
+    ) -> Result<(), Error> {
+        let (mut scratch, mut content) = (Scratch::default(), Vec::new());
+        for pack in packs {
+            let name = pack.name();
+            let Some(length) = self.objects.length(&name)? else { continue };
+            let Some(bytes) = pack::read(&*self.objects, &name)? else { continue };
+            let listed = pack::footer(&*self.objects, &name, length)?;
+            for found in Found::all(&bytes, listed) {
+                if is_cancelled() {
+                    return Err(Error::Cancelled);
+                }
+                let Some((header, payload)) = found.parts(&bytes) else { continue };
+                match scratch.content(&header, payload, self.format.hash, &mut content) {
+                    Ok(()) => drop(writer.append(header, payload)?),
+                    Err(ContentError::Wrong(_)) => {}
+                    Err(ContentError::Other(error)) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes tags and the like that are damaged. What they named is not known, so that all objects are kept
+    /// that are whole and that nothing names.
+    fn repair_names(&self, report: &mut Report, is_cancelled: Cancel<'_>) -> Result<(), Error> {
+        let objects = &*self.objects;
+        let mut lost = Vec::new();
+        let roots = self.named(&mut |damage| lost.push(damage.object))?;
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let mut lists = Lists::new(self);
+        for name in objects.list(Section::Meta.folder())? {
+            let Some(pack) = PackId::from_name(&name) else { continue };
+            for entry in pack::entries(objects, pack)?.unwrap_or_default() {
+                if is_cancelled() {
+                    return Err(Error::Cancelled);
+                }
+                let id = entry.digest;
+                let is_object =
+                    || Ok::<_, Error>(self.record(&id)?.is_some_and(|b| Manifest::read(id, &b).is_ok()));
+                if !roots.contains_key(&id) && is_object()? && lists.lacks(&id, is_cancelled)?.is_empty() {
+                    refs::keep(objects, &id)?;
+                    report.kept.push(id);
+                }
+            }
+        }
+        report.kept.sort_unstable();
+        report.kept.dedup();
+        // Not those that have been set again.
+        lost.clear();
+        self.named(&mut |damage| lost.push(damage.object))?;
+        lost.iter().try_for_each(|object| objects.delete(object))?;
+        objects.flush()
+    }
+}
+
+impl<'a> Lists<'a> {
+    fn new(inner: &'a Inner) -> Self {
+        Self { inner, lengths: Lengths::default(), nodes: HashMap::new() }
+    }
+
+    /// Returns the first records that an object lacks.
+    fn lacks(&mut self, id: &Digest, is_cancelled: Cancel<'_>) -> Result<Vec<Digest>, Error> {
+        match self.inner.manifest(id) {
+            Ok((_, items)) => self.items_lack(items, is_cancelled),
+            Err(Error::Store(_)) => Ok(vec![*id]),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn items_lack(&mut self, items: Vec<Item>, is_cancelled: Cancel<'_>) -> Result<Vec<Digest>, Error> {
         let mut missing = Vec::new();
         for item in items {
             if is_cancelled() {
@@ -273,60 +406,30 @@ impl Inner {
             if missing.len() >= StoreError::MOST_DIGESTS {
                 break;
             }
-            if !whole.contains(&item.digest) {
-                missing.push(item.digest);
-            } else if item.height > 0 {
-                let lacking = match nodes.get(&item.digest) {
-                    Some(lacking) => lacking.clone(),
-                    None => {
-                        let node = self.record(&item.digest)?;
-                        let items = node.and_then(|node| read_node(&item, &node).ok());
-                        let lacking = match items {
-                            Some(items) => self.items_lack(items, whole, nodes, is_cancelled)?,
-                            None => vec![item.digest],
-                        };
-                        nodes.insert(item.digest, lacking.clone());
-                        lacking
-                    }
-                };
-                missing.extend(lacking);
+            if item.height == 0 {
+                if !self.inner.is_whole(&item.digest, &mut self.lengths)? {
+                    missing.push(item.digest);
+                }
+                continue;
             }
+            if !self.nodes.contains_key(&item.digest) {
+                let lacking = self.node_lacks(&item, is_cancelled)?;
+                self.nodes.insert(item.digest, lacking);
+            }
+            missing.extend(&self.nodes[&item.digest]);
         }
         missing.truncate(StoreError::MOST_DIGESTS);
         Ok(missing)
     }
 
-    /// Replaces damaged packs with new ones that have their whole records, and returns what was found and
-    /// what is lost.
-    pub(super) fn repair(
-        self: &Arc<Self>,
-        options: &BatchOptions<'_>,
-        is_cancelled: Cancel<'_>,
-    ) -> Result<Report, Error> {
-        let _lock = self.lock_collection()?;
-        let (report, damaged) = self.examine(options, is_cancelled)?;
-        if damaged.is_empty() {
-            return Ok(report);
+    fn node_lacks(&mut self, item: &Item, is_cancelled: Cancel<'_>) -> Result<Vec<Digest>, Error> {
+        let node = match self.inner.record(&item.digest) {
+            Err(Error::Store(_)) => None,
+            node => node?,
+        };
+        match node.and_then(|node| read_node(item, &node).ok()) {
+            Some(items) => self.items_lack(items, is_cancelled),
+            None => Ok(vec![item.digest]),
         }
-        let writer = Writer::open(Arc::clone(self), Vec::new())?;
-        for pack in &damaged {
-            let Some(bytes) = self.objects.get(&pack.id.name())? else { continue };
-            for entry in &pack.whole {
-                if is_cancelled() {
-                    return Err(Error::Cancelled);
-                }
-                let start = entry.offset as usize;
-                let header =
-                    bytes[start..].first_chunk::<HEADER>().and_then(|bytes| Header::from_bytes(bytes).ok());
-                let header = header.expect("it was checked");
-                writer.append(header, &bytes[start + HEADER..][..entry.stored as usize])?;
-            }
-        }
-        writer.finish()?;
-        writer.session().end(&*self.objects)?;
-        let packs = damaged.iter().map(|pack| pack.id).collect();
-        let list = self.condemn(&packs)?;
-        self.delete(&packs, &list)?;
-        Ok(report)
     }
 }

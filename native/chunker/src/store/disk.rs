@@ -5,16 +5,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
-use rustix::system::uname;
 
 /// A folder of files. Paths are relative to it, and have `/` between their components.
 ///
@@ -47,6 +44,9 @@ pub trait Disk: Send + Sync {
     /// Waits until the entries of a folder are on the disk. The empty path is the folder itself.
     fn sync_folder(&self, path: &str) -> io::Result<()>;
 
+    /// Waits until it is on the disk that the folder itself exists.
+    fn sync_root(&self) -> io::Result<()>;
+
     /// Creates a folder, unless it exists.
     fn create_folder(&self, path: &str) -> io::Result<()>;
 
@@ -61,16 +61,9 @@ pub trait Disk: Send + Sync {
     fn list(&self, path: &str) -> io::Result<Vec<(String, bool)>>;
 
     /// Takes a lock, which one caller at a time has, of this process or another, until it drops what is
-    /// returned or its process ends. Waits for it if `wait`, and else returns `None` if another caller has
-    /// it.
-    fn lock(&self, path: &str, wait: bool) -> io::Result<Option<Box<dyn Send>>>;
-
-    /// Returns a line that names this process to others.
-    fn owner(&self) -> String;
-
-    /// Returns whether a process that [`owner`](Self::owner) has named is known to have died. A wrong answer
-    /// costs time, and does no harm.
-    fn is_dead(&self, owner: &str) -> bool;
+    /// returned or its process ends. Returns `None` if another caller has it. The file of a lock may be
+    /// removed by the caller who has it.
+    fn try_lock(&self, path: &str) -> io::Result<Option<Box<dyn Send>>>;
 }
 
 /// The number of files that are kept open for reading.
@@ -106,7 +99,14 @@ impl Disk for Folder {
     }
 
     fn read_at(&self, path: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.opened(path)?.read_exact_at(buffer, offset)
+        match self.opened(path)?.read_exact_at(buffer, offset) {
+            // Another process may have replaced a file that was cut.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.open.remove(path);
+                self.opened(path)?.read_exact_at(buffer, offset)
+            }
+            read => read,
+        }
     }
 
     fn length(&self, path: &str) -> io::Result<u64> {
@@ -130,6 +130,14 @@ impl Disk for Folder {
         File::open(self.path(path))?.sync_all()
     }
 
+    fn sync_root(&self) -> io::Result<()> {
+        match File::open(self.root.join("..")) {
+            // A folder above that cannot be listed was not made here, or cannot be synced by anyone.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            above => above?.sync_all(),
+        }
+    }
+
     fn create_folder(&self, path: &str) -> io::Result<()> {
         match fs::create_dir(self.path(path)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -138,7 +146,9 @@ impl Disk for Folder {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.path(from), self.path(to))
+        fs::rename(self.path(from), self.path(to))?;
+        self.open.remove(to);
+        Ok(())
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
@@ -163,43 +173,44 @@ impl Disk for Folder {
         Ok(names)
     }
 
-    fn lock(&self, path: &str, wait: bool) -> io::Result<Option<Box<dyn Send>>> {
-        // Each caller opens the file, since the lock belongs to what was opened, not to the process.
-        let file = File::options().create(true).append(true).open(self.path(path))?;
-        let file = OwnedFd::from(file);
-        let operation =
-            if wait { FlockOperation::LockExclusive } else { FlockOperation::NonBlockingLockExclusive };
+    fn try_lock(&self, path: &str) -> io::Result<Option<Box<dyn Send>>> {
+        let path = self.path(path);
         loop {
-            match flock(&file, operation) {
-                Ok(()) => return Ok(Some(Box::new(file))),
-                Err(Errno::INTR) => {}
-                Err(Errno::WOULDBLOCK) if !wait => return Ok(None),
+            // Each caller opens the file, since the lock belongs to what was opened, not to the process.
+            let file = open_lock(&path)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) if is_at(&file, &path)? => return Ok(Some(Box::new(file))),
+                // The caller who had it has removed the file since it was opened here.
+                Ok(()) | Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(None),
                 Err(errno) => return Err(errno.into()),
             }
         }
     }
+}
 
-    fn owner(&self) -> String {
-        format!("{} {} {}", host(), boot(), std::process::id())
-    }
-
-    fn is_dead(&self, owner: &str) -> bool {
-        let mut parts = owner.rsplitn(3, ' ');
-        let process = parts.next().and_then(|process| Pid::from_raw(process.parse().ok()?));
-        let (was, on) = (parts.next(), parts.next());
-        // Of a process of another machine nothing is known.
-        on == Some(&host())
-            && (was != Some(&boot())
-                || process.is_none_or(|process| test_kill_process(process) == Err(Errno::SRCH)))
+/// Opens the file of a lock. One that exists need not be writable, so that a store on a read-only file system
+/// can be read.
+fn open_lock(path: &Path) -> io::Result<File> {
+    match File::options().create(true).append(true).open(path) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+            ) =>
+        {
+            File::open(path).map_err(|_| error)
+        }
+        opened => opened,
     }
 }
 
-fn host() -> String {
-    uname().nodename().to_string_lossy().into_owned()
-}
-
-/// Returns the id of the boot, where it is known, since the same number after a restart is another process.
-fn boot() -> String {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    if id.is_empty() { "unknown".into() } else { id.trim().into() }
+/// Returns whether a path still leads to a file that was opened there.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let opened = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (opened.dev(), opened.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }

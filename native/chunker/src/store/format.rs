@@ -25,6 +25,10 @@ pub struct Format {
     pub codec: Option<Codec>,
     /// The level of the codec; `None` for its default.
     pub level: Option<i32>,
+    /// Whether what is committed survives a power cut. Without it, a store after a power cut may have damaged
+    /// objects, which is of use for caches and tests. The same for all who write to a store, since each
+    /// relies on chunks that others have put.
+    pub durable: bool,
 }
 
 impl Format {
@@ -34,11 +38,12 @@ impl Format {
         chunking: Options,
         codec: Option<Codec>,
         level: Option<i32>,
+        durable: bool,
     ) -> Result<Self, Error> {
         let mut uuid = [0; 16];
         getrandom::fill(&mut uuid)
             .map_err(|error| IoError { path: None, source: std::io::Error::other(error) })?;
-        Ok(Self { uuid: u128::from_be_bytes(uuid), hash, chunking, codec, level })
+        Ok(Self { uuid: u128::from_be_bytes(uuid), hash, chunking, codec, level, durable })
     }
 
     /// Returns how a new chunk is compressed.
@@ -59,6 +64,7 @@ impl Format {
             ("seed", seed.to_string()),
             ("codec", self.codec.map_or("none", Codec::name).to_owned()),
             ("level", self.level.map_or("default".into(), |level| level.to_string())),
+            ("durability", if self.durable { "full" } else { "relaxed" }.to_owned()),
         ])
     }
 
@@ -89,12 +95,18 @@ impl Format {
             "default" => Some(None),
             level => level.parse().ok().map(Some),
         })?;
+        let durable = lines.one("durability", |durability| match durability {
+            "full" => Some(true),
+            "relaxed" => Some(false),
+            _ => None,
+        })?;
         Ok(Self {
             uuid: lines.one("uuid", |uuid| u128::from_str_radix(uuid, 16).ok())?,
             hash: Algorithm::from_name(&hash)?.ok_or_else(unknown)?,
             chunking,
             codec,
             level,
+            durable,
         })
     }
 
@@ -126,6 +138,8 @@ pub struct FormatOptions {
     pub codec: Option<Option<Codec>>,
     /// See [`Format::level`].
     pub level: Option<i32>,
+    /// See [`Format::durable`]; true by default.
+    pub durable: Option<bool>,
 }
 
 impl FormatOptions {
@@ -138,7 +152,7 @@ impl FormatOptions {
                 .ok_or(StoreError::UnsupportedFormat { feature: "a hash function".into() })?,
         };
         let codec = self.codec.unwrap_or(Codec::Zstd.is_enabled().then_some(Codec::Zstd));
-        Format::new(hash, self.chunking.unwrap_or_default(), codec, self.level)
+        Format::new(hash, self.chunking.unwrap_or_default(), codec, self.level, self.durable.unwrap_or(true))
     }
 
     /// Checks that an existing store has what is asked for, and returns its format, with another codec if one
@@ -167,6 +181,11 @@ impl FormatOptions {
                     return Err(OptionsError { option, value: value.into(), allowed }.into());
                 }
             }
+        }
+        if let Some(durable) = self.durable.filter(|&durable| durable != format.durable) {
+            let name = |durable| if durable { "full" } else { "relaxed" };
+            let allowed = format!("{}, which the store has", name(format.durable));
+            return Err(refused("durability", name(durable).into(), allowed).into());
         }
         if let Some(codec) = self.codec {
             format.codec = codec;

@@ -1,40 +1,65 @@
-//! Garbage collection: deletes packs that no object needs, while others write.
+//! Garbage collection: deletes packs that no object needs, and rewrites those that are mostly garbage, while
+//! others write.
 //!
-//! 1. Marks the packs that tags, kept objects and committed sessions need.
-//! 2. Publishes the list of those that it did not mark: the condemned ones. Sessions that are opened from now
-//!    on count them as absent.
+//! 1. Marks the records that tags, kept objects and committed sessions need.
+//! 2. Publishes the list of the packs that are to go: the condemned ones. Sessions that are opened from now on
+//!    count them as absent.
 //! 3. Fences all sessions that are open: they cannot commit what they found in a condemned pack.
-//! 4. Marks what was committed in the meantime, and spares what it needs.
-//! 5. Removes the rest from the index, deletes it, and removes the list.
+//! 4. Marks what was committed in the meantime, and spares the packs that it needs.
+//! 5. Deletes the rest, first those packs that nothing is needed of, since the disk may be full. What is needed of
+//!    the others is written into new packs before.
+//! 6. Removes the deleted packs from the index, and removes the list.
 //!
 //! No step depends on a clock. One collection runs at a time, for which it holds a lock that ends with its
 //! process; what a killed one leaves is a list without a lock, which the next one replaces.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Inner;
 use super::error::StoreError;
 use super::manifest::{Item, Manifest, read_node};
-use super::objects::Objects;
-use super::pack::{self, PACK_HEADER, PackId, Section};
+use super::objects::{Lock, Objects};
+use super::pack::{self, FULL, PACK_HEADER, PackId, Section};
+use super::record::{HEADER, Scratch};
 use super::refs;
 use super::segment::Location;
 use super::session::{Commit, NewTag, Session, State};
 use super::text::{self, Lines};
+use super::writer::Writer;
 use crate::Cancel;
 use crate::error::Error;
 use crate::hash::Digest;
 
 /// The list of condemned packs.
-const CONDEMNED: &str = "condemned";
+pub(super) const CONDEMNED: &str = "condemned";
 
 /// Returns the condemned packs.
 pub(super) fn condemned(objects: &dyn Objects) -> Result<HashSet<PackId>, Error> {
     let Some(content) = objects.get(CONDEMNED)? else { return Ok(HashSet::new()) };
-    let lines = Lines::read(CONDEMNED, &content)?;
-    let packs = lines.all("pack").map(PackId::from_name).collect::<Option<_>>();
-    Ok(packs.ok_or_else(|| StoreError::corrupt(CONDEMNED, None, "pack_name"))?)
+    match read_condemned(&content) {
+        Some(packs) => Ok(packs),
+        // A list that is damaged may have named any of those that are there.
+        None => all_packs(objects),
+    }
+}
+
+fn read_condemned(content: &[u8]) -> Option<HashSet<PackId>> {
+    Lines::read(CONDEMNED, content).ok()?.all("pack").map(PackId::from_name).collect()
+}
+
+/// Returns whether the list of condemned packs is damaged.
+pub(super) fn is_list_damaged(objects: &dyn Objects) -> Result<bool, Error> {
+    Ok(objects.get(CONDEMNED)?.is_some_and(|content| read_condemned(&content).is_none()))
+}
+
+/// Returns all packs that are there.
+fn all_packs(objects: &dyn Objects) -> Result<HashSet<PackId>, Error> {
+    let mut packs = HashSet::new();
+    for section in Section::ALL {
+        packs.extend(objects.list(section.folder())?.iter().filter_map(|name| PackId::from_name(name)));
+    }
+    Ok(packs)
 }
 
 /// What a collection has done.
@@ -46,27 +71,76 @@ pub struct Collected {
     pub deleted_packs: u64,
     /// See `deleted_packs`.
     pub deleted_bytes: u64,
+    /// The number of bytes that were written anew, since they were in packs with more garbage than that, or in
+    /// small packs.
+    pub rewritten_bytes: u64,
     /// The number of packs that are left.
     pub packs: u64,
 }
+
+/// The length of a slot, in bytes. The records of a pack that begin in the same slot live as long as any of
+/// them, so that one bit is enough for each slot.
+const SLOT: u32 = 1024;
+
+/// What is needed of a pack.
+#[derive(Default)]
+struct Live {
+    slots: Vec<u64>,
+    /// The number of bytes of the first record of each slot.
+    bytes: u64,
+}
+
+/// Returns the number of bytes that a record takes in a pack.
+fn taken(stored: u32) -> u64 {
+    (HEADER + pack::ENTRY) as u64 + u64::from(stored)
+}
+
+impl Live {
+    fn mark(&mut self, offset: u32, stored: u32) {
+        let (word, bit) = Self::place(offset);
+        if self.slots.len() <= word {
+            self.slots.resize(word + 1, 0);
+        }
+        if self.slots[word] & bit == 0 {
+            self.slots[word] |= bit;
+            self.bytes += taken(stored);
+        }
+    }
+
+    fn has(&self, offset: u32) -> bool {
+        let (word, bit) = Self::place(offset);
+        self.slots.get(word).is_some_and(|slots| slots & bit != 0)
+    }
+
+    const fn place(offset: u32) -> (usize, u64) {
+        let slot = offset / SLOT;
+        (slot as usize / 64, 1 << (slot % 64))
+    }
+}
+
+/// Packs are rewritten if at least so many of a section are shorter than an eighth of a full one.
+const MANY_SMALL: usize = 16;
 
 /// Finds what is needed.
 struct Marker<'a> {
     inner: &'a Arc<Inner>,
     /// The packs that are there.
     packs: &'a HashSet<PackId>,
-    needed: HashSet<PackId>,
+    needed: HashMap<PackId, Live>,
     /// The manifests and nodes that were seen.
     seen: HashSet<Digest>,
     objects: u64,
-    /// Whether the index was made anew in this pass.
-    rebuilt: bool,
+    /// Whether the index was completed in this pass.
+    is_complete: bool,
 }
 
 impl Marker<'_> {
     /// Marks all roots.
     fn roots(&mut self, is_cancelled: Cancel<'_>) -> Result<(), Error> {
         let objects = &*self.inner.objects;
+        self.seen.clear();
+        self.objects = 0;
+        self.is_complete = false;
         // Sessions first: one that ends in the meantime has set its tags before.
         for session in Session::all(objects)? {
             if let State::Committed(commit) = session.state {
@@ -96,13 +170,17 @@ impl Marker<'_> {
         self.items(items, is_cancelled)
     }
 
-    fn items(&mut self, items: Vec<Item>, is_cancelled: Cancel<'_>) -> Result<(), Error> {
+    fn items(&mut self, mut items: Vec<Item>, is_cancelled: Cancel<'_>) -> Result<(), Error> {
+        // In the order of the index, so that each page of it is read once.
+        items.sort_unstable_by_key(|item| item.digest);
         for item in items {
             if is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            self.record(&item.digest)?;
-            if item.height > 0 && self.seen.insert(item.digest) {
+            if item.height == 0 {
+                self.record(&item.digest)?;
+            } else if self.seen.insert(item.digest) {
+                self.record(&item.digest)?;
                 let node = self.needed_record(&item.digest)?;
                 self.items(read_node(&item, &node)?, is_cancelled)?;
             }
@@ -116,28 +194,54 @@ impl Marker<'_> {
         Ok(self.inner.record(digest)?.ok_or_else(missing)?)
     }
 
-    /// Marks the packs of a record: all of them, since one may be damaged.
+    /// Marks a record in all packs that have it, since one may be damaged.
     fn record(&mut self, digest: &Digest) -> Result<(), Error> {
-        let mut found = self.packs_of(digest)?;
-        if found.is_empty() && !self.rebuilt {
+        if !self.mark(digest)? && !self.is_complete {
             // It may be in a pack that the index does not have. Once all packs are in it, it is in none.
-            self.inner.index.rebuild(crate::NEVER)?;
-            self.rebuilt = true;
-            found = self.packs_of(digest)?;
+            self.inner.index.complete(crate::NEVER)?;
+            self.is_complete = true;
+            self.mark(digest)?;
         }
-        self.needed.extend(found);
         Ok(())
     }
 
-    fn packs_of(&self, digest: &Digest) -> Result<Vec<PackId>, Error> {
-        let mut found = Vec::new();
-        self.inner.index.find(digest, |Location { pack, .. }| {
-            if self.packs.contains(pack) {
-                found.push(*pack);
+    fn mark(&mut self, digest: &Digest) -> Result<bool, Error> {
+        let mut found = false;
+        let (packs, needed) = (self.packs, &mut self.needed);
+        self.inner.index.find(digest, |Location { pack, entry }| {
+            if packs.contains(pack) {
+                needed.entry(*pack).or_default().mark(entry.offset, entry.stored);
+                found = true;
             }
             Ok(false)
         })?;
         Ok(found)
+    }
+
+    /// Returns the packs that are to be rewritten: those with less in them that is needed than not, and small
+    /// ones if there are many.
+    fn wasteful(&self) -> Result<HashSet<PackId>, Error> {
+        let objects = &*self.inner.objects;
+        let mut wasteful = HashSet::new();
+        let mut small: [Vec<PackId>; 2] = Default::default();
+        for (pack, live) in &self.needed {
+            let name = pack.name();
+            let length = objects.length(&name)?.unwrap_or(0);
+            if length < FULL as u64 / 8 {
+                small[pack.section as usize].push(*pack);
+            }
+            // Only then it is counted exactly.
+            if 2 * live.bytes < length
+                && let Some(records) = pack::footer(objects, &name, length)?
+            {
+                let needed = records.iter().filter(|(entry, _)| live.has(entry.offset));
+                if 2 * needed.map(|(entry, _)| taken(entry.stored)).sum::<u64>() < length {
+                    wasteful.insert(*pack);
+                }
+            }
+        }
+        wasteful.extend(small.into_iter().filter(|packs| packs.len() >= MANY_SMALL).flatten());
+        Ok(wasteful)
     }
 }
 
@@ -152,9 +256,13 @@ impl Inner {
         let objects = &*self.objects;
         // One that is damaged is reported by a check, and must not keep a store from being opened for it.
         for session in Session::readable(objects, &mut |_| {})? {
-            if let State::Committed(commit) = session.state
-                && session.is_dead(objects)
-            {
+            if !matches!(session.state, State::Committed(_)) {
+                continue;
+            }
+            // Its writer sets the tags itself, and so does another process that has claimed it.
+            let Some(_claim) = session.claim(objects)? else { continue };
+            // It may have been finished since.
+            if let Ok(Some(Session { state: State::Committed(commit), .. })) = session.again(objects) {
                 match self.commit(&commit) {
                     Ok(commit) => drop(self.finish_session(&session, &commit)?),
                     Err(Error::Store(_)) => {}
@@ -189,83 +297,180 @@ impl Inner {
     pub(super) fn collect(self: &Arc<Self>, is_cancelled: Cancel<'_>) -> Result<Collected, Error> {
         let _lock = self.lock_collection()?;
         let objects = &*self.objects;
+        objects.clean()?;
         self.finish_sessions()?;
-        self.index.rebuild(is_cancelled)?;
-        let mut packs = HashSet::new();
-        for section in Section::ALL {
-            packs.extend(objects.list(section.folder())?.iter().filter_map(|name| PackId::from_name(name)));
-        }
+        self.index.complete(is_cancelled)?;
+        let packs = all_packs(objects)?;
         let mut marker = Marker {
             inner: self,
             packs: &packs,
-            needed: HashSet::new(),
+            needed: HashMap::new(),
             seen: HashSet::new(),
             objects: 0,
-            rebuilt: false,
+            is_complete: false,
         };
         marker.roots(is_cancelled)?;
-        let mut dead: HashSet<PackId> = packs.difference(&marker.needed).copied().collect();
-        self.spare_open_sessions(&mut dead)?;
-        if dead.is_empty() {
-            objects.compare_and_set(CONDEMNED, objects.get(CONDEMNED)?.as_deref(), None)?;
-            let packs = packs.len() as u64;
-            return Ok(Collected { objects: marker.objects, packs, ..Collected::default() });
+        // Tags that others have removed do not come back after a power cut when what they named is deleted.
+        for folder in refs::FOLDERS.into_iter().chain([super::session::FOLDER]) {
+            objects.settle(folder)?;
         }
-        let list = self.condemn(&dead)?;
+        let mut dead: HashSet<PackId> =
+            packs.iter().filter(|pack| !marker.needed.contains_key(pack)).copied().collect();
+        let mut wasteful = marker.wasteful()?;
+        self.spare_open_sessions([&mut dead, &mut wasteful])?;
+        let list = self.condemn(dead.union(&wasteful))?;
         // What sessions committed before they were fenced.
-        marker.seen.clear();
-        marker.objects = 0;
-        marker.rebuilt = false;
         self.index.refresh()?;
         marker.roots(is_cancelled)?;
-        dead.retain(|pack| !marker.needed.contains(pack));
-        let mut collected = Collected {
-            objects: marker.objects,
-            packs: (packs.len() - dead.len()) as u64,
-            ..Collected::default()
+        dead.retain(|pack| !marker.needed.contains_key(pack));
+        let mut deleted_bytes = self.delete_packs(&dead)?;
+        let rewritten = if wasteful.is_empty() {
+            Ok((0, 0))
+        } else {
+            self.rewrite(&mut wasteful, &marker.needed, is_cancelled)
         };
-        collected.deleted_packs = dead.len() as u64;
-        collected.deleted_bytes = self.delete(&dead, &list)?;
-        Ok(collected)
+        if rewritten.is_ok() {
+            deleted_bytes += self.delete_packs(&wasteful)?;
+            dead.extend(wasteful);
+        }
+        self.forget_packs(&dead, &packs, list.as_deref())?;
+        let (new_packs, rewritten_bytes) = rewritten?;
+        let deleted_packs = dead.len() as u64;
+        Ok(Collected {
+            objects: marker.objects,
+            deleted_packs,
+            deleted_bytes,
+            rewritten_bytes,
+            packs: packs.len() as u64 + new_packs - deleted_packs,
+        })
+    }
+
+    /// Writes the needed records of packs into new ones, unless they are in others too. Takes a pack with a
+    /// damaged record out of the list. Returns the number of new packs, and of the bytes written.
+    fn rewrite(
+        self: &Arc<Self>,
+        packs: &mut HashSet<PackId>,
+        needed: &HashMap<PackId, Live>,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<(u64, u64), Error> {
+        let writer = Writer::open(Arc::clone(self), Vec::new())?;
+        let written = self.rewrite_with(&writer, packs, needed, is_cancelled);
+        let finished = written.and_then(|bytes| Ok((writer.finish()?, bytes)));
+        writer.session().end(&*self.objects)?;
+        finished
+    }
+
+    fn rewrite_with(
+        &self,
+        writer: &Writer,
+        packs: &mut HashSet<PackId>,
+        needed: &HashMap<PackId, Live>,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<u64, Error> {
+        let (mut scratch, mut content) = (Scratch::default(), Vec::new());
+        let mut written = 0;
+        let mut sorted: Vec<PackId> = packs.iter().copied().collect();
+        sorted.sort_unstable();
+        for pack in sorted {
+            if is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            let (name, live) = (pack.name(), needed.get(&pack));
+            let Some(bytes) = pack::read(&*self.objects, &name)? else { continue };
+            let records: Vec<_> = pack::scan(&bytes)
+                .filter(|(offset, _)| live.is_some_and(|live| live.has(*offset)))
+                .map(|(offset, header)| {
+                    (offset, header, &bytes[offset as usize + HEADER..][..header.stored as usize])
+                })
+                .collect();
+            let listed = pack::footer(&*self.objects, &name, bytes.len() as u64)?;
+            let is_whole = listed.is_some_and(|listed| {
+                let mut live =
+                    listed.iter().filter(|(entry, _)| live.is_some_and(|live| live.has(entry.offset)));
+                live.all(|(entry, _)| {
+                    records.binary_search_by_key(&entry.offset, |(offset, ..)| *offset).is_ok()
+                })
+            });
+            let is_whole = is_whole
+                && records.iter().all(|(_, header, payload)| {
+                    scratch.content(header, payload, self.format.hash, &mut content).is_ok()
+                });
+            if !is_whole {
+                // For a repair, which says what is lost.
+                packs.remove(&pack);
+                continue;
+            }
+            for (_, header, payload) in records {
+                if !writer.is_present_or_written(&header.digest)? {
+                    written += writer.append(header, payload)?;
+                }
+            }
+        }
+        Ok(written)
     }
 
     /// Publishes a list of packs that are about to be deleted, so that no new session relies on them, and
     /// fences those that may. Returns the list.
-    pub(super) fn condemn(&self, packs: &HashSet<PackId>) -> Result<Vec<u8>, Error> {
-        let list = text::write(packs.iter().map(|pack| ("pack", pack.name())));
+    pub(super) fn condemn<'a>(
+        &self,
+        packs: impl IntoIterator<Item = &'a PackId>,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let mut names: Vec<String> = packs.into_iter().map(PackId::name).collect();
+        names.sort_unstable();
+        let list = (!names.is_empty()).then(|| text::write(names.into_iter().map(|name| ("pack", name))));
         let objects = &*self.objects;
-        if !objects.compare_and_set(CONDEMNED, objects.get(CONDEMNED)?.as_deref(), Some(&list))? {
+        if !objects.compare_and_set(CONDEMNED, objects.get(CONDEMNED)?.as_deref(), list.as_deref())? {
             return Err(StoreError::Locked.into());
         }
-        self.fence()?;
+        self.fence(list.is_some())?;
         Ok(list)
     }
 
-    /// Removes condemned packs from the index, deletes them, and removes the list. Returns the number of
-    /// their bytes.
-    pub(super) fn delete(&self, packs: &HashSet<PackId>, list: &[u8]) -> Result<u64, Error> {
-        self.index.without(packs)?;
+    /// Deletes condemned packs, and returns the number of their bytes.
+    pub(super) fn delete_packs(&self, packs: &HashSet<PackId>) -> Result<u64, Error> {
+        let objects = &*self.objects;
         let mut bytes = 0;
         for pack in packs {
             let name = pack.name();
-            bytes += self.objects.length(&name)?.unwrap_or(0);
-            self.objects.delete(&name)?;
+            bytes += objects.length(&name)?.unwrap_or(0);
+            objects.delete(&name)?;
+            self.marks.remove(objects, pack)?;
         }
-        self.objects.flush()?;
-        self.objects.compare_and_set(CONDEMNED, Some(list), None)?;
+        objects.flush()?;
         Ok(bytes)
     }
 
-    pub(super) fn lock_collection(&self) -> Result<Box<dyn Send>, Error> {
+    /// Removes packs that were deleted from the index, and the list of condemned ones. `known` are packs that
+    /// are there.
+    pub(super) fn forget_packs(
+        &self,
+        packs: &HashSet<PackId>,
+        known: &HashSet<PackId>,
+        list: Option<&[u8]>,
+    ) -> Result<(), Error> {
+        let objects = &*self.objects;
+        if !packs.is_empty() {
+            self.index.retain(&|pack| {
+                let stays = !packs.contains(pack);
+                Ok(stays && (known.contains(pack) || objects.length(&pack.name())?.is_some()))
+            })?;
+        }
+        if list.is_some() {
+            objects.compare_and_set(CONDEMNED, list, None)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn lock_collection(&self) -> Result<Lock, Error> {
         Ok(self.objects.try_lock("gc.lock")?.ok_or(StoreError::Locked)?)
     }
 
-    /// Takes packs out of the list whose sessions, or those that continue them, are open.
-    fn spare_open_sessions(&self, dead: &mut HashSet<PackId>) -> Result<(), Error> {
+    /// Takes packs out of lists whose sessions, or those that continue them, are open.
+    fn spare_open_sessions(&self, lists: [&mut HashSet<PackId>; 2]) -> Result<(), Error> {
         let objects = &*self.objects;
         let mut open = HashSet::new();
         for session in Session::all(objects)? {
-            if session.state == State::Open && !session.is_dead(objects) {
+            if session.state == State::Open && session.claim(objects)?.is_none() {
                 open.insert(session.id);
                 open.extend(session.continues);
             }
@@ -273,27 +478,31 @@ impl Inner {
         if open.is_empty() {
             return Ok(());
         }
-        let mut spared = HashSet::new();
-        for pack in dead.iter() {
-            let (name, mut header) = (pack.name(), [0; PACK_HEADER]);
-            if objects.get_range(&name, 0, &mut header)?
-                && pack::read_header(&name, &header).is_ok_and(|session| open.contains(&session))
-            {
-                spared.insert(*pack);
+        for list in lists {
+            let mut spared = HashSet::new();
+            for pack in list.iter() {
+                let (name, mut header) = (pack.name(), [0; PACK_HEADER]);
+                if objects.get_range(&name, 0, &mut header)?
+                    && pack::read_header(&name, &header).is_ok_and(|session| open.contains(&session))
+                {
+                    spared.insert(*pack);
+                }
             }
+            list.retain(|pack| !spared.contains(pack));
         }
-        dead.retain(|pack| !spared.contains(pack));
         Ok(())
     }
 
-    /// Fences all sessions that are open, and ends those whose writers have died.
-    fn fence(&self) -> Result<(), Error> {
+    /// Ends sessions whose writers have died, and fences all others that are open if packs are condemned.
+    fn fence(&self, is_needed: bool) -> Result<(), Error> {
         let objects = &*self.objects;
-        for mut session in Session::all(objects)? {
-            if session.state == State::Open {
+        // The writer of one that is damaged cannot commit.
+        for mut session in Session::readable(objects, &mut |_| {})? {
+            let is_open = session.state == State::Open;
+            if is_open && (is_needed || session.claim(objects)?.is_some()) {
                 session.set(objects, State::Fenced)?;
             }
-            if session.state == State::Fenced && session.is_dead(objects) {
+            if session.state == State::Fenced && session.claim(objects)?.is_some() {
                 session.end(objects)?;
             }
         }

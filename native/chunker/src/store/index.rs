@@ -1,27 +1,33 @@
 //! The index: where each chunk is.
 //!
-//! It consists of segments, which writers add and merge. All of it is made from packs: a segment that is
-//! damaged or missing is replaced by [`Index::rebuild`], which looks for packs that no segment has.
+//! It consists of segments, which writers add and merge. All of it is made from packs: what a segment had that
+//! is damaged or missing is found again by [`Index::complete`], which looks for packs that no segment has.
 //!
 //! A segment may name packs that a garbage collection has deleted since, so its entries are hints. A writer
 //! checks that a pack exists before it relies on a chunk in it, and a reader checks each chunk.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::error::StoreError;
 use super::objects::Objects;
 use super::pack::{self, Entry, PackId, Section};
 use super::segment::{self, Location, Pages, Segment};
-use crate::Cancel;
 use crate::error::Error;
 use crate::hash::Digest;
+use crate::{Cancel, NEVER};
 
 /// The folder of the segments.
 const FOLDER: &str = "index";
 
 /// The number of pages that are kept in memory, of 4 KiB each.
 const PAGES: usize = 2048;
+
+/// How often the segments are listed again because one has vanished since.
+const MOST_ATTEMPTS: u32 = 100;
+
+/// The number of entries that are gathered from packs before they become a segment.
+const MOST_GATHERED: usize = 200_000;
 
 /// Segments are merged with all smaller ones unless they have more than so many times their entries. So there
 /// are few segments to look into, and each entry is rewritten few times.
@@ -51,7 +57,9 @@ impl Index {
     /// Returns the names of those that are damaged as well.
     fn refreshed(&self) -> Result<Vec<String>, Error> {
         let known = self.segments();
+        let mut attempts = 0;
         'all: loop {
+            attempts += 1;
             let (mut segments, mut damaged) = (Vec::new(), Vec::new());
             for name in self.objects.list_at_once(FOLDER)? {
                 if let Some(segment) = known.iter().find(|segment| segment.name == name) {
@@ -60,8 +68,9 @@ impl Index {
                 }
                 match Segment::open(&*self.objects, &name) {
                     Ok(Some(segment)) => segments.push(Arc::new(segment)),
-                    // Another process has merged and removed it since.
-                    Ok(None) => continue 'all,
+                    // Another process has merged and removed it since, unless it is no file at all.
+                    Ok(None) if attempts < MOST_ATTEMPTS => continue 'all,
+                    Ok(None) => damaged.push(name),
                     Err(Error::Store(StoreError::Corrupt { .. })) => damaged.push(name),
                     Err(error) => return Err(error),
                 }
@@ -84,27 +93,29 @@ impl Index {
         mut accept: impl FnMut(&Location) -> Result<bool, Error>,
     ) -> Result<Option<Location>, Error> {
         loop {
-            let (segments, mut lost) = (self.segments(), false);
-            for segment in &segments {
+            let mut lost = None;
+            for segment in self.segments() {
                 match segment.find(&*self.objects, &self.pages, digest, &mut accept) {
                     Ok(Some(location)) => return Ok(Some(location)),
                     Ok(None) => {}
-                    Err(Error::Store(StoreError::Corrupt { .. })) => lost = true,
+                    Err(Error::Store(StoreError::Corrupt { .. })) => lost = Some(segment),
                     Err(error) => return Err(error),
                 }
             }
-            if !lost {
-                return Ok(None);
-            }
-            // Another process has merged it, and the entry is in the new one; or it is damaged.
-            self.refresh()?;
-            let now = self.segments();
-            if now.len() == segments.len()
-                && now.iter().zip(&segments).all(|(now, then)| Arc::ptr_eq(now, then))
-            {
-                return Ok(None);
-            }
+            let Some(lost) = lost else { return Ok(None) };
+            self.replace_lost(&lost)?;
         }
+    }
+
+    /// Finds the entries of a segment again that could not be read.
+    fn replace_lost(&self, lost: &Arc<Segment>) -> Result<(), Error> {
+        self.refresh()?;
+        // If another process has merged it, its entries are in the new one.
+        if self.segments().iter().any(|segment| Arc::ptr_eq(segment, lost)) {
+            self.objects.delete(&lost.name)?;
+            self.complete(NEVER)?;
+        }
+        Ok(())
     }
 
     /// Adds the entries of packs, which must be durable, and merges small segments.
@@ -126,8 +137,8 @@ impl Index {
         self.merge()
     }
 
-    /// Merges the smallest segments into one, unless there are few. Two that merge at once may make an entry
-    /// stand twice.
+    /// Merges the smallest segments into one, unless there are few. Two processes that merge at once may make
+    /// an entry stand in two segments, until those are merged.
     fn merge(&self) -> Result<(), Error> {
         let mut segments = self.segments();
         segments.reverse();
@@ -143,16 +154,16 @@ impl Index {
         if count < 2 {
             return Ok(());
         }
-        self.replace(&segments[..count], None)
+        match self.replace(&segments[..count], &|_| Ok(true)) {
+            // Another process has merged and removed one of them.
+            Err(Error::Store(StoreError::Corrupt { .. })) => self.refresh(),
+            merged => merged,
+        }
     }
 
-    /// Replaces segments with one of their entries, without those of `dropped` packs.
-    fn replace(&self, segments: &[Arc<Segment>], dropped: Option<&HashSet<PackId>>) -> Result<(), Error> {
-        let merged = match self.merged(segments, dropped) {
-            // Another process has merged and removed one of them.
-            Err(Error::Store(StoreError::Corrupt { .. })) if dropped.is_none() => return self.refresh(),
-            merged => merged?,
-        };
+    /// Replaces segments with one of their entries in packs that are kept.
+    fn replace(&self, segments: &[Arc<Segment>], is_kept: &IsKept<'_>) -> Result<(), Error> {
+        let merged = self.merged(segments, is_kept)?;
         self.objects.flush()?;
         // The same entries make a segment of the same name.
         for segment in segments.iter().filter(|segment| segment.name != merged) {
@@ -161,52 +172,59 @@ impl Index {
         self.refresh()
     }
 
-    fn merged(&self, segments: &[Arc<Segment>], dropped: Option<&HashSet<PackId>>) -> Result<String, Error> {
+    fn merged(&self, segments: &[Arc<Segment>], is_kept: &IsKept<'_>) -> Result<String, Error> {
         // The new number of each pack, by segment and number.
         let mut numbers: Vec<Vec<Option<u32>>> = Vec::new();
-        let mut packs = 0;
+        let mut packs: Vec<PackId> = Vec::new();
+        let mut known: HashMap<PackId, Option<u32>> = HashMap::new();
         for segment in segments {
             let mut of_segment = Vec::new();
             for pack in segment.packs(&*self.objects, &self.pages) {
-                let kept =
-                    !dropped.is_some_and(|dropped| pack.as_ref().is_ok_and(|pack| dropped.contains(pack)));
-                pack?;
-                of_segment.push(kept.then_some(packs));
-                packs += u32::from(kept);
+                let pack = pack?;
+                let number = match known.get(&pack) {
+                    Some(number) => *number,
+                    None => {
+                        let number = is_kept(&pack)?.then_some(packs.len() as u32);
+                        known.insert(pack, number);
+                        packs.extend(number.map(|_| pack));
+                        number
+                    }
+                };
+                of_segment.push(number);
             }
             numbers.push(of_segment);
         }
-        let ids = || {
-            segments.iter().zip(&numbers).flat_map(|(segment, numbers)| {
-                let packs = segment.packs(&*self.objects, &self.pages);
-                packs.zip(numbers).filter_map(|(pack, number)| number.map(|_| pack))
-            })
-        };
+        drop(known);
         self.objects.put_stream(FOLDER, &mut |out| {
             let sources = segments.iter().map(|segment| segment.iter(&*self.objects, &self.pages)).collect();
-            segment::write(out, Merge::new(sources, &numbers), ids())
+            segment::write(out, Merge::new(sources, &numbers), packs.iter().map(|pack| Ok(*pack)))
         })
     }
 
-    /// Replaces all segments with one that does not have some packs.
-    pub(super) fn without(&self, packs: &HashSet<PackId>) -> Result<(), Error> {
+    /// Replaces all segments with one that does not have the packs that are not kept.
+    pub(super) fn retain(&self, is_kept: &IsKept<'_>) -> Result<(), Error> {
+        let mut attempts = 0;
         loop {
+            attempts += 1;
             self.refresh()?;
-            match self.replace(&self.segments(), Some(packs)) {
-                // A writer has merged and removed one of them.
-                Err(Error::Store(StoreError::Corrupt { .. })) => {}
+            match self.replace(&self.segments(), is_kept) {
+                // A writer has merged and removed one of them, or one is damaged.
+                Err(Error::Store(StoreError::Corrupt { .. })) if attempts < MOST_ATTEMPTS => {
+                    self.check()?;
+                }
                 result => return result,
             }
         }
     }
 
-    /// Returns the segments that are damaged, and what is wrong with each.
-    pub(super) fn damage(&self) -> Result<Vec<(String, &'static str)>, Error> {
+    /// Reads all segments, removes those that are damaged, and returns them with what is wrong with each.
+    /// [`complete`](Self::complete) finds again what they had.
+    pub(super) fn check(&self) -> Result<Vec<(String, &'static str)>, Error> {
         let mut damage: Vec<_> = self.refreshed()?.into_iter().map(|name| (name, "index_segment")).collect();
         for segment in self.segments() {
             let packs = segment.packs(&*self.objects, &self.pages).find_map(Result::err);
-            let entries = segment.iter(&*self.objects, &self.pages).find_map(Result::err);
-            match packs.or(entries) {
+            let entries = || segment.iter(&*self.objects, &self.pages).find_map(Result::err);
+            match packs.or_else(entries) {
                 // Unless another process has merged and removed it.
                 Some(Error::Store(StoreError::Corrupt { why, .. }))
                     if self.objects.length(&segment.name)?.is_some() =>
@@ -217,30 +235,43 @@ impl Index {
                 Some(error) => return Err(error),
             }
         }
+        for (name, _) in &damage {
+            self.objects.delete(name)?;
+        }
+        self.refresh()?;
         Ok(damage)
     }
 
-    /// Adds the packs that no segment has, from their footers, and returns how many there were. Segments that
-    /// are damaged are removed. Takes a read for each such pack.
-    pub(super) fn rebuild(&self, is_cancelled: Cancel<'_>) -> Result<u64, Error> {
-        let mut damaged = self.refreshed()?;
-        let mut known = HashSet::new();
-        for segment in self.segments() {
-            let packs = segment.packs(&*self.objects, &self.pages).collect::<Result<Vec<_>, _>>();
-            let error = segment.iter(&*self.objects, &self.pages).find_map(Result::err);
-            match (packs, error) {
-                (Ok(packs), None) => known.extend(packs),
-                // Unless another process has merged and removed it.
-                (Err(Error::Store(StoreError::Corrupt { .. })), _)
-                | (_, Some(Error::Store(StoreError::Corrupt { .. }))) => damaged.push(segment.name.clone()),
-                (Err(error), _) | (_, Some(error)) => return Err(error),
+    /// Returns the packs that the index has.
+    fn packs(&self) -> Result<HashSet<PackId>, Error> {
+        'all: loop {
+            let mut known = HashSet::new();
+            for segment in self.segments() {
+                for pack in segment.packs(&*self.objects, &self.pages) {
+                    match pack {
+                        Ok(pack) => drop(known.insert(pack)),
+                        Err(Error::Store(StoreError::Corrupt { .. })) => {
+                            self.refresh()?;
+                            if self.segments().iter().any(|now| Arc::ptr_eq(now, &segment)) {
+                                self.objects.delete(&segment.name)?;
+                                self.refresh()?;
+                            }
+                            continue 'all;
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
             }
+            return Ok(known);
         }
-        for name in damaged {
-            self.objects.delete(&name)?;
-        }
+    }
+
+    /// Adds the packs that no segment has, from their footers, and returns how many there were. Takes a read
+    /// for each such pack.
+    pub(super) fn complete(&self, is_cancelled: Cancel<'_>) -> Result<u64, Error> {
         self.refresh()?;
-        let mut found = 0;
+        let known = self.packs()?;
+        let (mut found, mut gathered) = (0, 0);
         let mut missing = Vec::new();
         for section in Section::ALL {
             for name in self.objects.list(section.folder())? {
@@ -249,31 +280,47 @@ impl Index {
                 }
                 let Some(id) = PackId::from_name(&name).filter(|id| !known.contains(id)) else { continue };
                 if let Some(entries) = pack::entries(&*self.objects, id)? {
+                    gathered += entries.len();
                     missing.push((id, entries));
                     found += 1;
                 }
-                if missing.len() == 1024 {
-                    self.add(&std::mem::take(&mut missing))?;
+                if gathered >= MOST_GATHERED {
+                    self.add_settled(&std::mem::take(&mut missing))?;
+                    gathered = 0;
                 }
             }
         }
-        self.add(&missing)?;
+        self.add_settled(&missing)?;
         Ok(found)
+    }
+
+    /// Adds packs that other processes may not yet have flushed.
+    fn add_settled(&self, packs: &[(PackId, Vec<Entry>)]) -> Result<(), Error> {
+        let folders: HashSet<String> = packs.iter().map(|(pack, _)| pack.folder()).collect();
+        for folder in folders {
+            self.objects.settle(&folder)?;
+        }
+        self.add(packs)
     }
 }
 
-/// Merges sorted entries of several segments, of which only those whose packs have new numbers.
+/// Returns whether the entries of a pack are kept.
+pub(super) type IsKept<'a> = dyn Fn(&PackId) -> Result<bool, Error> + 'a;
+
+/// Merges sorted entries of several segments, of which only those whose packs have new numbers, and each once.
 struct Merge<'a, I> {
     sources: Vec<I>,
     numbers: &'a [Vec<Option<u32>>],
     /// The next entry of each source, by digest and source.
     next: BTreeMap<([u8; 32], usize), (Entry, u32)>,
+    /// The entries of the last digest.
+    last: Vec<(Entry, u32)>,
     started: bool,
 }
 
 impl<'a, I: Iterator<Item = Result<(Entry, u32), Error>>> Merge<'a, I> {
     fn new(sources: Vec<I>, numbers: &'a [Vec<Option<u32>>]) -> Self {
-        Self { sources, numbers, next: BTreeMap::new(), started: false }
+        Self { sources, numbers, next: BTreeMap::new(), last: Vec::new(), started: false }
     }
 
     /// Reads the next entry of a source.
@@ -302,10 +349,16 @@ impl<I: Iterator<Item = Result<(Entry, u32), Error>>> Iterator for Merge<'_, I> 
                 }
             }
         }
-        let ((_, source), entry) = self.next.pop_first()?;
-        match self.advance(source) {
-            Ok(()) => Some(Ok(entry)),
-            Err(error) => Some(Err(error)),
+        loop {
+            let ((_, source), entry) = self.next.pop_first()?;
+            if let Err(error) = self.advance(source) {
+                return Some(Err(error));
+            }
+            self.last.retain(|(last, _)| last.digest == entry.0.digest);
+            if !self.last.contains(&entry) {
+                self.last.push(entry);
+                return Some(Ok(entry));
+            }
         }
     }
 }

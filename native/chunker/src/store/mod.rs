@@ -26,6 +26,7 @@ mod format;
 mod gc;
 mod index;
 mod manifest;
+mod marks;
 mod objects;
 mod pack;
 mod put;
@@ -37,11 +38,11 @@ mod session;
 mod text;
 mod writer;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 pub use check::{Damage, Incomplete, Report};
 pub use disk::{Disk, Folder};
@@ -55,6 +56,8 @@ pub use read::{Chunks, ObjectReader};
 pub use refs::If;
 
 use self::index::Index;
+use self::marks::Marks;
+use self::pack::Lengths;
 use self::put::PutOptions;
 use self::record::Kind;
 use self::session::{Commit, NewTag, State};
@@ -76,14 +79,11 @@ pub struct StoreOptions {
     pub create: bool,
     /// What a new store gets, and an existing one must have.
     pub format: FormatOptions,
-    /// Whether what is committed survives a power cut. Without it, a store after a power cut may have damaged
-    /// objects, which is of use for caches and tests.
-    pub durable: bool,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { create: true, format: FormatOptions::default(), durable: true }
+        Self { create: true, format: FormatOptions::default() }
     }
 }
 
@@ -98,18 +98,7 @@ struct Inner {
     objects: Arc<dyn Objects>,
     format: Format,
     index: Index,
-    /// Records that were found damaged, and count as absent for new objects.
-    damaged: Mutex<HashSet<Digest>>,
-}
-
-impl Inner {
-    fn mark_damaged(&self, digest: Digest) {
-        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
-    }
-
-    fn is_damaged(&self, digest: &Digest) -> bool {
-        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(digest)
-    }
+    marks: Marks,
 }
 
 impl Store {
@@ -142,8 +131,8 @@ impl Store {
     pub fn on_disk(disk: impl Disk + 'static, path: PathBuf, options: &StoreOptions) -> Result<Self, Error> {
         let shown = path.display().to_string();
         let entries = disk.list("").map_err(|source| IoError { path: Some(path.clone()), source })?;
-        let objects: Arc<dyn Objects> = Arc::new(LocalObjects::new(disk, path, options.durable));
-        let format = match Format::open(&*objects)? {
+        let mut objects = LocalObjects::new(disk, path.clone(), options.format.durable.unwrap_or(true));
+        let format = match Format::open(&objects)? {
             Some(format) => options.format.check(format)?,
             None if !options.create => return Err(StoreError::NotFound { name: shown }.into()),
             // What a process was killed at that created one.
@@ -153,13 +142,27 @@ impl Store {
             None => {
                 let format = options.format.format()?;
                 check(&format)?;
-                options.format.check(format.create(&*objects)?)?
+                if format.durable {
+                    // Before there is a store that others may write to.
+                    objects.disk().sync_root().map_err(|source| IoError { path: Some(path), source })?;
+                }
+                options.format.check(format.create(&objects)?)?
             }
         };
+        objects.set_durable(format.durable);
+        let objects: Arc<dyn Objects> = Arc::new(objects);
         check(&format)?;
         let index = Index::open(Arc::clone(&objects))?;
-        let inner = Arc::new(Inner { objects, format, index, damaged: Mutex::default() });
-        inner.finish_sessions()?;
+        let inner = Arc::new(Inner { objects, format, index, marks: Marks::default() });
+        match inner.finish_sessions() {
+            // Who cannot write can still read.
+            Err(Error::Io(IoError { source, .. }))
+                if matches!(
+                    source.kind(),
+                    std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem
+                ) => {}
+            finished => finished?,
+        }
         Ok(Self { inner })
     }
 
@@ -180,6 +183,8 @@ impl Store {
             inner: Arc::clone(&self.inner),
             writer: Arc::new(writer),
             commit: Commit::default(),
+            objects: HashSet::new(),
+            tags: HashMap::new(),
             is_committed: false,
         })
     }
@@ -336,7 +341,7 @@ impl Store {
         Ok(Chunks::new(Arc::clone(&self.inner), items, 0))
     }
 
-    /// Returns those of some chunks that the store does not have, in the order of the digests. Takes one or
+    /// Returns those of some chunks that the store does not have, or has damaged, in their order. Takes one or
     /// two reads of 4 KiB for each.
     ///
     /// # Errors
@@ -471,6 +476,9 @@ pub struct Session {
     inner: Arc<Inner>,
     writer: Arc<Writer>,
     commit: Commit,
+    /// The objects of the commit, and the places of its tags.
+    objects: HashSet<Digest>,
+    tags: HashMap<String, usize>,
     is_committed: bool,
 }
 
@@ -521,7 +529,13 @@ impl Session {
 
     /// Adds an object that arrived in pieces.
     pub fn add(&mut self, stored: &Stored) {
-        self.commit.objects.push(stored.id);
+        self.add_object(stored.id);
+    }
+
+    fn add_object(&mut self, id: Digest) {
+        if self.objects.insert(id) {
+            self.commit.objects.push(id);
+        }
     }
 
     /// Lets a tag name an object of this session or of the store, from the commit on.
@@ -532,15 +546,21 @@ impl Session {
     /// there is no such object.
     pub fn tag(&mut self, name: &str, id: Digest) -> Result<(), Error> {
         refs::check_name(name)?;
-        if !self.commit.objects.contains(&id) {
+        if !self.objects.contains(&id) {
             // Not in packs that a garbage collection is about to delete, and as a whole.
             if !self.inner.has_object(&self.writer, &id, &mut HashSet::new(), crate::NEVER)? {
                 return Err(StoreError::NotFound { name: refs::hex(&id) }.into());
             }
-            self.commit.objects.push(id);
+            self.add_object(id);
         }
-        self.commit.tags.retain(|tag| tag.name != name);
-        self.commit.tags.push(NewTag { name: name.into(), id, before: None });
+        let tag = NewTag { name: name.into(), id, before: None };
+        match self.tags.get(name) {
+            Some(&place) => self.commit.tags[place] = tag,
+            None => {
+                self.tags.insert(name.into(), self.commit.tags.len());
+                self.commit.tags.push(tag);
+            }
+        }
         Ok(())
     }
 
@@ -662,13 +682,13 @@ impl Inner {
         // In the order of the index, so that each page is read once.
         let mut order: Vec<usize> = (0..digests.len()).collect();
         order.sort_unstable_by_key(|&place| digests[place]);
-        let mut lengths = std::collections::HashMap::new();
+        let mut lengths = Lengths::default();
         let mut missing = Vec::new();
         for (count, place) in order.into_iter().enumerate() {
             if count % 1024 == 0 && is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            if self.locate(&digests[place], &mut lengths)?.is_none() {
+            if !self.is_whole(&digests[place], &mut lengths)? {
                 missing.push(place);
             }
         }

@@ -3,12 +3,15 @@
 //! [`Objects`] asks for no more than an object store such as S3 gives. [`LocalObjects`] keeps objects as
 //! files of a [`Disk`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::disk::Disk;
+use super::error::StoreError;
 use crate::error::{Error, IoError};
 
 /// Objects by their names, which are paths with `/` between the components.
@@ -34,6 +37,9 @@ pub trait Objects: Send + Sync {
     /// Waits until all objects that were put survive a power cut.
     fn flush(&self) -> Result<(), Error>;
 
+    /// Waits until what others have put into a folder, replaced and deleted there survives a power cut.
+    fn settle(&self, folder: &str) -> Result<(), Error>;
+
     /// Returns the content of an object, or `None` if there is none.
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>, Error>;
 
@@ -57,48 +63,80 @@ pub trait Objects: Send + Sync {
     -> Result<bool, Error>;
 
     /// Takes a lock that ends with this process, or returns `None` if another caller has it.
-    fn try_lock(&self, name: &str) -> Result<Option<Box<dyn Send>>, Error>;
+    fn try_lock(&self, name: &str) -> Result<Option<Lock>, Error>;
 
-    /// Returns a line that names this process to others that use the objects.
-    fn owner(&self) -> String;
+    /// Returns a text that names this user of the objects to others.
+    fn owner(&self) -> Result<String, Error>;
 
-    /// Returns whether a process that [`owner`](Self::owner) has named is known to have died.
-    fn is_dead(&self, owner: &str) -> bool;
+    /// Returns a lock if a user that [`owner`](Self::owner) has named has ended. As long as it is held, others
+    /// do not get it.
+    fn claim(&self, owner: &str) -> Result<Option<Lock>, Error>;
+
+    /// Removes what users have left that ended while they wrote.
+    fn clean(&self) -> Result<(), Error>;
 
     /// Removes an object, if it exists. It may come back after a power cut.
     fn delete(&self, name: &str) -> Result<(), Error>;
 }
 
+/// A lock, until it is dropped.
+pub(super) type Lock = Box<dyn Send>;
+
 /// Objects as files. An object is written under a temporary name, synced, and renamed.
-pub struct LocalObjects<D> {
+pub struct LocalObjects<D: Disk> {
     disk: D,
     /// The path of the folder, for errors.
     root: PathBuf,
-    /// Folders whose entries have changed since they were synced, and those that are known to exist.
     folders: Mutex<Folders>,
-    /// Held while folders are synced, so that a flush waits for folders that another thread is syncing.
-    syncing: Mutex<()>,
+    /// The name of this user, once it writes, and the lock that shows others that it has not ended.
+    owner: Mutex<Option<(String, Lock)>>,
+    /// The number of temporary files so far.
+    temporaries: AtomicU64,
     /// Whether anything is synced.
     durable: bool,
 }
 
 #[derive(Default)]
 struct Folders {
-    changed: BTreeSet<String>,
+    /// Folders whose entries have changed since they were synced, with the number of the last change.
+    changed: BTreeMap<String, u64>,
+    changes: u64,
+    /// Folders that are known to exist.
     existing: BTreeSet<String>,
 }
 
-/// The file whose lock is held while an object is compared and set.
+impl Folders {
+    fn change(&mut self, folder: &str) {
+        self.changes += 1;
+        self.changed.insert(folder.into(), self.changes);
+    }
+}
+
+/// The file whose lock is held while an object gets its name, or loses it. Nothing is written or synced in
+/// between.
 const LOCK: &str = "lock";
 
-/// The folder of files that are being written.
+/// How long that lock is waited for, before its holder is taken to be stopped.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// The folder of files that are being written, `OWNER-NUMBER`, and of the locks of those who write them.
 const TEMPORARY: &str = "tmp";
+
+fn owner_lock(owner: &str) -> String {
+    format!("{TEMPORARY}/{owner}.lock")
+}
 
 impl<D: Disk> LocalObjects<D> {
     /// Keeps objects as files of `disk`, whose path is `root`. Unless `durable`, leaves it to the operating
     /// system when they are written to the disk.
     pub fn new(disk: D, root: PathBuf, durable: bool) -> Self {
-        Self { disk, root, folders: Mutex::default(), syncing: Mutex::default(), durable }
+        let (folders, owner, temporaries) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
+        Self { disk, root, folders, owner, temporaries, durable }
+    }
+
+    /// Sets whether anything is synced.
+    pub(super) fn set_durable(&mut self, durable: bool) {
+        self.durable = durable;
     }
 
     /// Returns the disk.
@@ -111,64 +149,123 @@ impl<D: Disk> LocalObjects<D> {
         move |source| IoError { path: Some(path.clone()), source }.into()
     }
 
+    /// Waits for [`LOCK`].
+    fn wait(&self) -> Result<Lock, Error> {
+        let started = Instant::now();
+        let mut pause = Duration::from_micros(20);
+        loop {
+            if let Some(lock) = self.disk.try_lock(LOCK).map_err(self.failed(LOCK))? {
+                return Ok(lock);
+            }
+            if started.elapsed() > LONGEST_WAIT {
+                return Err(StoreError::Locked.into());
+            }
+            std::thread::sleep(pause);
+            pause = (2 * pause).min(Duration::from_millis(2));
+        }
+    }
+
     /// Creates the folder of an object and those above it.
     fn create_folders(&self, name: &str) -> io::Result<()> {
         for (end, _) in name.match_indices('/') {
             let folder = &name[..end];
-            if self.lock().existing.contains(folder) {
+            if self.folders().existing.contains(folder) {
                 continue;
             }
             self.disk.create_folder(folder)?;
-            let mut folders = self.lock();
-            folders.changed.insert(parent(folder).into());
+            let mut folders = self.folders();
+            folders.change(parent(folder));
             folders.existing.insert(folder.into());
         }
         Ok(())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Folders> {
+    fn folders(&self) -> MutexGuard<'_, Folders> {
         self.folders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn my_name(&self) -> io::Result<String> {
+        let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((name, _)) = &*owner {
+            return Ok(name.clone());
+        }
+        self.create_folders("tmp/")?;
+        let name = format!("{:016x}", getrandom::u64().map_err(io::Error::other)?);
+        let lock = self.disk.try_lock(&owner_lock(&name))?.ok_or(io::ErrorKind::AlreadyExists)?;
+        *owner = Some((name.clone(), lock));
+        Ok(name)
     }
 
     /// Writes a file under a temporary name and returns that.
     fn write_temporary(&self, parts: &[&[u8]]) -> io::Result<String> {
-        self.create_folders("tmp/")?;
-        let temporary = format!("{TEMPORARY}/{:016x}", getrandom::u64().map_err(io::Error::other)?);
+        let owner = self.my_name()?;
+        let number = self.temporaries.fetch_add(1, Ordering::Relaxed);
+        let temporary = format!("{TEMPORARY}/{owner}-{number}");
         let written = self
             .disk
             .write_new(&temporary, parts)
             .and_then(|()| if self.durable { self.disk.sync(&temporary) } else { Ok(()) });
         if written.is_err() {
             let _ = self.disk.remove(&temporary);
+            // The folder may have been removed with all it had.
+            self.folders().existing.clear();
         }
         written.map(|()| temporary)
     }
 
-    fn write(&self, name: &str, parts: &[&[u8]]) -> io::Result<()> {
-        let temporary = self.write_temporary(parts)?;
-        let moved = self.create_folders(name).and_then(|()| self.disk.rename(&temporary, name));
-        if moved.is_err() {
-            let _ = self.disk.remove(&temporary);
+    /// Gives a temporary file its name.
+    fn publish(&self, temporary: &str, name: &str) -> io::Result<()> {
+        let moved = self.disk.rename(temporary, name);
+        let mut folders = self.folders();
+        match moved {
+            Ok(()) => folders.change(parent(name)),
             // A folder that was known may have been removed with all it had.
-            self.lock().existing.clear();
+            Err(_) => folders.existing.clear(),
         }
-        self.lock().changed.insert(parent(name).into());
         moved
     }
 
-    fn sync_folders(&self) -> io::Result<()> {
-        let _syncing = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = std::mem::take(&mut self.lock().changed);
-        if !self.durable {
-            return Ok(());
-        }
-        for folder in &changed {
-            if let Err(error) = self.disk.sync_folder(folder) {
-                self.lock().changed.extend(changed);
-                return Err(error);
+    /// Syncs the folders that have changed and for which `is_wanted` returns true.
+    fn sync_folders(&self, is_wanted: impl Fn(&str) -> bool) -> io::Result<()> {
+        let changed: Vec<(String, u64)> = {
+            let folders = self.folders();
+            let wanted = folders.changed.iter().filter(|(folder, _)| is_wanted(folder));
+            wanted.map(|(folder, &change)| (folder.clone(), change)).collect()
+        };
+        for (folder, change) in changed {
+            self.sync_folder(&folder)?;
+            // Only now, so that another thread that needs it does not take it for synced before it is.
+            let mut folders = self.folders();
+            if folders.changed.get(&folder) == Some(&change) {
+                folders.changed.remove(&folder);
             }
         }
         Ok(())
+    }
+
+    fn sync_folder(&self, folder: &str) -> io::Result<()> {
+        if self.durable { self.disk.sync_folder(folder) } else { Ok(()) }
+    }
+
+    /// Removes what another user has left.
+    fn clean_after(&self, owner: &str, files: &[String]) -> Result<(), Error> {
+        // Only once it has ended.
+        let Some(_lock) = self.claim(owner)? else { return Ok(()) };
+        for file in files {
+            found(self.disk.remove(file)).map_err(self.failed(file))?;
+        }
+        let lock = owner_lock(owner);
+        found(self.disk.remove(&lock)).map_err(self.failed(&lock))?;
+        Ok(())
+    }
+}
+
+impl<D: Disk> Drop for LocalObjects<D> {
+    fn drop(&mut self) {
+        let owner = self.owner.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some((name, _lock)) = owner.take() {
+            let _ = self.disk.remove(&owner_lock(&name));
+        }
     }
 }
 
@@ -205,6 +302,11 @@ fn parent(name: &str) -> &str {
     name.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
+/// Returns whether a folder is the one of an object, or above that.
+fn is_above(folder: &str, name: &str) -> bool {
+    folder.is_empty() || name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// Returns `None` instead of the error that there is no such file.
 fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
@@ -219,14 +321,20 @@ impl<D: Disk> Objects for LocalObjects<D> {
     fn put(&self, name: &str, parts: &[&[u8]]) -> Result<(), Error> {
         // The content of a name never changes, but a file may have been cut.
         let length = parts.iter().map(|part| part.len() as u64).sum();
-        match self.length(name)? {
-            Some(existing) if existing == length => {
-                // Another process may have put it, and not yet flushed it.
-                self.lock().changed.insert(parent(name).into());
-                Ok(())
-            }
-            _ => self.write(name, parts).map_err(self.failed(name)),
+        if self.length(name)? == Some(length) {
+            // Another process may have put it, and not yet flushed it.
+            self.folders().change(parent(name));
+            return Ok(());
         }
+        let put = || {
+            let temporary = self.write_temporary(parts)?;
+            let moved = self.create_folders(name).and_then(|()| self.publish(&temporary, name));
+            if moved.is_err() {
+                let _ = self.disk.remove(&temporary);
+            }
+            moved
+        };
+        put().map_err(self.failed(name))
     }
 
     fn put_stream(
@@ -249,9 +357,8 @@ impl<D: Disk> Objects for LocalObjects<D> {
             }
             let name = format!("{folder}/{}", writer.hasher.finalize().to_hex());
             self.create_folders(&name).map_err(&failed)?;
-            let _lock = self.disk.lock(LOCK, true).map_err(&failed)?;
-            self.disk.rename(&temporary, &name).map_err(&failed)?;
-            self.lock().changed.insert(folder.into());
+            let _lock = self.wait()?;
+            self.publish(&temporary, &name).map_err(&failed)?;
             Ok(name)
         });
         if written.is_err() {
@@ -261,7 +368,22 @@ impl<D: Disk> Objects for LocalObjects<D> {
     }
 
     fn flush(&self) -> Result<(), Error> {
-        self.sync_folders().map_err(self.failed(""))
+        self.sync_folders(|_| true).map_err(self.failed(""))
+    }
+
+    fn settle(&self, folder: &str) -> Result<(), Error> {
+        let mut folders = vec![folder.to_owned()];
+        while let Some(folder) = folders.pop() {
+            let entries = self.disk.list(&folder).map_err(self.failed(&folder))?;
+            let below = entries.into_iter().filter(|(_, is_folder)| *is_folder);
+            folders.extend(below.map(|(name, _)| format!("{folder}/{name}")));
+            found(self.sync_folder(&folder)).map_err(self.failed(&folder))?;
+        }
+        let above = folder.match_indices('/').map(|(end, _)| &folder[..end]).chain([""]);
+        for folder in above {
+            found(self.sync_folder(folder)).map_err(self.failed(folder))?;
+        }
+        Ok(())
     }
 
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
@@ -298,42 +420,72 @@ impl<D: Disk> Objects for LocalObjects<D> {
         expected: Option<&[u8]>,
         new: Option<&[u8]>,
     ) -> Result<bool, Error> {
-        let set = || {
-            let _lock = self.disk.lock(LOCK, true)?;
-            if found(self.disk.read(name))?.as_deref() != expected {
+        let failed = self.failed(name);
+        let temporary = new.map(|new| self.write_temporary(&[new])).transpose().map_err(&failed)?;
+        let replace = || {
+            if temporary.is_some() {
+                self.create_folders(name).map_err(&failed)?;
+            }
+            let _lock = self.wait()?;
+            if found(self.disk.read(name)).map_err(&failed)?.as_deref() != expected {
                 return Ok(false);
             }
-            match new {
-                Some(new) => self.write(name, &[new])?,
-                None if expected.is_some() => self.disk.remove(name)?,
+            match &temporary {
+                Some(temporary) => self.publish(temporary, name).map_err(&failed)?,
+                None if expected.is_some() => {
+                    self.disk.remove(name).map_err(&failed)?;
+                    self.folders().change(parent(name));
+                }
                 None => {}
             }
-            self.lock().changed.insert(parent(name).into());
-            self.sync_folders()?;
             Ok(true)
         };
-        set().map_err(self.failed(name))
+        let replaced = replace();
+        match &replaced {
+            Ok(true) => self.sync_folders(|folder| is_above(folder, name)).map_err(&failed)?,
+            Ok(false) | Err(_) => {
+                temporary.iter().for_each(|temporary| drop(self.disk.remove(temporary)));
+            }
+        }
+        replaced
     }
 
     fn list_at_once(&self, folder: &str) -> Result<Vec<String>, Error> {
-        let _lock = self.disk.lock(LOCK, true).map_err(self.failed(LOCK))?;
+        let _lock = self.wait()?;
         self.list(folder)
     }
 
-    fn try_lock(&self, name: &str) -> Result<Option<Box<dyn Send>>, Error> {
-        self.disk.lock(name, false).map_err(self.failed(name))
+    fn try_lock(&self, name: &str) -> Result<Option<Lock>, Error> {
+        self.disk.try_lock(name).map_err(self.failed(name))
     }
 
-    fn owner(&self) -> String {
-        self.disk.owner()
+    fn owner(&self) -> Result<String, Error> {
+        self.my_name().map_err(self.failed(TEMPORARY))
     }
 
-    fn is_dead(&self, owner: &str) -> bool {
-        self.disk.is_dead(owner)
+    fn claim(&self, owner: &str) -> Result<Option<Lock>, Error> {
+        // From an object that may be damaged.
+        if owner.is_empty() || !owner.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Ok(None);
+        }
+        let lock = owner_lock(owner);
+        self.create_folders(&lock).and_then(|()| self.disk.try_lock(&lock)).map_err(self.failed(&lock))
+    }
+
+    fn clean(&self) -> Result<(), Error> {
+        let mut owners: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, is_folder) in self.disk.list(TEMPORARY).map_err(self.failed(TEMPORARY))? {
+            let Some((owner, rest)) = name.split_once(['-', '.']).filter(|_| !is_folder) else { continue };
+            let files = owners.entry(owner.into()).or_default();
+            if rest != "lock" {
+                files.push(format!("{TEMPORARY}/{name}"));
+            }
+        }
+        owners.iter().try_for_each(|(owner, files)| self.clean_after(owner, files))
     }
 
     fn delete(&self, name: &str) -> Result<(), Error> {
-        let _lock = self.disk.lock(LOCK, true).map_err(self.failed(LOCK))?;
+        let _lock = self.wait()?;
         found(self.disk.remove(name)).map(drop).map_err(self.failed(name))
     }
 }

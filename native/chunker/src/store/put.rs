@@ -82,7 +82,7 @@ impl Collector {
 
     fn add(&mut self, chunks: Vec<Result<WrittenChunk, Error>>) -> Result<(), Error> {
         for chunk in chunks {
-            let WrittenChunk { digest, length, stored } = chunk.map_err(|error| self.writer.cause(error))?;
+            let WrittenChunk { digest, length, stored } = chunk?;
             self.size += u64::from(length);
             self.chunk_count += 1;
             if stored > 0 {

@@ -1,21 +1,20 @@
 //! Reads objects: finds all chunks before the first byte, reads neighbours at once, and checks each chunk.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::Inner;
 use super::error::StoreError;
 use super::manifest::{Item, Manifest, StoredChunk, read_node};
-use super::pack::PackId;
+use super::pack::{Lengths, PackId};
 use super::record::{ContentError, HEADER, Header, Scratch};
 use super::segment::Location;
-use crate::Cancel;
 use crate::engine::batch::BatchOptions;
 use crate::engine::workers::Workers;
 use crate::error::Error;
 use crate::hash::Digest;
 use crate::io::output_buffer::OutputBuffer;
+use crate::{Cancel, NEVER};
 
 /// The number of bytes of content that are read at a time for each thread, and that one read has at most.
 const AT_ONCE: u64 = 8 << 20;
@@ -48,8 +47,8 @@ impl Inner {
                 }
                 match self.decode(location, &bytes, scratch, out) {
                     Ok(()) => Ok(true),
-                    Err(Error::Store(StoreError::Corrupt { object, offset, why })) => {
-                        damaged = Some(StoreError::Corrupt { object, offset, why });
+                    Err(Error::Store(error @ StoreError::Corrupt { .. })) => {
+                        damaged = Some((*location, error));
                         Ok(false)
                     }
                     Err(error) => Err(error),
@@ -64,9 +63,14 @@ impl Inner {
         if try_all()?.is_some() {
             return Ok(true);
         }
+        // A part of the index may be lost.
+        if self.index.complete(NEVER)? > 0 && try_all()?.is_some() {
+            return Ok(true);
+        }
         match damaged {
-            Some(error) => {
-                self.mark_damaged(*digest);
+            Some((location, error)) => {
+                // Who cannot write reads the error all the same.
+                let _ = self.marks.add(&*self.objects, location.pack, &[location.entry.offset]);
                 Err(error.into())
             }
             None => Ok(false),
@@ -104,23 +108,16 @@ impl Inner {
     }
 
     /// Returns where a chunk is, in a pack that is there.
-    pub(super) fn locate(
-        &self,
-        digest: &Digest,
-        lengths: &mut HashMap<PackId, Option<u64>>,
-    ) -> Result<Option<Location>, Error> {
-        self.index.find(digest, |Location { pack, entry }| {
-            let length = match lengths.get(pack) {
-                Some(length) => *length,
-                None => {
-                    let length = self.objects.length(&pack.name())?;
-                    lengths.insert(*pack, length);
-                    length
-                }
-            };
-            let end = u64::from(entry.offset) + HEADER as u64 + u64::from(entry.stored);
-            Ok(length.is_some_and(|length| length >= end))
-        })
+    fn locate(&self, digest: &Digest, lengths: &mut Lengths) -> Result<Option<Location>, Error> {
+        self.index.find(digest, |location| lengths.hold(&*self.objects, location))
+    }
+
+    /// Returns whether a record is in a pack that is there, and is not known to be damaged.
+    pub(super) fn is_whole(&self, digest: &Digest, lengths: &mut Lengths) -> Result<bool, Error> {
+        let whole = |location: &Location| {
+            Ok(!self.marks.contains(location) && lengths.hold(&*self.objects, location)?)
+        };
+        Ok(self.index.find(digest, whole)?.is_some())
     }
 }
 
@@ -182,7 +179,7 @@ pub struct ObjectReader {
     chunks: Chunks,
     range: Range<u64>,
     workers: Workers,
-    lengths: HashMap<PackId, Option<u64>>,
+    lengths: Lengths,
 }
 
 /// Chunks that are read at once, and the positions among all that were asked for.
@@ -211,13 +208,13 @@ impl ObjectReader {
             chunks: Chunks::new(Arc::clone(inner), items.clone(), range.start),
             range: range.clone(),
             workers,
-            lengths: HashMap::new(),
+            lengths: Lengths::default(),
         };
         let missing = reader.missing(is_cancelled)?;
         if !missing.is_empty() {
             // They may be in packs that the index has not, or in others since.
-            inner.index.rebuild(is_cancelled)?;
-            reader.lengths.clear();
+            inner.index.complete(is_cancelled)?;
+            reader.lengths = Lengths::default();
             reader.chunks = Chunks::new(Arc::clone(inner), items.clone(), range.start);
             let digests = reader.missing(is_cancelled)?;
             if !digests.is_empty() {

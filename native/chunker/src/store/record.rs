@@ -69,10 +69,7 @@ impl Header {
         let mut bytes = [0; HEADER];
         bytes[..4].copy_from_slice(&MAGIC);
         bytes[4] = self.kind.to_number();
-        bytes[5] = self.codec.map_or(0, |codec| {
-            let place = CODECS.iter().position(|&known| known == codec);
-            place.expect("options with another codec are refused") as u8 + 1
-        });
+        bytes[5] = self.codec_number();
         bytes[8..12].copy_from_slice(&self.stored.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.length.to_le_bytes());
         bytes[16..48].copy_from_slice(&self.digest.0);
@@ -90,17 +87,35 @@ impl Header {
         if number(48) != crc32c::crc32c(&bytes[..48]) {
             return Err("header_check");
         }
-        let kind = Kind::from_number(bytes[4]).ok_or("unknown_kind")?;
-        let codec = match bytes[5] {
+        let digest = Digest(bytes[16..48].try_into().expect("32 bytes"));
+        Self::from_numbers(bytes[4], bytes[5], number(8), number(12), digest)
+    }
+
+    /// Returns the header with these values. The error is what is wrong.
+    pub(super) fn from_numbers(
+        kind: u8,
+        codec: u8,
+        stored: u32,
+        length: u32,
+        digest: Digest,
+    ) -> Result<Self, &'static str> {
+        let kind = Kind::from_number(kind).ok_or("unknown_kind")?;
+        let codec = match codec {
             0 => None,
             number => Some(*CODECS.get(usize::from(number) - 1).ok_or("unknown_codec")?),
         };
-        let (stored, length) = (number(8), number(12));
         if stored as usize > MOST || length as usize > MOST {
             return Err("record_length");
         }
-        let digest = Digest(bytes[16..48].try_into().expect("32 bytes"));
         Ok(Self { kind, codec, stored, length, digest })
+    }
+
+    /// Returns the number of the codec.
+    pub(super) fn codec_number(self) -> u8 {
+        self.codec.map_or(0, |codec| {
+            let place = CODECS.iter().position(|&known| known == codec);
+            place.expect("options with another codec are refused") as u8 + 1
+        })
     }
 }
 

@@ -13,6 +13,7 @@ use crate::hash::Digest;
 /// The folder of the tags, and of the marks.
 const TAGS: &str = "refs";
 const KEPT: &str = "kept";
+pub(super) const FOLDERS: [&str; 2] = [TAGS, KEPT];
 
 /// The longest name, and the longest component of one as it is in the name of an object, in bytes.
 const LONGEST: usize = 1024;

@@ -6,14 +6,14 @@
 
 use super::check::Damage;
 use super::error::StoreError;
-use super::objects::Objects;
+use super::objects::{Lock, Objects};
 use super::refs::{from_hex, hex};
 use super::text::{self, Lines};
 use crate::error::{Error, IoError};
 use crate::hash::Digest;
 
 /// The folder of the sessions.
-const FOLDER: &str = "sessions";
+pub(super) const FOLDER: &str = "sessions";
 
 /// The state of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(super) struct Session {
     pub(super) state: State,
     /// The ids of fenced sessions which this one continues, and whose packs it uses.
     pub(super) continues: Vec<[u8; 16]>,
-    /// The process that writes, so that a collection finds out whether it has died.
+    /// Who writes, so that a collection finds out whether it has ended.
     owner: String,
 }
 
@@ -44,7 +44,7 @@ impl Session {
         let mut id = [0; 16];
         getrandom::fill(&mut id)
             .map_err(|error| IoError { path: None, source: std::io::Error::other(error) })?;
-        let session = Self { id, state: State::Open, continues, owner: objects.owner() };
+        let session = Self { id, state: State::Open, continues, owner: objects.owner()? };
         if objects.compare_and_set(&session.object(), None, Some(&session.content()))? {
             Ok(session)
         } else {
@@ -123,9 +123,15 @@ impl Session {
         Ok(changed)
     }
 
-    /// Returns whether its writer is known to have died.
-    pub(super) fn is_dead(&self, objects: &dyn Objects) -> bool {
-        objects.is_dead(&self.owner)
+    /// Returns a lock if its writer has ended, which keeps others from finishing the session.
+    pub(super) fn claim(&self, objects: &dyn Objects) -> Result<Option<Lock>, Error> {
+        objects.claim(&self.owner)
+    }
+
+    /// Returns the session as it is now, unless it has ended.
+    pub(super) fn again(&self, objects: &dyn Objects) -> Result<Option<Self>, Error> {
+        let object = self.object();
+        Ok(objects.get(&object)?.map(|content| Self::read(&object, &content)).transpose()?)
     }
 
     /// Removes the session after a collection has fenced it.

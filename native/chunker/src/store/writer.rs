@@ -1,6 +1,6 @@
 //! Writes the records of a session: each chunk once, into packs that a thread of its own uploads.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use super::Inner;
 use super::gc::condemned;
-use super::pack::{Entry, Pack, PackBuilder, PackId, Section};
+use super::pack::{Entry, Lengths, Pack, PackBuilder, PackId, Section};
 use super::record::{Header, Kind, MOST, Scratch};
 use super::segment::Location;
 use super::session::Session;
@@ -31,8 +31,7 @@ pub(super) struct Writer {
     session: Mutex<Session>,
     /// The packs that a garbage collection is about to delete, and which therefore count as absent.
     condemned: HashSet<PackId>,
-    /// The lengths of the packs that were asked for; `None` for those that are absent.
-    lengths: Mutex<HashMap<PackId, Option<u64>>>,
+    lengths: Mutex<Lengths>,
     /// The digests of the records that were written and are not yet in the index.
     written: Mutex<HashSet<Digest>>,
     /// Whether a put has failed or was not finished: a digest in `written` may have no record.
@@ -57,6 +56,8 @@ struct Uploader {
 struct Uploaded {
     packs: Vec<(PackId, Vec<Entry>)>,
     records: usize,
+    /// The number of all packs.
+    count: u64,
     error: Option<Error>,
 }
 
@@ -75,6 +76,7 @@ impl Writer {
         let id = session.id;
         // After the session exists: a collection that does not see it has published its list before.
         let condemned = condemned(&*inner.objects)?;
+        inner.marks.refresh(&*inner.objects)?;
         inner.index.refresh()?;
         let (sender, receiver) = sync_channel(WAITING);
         let uploaded = Arc::new(Mutex::new(Uploaded::default()));
@@ -106,21 +108,22 @@ impl Writer {
         Ok(self.inner.index.find(digest, |location| self.is_usable(location))?.is_some())
     }
 
-    fn is_usable(&self, Location { pack, entry }: &Location) -> Result<bool, Error> {
-        if self.condemned.contains(pack) {
-            return Ok(false);
+    /// Returns whether a record is present, or was not, and is from now on taken to be written by this session.
+    pub(super) fn is_present_or_written(&self, digest: &Digest) -> Result<bool, Error> {
+        if !lock(&self.written).insert(*digest) {
+            return Ok(true);
         }
-        let known = lock(&self.lengths).get(pack).copied();
-        let length = match known {
-            Some(length) => length,
-            None => {
-                let length = self.inner.objects.length(&pack.name())?;
-                lock(&self.lengths).insert(*pack, length);
-                length
-            }
-        };
-        let end = u64::from(entry.offset) + super::record::HEADER as u64 + u64::from(entry.stored);
-        Ok(length.is_some_and(|length| length >= end) && !self.inner.is_damaged(&entry.digest))
+        let is_present = self.is_present(digest)?;
+        if is_present {
+            lock(&self.written).remove(digest);
+        }
+        Ok(is_present)
+    }
+
+    fn is_usable(&self, location: &Location) -> Result<bool, Error> {
+        Ok(!self.condemned.contains(&location.pack)
+            && !self.inner.marks.contains(location)
+            && lock(&self.lengths).hold(&*self.inner.objects, location)?)
     }
 
     /// Notes that a put has failed or was not finished.
@@ -135,11 +138,7 @@ impl Writer {
     /// Writes a record, unless the store or this session has it. Returns the number of bytes that it takes,
     /// and 0 if it was there.
     pub(super) fn write(&self, kind: Kind, digest: Digest, slices: &[&[u8]]) -> Result<u64, Error> {
-        if !lock(&self.written).insert(digest) {
-            return Ok(0);
-        }
-        if self.is_present(&digest)? {
-            lock(&self.written).remove(&digest);
+        if self.is_present_or_written(&digest)? {
             return Ok(0);
         }
         let joined;
@@ -182,17 +181,24 @@ impl Writer {
     fn upload(&self, builder: PackBuilder) -> Result<(), Error> {
         let sender = lock(&self.uploader).sender.clone();
         if sender.is_none_or(|sender| sender.send(builder.finish()).is_err()) {
-            return Err(Error::Cancelled);
+            return Err(self.upload_error());
         }
         // Their digests need not be kept in memory.
         self.index(MOST_UNINDEXED)
     }
 
-    /// Returns the error of the upload because of which records are refused, instead of the error of that.
-    pub(super) fn cause(&self, error: Error) -> Error {
-        match error {
-            Error::Cancelled => lock(&self.uploaded).error.take().unwrap_or(error),
-            error => error,
+    /// Returns the error because of which the thread has ended. Several threads may ask for it.
+    fn upload_error(&self) -> Error {
+        match &lock(&self.uploaded).error {
+            Some(Error::Io(IoError { path, source })) => {
+                let source = match source.raw_os_error() {
+                    Some(number) => std::io::Error::from_raw_os_error(number),
+                    None => std::io::Error::new(source.kind(), source.to_string()),
+                };
+                IoError { path: path.clone(), source }.into()
+            }
+            Some(Error::Store(error)) => error.clone().into(),
+            _ => Error::Cancelled,
         }
     }
 
@@ -218,12 +224,12 @@ impl Writer {
     }
 
     /// Uploads what was written, waits until it is durable, and adds it to the index. Nothing can be written
-    /// afterwards.
-    pub(super) fn finish(&self) -> Result<(), Error> {
+    /// afterwards. Returns the number of packs of the session.
+    pub(super) fn finish(&self) -> Result<u64, Error> {
         for section in Section::ALL {
             let builder = lock(&self.filling[section as usize]).take();
             if let Some(builder) = builder.filter(|builder| !builder.is_empty()) {
-                self.upload(builder).map_err(|error| self.cause(error))?;
+                self.upload(builder)?;
             }
         }
         let Uploader { sender, thread } = std::mem::take(&mut *lock(&self.uploader));
@@ -231,10 +237,11 @@ impl Writer {
         if let Some(Err(panic)) = thread.map(JoinHandle::join) {
             std::panic::resume_unwind(panic);
         }
-        if let Some(error) = lock(&self.uploaded).error.take() {
-            return Err(error);
+        if lock(&self.uploaded).error.is_some() {
+            return Err(self.upload_error());
         }
-        self.index(0)
+        self.index(0)?;
+        Ok(lock(&self.uploaded).count)
     }
 }
 
@@ -244,6 +251,7 @@ fn upload(inner: &Inner, packs: &Receiver<Pack>, done: &Mutex<Uploaded>) {
             Ok(()) => {
                 let mut done = lock(done);
                 done.records += entries.len();
+                done.count += 1;
                 done.packs.push((id, entries));
             }
             Err(error) => {

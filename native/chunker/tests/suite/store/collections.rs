@@ -270,3 +270,95 @@ fn an_object_that_shares_chunks_outlives_the_other() {
     store.collect_garbage(NEVER).unwrap();
     assert!(read(&store, &stored.id) == b);
 }
+
+#[test]
+fn packs_that_are_mostly_garbage_are_rewritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let mut random = Random::new(7);
+    let (large, small) = (random.bytes(200_000), random.bytes(20_000));
+    // In the same packs, since they are put in one session.
+    let mut session = store.session().unwrap();
+    for (name, content) in [("large", &large), ("small", &small)] {
+        let source = chunker::io::source::FromRead(Cursor::new(content.clone()));
+        let stored = session.put(source, Workers::of_this_thread(), NEVER).unwrap();
+        session.tag(name, stored.id).unwrap();
+    }
+    session.commit(NEVER).unwrap();
+    let bytes = |store: &Store| store.check(&chunker::BatchOptions::default(), NEVER).unwrap().bytes;
+    let before = bytes(&store);
+    store.remove_tag("large", If::Any).unwrap();
+    let collected = store.collect_garbage(NEVER).unwrap();
+    assert!((20_000..40_000).contains(&collected.rewritten_bytes), "{collected:?}");
+    let after = bytes(&store);
+    assert_eq!(before + collected.rewritten_bytes - collected.deleted_bytes, after - 2 * (32 + 16));
+    assert!(after < 40_000, "{after}");
+    let id = store.tag("small").unwrap().unwrap();
+    assert!(read(&store, &id) == small);
+    assert!(read(&open(folder.path()), &id) == small);
+    // Now they are not.
+    let collected = store.collect_garbage(NEVER).unwrap();
+    assert_eq!((collected.rewritten_bytes, collected.deleted_packs), (0, 0));
+}
+
+#[test]
+fn many_small_packs_become_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let mut random = Random::new(8);
+    let contents: Vec<_> = (0..40).map(|number| random.bytes(100 * number)).collect();
+    let ids: Vec<_> = contents
+        .iter()
+        .map(|content| put(&store, Some("x"), content).unwrap_or_else(|e| panic!("{e}")))
+        .collect();
+    for (number, id) in ids.iter().enumerate() {
+        store.set_tag(&format!("object/{number}"), id, If::Any).unwrap();
+    }
+    let collected = store.collect_garbage(NEVER).unwrap();
+    assert_eq!(collected.packs, 2);
+    for (id, content) in ids.iter().zip(&contents) {
+        assert!(read(&store, id) == *content);
+    }
+    let report = store.check(&chunker::BatchOptions::default(), NEVER).unwrap();
+    assert!(report.is_good(), "{report:?}");
+    assert_eq!(report.objects, 40);
+    let collected = store.collect_garbage(NEVER).unwrap();
+    assert_eq!((collected.packs, collected.deleted_packs), (2, 0));
+}
+
+#[test]
+fn what_killed_writers_left_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, other) = (open(folder.path()), open(folder.path()));
+    put(&store, Some("a"), b"content").unwrap();
+    put(&other, Some("b"), b"content").unwrap();
+    let tmp = folder.path().join("tmp");
+    std::fs::write(tmp.join("0123456789abcdef-7"), "half").unwrap();
+    std::fs::write(tmp.join("0123456789abcdef.lock"), "").unwrap();
+    std::fs::write(tmp.join("00000000000000aa-0"), "half").unwrap();
+    other.collect_garbage(NEVER).unwrap();
+    let left = || -> Vec<_> {
+        let names = std::fs::read_dir(&tmp).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| !name.to_str().unwrap().ends_with(".lock")).collect()
+    };
+    assert_eq!(left(), Vec::<std::ffi::OsString>::new());
+    // Both handles have written.
+    assert_eq!(std::fs::read_dir(&tmp).unwrap().count(), 2);
+    drop((store, other));
+    assert_eq!(std::fs::read_dir(&tmp).unwrap().count(), 0);
+}
+
+#[test]
+fn durability_is_the_same_for_all_who_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = |durable| {
+        let mut options = super::small_chunks();
+        options.format.durable = durable;
+        Store::open(folder.path(), &options)
+    };
+    assert!(!with(Some(false)).unwrap().format().durable);
+    assert!(!with(None).unwrap().format().durable);
+    let error = with(Some(true)).unwrap_err();
+    assert_eq!(error.code(), "invalid_options");
+    assert!(error.to_string().contains("durability"), "{error}");
+}

@@ -138,7 +138,7 @@ fn cut_everywhere(seed: u64, workload: impl Fn(&mut Workload<'_>, &mut Random) -
             }
             // Nothing is left over.
             store.collect_garbage(NEVER).expect(&why);
-            for folder in ["packs", "meta", "sessions", "refs", "kept"] {
+            for folder in ["packs", "meta", "sessions", "refs", "kept", "tmp", "damaged"] {
                 assert_eq!(disk.files(folder), 0, "{why}: {folder}");
             }
         }

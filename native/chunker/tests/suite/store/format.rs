@@ -34,7 +34,8 @@ fn an_object_is_read_from_packs_alone_in_another_language() {
         }
         let folder = tempfile::tempdir().unwrap();
         let chunking = Options::with_average(1024);
-        let format = FormatOptions { hash, chunking: Some(chunking), codec: Some(codec), level: None };
+        let format =
+            FormatOptions { hash, chunking: Some(chunking), codec: Some(codec), ..FormatOptions::default() };
         let store = Store::open(folder.path(), &StoreOptions { format, ..StoreOptions::default() }).unwrap();
         let mut random = Random::new(1);
         let text: Vec<u8> =

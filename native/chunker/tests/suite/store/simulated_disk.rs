@@ -64,9 +64,8 @@ struct State {
     operations: usize,
     /// The number of operations after which the power is cut.
     end: Option<usize>,
+    /// A power cut ends all processes, and with them these.
     locks: BTreeMap<String, Arc<()>>,
-    /// The number of power cuts, each of which ends all processes.
-    boot: usize,
 }
 
 /// The disk. Clones are the same disk.
@@ -141,8 +140,7 @@ impl SimulatedDisk {
                 File { synced: Some(content.clone()), content }
             })
             .collect();
-        let boot = state.boot + 1;
-        let state = State { files, synced: entries.clone(), entries, boot, ..State::default() };
+        let state = State { files, synced: entries.clone(), entries, ..State::default() };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -304,27 +302,14 @@ impl Disk for SimulatedDisk {
         Ok(entries.filter_map(|(path, entry)| Some((name(path)?, *entry == Entry::Folder))).collect())
     }
 
-    fn lock(&self, path: &str, wait: bool) -> io::Result<Option<Box<dyn Send>>> {
-        loop {
-            let mut state = self.reading()?;
-            let lock = state.locks.entry(path.into()).or_default();
-            // The other reference is that of the caller who has it.
-            if Arc::strong_count(lock) == 1 {
-                return Ok(Some(Box::new(Arc::clone(lock))));
-            }
-            drop(state);
-            if !wait {
-                return Ok(None);
-            }
-            std::thread::yield_now();
-        }
+    fn sync_root(&self) -> io::Result<()> {
+        self.change().map(drop)
     }
 
-    fn owner(&self) -> String {
-        self.state().boot.to_string()
-    }
-
-    fn is_dead(&self, owner: &str) -> bool {
-        owner != self.owner()
+    fn try_lock(&self, path: &str) -> io::Result<Option<Box<dyn Send>>> {
+        let mut state = self.reading()?;
+        let lock = state.locks.entry(path.into()).or_default();
+        // The other reference is that of the caller who has it.
+        Ok((Arc::strong_count(lock) == 1).then(|| Box::new(Arc::clone(lock)) as Box<dyn Send>))
     }
 }
