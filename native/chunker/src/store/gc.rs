@@ -298,6 +298,7 @@ impl Inner {
         let _lock = self.lock_collection()?;
         let objects = &*self.objects;
         objects.clean()?;
+        self.marks.clean(objects)?;
         self.finish_sessions()?;
         self.index.complete(is_cancelled)?;
         let packs = all_packs(objects)?;
@@ -434,9 +435,10 @@ impl Inner {
             let name = pack.name();
             bytes += objects.length(&name)?.unwrap_or(0);
             objects.delete(&name)?;
-            self.marks.remove(objects, pack)?;
         }
         objects.flush()?;
+        // Only now do damaged records not come back.
+        packs.iter().try_for_each(|pack| self.marks.remove(objects, pack))?;
         Ok(bytes)
     }
 
