@@ -7,6 +7,7 @@
 //! checks that a pack exists before it relies on a chunk in it, and a reader checks each chunk.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::Write;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::error::StoreError;
@@ -28,6 +29,9 @@ const MOST_ATTEMPTS: u32 = 100;
 
 /// The number of entries that are gathered from packs before they become a segment.
 const MOST_GATHERED: usize = 200_000;
+
+/// Segments of at least so many entries are synced. What a power cut takes of smaller ones is soon found again.
+const LEAST_SYNCED: u64 = 100_000;
 
 /// Segments are merged with all smaller ones unless they have more than so many times their entries. So there
 /// are few segments to look into, and each entry is rewritten few times.
@@ -128,13 +132,26 @@ impl Index {
             entries.extend(pack.iter().map(|&entry| (entry, number as u32)));
         }
         entries.sort_unstable_by_key(|(entry, _)| entry.digest.0);
-        self.objects.put_stream(FOLDER, &mut |out| {
+        self.write(entries.len() as u64, &mut |out| {
             let ids = packs.iter().map(|(id, _)| Ok(*id));
             segment::write(out, entries.iter().map(|&entry| Ok(entry)), ids)
         })?;
-        self.objects.flush()?;
         self.refresh()?;
         self.merge()
+    }
+
+    /// Writes a segment of at most so many entries, and returns its name.
+    fn write(
+        &self,
+        entries: u64,
+        write: &mut dyn FnMut(&mut dyn Write) -> Result<(), Error>,
+    ) -> Result<String, Error> {
+        let is_durable = entries >= LEAST_SYNCED;
+        let name = self.objects.put_stream(FOLDER, is_durable, write)?;
+        if is_durable {
+            self.objects.flush()?;
+        }
+        Ok(name)
     }
 
     /// Merges the smallest segments into one, unless there are few. Two processes that merge at once may make
@@ -164,7 +181,6 @@ impl Index {
     /// Replaces segments with one of their entries in packs that are kept.
     fn replace(&self, segments: &[Arc<Segment>], is_kept: &IsKept<'_>) -> Result<(), Error> {
         let merged = self.merged(segments, is_kept)?;
-        self.objects.flush()?;
         // The same entries make a segment of the same name.
         for segment in segments.iter().filter(|segment| segment.name != merged) {
             self.objects.delete(&segment.name)?;
@@ -195,7 +211,7 @@ impl Index {
             numbers.push(of_segment);
         }
         drop(known);
-        self.objects.put_stream(FOLDER, &mut |out| {
+        self.write(segments.iter().map(|segment| segment.entries).sum(), &mut |out| {
             let sources = segments.iter().map(|segment| segment.iter(&*self.objects, &self.pages)).collect();
             segment::write(out, Merge::new(sources, &numbers), packs.iter().map(|pack| Ok(*pack)))
         })

@@ -532,7 +532,9 @@ impl Session {
         refs::check_name(name)?;
         if !self.objects.contains(&id) {
             // Not in packs that a garbage collection is about to delete, and as a whole.
-            if !self.inner.has_object(&self.writer, &id, &mut HashSet::new(), crate::NEVER)? {
+            let is_there = || self.inner.has_object(&self.writer, &id, &mut HashSet::new(), crate::NEVER);
+            // A part of the index may be lost.
+            if !is_there()? && (self.inner.index.complete(crate::NEVER)? == 0 || !is_there()?) {
                 return Err(StoreError::NotFound { name: refs::hex(&id) }.into());
             }
             self.add_object(id);
@@ -611,6 +613,7 @@ impl Inner {
         continues.push(fenced.id);
         let writer = Writer::open(Arc::clone(self), continues)?;
         fenced.end_fenced(&*self.objects)?;
+        self.index.complete(is_cancelled)?;
         if !self.is_complete(&writer, commit, is_cancelled)? {
             writer.session().end(&*self.objects)?;
             return Err(StoreError::SessionFenced.into());

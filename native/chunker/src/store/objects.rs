@@ -27,10 +27,12 @@ pub trait Objects: Send + Sync {
     fn put(&self, name: &str, parts: &[&[u8]]) -> Result<(), Error>;
 
     /// Creates an object whose name is `folder` and the BLAKE3 of its content, which `write` writes, and
-    /// returns the name. For objects that are too large for memory.
+    /// returns the name. For objects that are too large for memory. Unless `is_durable`, a power cut may damage
+    /// it.
     fn put_stream(
         &self,
         folder: &str,
+        is_durable: bool,
         write: &mut dyn FnMut(&mut dyn io::Write) -> Result<(), Error>,
     ) -> Result<String, Error>;
 
@@ -198,20 +200,27 @@ impl<D: Disk> LocalObjects<D> {
     }
 
     /// Writes a file under a temporary name and returns that.
-    fn write_temporary(&self, parts: &[&[u8]]) -> io::Result<String> {
+    fn new_temporary(&self, parts: &[&[u8]]) -> io::Result<String> {
         let owner = self.my_name()?;
         let number = self.temporaries.fetch_add(1, Ordering::Relaxed);
         let temporary = format!("{TEMPORARY}/{owner}-{number}");
-        let written = self
-            .disk
-            .write_new(&temporary, parts)
-            .and_then(|()| if self.durable { self.disk.sync(&temporary) } else { Ok(()) });
+        let written = self.disk.write_new(&temporary, parts);
         if written.is_err() {
             let _ = self.disk.remove(&temporary);
             // The folder may have been removed with all it had.
             self.folders().existing.clear();
         }
         written.map(|()| temporary)
+    }
+
+    /// Does the same, and waits until the content is on the disk.
+    fn write_temporary(&self, parts: &[&[u8]]) -> io::Result<String> {
+        let temporary = self.new_temporary(parts)?;
+        let synced = if self.durable { self.disk.sync(&temporary) } else { Ok(()) };
+        if synced.is_err() {
+            let _ = self.disk.remove(&temporary);
+        }
+        synced.map(|()| temporary)
     }
 
     /// Gives a temporary file its name.
@@ -341,10 +350,11 @@ impl<D: Disk> Objects for LocalObjects<D> {
     fn put_stream(
         &self,
         folder: &str,
+        is_durable: bool,
         write: &mut dyn FnMut(&mut dyn io::Write) -> Result<(), Error>,
     ) -> Result<String, Error> {
         let failed = self.failed(folder);
-        let temporary = self.write_temporary(&[]).map_err(&failed)?;
+        let temporary = self.new_temporary(&[]).map_err(&failed)?;
         let mut writer = HashingWriter {
             disk: &self.disk,
             path: &temporary,
@@ -353,7 +363,7 @@ impl<D: Disk> Objects for LocalObjects<D> {
         };
         let written = write(&mut writer).and_then(|()| {
             io::Write::flush(&mut writer).map_err(&failed)?;
-            if self.durable {
+            if self.durable && is_durable {
                 self.disk.sync(&temporary).map_err(&failed)?;
             }
             let name = format!("{folder}/{}", writer.hasher.finalize().to_hex());

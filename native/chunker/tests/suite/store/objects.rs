@@ -100,7 +100,13 @@ fn the_index_is_made_anew_if_it_is_lost() {
             (store.put(Cursor::new(content.clone()), None, workers(), NEVER).unwrap().id, content)
         })
         .collect();
-    std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+    let lose = || std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+    lose();
+    let store = Store::open(folder.path(), &small_chunks()).unwrap();
+    store.set_tag("found", &objects[7].0, If::Any).unwrap();
+    lose();
+    assert!(store.read(&objects[8].0, .., workers(), NEVER).unwrap() == objects[8].1);
+    lose();
     let store = Store::open(folder.path(), &small_chunks()).unwrap();
     store.collect_garbage(NEVER).unwrap();
     for (id, content) in objects {
