@@ -26,7 +26,7 @@
 -export([pieces_finish/2, pieces_close/1, session_tag/3, session_commit/1, session_close/1]).
 -export([store_reader/5, reader_next/1, reader_close/1, store_restore_file/4, store_manifest/2, store_chunks/2, chunks_next/1]).
 -export([store_missing/2, store_tag/2, store_set_tag/4, store_remove_tag/3, store_forget/2, store_tags/2]).
--export([store_gc/1, store_check/3, is_store/1]).
+-export([store_gc/1, store_check/3, store_stats/1, store_copy/4, store_close/1, is_store/1]).
 -export_type([store/0, session/0, pieces/0, object_reader/0, object_chunks/0, stored/0]).
 -export_type([chunk/0, loaded/0, noted/1, entries/0, references/0, failure/0, stream/0, compressor/0, decompressor/0, cache/0]).
 -export_type([nar_wanted/0, nar_reader/0, nar_entry/0, nar_dump/0]).
@@ -663,16 +663,20 @@ store_open(Path, Options) -> job(short, fun(Ticket) -> ?NIF:store_open_job(Ticke
 -spec is_store(term()) -> boolean().
 is_store(Term) -> ?NIF:is_store(Term).
 
--spec store_put_file(store(), binary(), nil | binary(), chunker_options:threads_and_pool()) -> {ok, stored()} | failure().
-store_put_file(Store, Path, Name, Threads) ->
-    job(long, fun(Ticket) -> ?NIF:store_put_file_job(Ticket, Store, Path, Name, Threads) end).
+-spec store_put_file(store(), binary(), nil | binary(), chunker_options:work()) -> {ok, stored()} | failure().
+store_put_file(Store, Path, Name, Work) ->
+    work(Work, fun(Ticket, Native) -> ?NIF:store_put_file_job(Ticket, Store, Path, Name, Native) end).
+
+%% Runs a long job with its options as the NIF takes them.
+work({Threads, Progress}, Start) ->
+    chunker_progress:with(Progress, fun(To) -> job(long, fun(Ticket) -> Start(Ticket, {Threads, To}) end) end).
 
 -spec store_session(store()) -> {ok, session()} | failure().
 store_session(Store) -> job(short, fun(Ticket) -> ?NIF:store_session_job(Ticket, Store) end).
 
--spec session_put_file(session(), binary(), chunker_options:threads_and_pool()) -> {ok, stored()} | failure().
-session_put_file(Session, Path, Threads) ->
-    job(long, fun(Ticket) -> ?NIF:session_put_file_job(Ticket, Session, Path, Threads) end).
+-spec session_put_file(session(), binary(), chunker_options:work()) -> {ok, stored()} | failure().
+session_put_file(Session, Path, Work) ->
+    work(Work, fun(Ticket, Native) -> ?NIF:session_put_file_job(Ticket, Session, Path, Native) end).
 
 %% Begins an object that is pushed.
 -spec session_pieces(session(), chunker_options:threads_and_pool()) -> {ok, pieces()} | failure().
@@ -709,9 +713,9 @@ reader_next(Reader) -> job(short, fun(Ticket) -> ?NIF:reader_next_job(Ticket, Re
 -spec reader_close(object_reader()) -> ok.
 reader_close(Reader) -> ?NIF:reader_close(Reader).
 
--spec store_restore_file(store(), Id :: binary(), binary(), chunker_options:threads_and_pool()) -> ok | failure().
-store_restore_file(Store, Id, Path, Threads) ->
-    job(long, fun(Ticket) -> ?NIF:store_restore_file_job(Ticket, Store, Id, Path, Threads) end).
+-spec store_restore_file(store(), Id :: binary(), binary(), chunker_options:work()) -> ok | failure().
+store_restore_file(Store, Id, Path, Work) ->
+    work(Work, fun(Ticket, Native) -> ?NIF:store_restore_file_job(Ticket, Store, Id, Path, Native) end).
 
 -spec store_manifest(store(), Id :: binary()) ->
     {ok, {Id :: binary(), bytes | nar, Size :: non_neg_integer(), Hash :: binary(), ChunkCount :: non_neg_integer()}} | failure().
@@ -748,5 +752,24 @@ store_tags(Store, Prefix) -> job(short, fun(Ticket) -> ?NIF:store_tags_job(Ticke
         DeletedBytes :: non_neg_integer(), RewrittenBytes :: non_neg_integer()}} | failure().
 store_gc(Store) -> job(long, fun(Ticket) -> ?NIF:store_gc_job(Ticket, Store) end).
 
--spec store_check(store(), Repairs :: boolean(), chunker_options:threads_and_pool()) -> {ok, report()} | failure().
-store_check(Store, Repairs, Threads) -> job(long, fun(Ticket) -> ?NIF:store_check_job(Ticket, Store, Repairs, Threads) end).
+-spec store_check(store(), Repairs :: boolean(), chunker_options:work()) -> {ok, report()} | failure().
+store_check(Store, Repairs, Work) ->
+    work(Work, fun(Ticket, Native) -> ?NIF:store_check_job(Ticket, Store, Repairs, Native) end).
+
+-type counted() :: {Number :: non_neg_integer(), Bytes :: non_neg_integer()}.
+
+-spec store_stats(store()) ->
+    {ok, {Packs :: counted(), MetaPacks :: counted(), Records :: non_neg_integer(), IndexSegments :: counted(),
+        Tags :: non_neg_integer(), Sessions :: non_neg_integer(),
+        {Objects :: non_neg_integer(), Unreadable :: non_neg_integer(), Bytes :: non_neg_integer()}}} | failure().
+store_stats(Store) -> job(long, fun(Ticket) -> ?NIF:store_stats_job(Ticket, Store) end).
+
+%% Copies objects to another store, each with the name that it is to have there.
+-spec store_copy(store(), store(), [{Id :: binary(), nil | binary()}], chunker_options:work()) ->
+    {ok, {Ids :: [binary()], NewChunks :: non_neg_integer(), NewBytes :: non_neg_integer(),
+        StoredBytes :: non_neg_integer()}} | failure().
+store_copy(Store, Other, Objects, Work) ->
+    work(Work, fun(Ticket, Native) -> ?NIF:store_copy_job(Ticket, Store, Other, Objects, Native) end).
+
+-spec store_close(store()) -> ok.
+store_close(Store) -> ?NIF:store_close(Store).

@@ -36,7 +36,7 @@
 -export([store_reader_job/6, reader_next_job/2, reader_close/1, store_restore_file_job/5]).
 -export([store_manifest_job/3, store_chunks_job/3, chunks_next_job/2, store_missing_job/3]).
 -export([store_tag/2, store_set_tag_job/5, store_remove_tag_job/4, store_forget_job/3, store_tags_job/3]).
--export([store_gc_job/2, store_check_job/4, is_store/1]).
+-export([store_gc_job/2, store_check_job/4, store_stats_job/2, store_copy_job/5, store_close/1, is_store/1]).
 
 %% What rustler's feature `nif_version_2_15' asks for.
 -define(NIF_VERSION, "2.15").
@@ -163,9 +163,9 @@ narinfo_generate_key(_Name) -> not_loaded().
 narinfo_public_key(_SecretKey) -> not_loaded().
 
 store_open_job(_Ticket, _Path, _Options) -> not_loaded().
-store_put_file_job(_Ticket, _Store, _Path, _Name, _Threads) -> not_loaded().
+store_put_file_job(_Ticket, _Store, _Path, _Name, _Work) -> not_loaded().
 store_session_job(_Ticket, _Store) -> not_loaded().
-session_put_file_job(_Ticket, _Session, _Path, _Threads) -> not_loaded().
+session_put_file_job(_Ticket, _Session, _Path, _Work) -> not_loaded().
 session_pieces(_Session, _Threads) -> not_loaded().
 pieces_push_job(_Ticket, _Pieces, _Piece) -> not_loaded().
 pieces_finish_job(_Ticket, _Session, _Pieces) -> not_loaded().
@@ -177,7 +177,7 @@ session_close(_Session) -> not_loaded().
 store_reader_job(_Ticket, _Store, _Id, _Offset, _Length, _Threads) -> not_loaded().
 reader_next_job(_Ticket, _Reader) -> not_loaded().
 reader_close(_Reader) -> not_loaded().
-store_restore_file_job(_Ticket, _Store, _Id, _Path, _Threads) -> not_loaded().
+store_restore_file_job(_Ticket, _Store, _Id, _Path, _Work) -> not_loaded().
 store_manifest_job(_Ticket, _Store, _Id) -> not_loaded().
 store_chunks_job(_Ticket, _Store, _Id) -> not_loaded().
 chunks_next_job(_Ticket, _Chunks) -> not_loaded().
@@ -189,7 +189,10 @@ store_remove_tag_job(_Ticket, _Store, _Name, _Condition) -> not_loaded().
 store_forget_job(_Ticket, _Store, _Id) -> not_loaded().
 store_tags_job(_Ticket, _Store, _Prefix) -> not_loaded().
 store_gc_job(_Ticket, _Store) -> not_loaded().
-store_check_job(_Ticket, _Store, _Repairs, _Threads) -> not_loaded().
+store_check_job(_Ticket, _Store, _Repairs, _Work) -> not_loaded().
+store_stats_job(_Ticket, _Store) -> not_loaded().
+store_copy_job(_Ticket, _Store, _Other, _Objects, _Work) -> not_loaded().
+store_close(_Store) -> not_loaded().
 is_store(_Term) -> not_loaded().
 
 %% A first load succeeds even if the library cannot be loaded. A failing `on_load' would leave callers with an

@@ -794,7 +794,7 @@ defmodule Chunker.ErrorsTest do
       ],
       :cancelled,
       %{},
-      "the operation was cancelled, or its stream is closed"
+      "the operation was cancelled, or its stream or store is closed"
     )
   end
 

@@ -5,7 +5,7 @@ defmodule Chunker.SchedulersTest do
   # normal schedulers, and those that can take longer than some ten milliseconds not on dirty ones either.
   use ExUnit.Case, async: false
 
-  alias Chunker.{Attempts, Cache}
+  alias Chunker.{Attempts, Cache, Store}
 
   @moduletag :tmp_dir
 
@@ -115,6 +115,11 @@ defmodule Chunker.SchedulersTest do
     empty = Path.join(folder, "empty")
     {:ok, _} = Chunker.Nar.dump(folder, {:file, empty})
 
+    [store, other] =
+      for name <- ["store", "other"], do: Store.open!(Path.join(folder, name), durability: :relaxed)
+
+    Store.put!(store, "content", name: "a")
+
     for {functions, call} <- [
           {[:chunk_data_job], fn -> Chunker.chunk_data(data) end},
           {[:chunk_file, :chunk_file_job], fn -> Chunker.chunk_file(path) end},
@@ -148,6 +153,9 @@ defmodule Chunker.SchedulersTest do
           {[:nar_chunk_file, :nar_chunk_file_job], fn -> Chunker.Nar.chunk({:file, nar}) end},
           {[:nar_file_job], fn -> Chunker.Nar.restore({:file, empty}, Path.join(folder, "restored")) end},
           {[:nar_dump_file_job], fn -> Chunker.Nar.dump(path, {:file, nar}) end},
+          {[:store_stats_job], fn -> Store.stats(store) end},
+          {[:store_tag, :store_copy_job], fn -> Store.copy(store, other, ["a"]) end},
+          {[:store_check_job], fn -> Store.check(store) end},
           {[:stream_file, :stream_next_job], fn -> path |> Chunker.stream(compress: []) |> Stream.run() end},
           {[:stream_pieces, :stream_push_job, :stream_finish],
            fn -> [data] |> Chunker.stream() |> Stream.run() end},

@@ -179,7 +179,8 @@ defmodule Chunker.StoreTest do
              {:invalid_options, %{option: :hash, value: "blake3", allowed: "sha256, which the store has"}}
 
     assert refused(Store.open(path, durability: :relaxed)) ==
-             {:invalid_options, %{option: :durability, value: "relaxed", allowed: "full, which the store has"}}
+             {:invalid_options,
+              %{option: :durability, value: "relaxed", allowed: "full, which the store has"}}
 
     assert {:invalid_options, %{option: :min_size}} = refused(Store.open(path, avg_size: 4096))
     assert {:invalid_options, %{option: :avg_size}} = refused(Store.open(Path.join(folder, "b"), avg_size: 1))

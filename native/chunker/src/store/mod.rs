@@ -20,6 +20,7 @@
 //! docs/store-format.md describes the files.
 
 mod check;
+mod copy;
 mod disk;
 mod error;
 mod format;
@@ -29,12 +30,14 @@ mod manifest;
 mod marks;
 mod objects;
 mod pack;
+mod progress;
 mod put;
 mod read;
 mod record;
 mod refs;
 mod segment;
 mod session;
+mod stats;
 mod text;
 mod writer;
 
@@ -45,6 +48,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use check::{Damage, Incomplete, Report};
+pub use copy::Copied;
 pub use disk::{Disk, Folder};
 pub use error::StoreError;
 pub use format::{Format, FormatOptions};
@@ -54,6 +58,7 @@ pub use objects::{LocalObjects, Objects};
 pub use put::{PutPieces, Stored};
 pub use read::{Chunks, ObjectReader};
 pub use refs::If;
+pub use stats::Stats;
 
 use self::index::Index;
 use self::marks::Marks;
@@ -65,6 +70,7 @@ use self::writer::Writer;
 use crate::Cancel;
 use crate::cdc::CdcParams;
 use crate::engine::batch::BatchOptions;
+use crate::engine::progress::{Progress, ProgressReporter};
 use crate::engine::workers::Workers;
 use crate::error::{Error, IoError, OptionsError};
 use crate::hash::Digest;
@@ -226,7 +232,8 @@ impl Store {
     }
 
     /// Puts a file. If a garbage collection deletes a chunk in the meantime that was found in the store, the
-    /// file is read again.
+    /// file is read again. Progress is in bytes of the file; how many there are is not known of a FIFO or a
+    /// device.
     ///
     /// # Errors
     ///
@@ -236,12 +243,14 @@ impl Store {
         path: &Path,
         name: Option<&str>,
         workers: Workers,
+        progress: Progress<'_>,
         is_cancelled: Cancel<'_>,
     ) -> Result<Stored, Error> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            match self.put_source(Input::open(path)?, name, workers, is_cancelled) {
+            let put = |source, is_cancelled: Cancel<'_>| self.put_source(source, name, workers, is_cancelled);
+            match progress::reporting(Input::open(path)?, progress, is_cancelled, put) {
                 Err(Error::Store(StoreError::SessionFenced)) if attempts < MOST_ATTEMPTS => {}
                 result => return result,
             }
@@ -249,6 +258,7 @@ impl Store {
     }
 
     /// Writes an object to a file, which is there as a whole or not at all, and replaces what was there.
+    /// Progress is in bytes.
     ///
     /// # Errors
     ///
@@ -258,9 +268,11 @@ impl Store {
         id: &Digest,
         path: &Path,
         workers: Workers,
+        progress: Progress<'_>,
         is_cancelled: Cancel<'_>,
     ) -> Result<(), Error> {
         let mut reader = self.reader(id, .., workers, is_cancelled)?;
+        let (reporter, mut written) = (ProgressReporter::start(progress, Some(reader.length())), 0);
         let failed = |source| Error::from(IoError { path: Some(path.into()), source });
         let mut staged = StagedPath::for_file(path)?;
         let file = staged.create_file(false).map_err(|errno| failed(errno.into()))?;
@@ -268,10 +280,14 @@ impl Store {
         while let Some(pieces) = reader.next_pieces(Vec::new, is_cancelled)? {
             for piece in pieces {
                 file.write_all(&piece).map_err(failed)?;
+                written += piece.len() as u64;
             }
+            reporter.report_if_due(written);
         }
         file.sync_all().map_err(failed)?;
-        staged.replace()
+        staged.replace()?;
+        reporter.finish(written);
+        Ok(())
     }
 
     /// Opens an object, or a range of its bytes, for reading.
@@ -412,6 +428,17 @@ impl Store {
         refs::tags(&*self.inner.objects, prefix)
     }
 
+    /// Counts packs, records, objects and so on. Takes two reads for each pack and for each object. What cannot
+    /// be read is left out, or counted as such.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Io`] if a folder cannot be read, and [`Error::Cancelled`] if `is_cancelled` returns
+    /// true.
+    pub fn stats(&self, is_cancelled: Cancel<'_>) -> Result<Stats, Error> {
+        self.inner.stats(is_cancelled)
+    }
+
     /// Deletes what no object needs, while others read and write.
     ///
     /// # Errors
@@ -516,6 +543,22 @@ impl Session {
         let stored = self.options(workers).source(Arc::clone(&self.writer), source, is_cancelled)?;
         self.add(&stored);
         Ok(stored)
+    }
+
+    /// Puts a file. Progress is in bytes of it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`put`](Self::put), and those of opening and reading the file.
+    pub fn put_file(
+        &mut self,
+        path: &Path,
+        workers: Workers,
+        progress: Progress<'_>,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Stored, Error> {
+        let put = |source, is_cancelled: Cancel<'_>| self.put(source, workers, is_cancelled);
+        progress::reporting(Input::open(path)?, progress, is_cancelled, put)
     }
 
     /// Begins to put an object that arrives in pieces. When it is finished, [`add`](Self::add) it.

@@ -1,6 +1,7 @@
 //! Checks the store.
 
 mod collections;
+mod copy;
 mod crash;
 mod damage;
 mod format;
