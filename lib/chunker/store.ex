@@ -21,7 +21,8 @@ defmodule Chunker.Store do
     3. `gc/1` deletes nothing that a commit refers to, whether it was made before, during or after, whatever clocks
        say and however long a writer slept.
     4. A read returns the right bytes or an error: each chunk is checked against its digest.
-    5. Everything except tags and sessions can be made anew from the packs. `docs/store-format.md` describes them.
+    5. Everything except tags and sessions can be made anew from the packs. [The format](store-format.html) describes
+       them.
     6. Memory does not grow with the store, except for at most two bytes for each chunk.
     7. A put heals: a chunk that was found missing or damaged is written anew.
     8. Writers wait neither for each other nor for `gc/1`.
