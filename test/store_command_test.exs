@@ -490,6 +490,113 @@ defmodule Mix.Tasks.Chunker.StoreTest do
     end
   end
 
+  describe "trees and archives:" do
+    setup %{tmp_dir: folder} do
+      tree = Path.join(folder, "tree")
+      File.mkdir_p!(Path.join(tree, "bin"))
+      File.mkdir_p!(Path.join(tree, "empty"))
+      file(tree, "bin/run", "#!/bin/sh\n")
+      File.chmod!(Path.join(tree, "bin/run"), 0o755)
+      file(tree, "data", :rand.bytes(100_000))
+      File.ln_s!("data", Path.join(tree, "link"))
+      %{store: store(folder), tree: tree}
+    end
+
+    test "a folder is put as a tree, and unpacked", %{store: store, tree: tree, tmp_dir: folder} do
+      {printed, "", 0} = run(["put", "--name", "t", store, tree])
+      assert String.starts_with?(printed, tree <> "\n")
+      to = Path.join(folder, "to")
+      {_, "", 0} = run(["get", store, "t", to])
+      {"", 0} = System.cmd("diff", ["-r", "--no-dereference", tree, to])
+      assert File.stat!(Path.join(to, "bin/run")).mode == 0o100755
+      {"", errors, 1} = run(["get", store, "t", to])
+      assert errors =~ "file already exists"
+
+      # The NAR is that of the tree.
+      nar = Path.join(folder, "nar")
+      {_, "", 0} = run(["get", "--nar", store, "t", nar])
+      assert File.read!(nar) == tree |> Chunker.Nar.stream() |> Enum.join()
+      {printed, "", 0} = run(["put", "--json", "--nar", store, nar])
+      assert json(printed)["new_bytes"] == 0
+
+      for {arguments, path} <- [{["--path", "data"], "data"}, {["--path", "bin/run"], "bin/run"}] do
+        one = Path.join(folder, "one")
+        {_, "", 0} = run(["get", store, "t", one] ++ arguments)
+        assert File.read!(one) == File.read!(Path.join(tree, path))
+        assert {printed, 0} = real_task("mix chunker.store cat #{Enum.join(arguments, " ")} #{store} t")
+        assert printed == File.read!(one)
+      end
+
+      {"", errors, 1} = run(["cat", "--path", "bin", store, "t"])
+      assert errors =~ "illegal operation on a directory"
+      {"", errors, 1} = run(["get", "--path", "none", store, "t", to])
+      assert errors =~ "none is not there"
+    end
+
+    test "ls lists what is in a tree", %{store: store, tree: tree} do
+      {_, "", 0} = run(["put", "--name", "t", store, tree])
+      {printed, "", 0} = run(["ls", "--in", "t", store])
+
+      assert for([_, name] <- Regex.scan(~r/^ +\S+  (.*)$/m, printed), do: name) ==
+               ["bin/", "data", "empty/", "link -> data"]
+
+      assert printed =~ "        100000  data\n"
+      {printed, "", 0} = run(["ls", "--in", "t", "--json", store, "bin"])
+
+      assert %{"path" => "bin/run", "type" => "regular", "bytes" => 10, "executable" => true, "target" => nil} =
+               json(printed)
+
+      {printed, "", 0} = run(["ls", "--in", "t", "--recursive", store])
+      assert printed =~ "  bin/run\n" and printed =~ "  link -> data\n"
+      assert {"", "chunker.store: t: none is not there\n", 1} = run(["ls", "--in", "t", store, "none"])
+      {_, "", 0} = run(["put", "--name", "f", store, Path.join(tree, "data")])
+      assert {"", "chunker.store: f is no tree, and no NAR\n", 1} = run(["ls", "--in", "f", store])
+    end
+
+    test "tars are chunked along their members", %{store: store, tree: tree, tmp_dir: folder} do
+      tar = Path.join(folder, "tar")
+      {_, 0} = System.cmd("tar", ["cf", tar, "-C", tree, "."])
+      {_, "", 0} = run(["put", store, Path.join(tree, "data")])
+      object = json(elem(run(["put", "--json", "--tar", "--name", "tar", store, tar]), 0))
+      assert object["new_bytes"] < object["bytes"] - 90_000
+      {_, "", 0} = run(["get", store, "tar", tar <> ".to"])
+      assert File.read!(tar <> ".to") == File.read!(tar)
+      {printed, 0} = real_task("cat #{tar} | mix chunker.store put --json --tar #{store} -")
+      assert %{"new_bytes" => 0} = json(printed)
+
+      for {arguments, message} <- [
+            {["put", "--nar", "--tar", store, tar], "options --nar and --tar exclude each other"},
+            {["put", "--references", store, tar], "option --references needs option --nar, or trees"},
+            {["ls", "--recursive", store], "option --recursive needs option --in"},
+            {["get", "--path", "x", "--nar", store, "tar", tar],
+             "options --path and --nar exclude each other"},
+            {["get", "--path", "x", store, "tar", tar],
+             "option --path is x, but must be absent, since the object was not put as a NAR but as tar"}
+          ] do
+        assert_raise Mix.Error, message, fn -> run(arguments) end
+      end
+
+      assert {"", errors, 1} = run(["put", "--nar", store, tar])
+      assert errors =~ "not a NAR"
+    end
+
+    test "copies go to a store with another hash function", %{store: store, tree: tree, tmp_dir: folder} do
+      {_, "", 0} = run(["put", "--name", "t", store, tree])
+      other = Path.join(folder, "other")
+      {"", "", 0} = run(["init", "--hash", "sha256", other])
+      {_, "", 0} = run(["copy", "--all", store, other])
+      to = Path.join(folder, "to")
+      {_, "", 0} = run(["get", other, "t", to])
+      {"", 0} = System.cmd("diff", ["-r", "--no-dereference", tree, to])
+      # With the outline, which copies have too.
+      third = store(folder, "third")
+      {_, "", 0} = run(["copy", "--all", store, third])
+      assert run(["ls", "--in", "t", "--recursive", third]) == run(["ls", "--in", "t", "--recursive", store])
+      assert run(["ls", "--in", "t", "--recursive", other]) == run(["ls", "--in", "t", "--recursive", store])
+      assert {_, "", 0} = run(["check", third])
+    end
+  end
+
   describe "progress" do
     test "is shown on request, and removed", %{tmp_dir: folder} do
       store = store(folder)

@@ -2,7 +2,7 @@ defmodule Mix.Tasks.Chunker.Store do
   @shortdoc "Keeps files in a store, each chunk once"
 
   @moduledoc """
-  Keeps files in a store, each chunk once.
+  Keeps files and folders in a store, each chunk once.
 
       mix chunker.store SUBCOMMAND STORE [ARGUMENTS] [OPTIONS]
 
@@ -15,10 +15,10 @@ defmodule Mix.Tasks.Chunker.Store do
   | subcommand | |
   |---|---|
   | `init STORE` | creates a store |
-  | `put STORE PATH...` | puts files; `-` is standard input |
-  | `get STORE NAME PATH` | writes an object to a file |
+  | `put STORE PATH...` | puts files and folders; `-` is standard input |
+  | `get STORE NAME PATH` | writes an object to a file, or a tree to a folder |
   | `cat STORE NAME` | writes an object, or a part of it, to standard output |
-  | `ls STORE [PREFIX]` | lists tags |
+  | `ls STORE [PREFIX]` | lists tags, or what is in a tree |
   | `tag STORE NAME OBJECT` | lets a tag name an object |
   | `untag STORE NAME...` | removes tags |
   | `rm STORE NAME...` | lets `gc` delete objects |

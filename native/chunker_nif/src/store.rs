@@ -3,6 +3,8 @@
 //! What reads or writes many bytes, syncs files or waits for a lock is a job. What reads a small file runs on an
 //! I/O scheduler.
 
+use std::ops::Bound;
+use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
 use chunker::cdc::Options;
@@ -11,10 +13,11 @@ use chunker::engine::progress::Progress;
 use chunker::engine::workers::Workers;
 use chunker::hash::{Algorithm, Digest};
 use chunker::store::{
-    Chunks, Collected, Copied, FormatOptions, If, Manifest, ObjectKind, ObjectReader, PutPieces, Report,
+    Chunks, Collected, Copied, FormatOptions, If, Manifest, ObjectReader, PutKind, PutPieces, Report,
     Session, Stats, Store, StoreOptions, Stored,
 };
-use rustler::{Binary, Encoder, Env, NifTuple, Resource, ResourceArc, Term};
+use chunker::{Cancel, Error};
+use rustler::{Binary, Encoder, Env, NifTaggedEnum, NifTuple, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::binary::{BinaryBuffer, text};
@@ -22,7 +25,8 @@ use crate::call::{Call, nif, ok};
 use crate::chunking::to_path;
 use crate::error::{NifError, atom};
 use crate::list::List;
-use crate::options::{Hash, Sizes, Threads};
+use crate::nar::{encode_entries, nar_hash};
+use crate::options::{Hash, Limits, Sizes, Threads};
 use crate::progress::reporter;
 use crate::slot::{Slot, drop_elsewhere};
 
@@ -137,10 +141,66 @@ fn digest<'a>(env: Env<'a>, digest: &Digest) -> Term<'a> {
     text(env, &digest.0)
 }
 
-/// `{Id, Size, Hash, ChunkCount, NewChunks, NewBytes, StoredBytes}`
+/// As what an object is put: `bytes`, `{nar, References}`, `tar` or `{tree, References}`.
+#[derive(Clone, Copy, NifTaggedEnum)]
+#[rustler(decode)]
+enum Form {
+    Bytes,
+    Nar(bool),
+    Tar,
+    Tree(bool),
+}
+
+impl Form {
+    /// Returns the kind of an object whose bytes are there, or `None` for a tree.
+    const fn kind(self) -> Option<PutKind> {
+        match self {
+            Self::Bytes => Some(PutKind::Bytes),
+            Self::Nar(references) => Some(PutKind::Nar { references }),
+            Self::Tar => Some(PutKind::Tar),
+            Self::Tree(_) => None,
+        }
+    }
+}
+
+fn put_in(
+    session: &mut Session,
+    path: &Path,
+    form: Form,
+    workers: Workers,
+    progress: Progress<'_>,
+    is_cancelled: Cancel<'_>,
+) -> Result<Stored, Error> {
+    match form {
+        Form::Tree(references) => session.put_tree(path, references, workers, progress, is_cancelled),
+        form => {
+            let kind = form.kind().unwrap_or_default();
+            session.put_file_as(path, kind, workers, progress, is_cancelled)
+        }
+    }
+}
+
+/// What an object that arrives in pieces is put as, which is no tree.
+struct PiecesForm(PutKind);
+
+impl<'a> rustler::Decoder<'a> for PiecesForm {
+    fn decode(term: Term<'a>) -> rustler::NifResult<Self> {
+        term.decode::<Form>()?.kind().map(Self).ok_or(rustler::Error::BadArg)
+    }
+}
+
+/// `{Kind, NarHash | nil}`
+fn kind_and_hash<'a>(env: Env<'a>, kind: &'static str, hash: Option<Digest>) -> (Term<'a>, Term<'a>) {
+    let hash = hash.map_or_else(|| atoms::nil().encode(env), |hash| nar_hash(env, &hash));
+    (atom(env, kind), hash)
+}
+
+/// `{Id, {Kind, NarHash | nil}, Size, Hash, ChunkCount, {NewChunks, NewBytes, StoredBytes}}`
 fn stored<'a>(env: Env<'a>, stored: &Stored) -> Term<'a> {
-    let &Stored { id, size, hash, chunk_count, new_chunks, new_bytes, stored_bytes } = stored;
-    (digest(env, &id), size, digest(env, &hash), chunk_count, new_chunks, new_bytes, stored_bytes).encode(env)
+    let &Stored { id, kind, size, hash, nar_hash, chunk_count, new_chunks, new_bytes, stored_bytes } = stored;
+    let kind = kind_and_hash(env, kind.name(), nar_hash);
+    let new = (new_chunks, new_bytes, stored_bytes);
+    (digest(env, &id), kind, size, digest(env, &hash), chunk_count, new).encode(env)
 }
 
 nif! {
@@ -165,12 +225,17 @@ nif! {
         call,
         store: ResourceArc<SharedStore>,
         path: Binary<'a>,
+        form: Form,
         name: Option<&'a str>,
         work: ReportedWork<'a>,
     ) {
         let (store, path, is_cancelled) = (store.get()?, to_path(&path), call.is_cancelled());
-        let put = work.run(call, |workers, progress| {
-            store.put_file(&path, name, workers, progress, &is_cancelled)
+        let put = work.run(call, |workers, progress| match form {
+            Form::Tree(references) => store.put_tree(&path, references, name, workers, progress, &is_cancelled),
+            form => {
+                let kind = form.kind().unwrap_or_default();
+                store.put_file_as(&path, kind, name, workers, progress, &is_cancelled)
+            }
         })?;
         ok(call.env, stored(call.env, &put))
     }
@@ -189,11 +254,14 @@ nif! {
         call,
         session: ResourceArc<Held<Session>>,
         path: Binary<'a>,
+        form: Form,
         work: ReportedWork<'a>,
     ) {
         let mut open = session.0.take()?;
         let (path, is_cancelled) = (to_path(&path), session.0.is_cancelled(call));
-        let put = work.run(call, |workers, progress| open.put_file(&path, workers, progress, &is_cancelled));
+        let put = work.run(call, |workers, progress| {
+            put_in(&mut open, &path, form, workers, progress, &is_cancelled)
+        });
         session.0.put(open);
         ok(call.env, stored(call.env, &put?))
     }
@@ -201,9 +269,15 @@ nif! {
 
 nif! {
     /// `{ok, Pieces}`
-    io session_pieces => fn(call, session: ResourceArc<Held<Session>>, threads: Threads<'a>) {
+    io session_pieces => fn(
+        call,
+        session: ResourceArc<Held<Session>>,
+        form: PiecesForm,
+        threads: Threads<'a>,
+    ) {
+        let workers = threads.workers()?;
         let open = session.0.take()?;
-        let pieces = open.pieces(threads.workers()?);
+        let pieces = open.pieces_as(form.0, workers);
         session.0.put(open);
         ok(call.env, Held::new(pieces?))
     }
@@ -270,14 +344,17 @@ nif! {
         call,
         store: ResourceArc<SharedStore>,
         id: Id,
-        offset: u64,
-        length: Option<u64>,
+        within: Option<Binary<'a>>,
+        range: (u64, Option<u64>),
         threads: Threads<'a>,
     ) {
         let (workers, is_cancelled) = (threads.workers()?, call.is_cancelled());
-        let reader = match length {
-            Some(length) => store.get()?.reader(&id.0, offset..offset.saturating_add(length), workers, &is_cancelled)?,
-            None => store.get()?.reader(&id.0, offset.., workers, &is_cancelled)?,
+        let (offset, length) = range;
+        let end = length.map_or(Bound::Unbounded, |length| Bound::Excluded(offset.saturating_add(length)));
+        let range = (Bound::Included(offset), end);
+        let reader = match within {
+            None => store.get()?.reader(&id.0, range, workers, &is_cancelled)?,
+            Some(path) => store.get()?.file_reader(&id.0, &path, range, workers, &is_cancelled)?,
         };
         ok(call.env, Held::new(reader))
     }
@@ -305,26 +382,59 @@ nif! {
         call,
         store: ResourceArc<SharedStore>,
         id: Id,
+        within: Option<Binary<'a>>,
         path: Binary<'a>,
         work: ReportedWork<'a>,
     ) {
         let (store, path, is_cancelled) = (store.get()?, to_path(&path), call.is_cancelled());
-        work.run(call, |workers, progress| {
-            store.restore_file(&id.0, &path, workers, progress, &is_cancelled)
+        work.run(call, |workers, progress| match within {
+            None => store.restore_file(&id.0, &path, workers, progress, &is_cancelled),
+            Some(within) => store.extract_file(&id.0, &within, &path, workers, progress, &is_cancelled),
         })?;
         Ok(atoms::ok().encode(call.env))
     }
 }
 
 nif! {
-    /// `{ok, {Id, Kind, Size, Hash, ChunkCount}}`
+    job store_restore_tree_job => fn(
+        call,
+        store: ResourceArc<SharedStore>,
+        id: Id,
+        path: Binary<'a>,
+        work: ReportedWork<'a>,
+    ) {
+        let (store, path, is_cancelled) = (store.get()?, to_path(&path), call.is_cancelled());
+        work.run(call, |workers, progress| {
+            store.restore_tree(&id.0, &path, workers, progress, &is_cancelled)
+        })?;
+        Ok(atoms::ok().encode(call.env))
+    }
+}
+
+nif! {
+    /// `{ok, Entries}`, as `nar_data` returns them.
+    job store_entries_job => fn(
+        call,
+        store: ResourceArc<SharedStore>,
+        id: Id,
+        path: Binary<'a>,
+        listing: (bool, Limits<'a>),
+        threads: Threads<'a>,
+    ) {
+        let (recursive, limits) = listing;
+        let (limits, workers) = (limits.checked()?, threads.workers()?);
+        let entries =
+            store.get()?.entries(&id.0, &path, recursive, limits, workers, &call.is_cancelled())?;
+        ok(call.env, encode_entries(call, &entries)?)
+    }
+}
+
+nif! {
+    /// `{ok, {Id, {Kind, NarHash | nil}, Size, Hash, ChunkCount}}`
     job store_manifest_job => fn(call, store: ResourceArc<SharedStore>, id: Id) {
         let env = call.env;
-        let Manifest { id, kind, size, hash, chunk_count, .. } = store.get()?.manifest(&id.0)?;
-        let kind = atom(env, match kind {
-            ObjectKind::Bytes => "bytes",
-            ObjectKind::Nar => "nar",
-        });
+        let Manifest { id, kind, size, hash, nar_hash, chunk_count, .. } = store.get()?.manifest(&id.0)?;
+        let kind = kind_and_hash(env, kind.name(), nar_hash);
         ok(env, (digest(env, &id), kind, size, digest(env, &hash), chunk_count))
     }
 }

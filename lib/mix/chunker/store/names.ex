@@ -13,16 +13,25 @@ defmodule Mix.Chunker.Store.Names do
     [
       {"ls",
        %Command{
-         usage: "ls STORE [PREFIX]",
+         usage: "ls STORE [PREFIX] | ls --in NAME STORE [PATH]",
          arguments: {1, 2},
-         switches: common([:json]),
+         switches: [in: :string, recursive: :boolean] ++ common([:json]),
          help: """
          Lists the tags whose names begin with PREFIX, in the order of their names: the bytes of the object, its id, and
          the name.
 
              $ mix chunker.store ls store db/
 
-         With `--json` it prints `{"name", "id", "bytes"}` for each.
+         With `--in`, lists the folder at PATH of a tree or a NAR: the bytes of each file, and its path, which ends with `/` for
+         a folder and goes on with ` -> ` and the target for a symbolic link.
+
+             $ mix chunker.store ls --in home store mail
+
+           * `--in NAME` - the tag or the id of the tree
+           * `--recursive` - list everything below the folder
+
+         With `--json` it prints `{"name", "id", "bytes"}` for each tag, and `{"path", "type", "bytes", "executable", "target"}`
+         for each entry of a tree.
          """,
          run: &ls/2
        }},
@@ -79,7 +88,47 @@ defmodule Mix.Chunker.Store.Names do
   defp ls([path], switches), do: ls([path, ""], switches)
 
   defp ls([path, prefix], switches) do
-    with_store(path, switches, &tags(&1, path, prefix, switches))
+    if switches[:recursive] && !switches[:in], do: Mix.raise("option --recursive needs option --in")
+
+    with_store(path, switches, fn store ->
+      if name = switches[:in],
+        do: entries(store, path, name, prefix, switches),
+        else: tags(store, path, prefix, switches)
+    end)
+  end
+
+  defp entries(store, path, name, inner, switches) do
+    case Store.ls(store, name, inner, Keyword.take(switches, [:recursive])) do
+      {:ok, entries} ->
+        worst(Stream.map(entries, &entry(&1, switches)))
+
+      {:error, %{reason: :invalid_options, details: %{option: :path}}} ->
+        fail(switches, [name: name], :invalid_options, "#{Text.name(name)} is no tree, and no NAR")
+
+      {:error, error} ->
+        refuse(error, path)
+        failure(switches, [name: name], error)
+    end
+  end
+
+  defp entry(entry, switches) do
+    pairs = [
+      path: entry.path,
+      type: entry.type,
+      bytes: entry.size,
+      executable: entry.executable,
+      target: entry.target
+    ]
+
+    end_of_path =
+      case entry.type do
+        :directory -> "/"
+        :symlink -> " -> " <> Text.name(entry.target)
+        :regular -> ""
+      end
+
+    size = String.pad_leading(if(entry.size, do: Integer.to_string(entry.size), else: "-"), 14)
+    result(switches, pairs, [size, "  ", Text.name(entry.path), end_of_path])
   end
 
   defp tags(store, path, prefix, switches) do

@@ -56,21 +56,30 @@ defmodule Mix.Chunker.Store.Transfer do
          switches:
            [
              name: :string,
+             nar: :boolean,
+             tar: :boolean,
+             tree: :boolean,
+             references: :boolean,
              codec: :string,
              level: :integer
            ] ++ common([:threads, :progress, :json]),
          help: """
-         Puts files, each in a commit of its own: what it has printed survives a power cut. The path `-` is standard
+         Puts files and folders, each in a commit of its own: what it has printed survives a power cut. The path `-` is standard
          input.
 
              $ mix chunker.store put --name db/monday store monday.dump
              $ pg_dump app | scripts/store put --name db/tuesday store -
-             $ mix chunker.store put store one.iso two.iso
+             $ mix chunker.store put --tar store one.tar two.tar
+             $ mix chunker.store put --name home store /home
 
-         For each file it prints the id of the object, its bytes and chunks, and how much of it was new.
+         For each path it prints the id of the object, its bytes and chunks, and how much of it was new.
 
            * `--name NAME` - tags the object, and takes the tag from the one that had it. Only with one path. An object without
              a tag is kept until `rm`
+           * `--tar`, `--nar` - the files are tars or Nix archives, which are chunked along their members
+           * `--tree` - put what is at each path as a tree: its NAR, which has names, contents, symbolic links and whether a
+             file may be executed, and no times, owners or other modes. A folder is put so without this switch
+           * `--references` - with `--nar` or a tree: replace store hashes of Nix before chunking; reading restores them
            * `--codec NAME`, `--level N` - compress new chunks otherwise than the store does
            * `--threads N` - use at most so many threads
 
@@ -83,14 +92,20 @@ defmodule Mix.Chunker.Store.Transfer do
        %Command{
          usage: "get STORE NAME PATH",
          arguments: {3, 3},
-         switches: common([:threads, :progress, :json]),
+         switches: [path: :string, nar: :boolean] ++ common([:threads, :progress, :json]),
          help: """
-         Writes an object to a file, which is there as a whole or not at all, and replaces what was there.
+         Writes an object to a file, which is there as a whole or not at all, and replaces what was there. A tree or a NAR is
+         unpacked at PATH, where nothing may be.
 
              $ mix chunker.store get store db/monday restored.dump
+             $ mix chunker.store get store home /tmp/home
+             $ mix chunker.store get --path mail/inbox store home inbox
 
-         NAME is a tag or an id. Each chunk is checked. With `--json` it prints `{"name", "id", "path", "bytes", "seconds"}`.
+         NAME is a tag or an id. Each chunk is checked. With `--json` it prints `{"name", "id", "path", "bytes", "seconds"}`,
+         where `bytes` are those of the object.
 
+           * `--path PATH` - only this file of a tree or a NAR
+           * `--nar` - write a tree or a NAR to a file, as a NAR
            * `--threads N` - use at most so many threads
          """,
          run: &get/2
@@ -99,13 +114,15 @@ defmodule Mix.Chunker.Store.Transfer do
        %Command{
          usage: "cat STORE NAME",
          arguments: {2, 2},
-         switches: [offset: :integer, length: :integer] ++ common([:threads]),
+         switches: [path: :string, offset: :integer, length: :integer] ++ common([:threads]),
          help: """
          Writes an object to standard output. Fails before the first byte if a chunk is not in the store.
 
              $ mix chunker.store cat store backup.tar | tar t
+             $ mix chunker.store cat --path mail/inbox store home
              $ mix chunker.store cat --offset 512 --length 100 store backup.tar
 
+           * `--path PATH` - only this file of a tree or a NAR
            * `--offset N`, `--length N` - a part of it, in bytes
            * `--threads N` - use at most so many threads
          """,
@@ -163,6 +180,11 @@ defmodule Mix.Chunker.Store.Transfer do
   end
 
   defp put([path | paths], switches) do
+    exclusive(switches, [:nar, :tar, :tree])
+
+    if switches[:references] && !switches[:nar] && !Enum.all?(paths, &tree?(&1, switches)),
+      do: Mix.raise("option --references needs option --nar, or trees")
+
     if switches[:name] && length(paths) > 1,
       do: Mix.raise("option --name names one object, not #{length(paths)}")
 
@@ -174,7 +196,7 @@ defmodule Mix.Chunker.Store.Transfer do
   defp put_path(store, path, switches) do
     {seconds, result} =
       timed(switches, Text.name(path), :bytes, fn options ->
-        put_source(store, path, Keyword.take(switches, [:name]) ++ options)
+        put_source(store, path, switches, Keyword.take(switches, [:name, :references]) ++ options)
       end)
 
     case result do
@@ -212,25 +234,53 @@ defmodule Mix.Chunker.Store.Transfer do
     end
   end
 
-  defp put_source(store, path, options) do
-    if StandardStreams.input?(path) do
-      StandardStreams.with_input(
-        path,
-        &Store.put(store, {:file, &1}, options),
-        &Store.put(store, &1, options)
-      )
-    else
-      Store.put(store, {:file, path}, options)
+  defp put_source(store, path, switches, options) do
+    tree? = tree?(path, switches)
+
+    cond do
+      StandardStreams.input?(path) and not tree? ->
+        StandardStreams.with_input(
+          path,
+          &Store.put(store, source(switches, {:file, &1}), options),
+          &Store.put(store, source(switches, &1), options)
+        )
+
+      tree? ->
+        Store.put(store, {:tree, path}, options)
+
+      true ->
+        Store.put(store, source(switches, {:file, path}), options)
+    end
+  end
+
+  defp tree?(path, switches) do
+    switches[:tree] || (!switches[:nar] && !switches[:tar] && File.dir?(path))
+  end
+
+  defp source(switches, bytes) do
+    cond do
+      switches[:nar] -> {:nar, bytes}
+      switches[:tar] -> {:tar, bytes}
+      true -> bytes
+    end
+  end
+
+  defp exclusive(switches, names) do
+    case for name <- names, switches[name], do: Switches.name(name) do
+      [one, other | _] -> Mix.raise("options #{one} and #{other} exclude each other")
+      _ -> :ok
     end
   end
 
   defp get([path, name, to], switches) do
+    exclusive(switches, [:path, :nar])
+
     with_store(path, switches, fn store ->
       {seconds, result} =
         timed(switches, Text.name(name), :bytes, fn options ->
           # The tag may be set anew in the meantime.
           with {:ok, object} <- Store.manifest(store, name),
-               :ok <- Store.restore(store, object.id, {:file, to}, options),
+               :ok <- restore(store, object, to, switches, options),
                do: {:ok, object}
         end)
 
@@ -250,9 +300,17 @@ defmodule Mix.Chunker.Store.Transfer do
     end)
   end
 
+  defp restore(store, object, to, switches, options) do
+    cond do
+      inner = switches[:path] -> Store.restore(store, object.id, {:file, to}, [path: inner] ++ options)
+      object.kind == :nar and !switches[:nar] -> Store.restore(store, object.id, {:tree, to}, options)
+      true -> Store.restore(store, object.id, {:file, to}, options)
+    end
+  end
+
   defp cat([path, name], switches) do
     with_store(path, switches, fn store ->
-      options = Keyword.take(switches, [:offset, :length, :threads])
+      options = Keyword.take(switches, [:path, :offset, :length, :threads])
       :ok = :io.setopts(:standard_io, encoding: :latin1)
 
       try do

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::error::StoreError;
 use super::manifest::{Item, read_node};
 use super::pack::Lengths;
+use super::put::PutKind;
 use super::read::AT_ONCE;
 use super::record::{HEADER, Header, Kind, Scratch};
 use super::segment::Location;
@@ -143,7 +144,8 @@ impl Store {
             reports(count());
             is_cancelled()
         };
-        let stored = session.put(source, workers, &reports)?;
+        let kind = PutKind::again(&self.manifest(id)?);
+        let stored = session.put_as(source, kind, workers, &reports)?;
         copied.ids.push(stored.id);
         copied.new_chunks += stored.new_chunks;
         copied.new_bytes += stored.new_bytes;
@@ -178,7 +180,8 @@ impl Copier<'_> {
         if !self.seen.insert(*id) {
             return Ok(());
         }
-        let (_, items) = self.inner.manifest(id)?;
+        let (manifest, items) = self.inner.manifest(id)?;
+        let items = manifest.parts(items);
         let length = (items.len() * size_of::<Item>()) as u64;
         self.items(items)?;
         self.claim(*id, length, 0)

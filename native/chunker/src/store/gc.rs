@@ -166,8 +166,8 @@ impl Marker<'_> {
         self.objects += 1;
         self.record(id)?;
         let bytes = self.needed_record(id)?;
-        let (_, items) = Manifest::read(*id, &bytes)?;
-        self.items(items, is_cancelled)
+        let (manifest, items) = Manifest::read(*id, &bytes)?;
+        self.items(manifest.parts(items), is_cancelled)
     }
 
     fn items(&mut self, mut items: Vec<Item>, is_cancelled: Cancel<'_>) -> Result<(), Error> {
@@ -298,6 +298,7 @@ impl Inner {
         let _lock = self.lock_collection()?;
         let objects = &*self.objects;
         objects.clean()?;
+        self.marks.clean(objects)?;
         self.finish_sessions()?;
         self.index.complete(is_cancelled)?;
         let packs = all_packs(objects)?;
@@ -434,9 +435,10 @@ impl Inner {
             let name = pack.name();
             bytes += objects.length(&name)?.unwrap_or(0);
             objects.delete(&name)?;
-            self.marks.remove(objects, pack)?;
         }
         objects.flush()?;
+        // Only now do damaged records not come back.
+        packs.iter().try_for_each(|pack| self.marks.remove(objects, pack))?;
         Ok(bytes)
     }
 

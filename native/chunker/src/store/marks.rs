@@ -84,4 +84,17 @@ impl Marks {
         self.records.write().unwrap_or_else(PoisonError::into_inner).retain(|(marked, _)| marked != pack);
         Ok(())
     }
+    /// Removes the marks of packs that are gone, which a process has left that was killed after it deleted them.
+    pub(super) fn clean(&self, objects: &dyn Objects) -> Result<(), Error> {
+        for object in objects.list_at_once(FOLDER)? {
+            let pack =
+                object.strip_prefix(FOLDER).and_then(|name| PackId::from_name(name.strip_prefix('/')?));
+            match pack {
+                Some(pack) if objects.length(&pack.name())?.is_none() => self.remove(objects, &pack)?,
+                Some(_) => {}
+                None => objects.delete(&object)?,
+            }
+        }
+        Ok(())
+    }
 }

@@ -75,7 +75,8 @@ pub trait Objects: Send + Sync {
     /// Removes what users have left that ended while they wrote.
     fn clean(&self) -> Result<(), Error>;
 
-    /// Removes an object, if it exists. It may come back after a power cut.
+    /// Removes an object, if it exists. It may come back after a power cut until the next
+    /// [`flush`](Self::flush).
     fn delete(&self, name: &str) -> Result<(), Error>;
 }
 
@@ -486,6 +487,9 @@ impl<D: Disk> Objects for LocalObjects<D> {
 
     fn delete(&self, name: &str) -> Result<(), Error> {
         let _lock = self.wait()?;
-        found(self.disk.remove(name)).map(drop).map_err(self.failed(name))
+        if found(self.disk.remove(name)).map_err(self.failed(name))?.is_some() {
+            self.folders().change(parent(name));
+        }
+        Ok(())
     }
 }

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::PathBuf;
 
-use chunker::NEVER;
 use chunker::engine::workers::Workers;
 use chunker::error::Error;
-use chunker::store::{If, Store};
+use chunker::nar::EntryLimits;
+use chunker::store::{If, ObjectKind, PutKind, Store, StoreError};
+use chunker::{BatchOptions, NEVER};
 
 use super::simulated_disk::{Chance, Random, SimulatedDisk};
 use super::small_chunks;
@@ -34,6 +35,7 @@ impl Expected {
 
 /// The steps of a workload, which ends with the power.
 struct Workload<'a> {
+    disk: &'a SimulatedDisk,
     store: &'a Store,
     expected: &'a mut Expected,
 }
@@ -42,6 +44,16 @@ impl Workload<'_> {
     fn put(&mut self, name: &str, content: &[u8]) -> Result<(), Error> {
         self.expected.begins(name, Some(content));
         self.store.put(Cursor::new(content.to_vec()), Some(name), Workers::of_this_thread(), NEVER)?;
+        self.expected.ends(name);
+        Ok(())
+    }
+
+    #[cfg(feature = "sha256")]
+    fn put_nar(&mut self, name: &str, nar: &[u8]) -> Result<(), Error> {
+        self.expected.begins(name, Some(nar));
+        let source = chunker::io::source::FromRead(Cursor::new(nar.to_vec()));
+        let kind = PutKind::Nar { references: true };
+        self.store.put_as(source, kind, Some(name), Workers::of_this_thread(), NEVER)?;
         self.expected.ends(name);
         Ok(())
     }
@@ -61,6 +73,32 @@ impl Workload<'_> {
             self.expected.ends(name);
         }
         Ok(())
+    }
+
+    /// Puts in a session of another process, collects garbage before it commits, and puts in another session
+    /// in between.
+    fn put_beside_a_collection(&mut self, name: &str, content: &[u8]) -> Result<(), Error> {
+        let other = open(self.disk)?;
+        self.expected.begins(name, Some(content));
+        let mut session = other.session()?;
+        let source = chunker::io::source::FromRead(Cursor::new(content.to_vec()));
+        let stored = session.put(source, Workers::of_this_thread(), NEVER)?;
+        session.tag(name, stored.id)?;
+        self.put(&format!("{name}/beside"), content)?;
+        self.collect()?;
+        match session.commit(NEVER) {
+            // What it had found present is gone.
+            Err(Error::Store(StoreError::SessionFenced)) => self.put(name, content)?,
+            committed => committed?,
+        }
+        self.expected.ends(name);
+        Ok(())
+    }
+
+    /// Damages a pack where there is a payload, and repairs the store.
+    fn repair(&mut self) -> Result<(), Error> {
+        self.disk.damage("packs", 100);
+        self.store.repair(&BatchOptions::default(), NEVER).map(drop)
     }
 
     fn remove(&mut self, name: &str) -> Result<(), Error> {
@@ -92,6 +130,13 @@ fn check(store: &Store, expected: &Expected, why: &str) {
         let found = content.as_ref().map(Vec::len);
         assert!(values.contains(&content), "{why}: {name} has {found:?} bytes, not one of {lengths:?}");
     }
+    for id in tags.values() {
+        if store.manifest(id).expect(why).kind == ObjectKind::Nar {
+            let workers = Workers::of_this_thread();
+            let entries = store.entries(id, b"", true, EntryLimits::NONE, workers, NEVER);
+            assert!(!entries.unwrap_or_else(|e| panic!("{why}: {e}")).is_empty(), "{why}");
+        }
+    }
     assert!(tags.keys().all(|name| expected.tags.contains_key(name)), "{why}: {:?}", tags.keys());
 }
 
@@ -101,7 +146,7 @@ fn cut_everywhere(seed: u64, workload: impl Fn(&mut Workload<'_>, &mut Random) -
     let states = std::env::var("CHUNKER_CRASH_STATES").map_or(4, |states| states.parse().expect("a number"));
     let run = |disk: &SimulatedDisk, expected: &mut Expected| {
         let store = open(disk)?;
-        workload(&mut Workload { store: &store, expected }, &mut Random::new(seed))
+        workload(&mut Workload { disk, store: &store, expected }, &mut Random::new(seed))
     };
     let disk = SimulatedDisk::default();
     let mut expected = Expected::default();
@@ -143,6 +188,7 @@ fn cut_everywhere(seed: u64, workload: impl Fn(&mut Workload<'_>, &mut Random) -
             }
         }
     }
+    println!("{} states of {operations} operations", operations * states);
 }
 
 #[test]
@@ -179,5 +225,58 @@ fn a_collection_survives_a_power_cut() {
         workload.put("c", &a)?;
         workload.remove("b")?;
         workload.collect()
+    });
+}
+
+#[test]
+fn a_collection_that_rewrites_packs_survives_a_power_cut() {
+    cut_everywhere(4, |workload, random| {
+        let (large, small) = (random.bytes(6000), random.bytes(800));
+        workload.session(&[("large", &large), ("small", &small)])?;
+        workload.remove("large")?;
+        workload.collect()?;
+        workload.put("again", &large)?;
+        workload.collect()
+    });
+}
+
+#[test]
+fn two_writers_and_a_collection_survive_a_power_cut() {
+    cut_everywhere(5, |workload, random| {
+        let (a, b) = (random.bytes(3000), random.bytes(2000));
+        workload.put("a", &a)?;
+        workload.remove("a")?;
+        // It finds its chunks in a pack that the collection deletes.
+        workload.put_beside_a_collection("b", &a)?;
+        workload.put_beside_a_collection("c", &b)
+    });
+}
+
+#[test]
+fn a_repair_survives_a_power_cut() {
+    cut_everywhere(6, |workload, random| {
+        let (lost, whole) = (random.bytes(300), random.bytes(5000));
+        // The damage is in the first object of the pack, and nothing needs it any more.
+        workload.session(&[("lost", &lost), ("whole", &whole)])?;
+        workload.remove("lost")?;
+        workload.repair()?;
+        workload.put("again", &whole)?;
+        workload.put("lost", &lost)
+    });
+}
+
+#[cfg(feature = "sha256")]
+#[test]
+fn nars_survive_a_power_cut() {
+    use super::archives::tree;
+    use crate::nar::naive::encode;
+
+    cut_everywhere(7, |workload, random| {
+        let (a, b) = (encode(&tree(random, 1)), encode(&tree(random, 1)));
+        workload.put_nar("a", &a)?;
+        workload.put_nar("b", &b)?;
+        workload.remove("a")?;
+        workload.collect()?;
+        workload.put_nar("c", &a)
     });
 }

@@ -83,6 +83,21 @@ impl SimulatedDisk {
         self.state().operations
     }
 
+    /// Flips a bit of a byte of the first file in a folder or below it, as a bad disk does.
+    pub(super) fn damage(&self, folder: &str, byte: usize) {
+        let mut state = self.state();
+        let below = |path: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+        let numbers = state.entries.iter().filter_map(|(path, entry)| match entry {
+            Entry::File(number) if below(path) => Some(*number),
+            _ => None,
+        });
+        let Some(number) = numbers.min() else { return };
+        let File { content, synced } = &mut state.files[number];
+        for content in [Some(content), synced.as_mut()].into_iter().flatten() {
+            content[byte] ^= 1;
+        }
+    }
+
     /// Returns the number of files in a folder and below it.
     pub(super) fn files(&self, folder: &str) -> usize {
         let state = self.state();
