@@ -1,65 +1,128 @@
-# The work of a backup for a file: finding chunks, hashing and compressing them, and writing new ones to a
-# store. Chunker with a store of one file per chunk, compared with backup programs and with programs that only
-# compress.
+# A store in a folder, compared with backup programs: a file put, put again, restored and deleted, and the same for a
+# tree of small files. And compression alone, compared with programs that only compress.
 
 Code.require_file("suite.exs", __DIR__)
 
+alias Chunker.Store
+
 path = Suite.data("tar")
 bytes = File.stat!(path).size
-store = Suite.data("store")
 cores = System.schedulers_online()
+folder = fn name -> Suite.data("store-#{name}") end
+quoted = fn path -> "'#{path}'" end
 
-defmodule Store do
-  # 256 folders with a file for each chunk, named by the digest.
-  def make(folder) do
-    for first <- 0..255, do: File.mkdir_p!(Path.join(folder, Chunker.to_hex(<<first>>)))
-  end
+# A tree of small files of text that hardly compresses.
+tree = Suite.data("tree")
+files = if Suite.mode() == :quick, do: 500, else: 10_000
 
-  def write(chunk, folder) do
-    <<first::binary-size(2), rest::binary>> = Chunker.to_hex(chunk.hash)
-
-    case File.open(Path.join([folder, first, rest]), [:raw, :write, :exclusive]) do
-      {:ok, file} ->
-        :ok = :file.write(file, chunk.compressed)
-        :ok = :file.close(file)
-
-      # A duplicate chunk.
-      {:error, :eexist} ->
-        :ok
-    end
+if not File.dir?(tree) do
+  for number <- 1..files do
+    inner = Path.join(tree, "#{rem(number, 100)}")
+    File.mkdir_p!(inner)
+    File.write!(Path.join(inner, "file #{number}"), Base.encode64(:rand.bytes(3072)))
   end
 end
 
+tree_bytes = files * 4096
+restored = Suite.data("restored")
+
+# Each contestant has a folder of its own. What it has no command for it is left out of.
 ours = fn options ->
-  fn -> path |> Chunker.stream(options) |> Enum.each(&Store.write(&1, store)) end
+  store = fn name -> Store.open!(folder.(name), options) end
+
+  %{
+    prepare: fn _ -> :ok end,
+    put: fn name -> Store.put!(store.(name), {:file, path}, name: "tar") end,
+    restore: fn name -> :ok = Store.restore(store.(name), "tar", {:file, restored}) end,
+    delete: fn name ->
+      store = store.(name)
+      {:ok, true} = Store.untag(store, "tar")
+      {:ok, _} = Store.gc(store)
+    end,
+    put_tree: fn name -> Store.put!(store.(name), {:tree, tree}, name: "tree") end,
+    restore_tree: fn name -> :ok = Store.restore(store.(name), "tree", {:tree, restored}) end,
+    shown: %{
+      put: "Store.put(store, {:file, path}, name: \"tar\")",
+      restore: "Store.restore(store, \"tar\", {:file, to})",
+      delete: "Store.untag(store, \"tar\"); Store.gc(store)",
+      put_tree: "Store.put(store, {:tree, path}, name: \"tree\")",
+      restore_tree: "Store.restore(store, \"tree\", {:tree, to})"
+    }
+  }
 end
 
-quote_store = "'#{store}'"
-password = "RESTIC_PASSWORD=bench restic -q --no-cache -r #{quote_store}"
-borg = "BORG_BASE_DIR='#{store}-base' borg"
+program = fn commands ->
+  filled = fn command, name ->
+    for {pattern, text} <- [
+          {"STORE", quoted.(folder.(name))},
+          {"BASE", quoted.(folder.(name) <> "-base")},
+          {"RESTORED", quoted.(restored)},
+          {"FILE", quoted.(path)},
+          {"TREE", quoted.(tree)}
+        ],
+        reduce: command,
+        do: (command -> String.replace(command, pattern, text))
+  end
 
-programs = [
-  {"zstd", "zstd -3 -T#{cores}", "mkdir #{quote_store}",
-   "zstd -3 -T#{cores} -q \"$1\" -o #{quote_store}/tar.zst"},
-  {"lz4", "lz4 -1", "mkdir #{quote_store}", "lz4 -1 -q \"$1\" #{quote_store}/tar.lz4"},
-  {"borg", "borg, zstd 3", "#{borg} init -e none #{quote_store}",
-   "#{borg} create --compression zstd,3 #{quote_store}::tar \"$1\""},
-  {"borg", "borg, lz4", "#{borg} init -e none #{quote_store}",
-   "#{borg} create --compression lz4 #{quote_store}::tar \"$1\""},
-  {"restic", "restic, zstd", "#{password} init --repository-version 2",
-   "#{password} backup --compression auto \"$1\""},
-  {"casync", "casync, zstd", "mkdir #{quote_store}",
-   "casync make --store=#{quote_store} #{quote_store}/tar.caibx \"$1\""}
-]
+  runs = for {key, command} <- commands, into: %{}, do: {key, &Suite.program(filled.(command, &1), "").()}
 
-clear = fn ->
-  File.rm_rf!(store)
-  File.rm_rf!(store <> "-base")
+  runs
+  |> Map.put_new(:prepare, fn _ -> :ok end)
+  |> Map.merge(%{shown: commands, commands: Map.new(commands, fn {key, c} -> {key, &filled.(c, &1)} end)})
 end
 
-# Returns the size of the store, in bytes.
-weigh = fn _ ->
-  store
+restic = "RESTIC_PASSWORD=bench restic -q --no-cache -r STORE"
+borg = "BORG_BASE_DIR=BASE BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes borg"
+into = "rm -rf RESTORED && mkdir RESTORED && cd RESTORED"
+
+contestants =
+  [
+    {"Chunker, zstd 3, blake3", nil, ours.([])},
+    {"Chunker, zstd 3, sha256", nil, ours.(hash: :sha256)},
+    {"Chunker, lz4, blake3", nil, ours.(codec: :lz4)},
+    {"restic, zstd", "restic",
+     program.(%{
+       prepare: "#{restic} init --repository-version 2",
+       put: "#{restic} backup --compression auto FILE",
+       restore: "#{restic} restore latest --target RESTORED",
+       delete: "#{restic} forget --prune latest",
+       put_tree: "#{restic} backup --compression auto TREE",
+       restore_tree: "#{restic} restore latest --target RESTORED"
+     })},
+    {"borg, zstd 3", "borg",
+     program.(%{
+       prepare: "#{borg} init -e none STORE",
+       put: "#{borg} create --compression zstd,3 STORE::tar-$(date +%s%N) FILE",
+       restore: "#{into} && #{borg} extract STORE::$(#{borg} list --last 1 --short STORE)",
+       delete: "#{borg} delete -a 'tar-*' STORE && #{borg} compact STORE",
+       put_tree: "#{borg} create --compression zstd,3 STORE::tree-$(date +%s%N) TREE",
+       restore_tree: "#{into} && #{borg} extract STORE::$(#{borg} list --last 1 --short STORE)"
+     })},
+    {"casync, zstd", "casync",
+     program.(%{
+       prepare: "mkdir STORE",
+       put: "casync make --store=STORE STORE/tar.caibx FILE",
+       restore: "casync extract --store=STORE STORE/tar.caibx RESTORED",
+       put_tree: "casync make --store=STORE STORE/tree.caidx TREE",
+       restore_tree: "casync extract --store=STORE STORE/tree.caidx RESTORED"
+     })},
+    {"zstd -3 -T#{cores}", "zstd",
+     program.(%{
+       prepare: "mkdir STORE",
+       put: "zstd -3 -T#{cores} -q -f FILE -o STORE/tar.zst",
+       restore: "zstd -d -q -f STORE/tar.zst -o RESTORED"
+     })}
+  ]
+  |> Enum.filter(fn {_, program, _} -> program == nil or Suite.installed?(program) end)
+  |> Enum.with_index(fn {name, _, runs}, place -> {name, place, runs} end)
+
+clear = fn place ->
+  File.rm_rf!(folder.(place))
+  File.rm_rf!(folder.(place) <> "-base")
+end
+
+weigh = fn place ->
+  folder.(place)
   |> Mix.Chunker.FileTree.files()
   |> Enum.map(fn {path, :ok} -> File.lstat!(path).size end)
   |> Enum.sum()
@@ -67,38 +130,121 @@ end
 
 sizes = :ets.new(:sizes, [:public])
 
-row = fn name, run, prepare, command ->
-  %{
-    table: "store",
-    row: name,
-    x: "",
-    bytes: bytes,
-    before: fn -> clear.() && prepare.() end,
-    run: run,
-    after: fn result -> :ets.insert(sizes, {name, weigh.(result)}) end,
-    output: fn _ -> :ets.lookup_element(sizes, name, 2) end,
-    command: command |> String.replace(store, "store")
-  }
+# The row of a contestant in a table, unless it has no such command.
+row = fn table, key, {name, place, runs}, bytes, before ->
+  for run <- List.wrap(runs[key]) do
+    %{
+      table: table,
+      row: name,
+      x: "",
+      bytes: bytes,
+      before: fn -> before.(place, runs) end,
+      run: fn -> run.(place) end,
+      after: fn _ -> :ets.insert(sizes, {{table, name}, weigh.(place)}) end,
+      output: fn _ -> :ets.lookup_element(sizes, {table, name}, 2) end,
+      command: runs.shown[key]
+    }
+  end
 end
 
-contestants =
-  for(
-    {name, options} <- [
-      {"Chunker, zstd 3, blake3", [compress: [codec: :zstd, level: 3]]},
-      {"Chunker, zstd 3, sha256", [hash: :sha256, compress: [codec: :zstd, level: 3]]},
-      {"Chunker, lz4, blake3", [compress: [codec: :lz4]]}
-    ],
-    do:
-      row.(
-        name,
-        ours.(options),
-        fn -> Store.make(store) end,
-        "Chunker.stream(path, #{options |> inspect() |> String.slice(1..-2//1)}) |> Enum.each(&write/1)"
-      )
-  ) ++
-    for {program, name, prepare, command} <- programs, Suite.installed?(program) do
-      row.(name, Suite.program(command, path), Suite.program(prepare, path), command)
+measure = fn table, key, bytes, before ->
+  rows = Enum.flat_map(contestants, &row.(table, key, &1, bytes, before))
+  Suite.race(rows, Suite.rounds(3), warm: false)
+end
+
+new = fn place, runs ->
+  clear.(place)
+  runs.prepare.(place)
+end
+
+same = fn _, _ -> :ok end
+nothing_restored = fn _, _ -> File.rm_rf!(restored) end
+
+put_before = fn place, runs ->
+  new.(place, runs)
+  runs.put.(place)
+end
+
+# The file is read once beforehand, so that it is in the page cache for all contestants.
+Chunker.hash_file!(path, :blake3)
+
+stores =
+  measure.("store", :put, bytes, new) ++
+    measure.("again", :put, bytes, same) ++
+    Suite.race(
+      [%{table: "again", row: "chunk_file", x: "", bytes: bytes, run: fn -> Chunker.chunk_file!(path) end}],
+      Suite.rounds(3)
+    ) ++
+    measure.("restore", :restore, bytes, nothing_restored) ++
+    measure.("delete", :delete, bytes, put_before) ++
+    measure.("put_tree", :put_tree, tree_bytes, new) ++
+    measure.("restore_tree", :restore_tree, tree_bytes, nothing_restored)
+
+# The most memory that a process of the command has at once.
+python =
+  "import resource, subprocess, sys; subprocess.run(['sh', '-c', sys.argv[1]], check=True, stdout=2); " <>
+    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+
+elixir = fn expression ->
+  "elixir -pa #{quoted.(Path.join(Mix.Project.build_path(), "lib/chunker/ebin"))} -e '#{expression}'"
+end
+
+memory = fn command ->
+  {output, 0} = System.cmd("python3", ["-c", python, command])
+  1024 * (output |> String.trim() |> String.to_integer())
+end
+
+our_commands = %{
+  put: &~s|Chunker.Store.put!(Chunker.Store.open!("#{folder.(&1)}"), {:file, "#{path}"}, name: "tar")|,
+  restore:
+    &~s|:ok = Chunker.Store.restore(Chunker.Store.open!("#{folder.(&1)}"), "tar", {:file, "#{restored}"})|
+}
+
+if Suite.installed?("python3") do
+  lines =
+    for {name, place, runs} <- contestants do
+      [put, restore] =
+        for key <- [:put, :restore] do
+          if key == :put, do: new.(place, runs), else: File.rm_rf!(restored)
+
+          memory.(
+            case runs[:commands] do
+              nil -> elixir.(our_commands[key].(place))
+              commands -> commands[key].(place)
+            end
+          )
+        end
+
+      "#{name}\t#{put}\t#{restore}"
     end
+
+  Suite.write("store_memory", ["contestant\tput\trestore" | lines])
+  Enum.each(lines, &IO.puts/1)
+end
+
+# A read of 4 KiB anywhere in a large object.
+large = Suite.data("random")
+length = File.stat!(large).size
+{_, place, _} = hd(contestants)
+clear.(place)
+store = Store.open!(folder.(place))
+Store.put!(store, {:file, large}, name: "large")
+
+reads = [
+  %{
+    table: "reads",
+    row: "4 KiB anywhere in #{round(length / 1.0e6)} MB",
+    x: "",
+    bytes: 4096,
+    repeats: 500,
+    run: fn -> Store.read!(store, "large", offset: :rand.uniform(length - 4096), length: 4096) end,
+    command: "Store.read(store, \"large\", offset: offset, length: 4096)"
+  }
+]
+
+reads = Suite.race(reads, Suite.rounds(5))
+for {_, place, _} <- contestants, do: clear.(place)
+File.rm_rf!(restored)
 
 # Compression without writing; and the codec alone, on pieces in memory of about the length of the chunks. The
 # pieces are a persistent term, because a process that holds much memory collects its garbage less often.
@@ -152,7 +298,4 @@ compressed = [
       end
 ]
 
-# The file is read once beforehand, so that it is in the page cache for all contestants.
-Chunker.hash_file!(path, :blake3)
-Suite.keep("store", Suite.race(compressed ++ contestants, Suite.rounds(3), warm: false))
-clear.()
+Suite.keep("store", stores ++ reads ++ Suite.race(compressed, Suite.rounds(3), warm: false))

@@ -125,9 +125,11 @@ pub(super) struct Pack {
 }
 
 impl PackBuilder {
-    /// Begins a pack of the session with that id.
-    pub(super) fn new(section: Section, session: &[u8; 16]) -> Self {
-        let mut bytes = Vec::with_capacity(FULL + (1 << 20));
+    /// Begins a pack of the session with that id, in a buffer that is no longer needed.
+    pub(super) fn new(section: Section, session: &[u8; 16], buffer: Vec<u8>) -> Self {
+        let mut bytes = buffer;
+        bytes.clear();
+        bytes.reserve(FULL + (1 << 20));
         bytes.extend(MAGIC);
         bytes.extend(VERSION.to_le_bytes());
         bytes.extend([0; 4]);

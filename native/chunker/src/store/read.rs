@@ -1,8 +1,8 @@
 //! Reads objects: finds all chunks before the first byte, reads neighbours at once, and checks each chunk.
 
 use std::fs::File;
-use std::io::Write;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -338,20 +338,39 @@ impl ObjectReader {
         progress: Progress<'_>,
         is_cancelled: Cancel<'_>,
     ) -> Result<(), Error> {
-        let (reporter, mut written) = (ProgressReporter::start(progress, Some(self.length())), 0);
+        let reporter = ProgressReporter::start(progress, Some(self.length()));
         let failed = |source| Error::from(IoError { path: Some(path.into()), source });
         let mut staged = StagedPath::for_file(path)?;
         let file = staged.create_file(false).map_err(|errno| failed(errno.into()))?;
-        let mut file = File::from(file);
-        let take = |piece: &[u8]| {
-            written += piece.len() as u64;
-            reporter.report_if_due(written);
-            file.write_all(piece).map_err(failed)
-        };
-        self.each_piece(take, is_cancelled)?;
+        let file = File::from(file);
+        let options = BatchOptions { workers: Some(self.workers), parallel_threshold: 2, progress: None };
+        let free = Mutex::new(Vec::<Vec<u8>>::new());
+        let free = || free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut end = 0;
+        while let Some(pieces) = self.next_pieces(|| free().pop().unwrap_or_default(), is_cancelled)? {
+            let mut placed = Vec::with_capacity(pieces.len());
+            for piece in pieces {
+                let start = end;
+                end += piece.len() as u64;
+                placed.push((start, piece));
+            }
+            let written = options.run(
+                &placed,
+                |(_, piece)| piece.len(),
+                || (),
+                |(), (start, piece), _| file.write_all_at(piece, *start).map_err(failed),
+                is_cancelled,
+            )?;
+            written.into_iter().collect::<Result<(), Error>>()?;
+            reporter.report_if_due(end);
+            free().extend(placed.into_iter().map(|(_, mut piece)| {
+                piece.clear();
+                piece
+            }));
+        }
         file.sync_all().map_err(failed)?;
         staged.replace()?;
-        reporter.finish(written);
+        reporter.finish(end);
         Ok(())
     }
 

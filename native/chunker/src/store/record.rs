@@ -127,20 +127,30 @@ pub(super) fn is_storable(options: &CompressOptions) -> bool {
 /// What a thread keeps from record to record.
 #[derive(Default)]
 pub(super) struct Scratch {
+    /// The content of a chunk that lies in several places.
+    joined: Vec<u8>,
     codec: CompressionScratch,
     payload: Vec<u8>,
     checked: Vec<u8>,
 }
 
 impl Scratch {
-    /// Compresses a content, and returns the codec and the payload: the content itself if `options` is `None`
-    /// or compressed it is no shorter. What was compressed is decompressed again and compared, since a fault
+    /// Compresses a content that lies in one place or several, and returns the codec and the payload: the
+    /// content itself if `options` is `None` or compressed it is no shorter. What was compressed is decompressed again and compared, since a fault
     /// of a codec would otherwise be noticed when the content is needed.
     pub(super) fn compress<'a>(
         &'a mut self,
-        content: &'a [u8],
+        slices: &'a [&'a [u8]],
         options: Option<&CompressOptions>,
     ) -> Result<(Option<Codec>, &'a [u8]), Error> {
+        let content: &[u8] = match slices {
+            [content] => content,
+            slices => {
+                self.joined.clear();
+                slices.iter().for_each(|slice| self.joined.extend_from_slice(slice));
+                &self.joined
+            }
+        };
         let Some(options) = options else { return Ok((None, content)) };
         compress_into(content, options, &mut self.codec, &mut self.payload)?;
         if self.payload.len() >= content.len() {

@@ -58,6 +58,8 @@ struct Uploaded {
     records: usize,
     /// The number of all packs.
     count: u64,
+    /// The buffers of packs, for the next ones: fresh memory costs as much as copying.
+    buffers: Vec<Vec<u8>>,
     error: Option<Error>,
 }
 
@@ -141,21 +143,13 @@ impl Writer {
         if self.is_present_or_written(&digest)? {
             return Ok(0);
         }
-        let joined;
-        let content: &[u8] = match slices {
-            [content] => content,
-            slices => {
-                joined = slices.concat();
-                &joined
-            }
-        };
-        if content.len() > MOST {
-            let (attempted, limit) = (content.len() as u64, MOST as u64);
-            return Err(Error::BufferLimit { attempted, limit });
+        let length: usize = slices.iter().map(|slice| slice.len()).sum();
+        if length > MOST {
+            return Err(Error::BufferLimit { attempted: length as u64, limit: MOST as u64 });
         }
         let mut scratch = lock(&self.scratch).pop().unwrap_or_default();
-        let (codec, payload) = scratch.compress(content, self.compression.as_ref())?;
-        let (stored, length) = (payload.len() as u32, content.len() as u32);
+        let (codec, payload) = scratch.compress(slices, self.compression.as_ref())?;
+        let (stored, length) = (payload.len() as u32, length as u32);
         let taken = self.append(Header { kind, codec, stored, length, digest }, payload)?;
         lock(&self.scratch).push(scratch);
         Ok(taken)
@@ -167,7 +161,10 @@ impl Writer {
         let mut filling = lock(&self.filling[section as usize]);
         let builder = match &mut *filling {
             Some(builder) => builder,
-            none => none.insert(PackBuilder::new(section, &self.id)),
+            none => {
+                let buffer = lock(&self.uploaded).buffers.pop().unwrap_or_default();
+                none.insert(PackBuilder::new(section, &self.id, buffer))
+            }
         };
         let taken = builder.push(header, payload);
         let full = builder.is_full().then(|| filling.take()).flatten();
@@ -253,6 +250,7 @@ fn upload(inner: &Inner, packs: &Receiver<Pack>, done: &Mutex<Uploaded>) {
                 done.records += entries.len();
                 done.count += 1;
                 done.packs.push((id, entries));
+                done.buffers.push(bytes);
             }
             Err(error) => {
                 lock(done).error = Some(error);
