@@ -70,6 +70,27 @@ defmodule Chunker.StoreProgressTest do
     assert reports(&Store.put!(store, [] |> Stream.concat([]), progress: &1)) == [{0, nil}, {0, 0}]
   end
 
+  test "of a tree is in bytes of its NAR", %{tmp_dir: folder} do
+    store = Store.open!(Path.join(folder, "store"), durability: :relaxed)
+    tree = Path.join(folder, "tree")
+    File.mkdir_p!(tree)
+    File.write!(Path.join(tree, "file"), :rand.bytes(2_000_000))
+    size = tree |> Chunker.Nar.stream() |> Enum.map(&byte_size/1) |> Enum.sum()
+    put = reports(&Store.put!(store, {:tree, tree}, name: "t", progress: &1))
+    assert hd(put) == {0, nil} and List.last(put) == {size, size}
+
+    restored =
+      reports(fn progress ->
+        to = Path.join(folder, "to #{System.unique_integer([:positive])}")
+        :ok = Store.restore(store, "t", {:tree, to}, progress: progress)
+      end)
+
+    assert hd(restored) == {0, size} and List.last(restored) == {size, size}
+    to = Path.join(folder, "file")
+    one = reports(&(:ok = Store.restore(store, "t", {:file, to}, path: "file", progress: &1)))
+    assert hd(one) == {0, 2_000_000} and List.last(one) == {2_000_000, 2_000_000}
+  end
+
   test "of a check is in packs", %{tmp_dir: folder} do
     store = Store.open!(Path.join(folder, "store"), durability: :relaxed)
     for n <- 1..3, do: Store.put!(store, "content #{n}", name: "#{n}")
