@@ -114,7 +114,6 @@ defmodule Chunker.SchedulersTest do
     small = Chunker.compress!("abc", dictionary: data)
     empty = Path.join(folder, "empty")
     {:ok, _} = Chunker.Nar.dump(folder, {:file, empty})
-    store = Store.open!(Path.join(folder, "store"), durability: :relaxed)
 
     [store, other] =
       for name <- ["store", "other"], do: Store.open!(Path.join(folder, name), durability: :relaxed)
