@@ -72,7 +72,7 @@ defmodule Chunker.MixProject do
         "native/*/{Cargo.toml,build.rs,src}",
         # Cargo refuses a manifest whose benchmarks and examples are missing.
         "native/*/{benches,examples}",
-        "docs/{building,cache,changing-files,chunking,features,nar-chunking,rust,tar-chunking}.md",
+        "docs/{building,cache,changing-files,chunking,features,nar-chunking,rust,store,store-format,tar-chunking}.md",
         "docs/measurements/{benchmarks,build-variants,cache,memory,nar-chunking,tar-chunking,vm}.md",
         "README.md",
         "CHANGELOG.md",
@@ -90,6 +90,8 @@ defmodule Chunker.MixProject do
         "docs/building.md",
         "docs/features.md",
         "docs/chunking.md",
+        "docs/store.md",
+        "docs/store-format.md",
         "docs/cache.md",
         "docs/nar-chunking.md",
         "docs/tar-chunking.md",

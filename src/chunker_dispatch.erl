@@ -27,7 +27,7 @@
 -export([store_reader/5, reader_next/1, reader_close/1, store_restore_file/5, store_restore_tree/4, store_entries/5]).
 -export([store_manifest/2, store_chunks/2, chunks_next/1]).
 -export([store_missing/2, store_tag/2, store_set_tag/4, store_remove_tag/3, store_forget/2, store_tags/2]).
--export([store_gc/1, store_check/3, is_store/1]).
+-export([store_gc/1, store_check/3, store_stats/1, store_copy/4, store_close/1, is_store/1]).
 -export_type([store/0, session/0, pieces/0, object_reader/0, object_chunks/0, put_form/0, stored/0]).
 -export_type([chunk/0, loaded/0, noted/1, entries/0, references/0, failure/0, stream/0, compressor/0, decompressor/0, cache/0]).
 -export_type([nar_wanted/0, nar_reader/0, nar_entry/0, nar_dump/0]).
@@ -669,17 +669,20 @@ store_open(Path, Options) -> job(short, fun(Ticket) -> ?NIF:store_open_job(Ticke
 is_store(Term) -> ?NIF:is_store(Term).
 
 %% Puts a file or a tree.
--spec store_put_file(store(), binary(), put_form(), nil | binary(), chunker_options:threads_and_pool()) ->
-    {ok, stored()} | failure().
-store_put_file(Store, Path, Form, Name, Threads) ->
-    job(long, fun(Ticket) -> ?NIF:store_put_file_job(Ticket, Store, Path, Form, Name, Threads) end).
+-spec store_put_file(store(), binary(), put_form(), nil | binary(), chunker_options:work()) -> {ok, stored()} | failure().
+store_put_file(Store, Path, Form, Name, Work) ->
+    work(Work, fun(Ticket, Native) -> ?NIF:store_put_file_job(Ticket, Store, Path, Form, Name, Native) end).
+
+%% Runs a long job with its options as the NIF takes them.
+work({Threads, Progress}, Start) ->
+    chunker_progress:with(Progress, fun(To) -> job(long, fun(Ticket) -> Start(Ticket, {Threads, To}) end) end).
 
 -spec store_session(store()) -> {ok, session()} | failure().
 store_session(Store) -> job(short, fun(Ticket) -> ?NIF:store_session_job(Ticket, Store) end).
 
--spec session_put_file(session(), binary(), put_form(), chunker_options:threads_and_pool()) -> {ok, stored()} | failure().
-session_put_file(Session, Path, Form, Threads) ->
-    job(long, fun(Ticket) -> ?NIF:session_put_file_job(Ticket, Session, Path, Form, Threads) end).
+-spec session_put_file(session(), binary(), put_form(), chunker_options:work()) -> {ok, stored()} | failure().
+session_put_file(Session, Path, Form, Work) ->
+    work(Work, fun(Ticket, Native) -> ?NIF:session_put_file_job(Ticket, Session, Path, Form, Native) end).
 
 %% Begins an object that is pushed, which is no tree.
 -spec session_pieces(session(), put_form(), chunker_options:threads_and_pool()) -> {ok, pieces()} | failure().
@@ -722,15 +725,13 @@ reader_next(Reader) -> job(short, fun(Ticket) -> ?NIF:reader_next_job(Ticket, Re
 -spec reader_close(object_reader()) -> ok.
 reader_close(Reader) -> ?NIF:reader_close(Reader).
 
--spec store_restore_file(
-    store(), Id :: binary(), Within :: nil | binary(), binary(), chunker_options:threads_and_pool()
-) -> ok | failure().
-store_restore_file(Store, Id, Within, Path, Threads) ->
-    job(long, fun(Ticket) -> ?NIF:store_restore_file_job(Ticket, Store, Id, Within, Path, Threads) end).
+-spec store_restore_file(store(), Id :: binary(), Within :: nil | binary(), binary(), chunker_options:work()) -> ok | failure().
+store_restore_file(Store, Id, Within, Path, Work) ->
+    work(Work, fun(Ticket, Native) -> ?NIF:store_restore_file_job(Ticket, Store, Id, Within, Path, Native) end).
 
--spec store_restore_tree(store(), Id :: binary(), binary(), chunker_options:threads_and_pool()) -> ok | failure().
-store_restore_tree(Store, Id, Path, Threads) ->
-    job(long, fun(Ticket) -> ?NIF:store_restore_tree_job(Ticket, Store, Id, Path, Threads) end).
+-spec store_restore_tree(store(), Id :: binary(), binary(), chunker_options:work()) -> ok | failure().
+store_restore_tree(Store, Id, Path, Work) ->
+    work(Work, fun(Ticket, Native) -> ?NIF:store_restore_tree_job(Ticket, Store, Id, Path, Native) end).
 
 %% Lists what is at a path in a NAR.
 -spec store_entries(
@@ -779,5 +780,24 @@ store_tags(Store, Prefix) -> job(short, fun(Ticket) -> ?NIF:store_tags_job(Ticke
         DeletedBytes :: non_neg_integer(), RewrittenBytes :: non_neg_integer()}} | failure().
 store_gc(Store) -> job(long, fun(Ticket) -> ?NIF:store_gc_job(Ticket, Store) end).
 
--spec store_check(store(), Repairs :: boolean(), chunker_options:threads_and_pool()) -> {ok, report()} | failure().
-store_check(Store, Repairs, Threads) -> job(long, fun(Ticket) -> ?NIF:store_check_job(Ticket, Store, Repairs, Threads) end).
+-spec store_check(store(), Repairs :: boolean(), chunker_options:work()) -> {ok, report()} | failure().
+store_check(Store, Repairs, Work) ->
+    work(Work, fun(Ticket, Native) -> ?NIF:store_check_job(Ticket, Store, Repairs, Native) end).
+
+-type counted() :: {Number :: non_neg_integer(), Bytes :: non_neg_integer()}.
+
+-spec store_stats(store()) ->
+    {ok, {Packs :: counted(), MetaPacks :: counted(), Records :: non_neg_integer(), IndexSegments :: counted(),
+        Tags :: non_neg_integer(), Sessions :: non_neg_integer(),
+        {Objects :: non_neg_integer(), Unreadable :: non_neg_integer(), Bytes :: non_neg_integer()}}} | failure().
+store_stats(Store) -> job(long, fun(Ticket) -> ?NIF:store_stats_job(Ticket, Store) end).
+
+%% Copies objects to another store, each with the name that it is to have there.
+-spec store_copy(store(), store(), [{Id :: binary(), nil | binary()}], chunker_options:work()) ->
+    {ok, {Ids :: [binary()], NewChunks :: non_neg_integer(), NewBytes :: non_neg_integer(),
+        StoredBytes :: non_neg_integer()}} | failure().
+store_copy(Store, Other, Objects, Work) ->
+    work(Work, fun(Ticket, Native) -> ?NIF:store_copy_job(Ticket, Store, Other, Objects, Native) end).
+
+-spec store_close(store()) -> ok.
+store_close(Store) -> ?NIF:store_close(Store).

@@ -37,7 +37,7 @@
 -export([store_restore_tree_job/5, store_entries_job/6, store_manifest_job/3, store_chunks_job/3]).
 -export([chunks_next_job/2, store_missing_job/3]).
 -export([store_tag/2, store_set_tag_job/5, store_remove_tag_job/4, store_forget_job/3, store_tags_job/3]).
--export([store_gc_job/2, store_check_job/4, is_store/1]).
+-export([store_gc_job/2, store_check_job/4, store_stats_job/2, store_copy_job/5, store_close/1, is_store/1]).
 
 %% What rustler's feature `nif_version_2_15' asks for.
 -define(NIF_VERSION, "2.15").
@@ -164,9 +164,9 @@ narinfo_generate_key(_Name) -> not_loaded().
 narinfo_public_key(_SecretKey) -> not_loaded().
 
 store_open_job(_Ticket, _Path, _Options) -> not_loaded().
-store_put_file_job(_Ticket, _Store, _Path, _Form, _Name, _Threads) -> not_loaded().
+store_put_file_job(_Ticket, _Store, _Path, _Form, _Name, _Work) -> not_loaded().
 store_session_job(_Ticket, _Store) -> not_loaded().
-session_put_file_job(_Ticket, _Session, _Path, _Form, _Threads) -> not_loaded().
+session_put_file_job(_Ticket, _Session, _Path, _Form, _Work) -> not_loaded().
 session_pieces(_Session, _Form, _Threads) -> not_loaded().
 pieces_push_job(_Ticket, _Pieces, _Piece) -> not_loaded().
 pieces_finish_job(_Ticket, _Session, _Pieces) -> not_loaded().
@@ -178,8 +178,8 @@ session_close(_Session) -> not_loaded().
 store_reader_job(_Ticket, _Store, _Id, _Within, _Range, _Threads) -> not_loaded().
 reader_next_job(_Ticket, _Reader) -> not_loaded().
 reader_close(_Reader) -> not_loaded().
-store_restore_file_job(_Ticket, _Store, _Id, _Within, _Path, _Threads) -> not_loaded().
-store_restore_tree_job(_Ticket, _Store, _Id, _Path, _Threads) -> not_loaded().
+store_restore_file_job(_Ticket, _Store, _Id, _Within, _Path, _Work) -> not_loaded().
+store_restore_tree_job(_Ticket, _Store, _Id, _Path, _Work) -> not_loaded().
 store_entries_job(_Ticket, _Store, _Id, _Path, _Listing, _Threads) -> not_loaded().
 store_manifest_job(_Ticket, _Store, _Id) -> not_loaded().
 store_chunks_job(_Ticket, _Store, _Id) -> not_loaded().
@@ -192,7 +192,10 @@ store_remove_tag_job(_Ticket, _Store, _Name, _Condition) -> not_loaded().
 store_forget_job(_Ticket, _Store, _Id) -> not_loaded().
 store_tags_job(_Ticket, _Store, _Prefix) -> not_loaded().
 store_gc_job(_Ticket, _Store) -> not_loaded().
-store_check_job(_Ticket, _Store, _Repairs, _Threads) -> not_loaded().
+store_check_job(_Ticket, _Store, _Repairs, _Work) -> not_loaded().
+store_stats_job(_Ticket, _Store) -> not_loaded().
+store_copy_job(_Ticket, _Store, _Other, _Objects, _Work) -> not_loaded().
+store_close(_Store) -> not_loaded().
 is_store(_Term) -> not_loaded().
 
 %% A first load succeeds even if the library cannot be loaded. A failing `on_load' would leave callers with an

@@ -8,10 +8,10 @@
 -export([chunking/1, nar_chunking/1, stream/1, files/1, hash/1, hash_batch/1, algorithm/1, threads/0]).
 -export([compression/1, compressor/1, decompression/1, decompression_prefix/1, decompressor/1]).
 -export([compression_batch/1, decompression_batch/1, dictionary/1]).
--export([store/1, store_put/1, store_read/1, store_restore/1, store_ls/1, store_tag/1, store_threads/1]).
+-export([store/1, store_put/1, store_read/1, store_restore/1, store_ls/1, store_tag/1, store_work/1, store_copy/1]).
 -export([cache/1, nar_list/1, nar_listing/1, nar_dump/1, hash_data/1, hash_file/1]).
 -export_type([options/0, chunking/0, digests/0, cache/0, batch/0, progress/0, compression/0, decompression/0]).
--export_type([store/0]).
+-export_type([store/0, work/0]).
 -export_type([checked/1, threads_and_pool/0, limits/0, listing/0, on_change/0]).
 
 -type options() :: [{atom(), term()}] | #{atom() => term()}.
@@ -73,8 +73,13 @@
 
 -type threads_and_pool() :: {Threads :: integer(), PoolSize :: pos_integer()}.
 
-%% The receiver of progress reports.
--type progress() :: nil | pid() | {pid(), reference()} | fun((non_neg_integer(), non_neg_integer()) -> term()).
+%% The receiver of progress reports. The total is `nil' if it is not known.
+-type progress() ::
+    nil | pid() | {pid(), reference()}
+    | fun((Done :: non_neg_integer(), Total :: nil | non_neg_integer()) -> term()).
+
+%% How a store works on something large.
+-type work() :: {threads_and_pool(), progress()}.
 
 -type batch() :: {threads_and_pool(), ParallelThreshold :: integer(), progress()}.
 -type compression() :: {chunker:codec() | smallest, Level :: nil | integer(), Dictionary :: nil | binary()}.
@@ -108,6 +113,7 @@
     {references, false, boolean}
 ] ++ ?LIMITS ++ ?DIGESTS ++ ?ON_CHANGE).
 -define(BATCH, [{parallel_threshold, 4, integer}, {progress, nil, progress}] ++ ?THREADS).
+-define(WORK, [{progress, nil, progress} | ?THREADS]).
 -define(COMPRESSION, [
     {codec, nil, atom},
     {strategy, nil, atom},
@@ -239,11 +245,11 @@ store(Options) ->
     with(Options, Known, [fun store_form/1]).
 
 %% For an object that is put.
--spec store_put(term()) -> checked({Name :: nil | term(), References :: boolean(), threads_and_pool()}).
+-spec store_put(term()) -> checked({Name :: nil | term(), References :: boolean(), work()}).
 store_put(Options) ->
     Form = fun(#{name := Name, references := References}) -> {ok, {Name, References}} end,
-    case with(Options, [{name, nil, any}, {references, false, boolean} | ?THREADS], [Form, fun threads_form/1]) of
-        {ok, {{Name, References}, Threads}} -> {ok, {Name, References, Threads}};
+    case with(Options, [{name, nil, any}, {references, false, boolean} | ?WORK], [Form, fun work_form/1]) of
+        {ok, {{Name, References}, Work}} -> {ok, {Name, References, Work}};
         Error -> Error
     end.
 
@@ -265,9 +271,9 @@ store_read(Options) ->
     end.
 
 %% For an object that is restored, and a file in it.
--spec store_restore(term()) -> checked({Within :: nil | term(), threads_and_pool()}).
+-spec store_restore(term()) -> checked({Within :: nil | term(), work()}).
 store_restore(Options) ->
-    with(Options, [{path, nil, any} | ?THREADS], [fun(#{path := Path}) -> {ok, Path} end, fun threads_form/1]).
+    with(Options, [{path, nil, any} | ?WORK], [fun(#{path := Path}) -> {ok, Path} end, fun work_form/1]).
 
 %% For the list of the entries of a NAR in a store.
 -spec store_ls(term()) -> checked({{Recursive :: boolean(), limits()}, threads_and_pool()}).
@@ -289,8 +295,14 @@ store_tag(Options) ->
         end
     ]).
 
--spec store_threads(term()) -> checked(threads_and_pool()).
-store_threads(Options) -> with(Options, ?THREADS, [fun threads_form/1]).
+%% For an object that is restored, and for a check, a repair or a collection.
+-spec store_work(term()) -> checked(work()).
+store_work(Options) -> with(Options, ?WORK, [fun work_form/1]).
+
+%% For objects that are copied to another store.
+-spec store_copy(term()) -> checked({Tags :: boolean(), work()}).
+store_copy(Options) ->
+    with(Options, [{tags, true, boolean} | ?WORK], [fun(#{tags := Tags}) -> {ok, Tags} end, fun work_form/1]).
 
 store_form(#{create := Create, hash := Hash, codec := Codec, level := Level, durability := Durability} = Values) ->
     Checks = [
@@ -450,6 +462,9 @@ hash_form(#{hash := Hash}) -> one_of(hash, Hash, algorithms()).
 
 batch_form(#{parallel_threshold := Threshold, progress := Progress} = Values) ->
     form(threads_form(Values), fun(Threads) -> {Threads, Threshold, Progress} end).
+
+work_form(#{progress := Progress} = Values) ->
+    form(threads_form(Values), fun(Threads) -> {Threads, Progress} end).
 
 threads_form(#{threads := Wanted}) ->
     form(threads(), fun

@@ -13,7 +13,7 @@
 %% by a tag. Functions that take either look for a tag first. An id may also be 64 hexadecimal digits.
 %%
 %% Any number of processes, in any number of nodes on a machine, use a store at the same time. What `put' or `session'
-%% returned is to survive a power cut. A store is closed when no process holds it any more.
+%% returned is to survive a power cut. A store is closed by {@link close/1}, or when no process holds it any more.
 %%
 %% The store is being built: do not keep the only copy of anything in it yet. Its format may still change.
 -module(chunker_store).
@@ -22,7 +22,9 @@
 -export([read/2, read/3, stream/2, stream/3, next/1, close/1, restore/3, restore/4, manifest/2, chunks/2, missing/2]).
 -export([ls/2, ls/3, ls/4]).
 -export([id/2, untag/2, untag/3, forget/2, tags/1, tags/2, gc/1, check/1, check/2, repair/1, repair/2]).
--export_type([store/0, session/0, iterator/0, id/0, name/0, source/0, put/0, manifest/0, report/0, collected/0]).
+-export([copy/3, copy/4, stats/1]).
+-export_type([store/0, session/0, iterator/0, id/0, name/0, source/0, put/0, manifest/0, report/0, collected/0, copied/0]).
+-export_type([stats/0]).
 
 -include("chunker_badarg.hrl").
 -compile({inline, [known/2]}).
@@ -50,6 +52,16 @@
 -type collected() :: #{
     objects := non_neg_integer(), packs := non_neg_integer(), deleted_packs := non_neg_integer(),
     deleted_bytes := non_neg_integer(), rewritten_bytes := non_neg_integer()
+}.
+%% What was copied. `ids' are those in the other store, in the order of the names.
+-type copied() :: #{
+    ids := [id()], new_chunks := non_neg_integer(), new_bytes := non_neg_integer(), stored_bytes := non_neg_integer()
+}.
+-type stats() :: #{
+    packs := non_neg_integer(), pack_bytes := non_neg_integer(), meta_packs := non_neg_integer(),
+    meta_bytes := non_neg_integer(), records := non_neg_integer(), index_segments := non_neg_integer(),
+    index_bytes := non_neg_integer(), tags := non_neg_integer(), sessions := non_neg_integer(),
+    objects := non_neg_integer(), unreadable_objects := non_neg_integer(), object_bytes := non_neg_integer()
 }.
 %% What a check has found: the `damage', objects that are `incomplete', and objects that a repair has `kept' since
 %% what named them was damaged.
@@ -112,6 +124,8 @@ put(Store, Source) -> put(Store, Source, []).
 %% <li>`name': a tag for the object, set in the same commit. Without one, the object is kept until {@link
 %%     forget/2}.</li>
 %% <li>`threads': as {@link chunker:chunk_file/2}.</li>
+%% <li>`progress': as {@link chunker:chunk_files/2}, in bytes of the source. How many there are is `nil' for a fun
+%%     and for a file that is no regular one.</li>
 %% </ul>
 %%
 %% In a session, the object is visible after the commit. Errors are those of the source, and `session_fenced' if
@@ -121,11 +135,11 @@ put(Store, Source) -> put(Store, Source, []).
 put(Store, Source, Options) ->
     Arguments = [Store, Source, Options],
     case checked(chunker_options:store_put(Options), Arguments, 3) of
-        {ok, {Name, References, Threads}} ->
+        {ok, {Name, References, Work}} ->
             Tag = case Name of nil -> nil; _ -> valid(name(Name), Arguments, 3) end,
             {Form, Bytes} = valid(form(Source, References), Arguments, 3),
             known(Store, Arguments),
-            checked(put(Store, Form, Bytes, Tag, Threads), Arguments, 2);
+            checked(put(Store, Form, Bytes, Tag, Work), Arguments, 2);
         Failure ->
             Failure
     end.
@@ -137,18 +151,18 @@ form(_, true) -> {badarg, ["option ", {term, references}, " needs a NAR or a tre
 form({tar, Source}, _) -> {ok, {tar, Source}};
 form(Source, _) -> {ok, {bytes, Source}}.
 
-put({session, Session, _}, Form, Source, Tag, Threads) ->
-    put_in(Session, Form, Source, Tag, Threads);
-put(Store, Form, {file, File}, Tag, Threads) ->
+put({session, Session, _}, Form, Source, Tag, Work) ->
+    put_in(Session, Form, Source, Tag, Work);
+put(Store, Form, {file, File}, Tag, Work) ->
     case chunker_input:path(File) of
-        {ok, Path} -> stored(chunker_dispatch:store_put_file(Store, Path, Form, Tag, Threads));
+        {ok, Path} -> stored(chunker_dispatch:store_put_file(Store, Path, Form, Tag, Work));
         Wrong -> Wrong
     end;
-put(Store, Form, Source, Tag, Threads) ->
-    in_session(Store, fun(Session) -> put_in(Session, Form, Source, Tag, Threads) end).
+put(Store, Form, Source, Tag, Work) ->
+    in_session(Store, fun(Session) -> put_in(Session, Form, Source, Tag, Work) end).
 
-put_in(Session, Form, Source, Tag, Threads) ->
-    case source(Session, Form, Source, Threads) of
+put_in(Session, Form, Source, Tag, Work) ->
+    case source(Session, Form, Source, Work) of
         {ok, #{id := Id}} = Put when Tag =/= nil ->
             case chunker_dispatch:session_tag(Session, Tag, Id) of
                 ok -> Put;
@@ -158,48 +172,51 @@ put_in(Session, Form, Source, Tag, Threads) ->
             Result
     end.
 
-source(Session, Form, {file, File}, Threads) ->
+source(Session, Form, {file, File}, Work) ->
     case chunker_input:path(File) of
-        {ok, Path} -> stored(chunker_dispatch:session_put_file(Session, Path, Form, Threads));
+        {ok, Path} -> stored(chunker_dispatch:session_put_file(Session, Path, Form, Work));
         Wrong -> Wrong
     end;
-source(Session, Form, Source, Threads) ->
-    Pieces =
-        if
-            is_function(Source, 0) ->
-                Source;
-            true ->
-                case chunker_input:binary(Source) of
-                    {ok, Binary} -> [Binary];
-                    Wrong -> Wrong
-                end
-        end,
-    case Pieces of
-        {badarg, _} ->
-            Pieces;
-        _ ->
-            case chunker_dispatch:session_pieces(Session, Form, Threads) of
-                {ok, Open} ->
-                    try
-                        push(Session, Open, Pieces)
-                    after
-                        chunker_dispatch:pieces_close(Open)
-                    end;
-                Failure ->
-                    Failure
-            end
+source(Session, Form, Source, Work) when is_function(Source, 0) ->
+    pieces(Session, Form, Source, nil, Work);
+source(Session, Form, Source, Work) ->
+    case chunker_input:binary(Source) of
+        {ok, Binary} -> pieces(Session, Form, [Binary], byte_size(Binary), Work);
+        Wrong -> Wrong
     end.
 
-push(Session, Open, Pieces) ->
+pieces(Session, Form, Pieces, Total, {Threads, Progress}) ->
+    case chunker_dispatch:session_pieces(Session, Form, Threads) of
+        {ok, Open} ->
+            try
+                chunker_progress:with(Progress, fun(To) ->
+                    push(Session, Open, Pieces, 0, chunker_progress:start(To, Total))
+                end)
+            after
+                chunker_dispatch:pieces_close(Open)
+            end;
+        Failure ->
+            Failure
+    end.
+
+push(Session, Open, Pieces, Done, Reporting) ->
     case chunker_input:gather(Pieces, chunker_input:gathered(?GATHER)) of
         done ->
-            stored(chunker_dispatch:pieces_finish(Session, Open));
+            Result = stored(chunker_dispatch:pieces_finish(Session, Open)),
+            case Result of
+                {ok, _} -> chunker_progress:finish(Done, Reporting);
+                _ -> ok
+            end,
+            Result;
         {badarg, _} = Wrong ->
             Wrong;
         {Piece, Rest} ->
             case chunker_dispatch:pieces_push(Open, Piece) of
-                ok -> push(Session, Open, Rest);
-                Failure -> Failure
+                ok ->
+                    More = Done + byte_size(Piece),
+                    push(Session, Open, Rest, More, chunker_progress:report(More, Reporting));
+                Failure ->
+                    Failure
             end
     end.
 
@@ -316,13 +333,15 @@ id(Store, Name) ->
     known(Store, Arguments),
     resolve(Store, Text).
 
+%% What a tag of that name names, if it can be a name.
+tagged(Store, Name) ->
+    case unicode:characters_to_binary(Name) of
+        Name when Name =/= <<>> -> chunker_dispatch:store_tag(Store, Name);
+        _ -> {ok, nil}
+    end.
+
 resolve(Store, Name) ->
-    Tag =
-        case unicode:characters_to_binary(Name) of
-            Name when Name =/= <<>> -> chunker_dispatch:store_tag(Store, Name);
-            _ -> {ok, nil}
-        end,
-    case Tag of
+    case tagged(Store, Name) of
         {ok, nil} -> {ok, as_id(Name)};
         {ok, Id} -> {ok, Id};
         %% No tag can have that name.
@@ -340,10 +359,15 @@ as_id(_) -> nil.
 
 %% Calls a fun with the id of an object.
 with_id(Store, Name, Fun) ->
-    case resolve(Store, Name) of
-        {ok, nil} -> {error, {not_found, #{name => Name}}};
+    case found(Store, Name) of
         {ok, Id} -> Fun(Id);
         Failure -> Failure
+    end.
+
+found(Store, Name) ->
+    case resolve(Store, Name) of
+        {ok, nil} -> {error, {not_found, #{name => Name}}};
+        Found -> Found
     end.
 
 %% @equiv read(Store, Name, [])
@@ -434,11 +458,18 @@ next(Iterator) ->
         _ -> Next
     end.
 
-%% @doc Closes an iterator before its end.
--spec close(iterator()) -> ok.
+%% @doc Closes a store, or an iterator before its end.
+%%
+%% A store that is closed refuses every further call with the error `cancelled', in all processes that hold it. Calls
+%% that run, and sessions and iterators that were opened before, go on to their end; then its files are closed. Nobody
+%% has to close a store: what no process holds any more is closed by itself.
+-spec close(store() | iterator()) -> ok.
 close({objects, Reader}) -> chunker_dispatch:reader_close(Reader);
 close({chunks, _}) -> ok;
-close(Other) -> ?BADARG([Other], 1, {expected, <<"an iterator">>, Other}).
+close(Store) when is_reference(Store) ->
+    known(Store, [Store]),
+    chunker_dispatch:store_close(Store);
+close(Other) -> ?BADARG([Other], 1, {expected, <<"a store or an iterator">>, Other}).
 
 %% @equiv restore(Store, Name, To, [])
 -spec restore(store(), name() | id(), {file | tree, file:name_all()}) -> ok | {error, error()}.
@@ -447,7 +478,7 @@ restore(Store, Name, To) -> restore(Store, Name, To, []).
 %% @doc Writes an object to a file, which is there as a whole or not at all, and replaces what was there. With `{tree,
 %% Path}', unpacks a NAR to a path that must not exist; the tree is there as a whole or not at all.
 %%
-%% Options are `threads' and, for a file, `path': that of a file in a NAR, as {@link read/3} takes it.
+%% Options are `threads', `progress' in bytes, and, for a file, `path': that of a file in a NAR, as {@link read/3} takes it.
 -spec restore(store(), name() | id(), {file | tree, file:name_all()}, chunker_options:options()) ->
     ok | {error, error()}.
 restore(Store, Name, {Kind, File} = To, Options) when Kind =:= file; Kind =:= tree ->
@@ -456,15 +487,15 @@ restore(Store, Name, {Kind, File} = To, Options) when Kind =:= file; Kind =:= tr
     Path = valid(chunker_input:path(File), Arguments, 3),
     known(Store, Arguments),
     case checked(chunker_options:store_restore(Options), Arguments, 4) of
-        {ok, {Within, Threads}} ->
+        {ok, {Within, Work}} ->
             Inner = valid(within(Within), Arguments, 4),
             case Kind of
                 file ->
                     with_id(Store, Text, fun(Id) ->
-                        chunker_dispatch:store_restore_file(Store, Id, Inner, Path, Threads)
+                        chunker_dispatch:store_restore_file(Store, Id, Inner, Path, Work)
                     end);
                 tree when Inner =:= nil ->
-                    with_id(Store, Text, fun(Id) -> chunker_dispatch:store_restore_tree(Store, Id, Path, Threads) end);
+                    with_id(Store, Text, fun(Id) -> chunker_dispatch:store_restore_tree(Store, Id, Path, Work) end);
                 tree ->
                     ?BADARG(Arguments, 4, ["option ", {term, path}, " needs a file to write to, not a tree"])
             end;
@@ -530,6 +561,79 @@ missing(Store, Digests) ->
     known(Store, Arguments),
     chunker_dispatch:store_missing(Store, List).
 
+%% @equiv copy(Store, Other, Names, [])
+-spec copy(store(), store(), [name() | id()]) -> {ok, copied()} | {error, error()}.
+copy(Store, Other, Names) -> copy(Store, Other, Names, []).
+
+%% @doc Copies objects to another store, in one commit: what is missing there, and nothing else.
+%%
+%% An object that is named by a tag gets this tag there as well, whatever that named before; one that is named by its id
+%% is kept without a tag. With `{tags, false}' all are.
+%%
+%% Chunks go over as they are, compressed, once they are checked. If the other store has another hash function, objects
+%% are put there anew and get other ids.
+%%
+%% <ul>
+%% <li>`tags': `false' to leave them out. `true' by default.</li>
+%% <li>`threads', and `progress' in bytes of the objects.</li>
+%% </ul>
+%%
+%% Errors: `not_found', `chunk_missing', `store_corrupt'; then nothing is visible in the other store.
+-spec copy(store(), store(), [name() | id()], chunker_options:options()) -> {ok, copied()} | {error, error()}.
+copy(Store, Other, Names, Options) ->
+    Arguments = [Store, Other, Names, Options],
+    List = valid(chunker_input:list(fun name/1, Names), Arguments, 3),
+    known(Store, Arguments),
+    case chunker_dispatch:is_store(Other) of
+        true -> ok;
+        false -> ?BADARG(Arguments, 2, {expected, <<"a store of this node">>, Other})
+    end,
+    case checked(chunker_options:store_copy(Options), Arguments, 4) of
+        {ok, {Tags, Work}} ->
+            case with_tags(Store, List, Tags, []) of
+                {ok, Objects} -> copied(chunker_dispatch:store_copy(Store, Other, Objects, Work));
+                Failure -> Failure
+            end;
+        Failure ->
+            Failure
+    end.
+
+%% The objects, each with the tag that it was named by.
+with_tags(Store, [Name | Names], Tags, Objects) ->
+    case {Tags andalso tagged(Store, Name), found(Store, Name)} of
+        {_, {error, _} = Failure} -> Failure;
+        {{ok, Id}, {ok, _}} when Id =/= nil -> with_tags(Store, Names, Tags, [{Id, Name} | Objects]);
+        {_, {ok, Id}} -> with_tags(Store, Names, Tags, [{Id, nil} | Objects])
+    end;
+with_tags(_, [], _, Objects) ->
+    {ok, lists:reverse(Objects)}.
+
+copied({ok, {Ids, NewChunks, NewBytes, StoredBytes}}) ->
+    {ok, #{ids => Ids, new_chunks => NewChunks, new_bytes => NewBytes, stored_bytes => StoredBytes}};
+copied(Failure) ->
+    Failure.
+
+%% @doc Counts what the store has.
+%%
+%% `packs' with chunks and `meta_packs' with lists of chunks, with their bytes; `records' in both; `index_segments';
+%% `tags', `sessions', and `objects' that tags name or that are kept without one. `object_bytes' is the length of all of
+%% them together. Of `unreadable_objects' the list of chunks is damaged: they do not count, and a check says more. Takes
+%% two reads for each pack and for each object.
+-spec stats(store()) -> {ok, stats()} | {error, error()}.
+stats(Store) ->
+    known(Store, [Store]),
+    case chunker_dispatch:store_stats(Store) of
+        {ok, {{Packs, PackBytes}, {MetaPacks, MetaBytes}, Records, {Segments, IndexBytes}, Tags, Sessions, Objects}} ->
+            {Number, Unreadable, Bytes} = Objects,
+            {ok, #{
+                packs => Packs, pack_bytes => PackBytes, meta_packs => MetaPacks, meta_bytes => MetaBytes,
+                records => Records, index_segments => Segments, index_bytes => IndexBytes, tags => Tags,
+                sessions => Sessions, objects => Number, unreadable_objects => Unreadable, object_bytes => Bytes
+            }};
+        Failure ->
+            Failure
+    end.
+
 %% @doc Deletes what no object needs, while others read and write. Packs that are mostly garbage, and small ones if there
 %% are many, are written anew. The error is `store_locked' if another collection runs.
 -spec gc(store()) -> {ok, collected()} | {error, error()}.
@@ -550,12 +654,12 @@ gc(Store) ->
 check(Store) -> check(Store, []).
 
 %% @doc Reads and checks everything. New objects do not rely on chunks that were found damaged. Takes the option
-%% `threads'.
+%% `threads', and `progress', whose unit are packs.
 -spec check(store(), chunker_options:options()) -> {ok, report()} | {error, error()}.
 check(Store, Options) ->
     known(Store, [Store, Options]),
-    case checked(chunker_options:store_threads(Options), [Store, Options], 2) of
-        {ok, Threads} -> report(chunker_dispatch:store_check(Store, false, Threads));
+    case checked(chunker_options:store_work(Options), [Store, Options], 2) of
+        {ok, Work} -> report(chunker_dispatch:store_check(Store, false, Work));
         Failure -> Failure
     end.
 
@@ -568,8 +672,8 @@ repair(Store) -> repair(Store, []).
 -spec repair(store(), chunker_options:options()) -> {ok, report()} | {error, error()}.
 repair(Store, Options) ->
     known(Store, [Store, Options]),
-    case checked(chunker_options:store_threads(Options), [Store, Options], 2) of
-        {ok, Threads} -> report(chunker_dispatch:store_check(Store, true, Threads));
+    case checked(chunker_options:store_work(Options), [Store, Options], 2) of
+        {ok, Work} -> report(chunker_dispatch:store_check(Store, true, Work));
         Failure -> Failure
     end.
 

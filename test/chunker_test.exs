@@ -522,7 +522,7 @@ defmodule ChunkerTest do
             {:io_error, %{kind: :enoent, path: "a\e[2J"}, ~S("a\e[2J": no such file or directory)},
             {:file_changed, %{path: "/x"}, "/x: changed while it was read, or since it was chunked"},
             {:invalid_base32, %{position: 3}, "invalid Nix base-32 at character 3"},
-            {:cancelled, %{}, "the operation was cancelled, or its stream is closed"}
+            {:cancelled, %{}, "the operation was cancelled, or its stream or store is closed"}
           ] do
         error = Error.new(reason, details)
         assert Exception.message(error) == message

@@ -139,6 +139,7 @@ defmodule Chunker.HostileTermsTest do
                {1, 1}, :snapshot}
     @tar_chunking put_elem(@chunking, 1, {nil, 0})
     @batch {{1, 1}, 4, nil}
+    @work {{1, 1}, nil}
     @compression {:zstd, nil, nil}
     @decompression {:auto, 1000, 1_000_000, false, nil}
     @narinfo {"/nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-net-tools-1.60", "url", "xz", nil, nil,
@@ -165,6 +166,11 @@ defmodule Chunker.HostileTermsTest do
       {:ok, store} = :chunker_store.open(Path.join(folder, "store"), avg_size: 256, durability: :relaxed)
       {:ok, %{id: id}} = :chunker_store.put(store, "content")
       {:ok, %{id: nar_id}} = :chunker_store.put(store, {:nar, archive})
+
+      [other, closed] =
+        for name <- ["other", "closed"],
+            do: made.(:chunker_store.open(Path.join(folder, name), avg_size: 256, durability: :relaxed))
+
       session = fn -> made.(:chunker_dispatch.store_session(store)) end
       pieces = fn -> made.(:chunker_dispatch.session_pieces(session.(), :bytes, {1, 1})) end
       chunks = fn -> made.(:chunker_dispatch.store_chunks(store, id)) end
@@ -249,9 +255,9 @@ defmodule Chunker.HostileTermsTest do
         narinfo_generate_key: ["name"],
         narinfo_public_key: [@key],
         store_open: [Path.join(folder, "store"), {true, :blake3, {nil, 64, 256, 1024, 1, 0}, :zstd, 3, false}],
-        store_put_file: [store, path, {:tree, true}, "name", {1, 1}],
+        store_put_file: [store, path, {:tree, true}, "name", @work],
         store_session: [store],
-        session_put_file: [session.(), nar, {:nar, true}, {1, 1}],
+        session_put_file: [session.(), nar, {:nar, true}, @work],
         session_pieces: [session.(), {:nar, true}, {1, 1}],
         pieces_push: [pieces.(), "a"],
         pieces_finish: [session.(), pieces.()],
@@ -262,8 +268,8 @@ defmodule Chunker.HostileTermsTest do
         store_reader: [store, nar_id, "", {0, 1}, {1, 1}],
         reader_next: [object.()],
         reader_close: [object.()],
-        store_restore_file: [store, nar_id, "", path <> ".restored", {1, 1}],
-        store_restore_tree: [store, nar_id, path <> ".tree", {1, 1}],
+        store_restore_file: [store, nar_id, "", path <> ".restored", @work],
+        store_restore_tree: [store, nar_id, path <> ".tree", @work],
         store_entries: [store, nar_id, "", {true, {100, :infinity}}, {1, 1}],
         store_manifest: [store, id],
         store_chunks: [store, id],
@@ -275,7 +281,10 @@ defmodule Chunker.HostileTermsTest do
         store_forget: [store, id],
         store_tags: [store, ""],
         store_gc: [store],
-        store_check: [store, true, {1, 1}],
+        store_check: [store, true, @work],
+        store_stats: [store],
+        store_copy: [store, other, [{id, "name"}, {id, nil}], @work],
+        store_close: [closed],
         is_store: [store]
       ]
     end
@@ -353,7 +362,7 @@ defmodule Chunker.HostileTermsTest do
            store_open store_put_file store_session session_put_file session_pieces pieces_push pieces_finish pieces_close
            session_tag session_commit session_close store_reader reader_next reader_close store_restore_file
            store_restore_tree store_entries store_manifest store_chunks chunks_next store_missing store_tag store_set_tag store_remove_tag store_forget
-           store_tags store_gc store_check is_store)a
+           store_tags store_gc store_check store_stats store_copy store_close is_store)a
 
       calls =
         Keyword.take(nif, same) ++

@@ -114,7 +114,11 @@ defmodule Chunker.SchedulersTest do
     small = Chunker.compress!("abc", dictionary: data)
     empty = Path.join(folder, "empty")
     {:ok, _} = Chunker.Nar.dump(folder, {:file, empty})
-    store = Store.open!(Path.join(folder, "store"), durability: :relaxed)
+
+    [store, other] =
+      for name <- ["store", "other"], do: Store.open!(Path.join(folder, name), durability: :relaxed)
+
+    Store.put!(store, "content", name: "a")
 
     for {functions, call} <- [
           {[:chunk_data_job], fn -> Chunker.chunk_data(data) end},
@@ -160,6 +164,9 @@ defmodule Chunker.SchedulersTest do
           {[:store_tag, :store_restore_tree_job],
            fn -> :ok = Store.restore(store, "a", {:tree, Path.join(folder, "tree")}) end},
           {[:nar_dump_file_job], fn -> Chunker.Nar.dump(path, {:file, nar}) end},
+          {[:store_stats_job], fn -> Store.stats(store) end},
+          {[:store_tag, :store_copy_job], fn -> Store.copy(store, other, ["a"]) end},
+          {[:store_check_job], fn -> Store.check(store) end},
           {[:stream_file, :stream_next_job], fn -> path |> Chunker.stream(compress: []) |> Stream.run() end},
           {[:stream_pieces, :stream_push_job, :stream_finish],
            fn -> [data] |> Chunker.stream() |> Stream.run() end},

@@ -1,7 +1,7 @@
 Code.require_file("support/attempts.exs", __DIR__)
 
 defmodule Chunker.ScriptsTest do
-  # scripts/chunk in a copy of the project, which uses the existing library.
+  # scripts/chunk and scripts/store in a copy of the project, which uses the existing library.
   use ExUnit.Case, async: true
 
   alias Chunker.Attempts
@@ -57,6 +57,29 @@ defmodule Chunker.ScriptsTest do
     assert {"", errors, 1} = chunk(script, folder, [])
     assert errors =~ "which file?"
     assert {"Prints the content-defined chunks" <> _, _, 0} = chunk(script, folder, ["--help"])
+  end
+
+  test "scripts/store works from any folder, and passes on its standard input and status", %{
+    script: script,
+    tmp_dir: folder
+  } do
+    script = Path.join(Path.dirname(script), "store")
+    data = :rand.bytes(300_000)
+    File.write!(Path.join(folder, "größe"), data)
+    assert {"", _, 0} = chunk(script, folder, ["init", "s"])
+    assert {"größe\n" <> _, _, 0} = chunk(script, folder, ["put", "--name", "a", "s", "größe"])
+    assert {printed, _, 0} = chunk(script, folder, ["put", "--json", "s", "-", "<größe"])
+    assert printed =~ ~s({"path":"-") and printed =~ ~s("bytes":300000,) and printed =~ ~s("new_bytes":0,)
+    assert {"", _, 0} = chunk(script, folder, ["cat", "s", "a", ">to"])
+    assert File.read!(Path.join(folder, "to")) == data
+    assert {"", errors, 1} = chunk(script, folder, ["get", "s", "b", "to"])
+    assert errors =~ "chunker.store: b is not there"
+
+    assert {"", "scripts/store: standard input is closed\n", 1} =
+             chunk(script, folder, ["put", "s", "-", "<&-"])
+
+    File.rm_rf!(Path.join(folder, "s/packs"))
+    assert {_, _, 2} = chunk(script, folder, ["check", "s"])
   end
 
   # Runs `command`, in which `$script` is the script, and checks that it chunks `count` bytes. Returns what it prints.

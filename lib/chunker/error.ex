@@ -37,7 +37,7 @@ defmodule Chunker.Error do
   | `:session_fenced` | none: a garbage collection has deleted what was to be put; put it again |
   | `:store_locked` | none: another garbage collection or repair runs |
   | `:unsupported_format` | `:feature` of the store that this version does not know |
-  | `:cancelled` | none: the stream was closed before, or by an earlier error |
+  | `:cancelled` | none: the stream or the store was closed before, or the stream by an earlier error |
   """
 
   @enforce_keys [:reason]
@@ -161,7 +161,7 @@ defmodule Chunker.Error do
   defp describe(:unsupported_format, %{feature: feature}),
     do: "the store needs #{feature}, which this version of Chunker does not know"
 
-  defp describe(:cancelled, _details), do: "the operation was cancelled, or its stream is closed"
+  defp describe(:cancelled, _details), do: "the operation was cancelled, or its stream or store is closed"
 
   defp words(why), do: why |> Atom.to_string() |> String.replace("_", " ")
 

@@ -25,13 +25,22 @@ defmodule Chunker.Store do
     3. `gc/1` deletes nothing that a commit refers to, whether it was made before, during or after, whatever clocks
        say and however long a writer slept.
     4. A read returns the right bytes or an error: each chunk is checked against its digest.
-    5. Everything except tags and sessions can be made anew from the packs. `docs/store-format.md` describes them.
+    5. Everything except tags and sessions can be made anew from the packs. [The format](store-format.html) describes
+       them.
     6. Memory does not grow with the store, except for at most two bytes for each chunk.
     7. A put heals: a chunk that was found missing or damaged is written anew.
     8. Writers wait neither for each other nor for `gc/1`.
 
-  Any number of processes, in any number of VMs on a machine, use a store at the same time. A store is closed when no
-  process holds it any more.
+  Any number of processes, in any number of VMs on a machine, use a store at the same time. A store is closed by
+  `close/1`, or when no process holds it any more.
+
+  ## Progress
+
+  Long calls take the option `:progress`: a function of two arguments, a pid or `{pid, reference}`, which receives how much
+  is done, and of how much, as with `Chunker.chunk_files/2`: at the start, at the end, and in between at most ten times a
+  second. The function is called in a process of its own, and a pid gets messages
+  `{:chunker_progress, reference, done, total}`. The unit is a byte, except where a function says another. The total
+  is `nil` if it is not known in advance, as of a stream or a FIFO.
 
   ## Names
 
@@ -95,6 +104,31 @@ defmodule Chunker.Store do
           | {:codec, Chunker.codec() | :none}
           | {:level, integer()}
           | {:durability, :full | :relaxed}
+
+  @typedoc "What receives progress; see above. The total is `nil` if it is not known."
+  @type progress ::
+          pid()
+          | {pid(), reference()}
+          | (done :: non_neg_integer(), total :: nil | non_neg_integer() -> term())
+
+  @typedoc "An option of a long call."
+  @type work_option :: {:threads, pos_integer()} | {:progress, progress()}
+
+  @typedoc "What `stats/1` counts."
+  @type stats :: %{
+          packs: non_neg_integer(),
+          pack_bytes: non_neg_integer(),
+          meta_packs: non_neg_integer(),
+          meta_bytes: non_neg_integer(),
+          records: non_neg_integer(),
+          index_segments: non_neg_integer(),
+          index_bytes: non_neg_integer(),
+          tags: non_neg_integer(),
+          sessions: non_neg_integer(),
+          objects: non_neg_integer(),
+          unreadable_objects: non_neg_integer(),
+          object_bytes: non_neg_integer()
+        }
 
   @typedoc "What `check/2` and `repair/2` have found."
   @type report :: %{
@@ -172,6 +206,7 @@ defmodule Chunker.Store do
     * `:references` - with a NAR or a tree, `true` replaces the hashes of Nix store paths before it is chunked, as
       `Chunker.chunk_file/2` does. What is read has them again. Default: `false`
     * `:threads` - how many threads work on it at most
+    * `:progress` - see [progress](#module-progress)
 
   ## Errors
 
@@ -383,6 +418,7 @@ defmodule Chunker.Store do
 
     * `:path` - with a file, that of a file in the object, as `read/3` takes it
     * `:threads` - how many threads read and decompress at most
+    * `:progress` - see [progress](#module-progress)
 
   ## Errors
 
@@ -470,6 +506,56 @@ defmodule Chunker.Store do
   def missing(%__MODULE__{store: store}, digests), do: result(:chunker_store.missing(store, digests))
 
   @doc """
+  Copies objects to another store, in one commit: what is missing there, and nothing else.
+
+  An object that is named by a tag gets this tag there as well, whatever that named before; one that is named by its id is
+  kept without a tag. Chunks go over as they are, compressed, once they are checked. If the other store has another hash
+  function, objects are put there anew and get other ids.
+
+  Returns the `:ids` in the other store, in the order of the names, and the `:new_chunks`, `:new_bytes` and `:stored_bytes`
+  of the other store as `put/3` does.
+
+  ## Options
+
+    * `:tags` - `false` to leave the tags out. Default: `true`
+    * `:threads` - how many threads work on it at most
+    * `:progress` - see [progress](#module-progress)
+
+  ## Errors
+
+  After an error nothing of it is visible in the other store.
+
+    * `:not_found` - `:name`
+    * `:chunk_missing`, `:store_corrupt` - what is to be copied cannot be read as a whole
+
+  ## Examples
+
+      iex> [here, there] =
+      ...>   for name <- ["here", "there"] do
+      ...>     Chunker.Store.open!(Path.join(System.tmp_dir!(), "chunker-doc-store-" <> name), durability: :relaxed)
+      ...>   end
+      iex> Chunker.Store.put!(here, "content", name: "a")
+      iex> {:ok, copied} = Chunker.Store.copy(here, there, ["a"])
+      iex> copied.new_bytes
+      7
+      iex> Chunker.Store.read(there, "a")
+      {:ok, "content"}
+      iex> for store <- [here, there], do: File.rm_rf!(store.location)
+
+  """
+  @spec copy(t(), t(), [name()], [{:tags, boolean()} | work_option()] | map()) ::
+          {:ok,
+           %{
+             ids: [id()],
+             new_chunks: non_neg_integer(),
+             new_bytes: non_neg_integer(),
+             stored_bytes: non_neg_integer()
+           }}
+          | {:error, Error.t()}
+  def copy(%__MODULE__{store: store}, %__MODULE__{store: other}, names, options \\ []),
+    do: result(:chunker_store.copy(store, other, names, options))
+
+  @doc """
   Lets a tag name an object.
 
   With the option `:if`, a store sets it only if there is none (`:absent`), or if it names a certain object
@@ -507,6 +593,44 @@ defmodule Chunker.Store do
   """
   @spec id(t(), name()) :: {:ok, id() | nil} | {:error, Error.t()}
   def id(%__MODULE__{store: store}, name), do: result(:chunker_store.id(store, name))
+
+  @doc """
+  Counts what the store has.
+
+    * `:packs`, `:pack_bytes` - files with chunks, and their bytes
+    * `:meta_packs`, `:meta_bytes` - files with lists of chunks
+    * `:records` - chunks, lists and commits in all of them; one that is in two files counts twice
+    * `:index_segments`, `:index_bytes` - files of the index
+    * `:tags`, and `:sessions` of writers
+    * `:objects` - those that tags name or that are kept without one
+    * `:object_bytes` - the length of all objects together; divided by `:pack_bytes`, what the store saves
+    * `:unreadable_objects` - those whose list of chunks is missing or damaged, which do not count; `check/2` says more
+
+  Takes two reads for each file and for each object: about a second for 100,000 of them.
+  """
+  @spec stats(t()) :: {:ok, stats()} | {:error, Error.t()}
+  def stats(%__MODULE__{store: store}), do: result(:chunker_store.stats(store))
+
+  @doc """
+  Closes the store in all processes that hold it.
+
+  Every further call is the error `:cancelled`. Calls that run, and sessions and streams that were opened before, go on to
+  their end; then the files of the store are closed. What no process holds any more is closed without this.
+
+  ## Examples
+
+      iex> folder = Path.join(System.tmp_dir!(), "chunker-doc-store-close")
+      iex> store = Chunker.Store.open!(folder)
+      iex> Chunker.Store.close(store)
+      :ok
+      iex> {:error, error} = Chunker.Store.tags(store)
+      iex> error.reason
+      :cancelled
+      iex> File.rm_rf!(folder)
+
+  """
+  @spec close(t()) :: :ok
+  def close(%__MODULE__{store: store}), do: call(:chunker_store.close(store))
 
   @doc """
   Deletes what no object needs, while others read and write.
@@ -548,8 +672,10 @@ defmodule Chunker.Store do
 
   Returns what was found; damage is no error. The index is made anew where it is damaged. What is put afterwards does
   not rely on chunks that were found damaged.
+
+  Takes the options `:threads` and [`:progress`](#module-progress), whose unit is a pack.
   """
-  @spec check(t(), keyword() | map()) :: {:ok, report()} | {:error, Error.t()}
+  @spec check(t(), [work_option()] | map()) :: {:ok, report()} | {:error, Error.t()}
   def check(%__MODULE__{store: store}, options \\ []), do: result(:chunker_store.check(store, options))
 
   @doc """
@@ -559,8 +685,10 @@ defmodule Chunker.Store do
 
   A tag that is damaged is removed. What it named is not known, so that all objects are kept that are whole and that
   nothing names, as if they had been put without a name. They are listed as `:kept`: tag or `forget/2` them.
+
+  Takes the options of `check/2`.
   """
-  @spec repair(t(), keyword() | map()) :: {:ok, report()} | {:error, Error.t()}
+  @spec repair(t(), [work_option()] | map()) :: {:ok, report()} | {:error, Error.t()}
   def repair(%__MODULE__{store: store}, options \\ []), do: result(:chunker_store.repair(store, options))
 
   defp handle(%__MODULE__{store: store}), do: store

@@ -53,7 +53,7 @@ defmodule Mix.Tasks.Chunker.Chunk do
 
   use Mix.Task
 
-  alias Mix.Chunker.{FileTree, Tally}
+  alias Mix.Chunker.{FileTree, StandardStreams, Switches, Tally, Text}
 
   @requirements ["app.config"]
 
@@ -75,44 +75,22 @@ defmodule Mix.Tasks.Chunker.Chunk do
     help: :boolean
   ]
 
-  # Its other names lead to what the VM has left of it.
-  @standard_input ~w(- /dev/stdin /dev/fd/0 /proc/self/fd/0)
-
-  # Where scripts/chunk leaves the standard input that it keeps from the VM.
-  @handed_over "CHUNKER_STANDARD_INPUT"
-
   # So many lines go to the terminal at once.
   @lines 1000
 
   @impl true
-  def run(arguments) do
-    # It stays, since the VM may notice a closed output only after the last line is written.
-    :logger.add_primary_filter(:chunker_closed_output, {&drop_closed_output/2, nil})
+  def run(arguments), do: StandardStreams.run(fn -> parse(arguments) end)
+
+  defp parse(arguments) do
     {switches, paths, invalid} = OptionParser.parse(arguments, strict: @switches, aliases: [h: :help])
 
     cond do
       switches[:help] -> IO.puts(@moduledoc)
-      invalid != [] -> Mix.raise("#{describe(invalid)}; mix chunker.chunk --help lists the options")
+      invalid != [] -> Mix.raise("#{Switches.describe(invalid)}; mix chunker.chunk --help lists the options")
       paths == [] -> Mix.raise("which file? mix chunker.chunk [OPTIONS] PATH...")
       true -> chunk(paths, switches)
     end
-  rescue
-    # The reader of the output has seen enough: `mix chunker.chunk big.tar | head`.
-    error in ErlangError ->
-      if error.original != :terminated, do: reraise(error, __STACKTRACE__)
-      unless read_by_another?(), do: IO.puts(:stderr, "the output cannot be written")
-      exit({:shutdown, 1})
   end
-
-  # Whether the output goes to another program, which may close it when it has read enough.
-  defp read_by_another?, do: match?({:ok, %{type: :other}}, File.stat("/dev/stdout"))
-
-  # OTP 26 and newer log it as an error of theirs if the reader of the output closes it. A full disk stays an error.
-  defp drop_closed_output(%{msg: {_format, [:epipe]}, meta: %{mfa: {:user_drv, _, _}}}, _), do: :stop
-  defp drop_closed_output(_event, _), do: :ignore
-
-  defp describe([{switch, nil} | _]), do: "unknown option, or one that lacks its value: #{switch}"
-  defp describe([{switch, value} | _]), do: "option #{switch} cannot be #{value}"
 
   defp chunk(paths, switches) do
     options = options(switches)
@@ -120,7 +98,7 @@ defmodule Mix.Tasks.Chunker.Chunk do
 
     # Options that are out of range are a mistake of the call, not of each file.
     with {:error, %{reason: :invalid_options} = error} <- Chunker.chunk_data("", options) do
-      Mix.raise(out_of_range(error))
+      Mix.raise(Switches.out_of_range(error.details))
     end
 
     {total, failed} =
@@ -151,55 +129,32 @@ defmodule Mix.Tasks.Chunker.Chunk do
 
   # The files that a path stands for, and what of it cannot be visited.
   defp files(path) do
-    if path not in @standard_input and File.dir?(path), do: FileTree.files(path), else: [{path, :ok}]
+    if not StandardStreams.input?(path) and File.dir?(path), do: FileTree.files(path), else: [{path, :ok}]
   end
 
-  defp chunk_path(path, options) when path in @standard_input do
-    case System.get_env(@handed_over) do
-      nil -> chunk_standard_input(options)
-      descriptor -> chunk_descriptor(descriptor, path, options)
+  defp chunk_path(path, options) do
+    if StandardStreams.input?(path) do
+      StandardStreams.with_input(
+        path,
+        &Chunker.chunk_file(&1, options),
+        &{:ok, &1 |> Chunker.stream(options) |> Enum.map(fn chunk -> %{chunk | data: nil} end)}
+      )
+    else
+      Chunker.chunk_file(path, options)
     end
   end
 
-  defp chunk_path(path, options), do: Chunker.chunk_file(path, options)
-
-  # Errors name what the caller named.
-  defp chunk_descriptor(descriptor, path, options) do
-    with {:error, %{details: %{path: ^descriptor} = details} = error} <-
-           Chunker.chunk_file(descriptor, options),
-         do: {:error, Chunker.Error.new(error.reason, %{details | path: path})}
-  end
-
-  # The VM has read ahead, and gives bytes as they are in this encoding only.
-  defp chunk_standard_input(options) do
-    :ok = :io.setopts(:standard_io, encoding: :latin1)
-    {:ok, :stdio |> IO.binstream(65_536) |> Chunker.stream(options) |> Enum.map(&%{&1 | data: nil})}
-  rescue
-    error in Chunker.Error -> {:error, error}
-  after
-    :ok = :io.setopts(:standard_io, encoding: :unicode)
-  end
-
   defp options(switches) do
-    sizes = for key <- [:min_size, :avg_size, :max_size], text = switches[key], do: {key, size(key, text)}
-
-    hash =
-      case switches[:hash] do
-        nil -> []
-        "blake3" -> [hash: :blake3]
-        "sha256" -> [hash: :sha256]
-        other -> Mix.raise("option --hash must be blake3 or sha256, not #{other}")
-      end
-
-    nar = one_of(switches, :nar, ~w(true false auto)a)
-    preset = one_of(switches, :preset, ~w(default large_packages small_packages)a)
+    nar = Switches.one_of(switches, :nar, ~w(true false auto)a)
+    preset = Switches.one_of(switches, :preset, ~w(default large_packages small_packages)a)
     entries = entries(switches, nar)
 
     if switches[:tar] && nar not in [[], [nar: false]],
       do: Mix.raise("options --nar and --tar exclude each other")
 
-    sizes ++
-      hash ++ nar ++ preset ++ entries ++ Keyword.take(switches, [:tar, :normalization, :seed, :threads])
+    Switches.sizes(switches) ++
+      Switches.hash(switches) ++
+      nar ++ preset ++ entries ++ Keyword.take(switches, [:tar, :normalization, :seed, :threads])
   end
 
   defp entries(switches, nar) do
@@ -211,42 +166,6 @@ defmodule Mix.Tasks.Chunker.Chunk do
     end
   end
 
-  defp one_of(switches, key, names) do
-    case switches[key] do
-      nil ->
-        []
-
-      text ->
-        unless text in Enum.map(names, &Atom.to_string/1) do
-          Mix.raise("option #{switch(key)} must be one of #{Enum.join(names, ", ")}, not #{text}")
-        end
-
-        [{key, String.to_existing_atom(text)}]
-    end
-  end
-
-  defp size(key, text) do
-    case Regex.run(~r/\A(\d+)([KM]?)(i?B)?\z/i, text) do
-      [_, digits | unit] ->
-        String.to_integer(digits) * factor(String.upcase(List.first(unit, "")))
-
-      nil ->
-        Mix.raise("option #{switch(key)} must be a size such as 65536, 64K or 4M, not #{text}")
-    end
-  end
-
-  defp switch(key), do: "--" <> String.replace(to_string(key), "_", "-")
-
-  defp out_of_range(%{details: %{option: option, value: value, allowed: allowed}}) do
-    # What is allowed may name another option.
-    allowed = Regex.replace(~r/[a-z]+_size/, allowed, &switch/1)
-    "option #{switch(option)} is #{value}, but must be #{allowed}"
-  end
-
-  defp factor(""), do: 1
-  defp factor("K"), do: 1024
-  defp factor("M"), do: 1_048_576
-
   defp digest("hex"), do: &Chunker.to_hex/1
   defp digest("nix32"), do: &Chunker.to_nix_base32/1
   defp digest("base64"), do: &Base.encode64/1
@@ -257,7 +176,7 @@ defmodule Mix.Tasks.Chunker.Chunk do
   end
 
   defp print(%{path: path, result: {:ok, chunks}, seconds: seconds}, switches, digest) do
-    IO.puts(show_name(path))
+    IO.puts(Text.name(path))
     unless switches[:summary], do: print_table(chunks, digest)
     Tally.new() |> Tally.add(chunks, seconds) |> Tally.close() |> print_summary()
   end
@@ -292,23 +211,14 @@ defmodule Mix.Tasks.Chunker.Chunk do
 
     IO.puts("""
     #{bytes} bytes in #{count} #{if count == 1, do: "chunk", else: "chunks"}: #{sizes}
-    #{unique} unique bytes#{share(unique, bytes)}, #{throughput(bytes, tally.seconds)}
+    #{unique} unique bytes#{Text.share(unique, bytes)}, #{Text.throughput(bytes, tally.seconds)}
     """)
   end
 
-  defp share(_unique, 0), do: ""
-  defp share(unique, bytes), do: " (#{Float.round(100 * unique / bytes, 1)}%)"
-
-  defp throughput(bytes, seconds) when seconds > 0 do
-    "#{Float.round(bytes / seconds / 1_000_000, 1)} MB/s in #{Float.round(seconds, 3)} s"
-  end
-
-  defp throughput(_bytes, _seconds), do: "at once"
-
   defp print_json(%{path: path, result: {:error, error}}, _options, _digest) do
     IO.puts([
-      ["{\"path\":", json(path), ",\"error\":", json(Atom.to_string(error.reason))],
-      [",\"message\":", json(Exception.message(error)), "}"]
+      ["{\"path\":", Text.json(path), ",\"error\":", Text.json(error.reason)],
+      [",\"message\":", Text.json(Exception.message(error)), "}"]
     ])
   end
 
@@ -317,9 +227,9 @@ defmodule Mix.Tasks.Chunker.Chunk do
     hash = Atom.to_string(Keyword.get(options, :hash, :blake3))
 
     IO.write([
-      ["{\"path\":", json(path), ",\"bytes\":", Integer.to_string(bytes)],
+      ["{\"path\":", Text.json(path), ",\"bytes\":", Integer.to_string(bytes)],
       [",\"unique_bytes\":", Integer.to_string(unique)],
-      [",\"seconds\":", :erlang.float_to_binary(seconds, decimals: 6), ",\"hash\":", json(hash)],
+      [",\"seconds\":", :erlang.float_to_binary(seconds, decimals: 6), ",\"hash\":", Text.json(hash)],
       ",\"chunks\":["
     ])
 
@@ -327,7 +237,7 @@ defmodule Mix.Tasks.Chunker.Chunk do
     |> Stream.map(fn chunk ->
       [
         ["{\"offset\":", Integer.to_string(chunk.offset), ",\"length\":", Integer.to_string(chunk.length)],
-        [",\"hash\":", json(digest.(chunk.hash)), json_entries(chunk.entries), "}"]
+        [",\"hash\":", Text.json(digest.(chunk.hash)), json_entries(chunk.entries), "}"]
       ]
     end)
     |> Stream.intersperse(",")
@@ -343,7 +253,7 @@ defmodule Mix.Tasks.Chunker.Chunk do
     parts =
       for part <- parts do
         [
-          ["{\"path\":", json(part.path), ",\"offset\":", Integer.to_string(part.offset)],
+          ["{\"path\":", Text.json(part.path), ",\"offset\":", Integer.to_string(part.offset)],
           [",\"length\":", Integer.to_string(part.length)],
           [",\"position\":", Integer.to_string(part.position), "}"]
         ]
@@ -351,26 +261,4 @@ defmodule Mix.Tasks.Chunker.Chunk do
 
     [",\"entries\":[", Enum.intersperse(parts, ","), "]"]
   end
-
-  # A JSON string. JSON is Unicode, and names of files need not be: other bytes become U+FFFD, as JSON writers do.
-  defp json(text) do
-    [?", text |> show_path() |> String.to_charlist() |> Enum.map(&escape/1), ?"]
-  end
-
-  defp escape(?"), do: "\\\""
-  defp escape(?\\), do: "\\\\"
-  defp escape(c) when c < 0x20, do: ["\\u", c |> Integer.to_string(16) |> String.pad_leading(4, "0")]
-  defp escape(c), do: <<c::utf8>>
-
-  # A name for people, who must see where it ends and whose terminal it must not control.
-  defp show_name(path) do
-    if String.valid?(path) and path =~ ~r/[[:cntrl:]]/u, do: inspect(path), else: show_path(path)
-  end
-
-  defp show_path(path) do
-    if String.valid?(path), do: path, else: for(<<byte <- path>>, into: "", do: ascii(byte))
-  end
-
-  defp ascii(byte) when byte < 128, do: <<byte>>
-  defp ascii(_byte), do: "\uFFFD"
 end

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use chunker::batch::{compress_batch_into, decompress_batch_into};
 use chunker::engine::FileChunks;
 use chunker::{Cancel, Error};
-use rustler::{Binary, Encoder, LocalPid, Reference, Term};
+use rustler::{Binary, Encoder, Term};
 
 use crate::atoms;
 use crate::binary::{BinaryBuffer, text};
@@ -13,7 +13,8 @@ use crate::call::{Call, nif, ok};
 use crate::chunking::{list, to_path};
 use crate::error::NifError;
 use crate::list::List;
-use crate::options::{BatchOptions, ChunkingOptions, Compression, Decompression, Digests, Progress};
+use crate::options::{BatchOptions, ChunkingOptions, Compression, Decompression, Digests};
+use crate::progress::reporter;
 
 /// Calls `run` with a batch that reports progress as `{chunker_progress, Ref, Done, Total}`.
 fn with_batch<'a, T>(
@@ -21,20 +22,12 @@ fn with_batch<'a, T>(
     options: &BatchOptions<'a>,
     run: impl FnOnce(&chunker::BatchOptions<'_>, Cancel<'_>) -> Result<T, Error>,
 ) -> Result<T, NifError<'a>> {
-    let listener: Option<(LocalPid, Reference<'a>)> = match options.progress() {
-        Progress::None => None,
-        Progress::To(pid, reference) => Some((pid, reference)),
-    };
-    let report = |done: usize, total: usize| {
-        if let Some((pid, reference)) = &listener {
-            // A message to a process that has died is dropped.
-            let _ = call.env.send(pid, (atoms::chunker_progress(), Term::from(*reference), done, total));
-        }
-    };
+    let report = reporter(call, options.progress)
+        .map(|report| move |done: usize, total: usize| report(done as u64, Some(total as u64)));
     let batch = chunker::BatchOptions {
         workers: Some(options.workers()?),
         parallel_threshold: options.parallel_threshold()?,
-        progress: listener.is_some().then_some(&report),
+        progress: report.as_ref().map(|report| report as &dyn Fn(usize, usize)),
     };
     Ok(run(&batch, &call.is_cancelled())?)
 }

@@ -24,6 +24,7 @@ mod list;
 mod nar;
 mod narinfo;
 mod options;
+mod progress;
 mod slot;
 mod special;
 #[cfg_attr(not(feature = "store"), path = "store_disabled.rs")]

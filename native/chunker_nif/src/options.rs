@@ -15,9 +15,7 @@ use chunker::nar::annotations::{AnnotationOptions, ChunkAnnotation};
 use chunker::nar::{EntryLimits, NarMethod, RECOGNIZER};
 use chunker::tar::TarMethod;
 use rustler::types::atom::Atom;
-use rustler::{
-    Binary, Decoder, Encoder, Env, LocalPid, NifResult, NifTuple, NifUnitEnum, Reference, ResourceArc, Term,
-};
+use rustler::{Binary, Decoder, Encoder, Env, NifResult, NifTuple, NifUnitEnum, ResourceArc, Term};
 
 use crate::atoms;
 use crate::cache::SharedCache;
@@ -189,13 +187,7 @@ impl<'a> Threads<'a> {
 pub(crate) struct BatchOptions<'a> {
     threads: Threads<'a>,
     parallel_threshold: Term<'a>,
-    progress: Term<'a>,
-}
-
-/// The receiver of progress reports.
-pub(crate) enum Progress<'a> {
-    None,
-    To(LocalPid, Reference<'a>),
+    pub(crate) progress: Term<'a>,
 }
 
 impl<'a> BatchOptions<'a> {
@@ -211,13 +203,6 @@ impl<'a> BatchOptions<'a> {
             value,
             allowed: allowed(),
         })
-    }
-
-    pub(crate) fn progress(&self) -> Progress<'a> {
-        match self.progress.decode() {
-            Ok((pid, reference)) => Progress::To(pid, reference),
-            Err(_) => Progress::None,
-        }
     }
 }
 

@@ -5,31 +5,41 @@
 
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::{PoisonError, RwLock};
 
 use chunker::cdc::Options;
 use chunker::codec::Codec;
+use chunker::engine::progress::Progress;
 use chunker::engine::workers::Workers;
 use chunker::hash::{Algorithm, Digest};
-use chunker::io::file::Input;
 use chunker::store::{
-    Chunks, Collected, FormatOptions, If, Manifest, ObjectReader, PutKind, PutPieces, Report, Session, Store,
-    StoreOptions, Stored,
+    Chunks, Collected, Copied, FormatOptions, If, Manifest, ObjectReader, PutKind, PutPieces, Report,
+    Session, Stats, Store, StoreOptions, Stored,
 };
 use chunker::{Cancel, Error};
 use rustler::{Binary, Encoder, Env, NifTaggedEnum, NifTuple, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::binary::{BinaryBuffer, text};
-use crate::call::{nif, ok};
+use crate::call::{Call, nif, ok};
 use crate::chunking::to_path;
 use crate::error::{NifError, atom};
 use crate::list::List;
 use crate::nar::{encode_entries, nar_hash};
 use crate::options::{Hash, Limits, Sizes, Threads};
+use crate::progress::reporter;
 use crate::slot::{Slot, drop_elsewhere};
 
-/// An open store.
-struct SharedStore(Store);
+/// A store, until it is closed.
+struct SharedStore(RwLock<Option<Store>>);
+
+impl SharedStore {
+    /// Returns the store. What is made of it, and calls that run, keep it open when the handle is closed.
+    fn get(&self) -> Result<Store, chunker::Error> {
+        let store = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        store.clone().ok_or(chunker::Error::Cancelled)
+    }
+}
 
 /// A state that one call at a time uses.
 struct Held<T: Send + 'static>(Slot<T>);
@@ -105,6 +115,28 @@ impl<'a> rustler::Decoder<'a> for Id {
     }
 }
 
+/// `{Threads, nil | {Pid, Ref}}`
+#[derive(NifTuple)]
+#[rustler(decode)]
+struct ReportedWork<'a> {
+    threads: Threads<'a>,
+    progress: Term<'a>,
+}
+
+impl<'a> ReportedWork<'a> {
+    /// Calls `run` with the threads, and with what receives the progress.
+    fn run<T>(
+        &self,
+        call: Call<'a>,
+        run: impl FnOnce(Workers, Progress<'_>) -> Result<T, chunker::Error>,
+    ) -> Result<T, NifError<'a>> {
+        let workers = self.threads.workers()?;
+        let reporter = reporter(call, self.progress);
+        let progress = reporter.as_ref().map(|reporter| reporter as &dyn Fn(u64, Option<u64>));
+        Ok(run(workers, progress)?)
+    }
+}
+
 fn digest<'a>(env: Env<'a>, digest: &Digest) -> Term<'a> {
     text(env, &digest.0)
 }
@@ -136,13 +168,14 @@ fn put_in(
     path: &Path,
     form: Form,
     workers: Workers,
+    progress: Progress<'_>,
     is_cancelled: Cancel<'_>,
 ) -> Result<Stored, Error> {
     match form {
-        Form::Tree(references) => session.put_tree(path, references, workers, is_cancelled),
+        Form::Tree(references) => session.put_tree(path, references, workers, progress, is_cancelled),
         form => {
             let kind = form.kind().unwrap_or_default();
-            session.put_as(Input::open(path)?, kind, workers, is_cancelled)
+            session.put_file_as(path, kind, workers, progress, is_cancelled)
         }
     }
 }
@@ -182,7 +215,7 @@ nif! {
         let uuid = text(env, &format.uuid.to_be_bytes());
         let level = format.level.map_or_else(|| atoms::nil().encode(env), |level| level.encode(env));
         let format = (uuid, atom(env, format.hash.name()), sizes, codec, level, format.durable);
-        ok(env, (ResourceArc::new(SharedStore(store)), format))
+        ok(env, (ResourceArc::new(SharedStore(RwLock::new(Some(store)))), format))
     }
 }
 
@@ -194,16 +227,16 @@ nif! {
         path: Binary<'a>,
         form: Form,
         name: Option<&'a str>,
-        threads: Threads<'a>,
+        work: ReportedWork<'a>,
     ) {
-        let (path, workers, is_cancelled) = (to_path(&path), threads.workers()?, call.is_cancelled());
-        let put = match form {
-            Form::Tree(references) => store.0.put_tree(&path, references, name, workers, &is_cancelled)?,
+        let (store, path, is_cancelled) = (store.get()?, to_path(&path), call.is_cancelled());
+        let put = work.run(call, |workers, progress| match form {
+            Form::Tree(references) => store.put_tree(&path, references, name, workers, progress, &is_cancelled),
             form => {
                 let kind = form.kind().unwrap_or_default();
-                store.0.put_file_as(&path, kind, name, workers, &is_cancelled)?
+                store.put_file_as(&path, kind, name, workers, progress, &is_cancelled)
             }
-        };
+        })?;
         ok(call.env, stored(call.env, &put))
     }
 }
@@ -211,7 +244,7 @@ nif! {
 nif! {
     /// `{ok, Session}`
     job store_session_job => fn(call, store: ResourceArc<SharedStore>) {
-        ok(call.env, Held::new(store.0.session()?))
+        ok(call.env, Held::new(store.get()?.session()?))
     }
 }
 
@@ -222,12 +255,13 @@ nif! {
         session: ResourceArc<Held<Session>>,
         path: Binary<'a>,
         form: Form,
-        threads: Threads<'a>,
+        work: ReportedWork<'a>,
     ) {
-        let (path, workers) = (to_path(&path), threads.workers()?);
-        let is_cancelled = session.0.is_cancelled(call);
         let mut open = session.0.take()?;
-        let put = put_in(&mut open, &path, form, workers, &is_cancelled);
+        let (path, is_cancelled) = (to_path(&path), session.0.is_cancelled(call));
+        let put = work.run(call, |workers, progress| {
+            put_in(&mut open, &path, form, workers, progress, &is_cancelled)
+        });
         session.0.put(open);
         ok(call.env, stored(call.env, &put?))
     }
@@ -319,8 +353,8 @@ nif! {
         let end = length.map_or(Bound::Unbounded, |length| Bound::Excluded(offset.saturating_add(length)));
         let range = (Bound::Included(offset), end);
         let reader = match within {
-            None => store.0.reader(&id.0, range, workers, &is_cancelled)?,
-            Some(path) => store.0.file_reader(&id.0, &path, range, workers, &is_cancelled)?,
+            None => store.get()?.reader(&id.0, range, workers, &is_cancelled)?,
+            Some(path) => store.get()?.file_reader(&id.0, &path, range, workers, &is_cancelled)?,
         };
         ok(call.env, Held::new(reader))
     }
@@ -350,13 +384,13 @@ nif! {
         id: Id,
         within: Option<Binary<'a>>,
         path: Binary<'a>,
-        threads: Threads<'a>,
+        work: ReportedWork<'a>,
     ) {
-        let (path, workers, is_cancelled) = (to_path(&path), threads.workers()?, call.is_cancelled());
-        match within {
-            None => store.0.restore_file(&id.0, &path, workers, &is_cancelled)?,
-            Some(within) => store.0.extract_file(&id.0, &within, &path, workers, &is_cancelled)?,
-        }
+        let (store, path, is_cancelled) = (store.get()?, to_path(&path), call.is_cancelled());
+        work.run(call, |workers, progress| match within {
+            None => store.restore_file(&id.0, &path, workers, progress, &is_cancelled),
+            Some(within) => store.extract_file(&id.0, &within, &path, workers, progress, &is_cancelled),
+        })?;
         Ok(atoms::ok().encode(call.env))
     }
 }
@@ -367,9 +401,12 @@ nif! {
         store: ResourceArc<SharedStore>,
         id: Id,
         path: Binary<'a>,
-        threads: Threads<'a>,
+        work: ReportedWork<'a>,
     ) {
-        store.0.restore_tree(&id.0, &to_path(&path), threads.workers()?, &call.is_cancelled())?;
+        let (store, path, is_cancelled) = (store.get()?, to_path(&path), call.is_cancelled());
+        work.run(call, |workers, progress| {
+            store.restore_tree(&id.0, &path, workers, progress, &is_cancelled)
+        })?;
         Ok(atoms::ok().encode(call.env))
     }
 }
@@ -387,7 +424,7 @@ nif! {
         let (recursive, limits) = listing;
         let (limits, workers) = (limits.checked()?, threads.workers()?);
         let entries =
-            store.0.entries(&id.0, &path, recursive, limits, workers, &call.is_cancelled())?;
+            store.get()?.entries(&id.0, &path, recursive, limits, workers, &call.is_cancelled())?;
         ok(call.env, encode_entries(call, &entries)?)
     }
 }
@@ -396,7 +433,7 @@ nif! {
     /// `{ok, {Id, {Kind, NarHash | nil}, Size, Hash, ChunkCount}}`
     job store_manifest_job => fn(call, store: ResourceArc<SharedStore>, id: Id) {
         let env = call.env;
-        let Manifest { id, kind, size, hash, nar_hash, chunk_count, .. } = store.0.manifest(&id.0)?;
+        let Manifest { id, kind, size, hash, nar_hash, chunk_count, .. } = store.get()?.manifest(&id.0)?;
         let kind = kind_and_hash(env, kind.name(), nar_hash);
         ok(env, (digest(env, &id), kind, size, digest(env, &hash), chunk_count))
     }
@@ -405,7 +442,7 @@ nif! {
 nif! {
     /// `{ok, Chunks}`
     job store_chunks_job => fn(call, store: ResourceArc<SharedStore>, id: Id) {
-        ok(call.env, Held::new(store.0.chunks(&id.0)?))
+        ok(call.env, Held::new(store.get()?.chunks(&id.0)?))
     }
 }
 
@@ -432,7 +469,7 @@ nif! {
     list_job store_missing_job => fn(call, store: ResourceArc<SharedStore>, digests: List<Id>) {
         let List(digests) = digests;
         let digests: Vec<Digest> = digests.into_iter().map(|id| id.0).collect();
-        let missing = store.0.missing(&digests, &call.is_cancelled())?;
+        let missing = store.get()?.missing(&digests, &call.is_cancelled())?;
         ok(call.env, missing.iter().map(|missing| digest(call.env, missing)).collect::<Vec<_>>())
     }
 }
@@ -440,7 +477,7 @@ nif! {
 nif! {
     /// `{ok, Id | nil}`
     io store_tag => fn(call, store: ResourceArc<SharedStore>, name: &'a str) {
-        let id = store.0.tag(name)?;
+        let id = store.get()?.tag(name)?;
         ok(call.env, id.map(|id| digest(call.env, &id)))
     }
 }
@@ -469,7 +506,7 @@ nif! {
         id: Id,
         condition: Condition,
     ) {
-        store.0.set_tag(name, &id.0, condition.0)?;
+        store.get()?.set_tag(name, &id.0, condition.0)?;
         Ok(atoms::ok().encode(call.env))
     }
 }
@@ -477,21 +514,21 @@ nif! {
 nif! {
     /// `{ok, WasThere}`
     job store_remove_tag_job => fn(call, store: ResourceArc<SharedStore>, name: &'a str, condition: Condition) {
-        ok(call.env, store.0.remove_tag(name, condition.0)?)
+        ok(call.env, store.get()?.remove_tag(name, condition.0)?)
     }
 }
 
 nif! {
     /// `{ok, WasKept}`
     job store_forget_job => fn(call, store: ResourceArc<SharedStore>, id: Id) {
-        ok(call.env, store.0.forget(&id.0)?)
+        ok(call.env, store.get()?.forget(&id.0)?)
     }
 }
 
 nif! {
     /// `{ok, [{Name, Id}]}`
     job store_tags_job => fn(call, store: ResourceArc<SharedStore>, prefix: &'a str) {
-        let tags = store.0.tags(prefix)?;
+        let tags = store.get()?.tags(prefix)?;
         ok(call.env, tags.iter().map(|(name, id)| (name, digest(call.env, id))).collect::<Vec<_>>())
     }
 }
@@ -499,7 +536,7 @@ nif! {
 nif! {
     /// `{ok, {Objects, Packs, DeletedPacks, DeletedBytes, RewrittenBytes}}`
     job store_gc_job => fn(call, store: ResourceArc<SharedStore>) {
-        let collected = store.0.collect_garbage(&call.is_cancelled())?;
+        let collected = store.get()?.collect_garbage(&call.is_cancelled())?;
         let Collected { objects, packs, deleted_packs, deleted_bytes, rewritten_bytes } = collected;
         ok(call.env, (objects, packs, deleted_packs, deleted_bytes, rewritten_bytes))
     }
@@ -527,16 +564,70 @@ nif! {
         call,
         store: ResourceArc<SharedStore>,
         repairs: bool,
-        threads: Threads<'a>,
+        work: ReportedWork<'a>,
     ) {
-        let options = chunker::BatchOptions { workers: Some(threads.workers()?), ..chunker::BatchOptions::default() };
-        let found = if repairs {
-            store.0.repair(&options, &call.is_cancelled())?
-        } else {
-            store.0.check(&options, &call.is_cancelled())?
-        };
+        let (store, is_cancelled) = (store.get()?, call.is_cancelled());
+        let found = work.run(call, |workers, progress| {
+            let progress = progress
+                .map(|progress| move |done: usize, total: usize| progress(done as u64, Some(total as u64)));
+            let options = chunker::BatchOptions {
+                workers: Some(workers),
+                progress: progress.as_ref().map(|progress| progress as &dyn Fn(usize, usize)),
+                ..chunker::BatchOptions::default()
+            };
+            if repairs { store.repair(&options, &is_cancelled) } else { store.check(&options, &is_cancelled) }
+        })?;
         ok(call.env, report(call.env, &found))
     }
+}
+
+nif! {
+    /// `{ok, {{Packs, Bytes}, {MetaPacks, Bytes}, Records, {IndexSegments, Bytes}, Tags, Sessions,
+    /// {Objects, Unreadable, Bytes}}}`
+    job store_stats_job => fn(call, store: ResourceArc<SharedStore>) {
+        let Stats {
+            packs, pack_bytes, meta_packs, meta_bytes, records, index_segments, index_bytes, tags, sessions, objects,
+            unreadable_objects, object_bytes,
+        } = store.get()?.stats(&call.is_cancelled())?;
+        let stats = (
+            (packs, pack_bytes),
+            (meta_packs, meta_bytes),
+            records,
+            (index_segments, index_bytes),
+            tags,
+            sessions,
+            (objects, unreadable_objects, object_bytes),
+        );
+        ok(call.env, stats)
+    }
+}
+
+nif! {
+    /// `{ok, {Ids, NewChunks, NewBytes, StoredBytes}}`
+    list_job store_copy_job => fn(
+        call,
+        from: ResourceArc<SharedStore>,
+        to: ResourceArc<SharedStore>,
+        objects: List<(Id, Option<&'a str>)>,
+        work: ReportedWork<'a>,
+    ) {
+        let (from, to, is_cancelled) = (from.get()?, to.get()?, call.is_cancelled());
+        let List(objects) = objects;
+        let objects: Vec<_> = objects.into_iter().map(|(Id(id), name)| (id, name)).collect();
+        let copied = work.run(call, |workers, progress| {
+            from.copy(&to, &objects, workers, progress, &is_cancelled)
+        })?;
+        let Copied { ids, new_chunks, new_bytes, stored_bytes } = copied;
+        let ids: Vec<_> = ids.iter().map(|id| digest(call.env, id)).collect();
+        ok(call.env, (ids, new_chunks, new_bytes, stored_bytes))
+    }
+}
+
+/// Closes a store for all that hold it.
+#[rustler::nif]
+fn store_close<'a>(env: Env<'a>, store: ResourceArc<SharedStore>) -> Term<'a> {
+    drop_elsewhere(store.0.write().unwrap_or_else(PoisonError::into_inner).take());
+    atoms::ok().encode(env)
 }
 
 /// Returns whether a term is a store of this VM.

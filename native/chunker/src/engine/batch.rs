@@ -1,17 +1,13 @@
 //! Processes many items in parallel; each item succeeds or fails on its own.
 
-use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
+use super::progress::{Progress, ProgressReporter};
 use super::workers::{CANCEL_POLL, Helper, Workers, yield_to_other_threads};
 use crate::Cancel;
 use crate::error::Error;
-
-/// The minimum interval between two progress reports, except the first and the last.
-const OFTEN: Duration = Duration::from_millis(100);
 
 /// Holds the options for processing many items. By default all cores work, from four items on.
 ///
@@ -91,12 +87,14 @@ impl BatchOptions<'_> {
             state: Mutex::new(State { results: Vec::with_capacity(items.len()), helpers: 0, panic: None }),
             left: Condvar::new(),
         };
-        let reporter =
-            RefCell::new(ProgressReporter { progress: self.progress, total: items.len(), last: None });
-        reporter.borrow_mut().report(0);
+        let total = items.len();
+        let report =
+            self.progress.map(|progress| move |done: u64, _: Option<u64>| progress(done as usize, total));
+        let progress: Progress<'_> = report.as_ref().map(|report| report as &dyn Fn(u64, Option<u64>));
+        let reporter = ProgressReporter::start(progress, Some(total as u64));
         // Polled often, also in the middle of an item, so progress is reported here.
         let is_cancelled = || {
-            reporter.borrow_mut().report_if_due(shared.done.load(Ordering::Relaxed));
+            reporter.report_if_due(shared.done.load(Ordering::Relaxed) as u64);
             let stop = shared.stop.load(Ordering::Relaxed) || is_cancelled();
             shared.stop.store(stop, Ordering::Relaxed);
             stop
@@ -130,7 +128,7 @@ impl BatchOptions<'_> {
         if stopped {
             return Err(Error::Cancelled);
         }
-        reporter.into_inner().report(items.len());
+        reporter.finish(total as u64);
         let mut results = state.results;
         results.sort_unstable_by_key(|&(index, _)| index);
         Ok(results.into_iter().map(|(_, result)| result).collect())
@@ -231,34 +229,12 @@ impl<I: Sync, T: Send> Shared<'_, I, T> {
     }
 }
 
-struct ProgressReporter<'a> {
-    progress: Option<&'a dyn Fn(usize, usize)>,
-    total: usize,
-    last: Option<(Instant, usize)>,
-}
-
-impl ProgressReporter<'_> {
-    fn report_if_due(&mut self, done: usize) {
-        // The end is reported later, once the results are complete.
-        let due = self.last.is_none_or(|(when, reported)| when.elapsed() >= OFTEN && done > reported);
-        if self.progress.is_some() && done < self.total && due {
-            self.report(done);
-        }
-    }
-
-    fn report(&mut self, done: usize) {
-        // For an empty batch, the start is the end.
-        if let Some(progress) = self.progress
-            && self.last.is_none_or(|(_, reported)| reported != done)
-        {
-            progress(done, self.total);
-            self.last = Some((Instant::now(), done));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::time::{Duration, Instant};
+
+    use super::super::progress::OFTEN;
     use super::*;
     use crate::{ErrorCode, NEVER};
 

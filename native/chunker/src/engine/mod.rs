@@ -18,6 +18,7 @@ mod files;
 mod filter;
 mod pieces;
 mod pipeline;
+pub mod progress;
 mod reader;
 mod segments;
 mod slice;

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use super::error::StoreError;
 use super::manifest::ObjectKind;
+use super::progress::reporting;
 use super::put::{PutKind, PutPieces, Stored};
 use super::read::ObjectReader;
 use super::{MOST_ATTEMPTS, Session, Store, range_of};
 use crate::Cancel;
+use crate::engine::progress::{Progress, ProgressReporter};
 use crate::engine::workers::Workers;
 use crate::error::{Error, OptionsError};
 use crate::hash::Digest;
@@ -54,13 +56,19 @@ impl Store {
         kind: PutKind,
         name: Option<&str>,
         workers: Workers,
+        progress: Progress<'_>,
         is_cancelled: Cancel<'_>,
     ) -> Result<Stored, Error> {
-        until_not_fenced(|| self.put_as(Input::open(path)?, kind, name, workers, is_cancelled))
+        until_not_fenced(|| {
+            reporting(Input::open(path)?, progress, is_cancelled, |source, is_cancelled| {
+                self.put_as(source, kind, name, workers, is_cancelled)
+            })
+        })
     }
 
     /// Puts the tree at `path` as its NAR, which is not written anywhere else. If a garbage collection
-    /// deletes a chunk in the meantime that was found in the store, the tree is read again.
+    /// deletes a chunk in the meantime that was found in the store, the tree is read again. Progress is in bytes
+    /// of the NAR, whose length is not known.
     ///
     /// # Errors
     ///
@@ -71,10 +79,15 @@ impl Store {
         references: bool,
         name: Option<&str>,
         workers: Workers,
+        progress: Progress<'_>,
         is_cancelled: Cancel<'_>,
     ) -> Result<Stored, Error> {
         let kind = PutKind::Nar { references };
-        until_not_fenced(|| self.put_as(Dump::new(path), kind, name, workers, is_cancelled))
+        until_not_fenced(|| {
+            reporting(Dump::new(path), progress, is_cancelled, |source, is_cancelled| {
+                self.put_as(source, kind, name, workers, is_cancelled)
+            })
+        })
     }
 
     /// Opens the file at `path` in a NAR, or a range of its bytes, for reading. `path` has names with `/`
@@ -116,9 +129,10 @@ impl Store {
         path: &[u8],
         to: &Path,
         workers: Workers,
+        progress: Progress<'_>,
         is_cancelled: Cancel<'_>,
     ) -> Result<(), Error> {
-        self.file_reader(id, path, .., workers, is_cancelled)?.write_to_file(to, is_cancelled)
+        self.file_reader(id, path, .., workers, is_cancelled)?.write_to_file(to, progress, is_cancelled)
     }
 
     /// Returns the entries of the directory at `path` in a NAR, without the directory itself, in the order of
@@ -178,6 +192,7 @@ impl Store {
         id: &Digest,
         target: &Path,
         workers: Workers,
+        progress: Progress<'_>,
         is_cancelled: Cancel<'_>,
     ) -> Result<(), Error> {
         let allowed = match self.manifest(id)?.kind {
@@ -190,9 +205,17 @@ impl Store {
             return Err(OptionsError { option: "tree", value, allowed: allowed.into() }.into());
         }
         let mut reader = self.reader(id, .., workers, is_cancelled)?;
+        let (reporter, mut done) = (ProgressReporter::start(progress, Some(reader.length())), 0);
         let mut restore = Restore::new(target)?;
-        reader.each_piece(|piece| feed(&mut restore, piece, is_cancelled), is_cancelled)?;
-        restore.finish()
+        let take = |piece: &[u8]| {
+            done += piece.len() as u64;
+            reporter.report_if_due(done);
+            feed(&mut restore, piece, is_cancelled)
+        };
+        reader.each_piece(take, is_cancelled)?;
+        restore.finish()?;
+        reporter.finish(done);
+        Ok(())
     }
 
     /// Returns the position of the contents of a file in a NAR.
@@ -276,7 +299,24 @@ impl Session {
         Ok(stored)
     }
 
-    /// Puts the tree at `path` as its NAR.
+    /// Puts a file as an archive. Progress is in bytes of it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`put_as`](Self::put_as), and those of opening and reading the file.
+    pub fn put_file_as(
+        &mut self,
+        path: &Path,
+        kind: PutKind,
+        workers: Workers,
+        progress: Progress<'_>,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Stored, Error> {
+        let put = |source, is_cancelled: Cancel<'_>| self.put_as(source, kind, workers, is_cancelled);
+        reporting(Input::open(path)?, progress, is_cancelled, put)
+    }
+
+    /// Puts the tree at `path` as its NAR. Progress is in bytes of that.
     ///
     /// # Errors
     ///
@@ -286,9 +326,12 @@ impl Session {
         path: &Path,
         references: bool,
         workers: Workers,
+        progress: Progress<'_>,
         is_cancelled: Cancel<'_>,
     ) -> Result<Stored, Error> {
-        self.put_as(Dump::new(path), PutKind::Nar { references }, workers, is_cancelled)
+        let kind = PutKind::Nar { references };
+        let put = |source, is_cancelled: Cancel<'_>| self.put_as(source, kind, workers, is_cancelled);
+        reporting(Dump::new(path), progress, is_cancelled, put)
     }
 
     /// Begins to put an archive that arrives in pieces. See [`pieces`](Self::pieces).

@@ -19,7 +19,7 @@ use crate::hash::Digest;
 use crate::{Cancel, NEVER};
 
 /// The folder of the segments.
-const FOLDER: &str = "index";
+pub(super) const FOLDER: &str = "index";
 
 /// The number of pages that are kept in memory, of 4 KiB each.
 const PAGES: usize = 2048;

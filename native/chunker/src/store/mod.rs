@@ -21,6 +21,7 @@
 
 mod archive;
 mod check;
+mod copy;
 mod disk;
 mod error;
 mod format;
@@ -30,6 +31,7 @@ mod manifest;
 mod marks;
 mod objects;
 mod pack;
+mod progress;
 mod put;
 mod read;
 mod record;
@@ -37,6 +39,7 @@ mod references;
 mod refs;
 mod segment;
 mod session;
+mod stats;
 mod tap;
 mod text;
 mod writer;
@@ -48,6 +51,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use check::{Damage, Incomplete, Report};
+pub use copy::Copied;
 pub use disk::{Disk, Folder};
 pub use error::StoreError;
 pub use format::{Format, FormatOptions};
@@ -57,6 +61,7 @@ pub use objects::{LocalObjects, Objects};
 pub use put::{PutKind, PutPieces, Stored};
 pub use read::{Chunks, ObjectReader};
 pub use refs::If;
+pub use stats::Stats;
 
 use self::index::Index;
 use self::marks::Marks;
@@ -68,6 +73,7 @@ use self::writer::Writer;
 use crate::Cancel;
 use crate::cdc::CdcParams;
 use crate::engine::batch::BatchOptions;
+use crate::engine::progress::Progress;
 use crate::engine::workers::Workers;
 use crate::error::{Error, IoError, OptionsError};
 use crate::hash::Digest;
@@ -221,7 +227,8 @@ impl Store {
     }
 
     /// Puts a file. If a garbage collection deletes a chunk in the meantime that was found in the store, the
-    /// file is read again.
+    /// file is read again. Progress is in bytes of the file; how many there are is not known of a FIFO or a
+    /// device.
     ///
     /// # Errors
     ///
@@ -231,12 +238,14 @@ impl Store {
         path: &Path,
         name: Option<&str>,
         workers: Workers,
+        progress: Progress<'_>,
         is_cancelled: Cancel<'_>,
     ) -> Result<Stored, Error> {
-        self.put_file_as(path, PutKind::Bytes, name, workers, is_cancelled)
+        self.put_file_as(path, PutKind::Bytes, name, workers, progress, is_cancelled)
     }
 
     /// Writes an object to a file, which is there as a whole or not at all, and replaces what was there.
+    /// Progress is in bytes.
     ///
     /// # Errors
     ///
@@ -246,9 +255,10 @@ impl Store {
         id: &Digest,
         path: &Path,
         workers: Workers,
+        progress: Progress<'_>,
         is_cancelled: Cancel<'_>,
     ) -> Result<(), Error> {
-        self.reader(id, .., workers, is_cancelled)?.write_to_file(path, is_cancelled)
+        self.reader(id, .., workers, is_cancelled)?.write_to_file(path, progress, is_cancelled)
     }
 
     /// Opens an object, or a range of its bytes, for reading.
@@ -378,6 +388,17 @@ impl Store {
     /// Returns [`StoreError::Corrupt`] for a tag that is damaged.
     pub fn tags(&self, prefix: &str) -> Result<Vec<(String, Digest)>, Error> {
         refs::tags(&*self.inner.objects, prefix)
+    }
+
+    /// Counts packs, records, objects and so on. Takes two reads for each pack and for each object. What cannot
+    /// be read is left out, or counted as such.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Io`] if a folder cannot be read, and [`Error::Cancelled`] if `is_cancelled` returns
+    /// true.
+    pub fn stats(&self, is_cancelled: Cancel<'_>) -> Result<Stats, Error> {
+        self.inner.stats(is_cancelled)
     }
 
     /// Deletes what no object needs, while others read and write.

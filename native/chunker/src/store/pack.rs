@@ -219,6 +219,15 @@ pub(super) fn entries(objects: &dyn Objects, id: PackId) -> Result<Option<Vec<En
     }
 }
 
+/// Returns the number of records that a pack says it has, or 0 if its end is damaged.
+pub(super) fn record_count(objects: &dyn Objects, name: &str, length: u64) -> Result<u64, Error> {
+    let Some(end) = length.checked_sub(TRAILER as u64) else { return Ok(0) };
+    let mut trailer = [0; TRAILER];
+    let is_whole = objects.get_range(name, end, &mut trailer)? && trailer[8..] == *FOOTER_MAGIC;
+    let count = u32::from_le_bytes(*trailer.first_chunk().expect("four bytes"));
+    Ok(if is_whole { count.into() } else { 0 })
+}
+
 /// A record as a footer lists it. The header is missing if this library does not know its kind or codec.
 pub(super) type Listed = (Entry, Option<Header>);
 

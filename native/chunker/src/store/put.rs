@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::manifest::{Description, Item, ManifestBuilder, ObjectKind};
+use super::manifest::{Description, Item, Manifest, ManifestBuilder, ObjectKind};
 use super::record::Kind;
 use super::tap::{Digests, Tap, TappedSource};
 use super::writer::Writer;
@@ -37,6 +37,15 @@ pub enum PutKind {
 }
 
 impl PutKind {
+    /// Returns as what an object is put that is in a store already.
+    pub(super) const fn again(manifest: &Manifest) -> Self {
+        match manifest.kind {
+            ObjectKind::Bytes => Self::Bytes,
+            ObjectKind::Nar => Self::Nar { references: manifest.references.is_some() },
+            ObjectKind::Tar => Self::Tar,
+        }
+    }
+
     const fn object_kind(self) -> ObjectKind {
         match self {
             Self::Bytes => ObjectKind::Bytes,

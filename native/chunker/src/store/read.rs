@@ -14,6 +14,7 @@ use super::record::{ContentError, HEADER, Header, Scratch};
 use super::references::References;
 use super::segment::Location;
 use crate::engine::batch::BatchOptions;
+use crate::engine::progress::{Progress, ProgressReporter};
 use crate::engine::workers::Workers;
 use crate::error::{Error, IoError};
 use crate::hash::Digest;
@@ -22,27 +23,32 @@ use crate::io::staging::StagedPath;
 use crate::{Cancel, NEVER};
 
 /// The number of bytes of content that are read at a time for each thread, and that one read has at most.
-const AT_ONCE: u64 = 8 << 20;
+pub(super) const AT_ONCE: u64 = 8 << 20;
 const ONE_READ: u64 = 4 << 20;
 
 /// Records with at most so many other bytes between them are read at once.
 const GAP: u32 = 64 << 10;
 
 impl Inner {
-    /// Returns the content of a record, or `None` if the store does not have it. Tries all places where it is
-    /// said to be, and looks for packs that are not in the index if there is none.
+    /// Returns the content of a record, or `None` if the store does not have it.
     pub(super) fn record(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
-        let mut content = Vec::new();
-        Ok(self.record_into(digest, &mut Scratch::default(), &mut content)?.then_some(content))
+        let mut scratch = Scratch::default();
+        self.record_as(digest, &mut |location, record| {
+            let mut content = Vec::new();
+            self.decode(location, record, &mut scratch, &mut content)?;
+            Ok(content)
+        })
     }
 
-    fn record_into(
+    /// Returns what `take` makes of a record, or `None` if the store does not have it. Tries all places where
+    /// it is said to be until `take` does not find damage, and looks for packs that are not in the index if
+    /// there is none.
+    pub(super) fn record_as<T>(
         &self,
         digest: &Digest,
-        scratch: &mut Scratch,
-        out: &mut dyn OutputBuffer,
-    ) -> Result<bool, Error> {
-        let mut damaged = None;
+        take: &mut dyn FnMut(&Location, &[u8]) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        let (mut taken, mut damaged) = (None, None);
         let mut try_all = || {
             self.index.find(digest, |location| {
                 let mut bytes = vec![0; HEADER + location.entry.stored as usize];
@@ -50,8 +56,11 @@ impl Inner {
                 if !self.objects.get_range(&name, location.entry.offset.into(), &mut bytes)? {
                     return Ok(false);
                 }
-                match self.decode(location, &bytes, scratch, out) {
-                    Ok(()) => Ok(true),
+                match take(location, &bytes) {
+                    Ok(result) => {
+                        taken = Some(result);
+                        Ok(true)
+                    }
                     Err(Error::Store(error @ StoreError::Corrupt { .. })) => {
                         damaged = Some((*location, error));
                         Ok(false)
@@ -60,36 +69,35 @@ impl Inner {
                 }
             })
         };
-        if try_all()?.is_some() {
-            return Ok(true);
-        }
-        // Another process may have moved it since.
-        self.index.refresh()?;
-        if try_all()?.is_some() {
-            return Ok(true);
+        let mut is_found = try_all()?.is_some();
+        if !is_found {
+            // Another process may have moved it since.
+            self.index.refresh()?;
+            is_found = try_all()?.is_some();
         }
         // A part of the index may be lost.
-        if self.index.complete(NEVER)? > 0 && try_all()?.is_some() {
-            return Ok(true);
+        if !is_found && self.index.complete(NEVER)? > 0 {
+            try_all()?;
         }
-        match damaged {
-            Some((location, error)) => {
+        match (taken, damaged) {
+            (Some(taken), _) => Ok(Some(taken)),
+            (None, Some((location, error))) => {
                 // Who cannot write reads the error all the same.
                 let _ = self.marks.add(&*self.objects, location.pack, &[location.entry.offset]);
                 Err(error.into())
             }
-            None => Ok(false),
+            (None, None) => Ok(None),
         }
     }
 
-    /// Checks a record and returns its content.
-    fn decode(
+    /// Checks a record, writes its content to `out`, and returns its header.
+    pub(super) fn decode(
         &self,
         location: &Location,
         record: &[u8],
         scratch: &mut Scratch,
         out: &mut dyn OutputBuffer,
-    ) -> Result<(), Error> {
+    ) -> Result<Header, Error> {
         let corrupt = |why| {
             Error::from(StoreError::corrupt(&location.pack.name(), u64::from(location.entry.offset), why))
         };
@@ -99,7 +107,7 @@ impl Inner {
             return Err(corrupt("another_record"));
         }
         match scratch.content(&header, &record[HEADER..], self.format.hash, out) {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(header),
             Err(ContentError::Wrong(why)) => Err(corrupt(why)),
             Err(ContentError::Other(error)) => Err(error),
         }
@@ -189,12 +197,12 @@ pub struct ObjectReader {
     references: Option<References>,
 }
 
-/// Chunks that are read at once, and the positions among all that were asked for.
+/// Records that are read at once, and their positions among all that were asked for.
 struct Run {
     pack: PackId,
     /// Of the bytes in the pack.
     range: Range<u64>,
-    chunks: Vec<(usize, Location)>,
+    records: Vec<(usize, Location)>,
 }
 
 impl ObjectReader {
@@ -246,6 +254,12 @@ impl ObjectReader {
         }
         reader.chunks = Chunks::new(Arc::clone(inner), items, range.start);
         Ok(reader)
+    }
+
+    /// Returns the number of bytes that it was opened for.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.range.end - self.range.start
     }
 
     /// Returns the first chunks that are not in the store.
@@ -318,7 +332,13 @@ impl ObjectReader {
     }
 
     /// Writes the rest to a file, which is there as a whole or not at all, and replaces what was there.
-    pub(super) fn write_to_file(mut self, path: &Path, is_cancelled: Cancel<'_>) -> Result<(), Error> {
+    pub(super) fn write_to_file(
+        mut self,
+        path: &Path,
+        progress: Progress<'_>,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<(), Error> {
+        let reporter = ProgressReporter::start(progress, Some(self.length()));
         let failed = |source| Error::from(IoError { path: Some(path.into()), source });
         let mut staged = StagedPath::for_file(path)?;
         let file = staged.create_file(false).map_err(|errno| failed(errno.into()))?;
@@ -342,13 +362,16 @@ impl ObjectReader {
                 is_cancelled,
             )?;
             written.into_iter().collect::<Result<(), Error>>()?;
+            reporter.report_if_due(end);
             free().extend(placed.into_iter().map(|(_, mut piece)| {
                 piece.clear();
                 piece
             }));
         }
         file.sync_all().map_err(failed)?;
-        staged.replace()
+        staged.replace()?;
+        reporter.finish(end);
+        Ok(())
     }
 
     /// Cuts off what is outside of the range.
@@ -370,80 +393,96 @@ impl ObjectReader {
         is_cancelled: Cancel<'_>,
     ) -> Result<Vec<B>, Error> {
         let inner = Arc::clone(&self.chunks.inner);
-        let mut located = Vec::with_capacity(chunks.len());
-        // Those that have moved since the reader was opened are looked for one by one.
+        let digests: Vec<Digest> = chunks.iter().map(|chunk| chunk.digest).collect();
+        let read = |location: &Location, record: &[u8], scratch: &mut Scratch| {
+            let mut piece = buffer();
+            inner.decode(location, record, scratch, &mut piece).map(|_| piece)
+        };
+        let pieces = inner.records_as(&digests, &mut self.lengths, self.workers, &read, is_cancelled)?;
+        let mut read = Vec::with_capacity(chunks.len());
+        for (chunk, piece) in chunks.iter().zip(pieces) {
+            let piece = piece.ok_or_else(|| StoreError::ChunkMissing { digests: vec![chunk.digest] })?;
+            if piece.len() != chunk.length as usize {
+                let object = format!("the list with chunk {:?}", chunk.digest);
+                return Err(StoreError::corrupt(&object, None, "chunk_length").into());
+            }
+            read.push(piece);
+        }
+        Ok(read)
+    }
+}
+
+impl Inner {
+    /// Returns what `take` makes of each of some records, in order, or `None` for one that the store does not
+    /// have. Reads neighbours at once, on several threads.
+    pub(super) fn records_as<T: Send>(
+        &self,
+        digests: &[Digest],
+        lengths: &mut Lengths,
+        workers: Workers,
+        take: &(impl Fn(&Location, &[u8], &mut Scratch) -> Result<T, Error> + Sync),
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Vec<Option<T>>, Error> {
+        let mut located = Vec::with_capacity(digests.len());
+        // Those that are in another place than `lengths` and the index say are looked for one by one.
         let mut alone = Vec::new();
-        for (place, chunk) in chunks.iter().enumerate() {
-            match inner.locate(&chunk.digest, &mut self.lengths)? {
+        for (place, digest) in digests.iter().enumerate() {
+            match self.locate(digest, lengths)? {
                 Some(location) => located.push((place, location)),
                 None => alone.push(place),
             }
         }
         let runs = runs(located);
-        let options = BatchOptions { workers: Some(self.workers), parallel_threshold: 2, progress: None };
+        let options = BatchOptions { workers: Some(workers), parallel_threshold: 2, progress: None };
         let read = options.run(
             &runs,
             |run| (run.range.end - run.range.start) as usize,
             || (Scratch::default(), Vec::new()),
-            |(scratch, bytes), run, _| inner.read_run(run, scratch, bytes, buffer),
+            |(scratch, bytes), run, _| self.read_run(run, scratch, bytes, take),
             is_cancelled,
         )?;
-        let mut pieces: Vec<Option<B>> = chunks.iter().map(|_| None).collect();
+        let mut taken: Vec<Option<T>> = digests.iter().map(|_| None).collect();
         for result in read {
-            for (place, piece) in result? {
-                match piece {
-                    Some(piece) => pieces[place] = Some(piece),
+            for (place, record) in result? {
+                match record {
+                    Some(record) => taken[place] = Some(record),
                     None => alone.push(place),
                 }
             }
         }
         let mut scratch = Scratch::default();
         for place in alone {
-            let (digest, mut piece) = (chunks[place].digest, buffer());
-            if !inner.record_into(&digest, &mut scratch, &mut piece)? {
-                return Err(StoreError::ChunkMissing { digests: vec![digest] }.into());
-            }
-            pieces[place] = Some(piece);
+            taken[place] = self
+                .record_as(&digests[place], &mut |location, record| take(location, record, &mut scratch))?;
         }
-        let pieces: Vec<B> = pieces.into_iter().map(|piece| piece.expect("each chunk was read")).collect();
-        for (chunk, piece) in chunks.iter().zip(&pieces) {
-            if piece.len() != chunk.length as usize {
-                let object = format!("the list with chunk {:?}", chunk.digest);
-                return Err(StoreError::corrupt(&object, None, "chunk_length").into());
-            }
-        }
-        Ok(pieces)
+        Ok(taken)
     }
-}
 
-impl Inner {
-    /// Reads the chunks of a run; `None` for one that is not there, or is damaged there.
-    fn read_run<B: OutputBuffer>(
+    /// Reads the records of a run; `None` for one that is not there, or is damaged there.
+    fn read_run<T>(
         &self,
         run: &Run,
         scratch: &mut Scratch,
         bytes: &mut Vec<u8>,
-        buffer: &impl Fn() -> B,
-    ) -> Result<Vec<(usize, Option<B>)>, Error> {
+        take: &impl Fn(&Location, &[u8], &mut Scratch) -> Result<T, Error>,
+    ) -> Result<Vec<(usize, Option<T>)>, Error> {
         bytes.resize((run.range.end - run.range.start) as usize, 0);
         let there = self.objects.get_range(&run.pack.name(), run.range.start, bytes)?;
-        let mut pieces = Vec::with_capacity(run.chunks.len());
-        for (place, location) in &run.chunks {
-            let mut piece = buffer();
+        let mut taken = Vec::with_capacity(run.records.len());
+        for (place, location) in &run.records {
             let start = (u64::from(location.entry.offset) - run.range.start) as usize;
             let record = &bytes[start..][..HEADER + location.entry.stored as usize];
-            let result = if there { self.decode(location, record, scratch, &mut piece) } else { Ok(()) };
-            match result {
-                Ok(()) => pieces.push((*place, there.then_some(piece))),
-                Err(Error::Store(StoreError::Corrupt { .. })) => pieces.push((*place, None)),
+            match there.then(|| take(location, record, scratch)).transpose() {
+                Ok(record) => taken.push((*place, record)),
+                Err(Error::Store(StoreError::Corrupt { .. })) => taken.push((*place, None)),
                 Err(error) => return Err(error),
             }
         }
-        Ok(pieces)
+        Ok(taken)
     }
 }
 
-/// Joins chunks that are neighbours in a pack.
+/// Joins records that are neighbours in a pack.
 fn runs(mut located: Vec<(usize, Location)>) -> Vec<Run> {
     located.sort_by_key(|(place, location)| (location.pack, location.entry.offset, *place));
     let mut runs: Vec<Run> = Vec::new();
@@ -457,9 +496,9 @@ fn runs(mut located: Vec<(usize, Location)>) -> Vec<Run> {
                     && end - run.range.start <= ONE_READ =>
             {
                 run.range.end = run.range.end.max(end);
-                run.chunks.push((place, location));
+                run.records.push((place, location));
             }
-            _ => runs.push(Run { pack: location.pack, range: start..end, chunks: vec![(place, location)] }),
+            _ => runs.push(Run { pack: location.pack, range: start..end, records: vec![(place, location)] }),
         }
     }
     runs

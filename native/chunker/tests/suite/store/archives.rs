@@ -204,7 +204,7 @@ fn nars_are_chunked_along_their_files_and_read_as_they_were() {
                 assert!(part == nar[start..end], "{start}..{end}");
             }
             let to = folder.path().join("../restored.nar");
-            store.restore_file(&stored.id, &to, workers(), NEVER).unwrap();
+            store.restore_file(&stored.id, &to, workers(), None, NEVER).unwrap();
             assert!(std::fs::read(&to).unwrap() == nar);
             std::fs::remove_file(&to).unwrap();
         }
@@ -282,7 +282,7 @@ fn a_file_in_a_nar_is_read_by_its_path() {
                 let is_bounds = matches!(beyond, Error::Bounds { data_length, .. } if data_length == size);
                 assert!(is_bounds, "{beyond}");
                 let file = to.path().join("file");
-                store.extract_file(&id, path.as_bytes(), &file, workers(), NEVER).unwrap();
+                store.extract_file(&id, path.as_bytes(), &file, workers(), None, NEVER).unwrap();
                 assert!(std::fs::read(&file).unwrap() == *contents);
             }
             Tree::Folder(_) | Tree::Link(_) => {
@@ -400,7 +400,7 @@ fn tars_are_chunked_along_their_members() {
         let method = TarMethod::new(&config(&store)).unwrap();
         assert_eq!(chunks(&store, &stored.id), expected_chunks::<()>(&store, bytes, method));
         let target = folder.path().join("../unpacked");
-        let error = store.restore_tree(&stored.id, &target, workers(), NEVER).unwrap_err();
+        let error = store.restore_tree(&stored.id, &target, workers(), None, NEVER).unwrap_err();
         assert!(error.code() == "invalid_options" && error.to_string().contains("a tar"), "{error}");
         assert!(!target.exists());
     }
@@ -421,27 +421,27 @@ fn trees_are_kept_as_nix_keeps_them() {
         program::restore(&file, &tree);
         assert!(program::dump(&tree) == nar);
         for references in [false, true] {
-            let stored = store.put_tree(&tree, references, Some("tree"), workers(), NEVER).unwrap();
+            let stored = store.put_tree(&tree, references, Some("tree"), workers(), None, NEVER).unwrap();
             assert_eq!(stored.id, put(&store, &nar, PutKind::Nar { references }, "nar").id);
             let mut session = store.session().unwrap();
-            let again = session.put_tree(&tree, references, workers(), NEVER).unwrap();
+            let again = session.put_tree(&tree, references, workers(), None, NEVER).unwrap();
             assert_eq!((again.id, again.stored_bytes), (stored.id, 0));
             drop(session);
             let restored = folder.path().join(format!("restored{seed}{references}"));
-            store.restore_tree(&stored.id, &restored, workers(), NEVER).unwrap();
+            store.restore_tree(&stored.id, &restored, workers(), None, NEVER).unwrap();
             assert!(program::dump(&restored) == nar);
-            let error = store.restore_tree(&stored.id, &restored, workers(), NEVER).unwrap_err();
+            let error = store.restore_tree(&stored.id, &restored, workers(), None, NEVER).unwrap_err();
             assert!(matches!(&error, Error::Io(io) if io.kind() == "eexist"), "{error}");
             assert!(program::dump(&restored) == nar);
         }
-        let stored = store.put_file_as(&file, NAR, None, workers(), NEVER).unwrap();
+        let stored = store.put_file_as(&file, NAR, None, workers(), None, NEVER).unwrap();
         let hash = chunker::hash::nix_base32::encode(&stored.nar_hash.unwrap().0);
         assert_eq!(format!("sha256:{hash}"), program::hash(&tree));
     }
-    let error = store.put_tree(&folder.path().join("none"), false, None, workers(), NEVER).unwrap_err();
+    let error = store.put_tree(&folder.path().join("none"), false, None, workers(), None, NEVER).unwrap_err();
     assert!(matches!(&error, Error::Io(io) if io.kind() == "enoent"), "{error}");
     let id = put(&store, b"bytes", PutKind::Bytes, "bytes").id;
-    let error = store.restore_tree(&id, &folder.path().join("x"), workers(), NEVER).unwrap_err();
+    let error = store.restore_tree(&id, &folder.path().join("x"), workers(), None, NEVER).unwrap_err();
     assert_eq!(error.code(), "invalid_options");
 }
 
@@ -454,7 +454,7 @@ fn half_a_tree_is_never_there() {
     std::fs::remove_dir_all(path.join("packs")).unwrap();
     let store = Store::open(&path, &small_chunks()).unwrap();
     let target = folder.path().join("target");
-    let error = store.restore_tree(&id, &target, workers(), NEVER).unwrap_err();
+    let error = store.restore_tree(&id, &target, workers(), None, NEVER).unwrap_err();
     assert_eq!(error.code(), "chunk_missing");
     assert_eq!(read_file(&store, &id, "a-1").unwrap_err().code(), "chunk_missing");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -3,6 +3,7 @@
 #[cfg(feature = "sha256")]
 mod archives;
 mod collections;
+mod copy;
 mod crash;
 mod damage;
 mod format;
