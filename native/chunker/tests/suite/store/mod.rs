@@ -3,9 +3,13 @@
 mod collections;
 mod crash;
 mod damage;
+mod field_faults;
 mod format;
+mod interleavings;
+mod model;
 mod objects;
 mod simulated_disk;
+mod watched_disk;
 
 use chunker::cdc::Options;
 use chunker::codec::Codec;
