@@ -22,12 +22,13 @@
 -export([nar_dump_file/4, nar_dump_open/2, nar_dump_next/1, nar_dump_close/1]).
 -export([open_cache/1, is_cache/1, cache_get/3, cache_put/3, cache_fetch/3, cache_stats/1, cache_clear/1]).
 -export([open_file/2, open_pieces/1, next/1, push/2, finish/1, close/1]).
--export([store_open/2, store_put_file/4, store_session/1, session_put_file/3, session_pieces/2, pieces_push/2]).
+-export([store_open/2, store_put_file/5, store_session/1, session_put_file/4, session_pieces/3, pieces_push/2]).
 -export([pieces_finish/2, pieces_close/1, session_tag/3, session_commit/1, session_close/1]).
--export([store_reader/5, reader_next/1, reader_close/1, store_restore_file/4, store_manifest/2, store_chunks/2, chunks_next/1]).
+-export([store_reader/5, reader_next/1, reader_close/1, store_restore_file/5, store_restore_tree/4, store_entries/5]).
+-export([store_manifest/2, store_chunks/2, chunks_next/1]).
 -export([store_missing/2, store_tag/2, store_set_tag/4, store_remove_tag/3, store_forget/2, store_tags/2]).
 -export([store_gc/1, store_check/3, is_store/1]).
--export_type([store/0, session/0, pieces/0, object_reader/0, object_chunks/0, stored/0]).
+-export_type([store/0, session/0, pieces/0, object_reader/0, object_chunks/0, put_form/0, stored/0]).
 -export_type([chunk/0, loaded/0, noted/1, entries/0, references/0, failure/0, stream/0, compressor/0, decompressor/0, cache/0]).
 -export_type([nar_wanted/0, nar_reader/0, nar_entry/0, nar_dump/0]).
 
@@ -62,9 +63,13 @@
 -opaque pieces() :: reference().
 -opaque object_reader() :: reference().
 -opaque object_chunks() :: reference().
+%% As what an object is put.
+-type put_form() :: bytes | {nar, References :: boolean()} | tar | {tree, References :: boolean()}.
+%% What an object is, and the hash of a NAR.
+-type object_kind() :: {bytes | nar | tar, NarHash :: nil | binary()}.
 -type stored() ::
-    {Id :: binary(), Size :: non_neg_integer(), Hash :: binary(), ChunkCount :: non_neg_integer(),
-        NewChunks :: non_neg_integer(), NewBytes :: non_neg_integer(), StoredBytes :: non_neg_integer()}.
+    {Id :: binary(), object_kind(), Size :: non_neg_integer(), Hash :: binary(), ChunkCount :: non_neg_integer(),
+        {NewChunks :: non_neg_integer(), NewBytes :: non_neg_integer(), StoredBytes :: non_neg_integer()}}.
 -type store_format() ::
     {Uuid :: binary(), chunker:algorithm(),
         {pos_integer(), pos_integer(), pos_integer(), non_neg_integer(), non_neg_integer()}, chunker:codec() | none,
@@ -663,20 +668,22 @@ store_open(Path, Options) -> job(short, fun(Ticket) -> ?NIF:store_open_job(Ticke
 -spec is_store(term()) -> boolean().
 is_store(Term) -> ?NIF:is_store(Term).
 
--spec store_put_file(store(), binary(), nil | binary(), chunker_options:threads_and_pool()) -> {ok, stored()} | failure().
-store_put_file(Store, Path, Name, Threads) ->
-    job(long, fun(Ticket) -> ?NIF:store_put_file_job(Ticket, Store, Path, Name, Threads) end).
+%% Puts a file or a tree.
+-spec store_put_file(store(), binary(), put_form(), nil | binary(), chunker_options:threads_and_pool()) ->
+    {ok, stored()} | failure().
+store_put_file(Store, Path, Form, Name, Threads) ->
+    job(long, fun(Ticket) -> ?NIF:store_put_file_job(Ticket, Store, Path, Form, Name, Threads) end).
 
 -spec store_session(store()) -> {ok, session()} | failure().
 store_session(Store) -> job(short, fun(Ticket) -> ?NIF:store_session_job(Ticket, Store) end).
 
--spec session_put_file(session(), binary(), chunker_options:threads_and_pool()) -> {ok, stored()} | failure().
-session_put_file(Session, Path, Threads) ->
-    job(long, fun(Ticket) -> ?NIF:session_put_file_job(Ticket, Session, Path, Threads) end).
+-spec session_put_file(session(), binary(), put_form(), chunker_options:threads_and_pool()) -> {ok, stored()} | failure().
+session_put_file(Session, Path, Form, Threads) ->
+    job(long, fun(Ticket) -> ?NIF:session_put_file_job(Ticket, Session, Path, Form, Threads) end).
 
-%% Begins an object that is pushed.
--spec session_pieces(session(), chunker_options:threads_and_pool()) -> {ok, pieces()} | failure().
-session_pieces(Session, Threads) -> ?NIF:session_pieces(Session, Threads).
+%% Begins an object that is pushed, which is no tree.
+-spec session_pieces(session(), put_form(), chunker_options:threads_and_pool()) -> {ok, pieces()} | failure().
+session_pieces(Session, Form, Threads) -> ?NIF:session_pieces(Session, Form, Threads).
 
 -spec pieces_push(pieces(), binary()) -> ok | failure().
 pieces_push(Pieces, Piece) -> job(short, fun(Ticket) -> ?NIF:pieces_push_job(Ticket, Pieces, Piece) end).
@@ -697,10 +704,16 @@ session_commit(Session) -> job(short, fun(Ticket) -> ?NIF:session_commit_job(Tic
 -spec session_close(session()) -> ok.
 session_close(Session) -> ?NIF:session_close(Session).
 
--spec store_reader(store(), Id :: binary(), non_neg_integer(), nil | non_neg_integer(), chunker_options:threads_and_pool()) ->
-    {ok, object_reader()} | failure().
-store_reader(Store, Id, Offset, Length, Threads) ->
-    job(short, fun(Ticket) -> ?NIF:store_reader_job(Ticket, Store, Id, Offset, Length, Threads) end).
+%% Opens an object, or the file at the path `Within' in a NAR.
+-spec store_reader(
+    store(),
+    Id :: binary(),
+    Within :: nil | binary(),
+    {Offset :: non_neg_integer(), Length :: nil | non_neg_integer()},
+    chunker_options:threads_and_pool()
+) -> {ok, object_reader()} | failure().
+store_reader(Store, Id, Within, Range, Threads) ->
+    job(short, fun(Ticket) -> ?NIF:store_reader_job(Ticket, Store, Id, Within, Range, Threads) end).
 
 %% Returns the next bytes, and none at the end.
 -spec reader_next(object_reader()) -> {ok, [binary()]} | failure().
@@ -709,12 +722,30 @@ reader_next(Reader) -> job(short, fun(Ticket) -> ?NIF:reader_next_job(Ticket, Re
 -spec reader_close(object_reader()) -> ok.
 reader_close(Reader) -> ?NIF:reader_close(Reader).
 
--spec store_restore_file(store(), Id :: binary(), binary(), chunker_options:threads_and_pool()) -> ok | failure().
-store_restore_file(Store, Id, Path, Threads) ->
-    job(long, fun(Ticket) -> ?NIF:store_restore_file_job(Ticket, Store, Id, Path, Threads) end).
+-spec store_restore_file(
+    store(), Id :: binary(), Within :: nil | binary(), binary(), chunker_options:threads_and_pool()
+) -> ok | failure().
+store_restore_file(Store, Id, Within, Path, Threads) ->
+    job(long, fun(Ticket) -> ?NIF:store_restore_file_job(Ticket, Store, Id, Within, Path, Threads) end).
+
+-spec store_restore_tree(store(), Id :: binary(), binary(), chunker_options:threads_and_pool()) -> ok | failure().
+store_restore_tree(Store, Id, Path, Threads) ->
+    job(long, fun(Ticket) -> ?NIF:store_restore_tree_job(Ticket, Store, Id, Path, Threads) end).
+
+%% Lists what is at a path in a NAR.
+-spec store_entries(
+    store(),
+    Id :: binary(),
+    binary(),
+    {Recursive :: boolean(), chunker_options:limits()},
+    chunker_options:threads_and_pool()
+) -> {ok, [nar_entry()]} | failure().
+store_entries(Store, Id, Path, Listing, Threads) ->
+    job(short, fun(Ticket) -> ?NIF:store_entries_job(Ticket, Store, Id, Path, Listing, Threads) end).
 
 -spec store_manifest(store(), Id :: binary()) ->
-    {ok, {Id :: binary(), bytes | nar, Size :: non_neg_integer(), Hash :: binary(), ChunkCount :: non_neg_integer()}} | failure().
+    {ok, {Id :: binary(), object_kind(), Size :: non_neg_integer(), Hash :: binary(), ChunkCount :: non_neg_integer()}}
+    | failure().
 store_manifest(Store, Id) -> job(short, fun(Ticket) -> ?NIF:store_manifest_job(Ticket, Store, Id) end).
 
 -spec store_chunks(store(), Id :: binary()) -> {ok, object_chunks()} | failure().

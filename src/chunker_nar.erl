@@ -18,6 +18,7 @@
 -export(['nar?'/1, list/1, list/2, listing/1, listing/2, hash/1, read_file/2, restore/2]).
 -export([chunk/1, chunk/2, chunk/3, restore_references/2]).
 -export([dump/2, dump/3, stream/1, stream/2, next/1, close/1]).
+-export([entry/1]).
 -export_type([source/0, entry/0, references/0, iterator/0]).
 
 -include("chunker_badarg.hrl").
@@ -75,6 +76,8 @@ list(Source, Options) ->
             Error
     end.
 
+%% @private
+-spec entry(chunker_dispatch:nar_entry()) -> entry().
 entry({Path, directory, nil, nil, Executable, nil}) ->
     #{path => Path, type => directory, executable => Executable};
 entry({Path, regular, Size, Offset, Executable, nil}) ->

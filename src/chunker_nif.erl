@@ -30,11 +30,12 @@
 -export([nix_base32_decode_dirty/1, nix_base32_decode_job/2]).
 -export([narinfo_parse/1, narinfo_parse_dirty/1, narinfo_to_text/1, narinfo_fingerprint/1, narinfo_sign/2]).
 -export([narinfo_verify/2, narinfo_generate_key/1, narinfo_public_key/1]).
--export([store_open_job/3, store_put_file_job/5, store_session_job/2, session_put_file_job/4]).
--export([session_pieces/2, pieces_push_job/3, pieces_finish_job/3, pieces_close/1, session_tag_job/4]).
+-export([store_open_job/3, store_put_file_job/6, store_session_job/2, session_put_file_job/5]).
+-export([session_pieces/3, pieces_push_job/3, pieces_finish_job/3, pieces_close/1, session_tag_job/4]).
 -export([session_commit_job/2, session_close/1]).
--export([store_reader_job/6, reader_next_job/2, reader_close/1, store_restore_file_job/5]).
--export([store_manifest_job/3, store_chunks_job/3, chunks_next_job/2, store_missing_job/3]).
+-export([store_reader_job/6, reader_next_job/2, reader_close/1, store_restore_file_job/6]).
+-export([store_restore_tree_job/5, store_entries_job/6, store_manifest_job/3, store_chunks_job/3]).
+-export([chunks_next_job/2, store_missing_job/3]).
 -export([store_tag/2, store_set_tag_job/5, store_remove_tag_job/4, store_forget_job/3, store_tags_job/3]).
 -export([store_gc_job/2, store_check_job/4, is_store/1]).
 
@@ -163,10 +164,10 @@ narinfo_generate_key(_Name) -> not_loaded().
 narinfo_public_key(_SecretKey) -> not_loaded().
 
 store_open_job(_Ticket, _Path, _Options) -> not_loaded().
-store_put_file_job(_Ticket, _Store, _Path, _Name, _Threads) -> not_loaded().
+store_put_file_job(_Ticket, _Store, _Path, _Form, _Name, _Threads) -> not_loaded().
 store_session_job(_Ticket, _Store) -> not_loaded().
-session_put_file_job(_Ticket, _Session, _Path, _Threads) -> not_loaded().
-session_pieces(_Session, _Threads) -> not_loaded().
+session_put_file_job(_Ticket, _Session, _Path, _Form, _Threads) -> not_loaded().
+session_pieces(_Session, _Form, _Threads) -> not_loaded().
 pieces_push_job(_Ticket, _Pieces, _Piece) -> not_loaded().
 pieces_finish_job(_Ticket, _Session, _Pieces) -> not_loaded().
 pieces_close(_Pieces) -> not_loaded().
@@ -174,10 +175,12 @@ session_tag_job(_Ticket, _Session, _Name, _Id) -> not_loaded().
 session_commit_job(_Ticket, _Session) -> not_loaded().
 session_close(_Session) -> not_loaded().
 
-store_reader_job(_Ticket, _Store, _Id, _Offset, _Length, _Threads) -> not_loaded().
+store_reader_job(_Ticket, _Store, _Id, _Within, _Range, _Threads) -> not_loaded().
 reader_next_job(_Ticket, _Reader) -> not_loaded().
 reader_close(_Reader) -> not_loaded().
-store_restore_file_job(_Ticket, _Store, _Id, _Path, _Threads) -> not_loaded().
+store_restore_file_job(_Ticket, _Store, _Id, _Within, _Path, _Threads) -> not_loaded().
+store_restore_tree_job(_Ticket, _Store, _Id, _Path, _Threads) -> not_loaded().
+store_entries_job(_Ticket, _Store, _Id, _Path, _Listing, _Threads) -> not_loaded().
 store_manifest_job(_Ticket, _Store, _Id) -> not_loaded().
 store_chunks_job(_Ticket, _Store, _Id) -> not_loaded().
 chunks_next_job(_Ticket, _Chunks) -> not_loaded().

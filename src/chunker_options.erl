@@ -8,7 +8,7 @@
 -export([chunking/1, nar_chunking/1, stream/1, files/1, hash/1, hash_batch/1, algorithm/1, threads/0]).
 -export([compression/1, compressor/1, decompression/1, decompression_prefix/1, decompressor/1]).
 -export([compression_batch/1, decompression_batch/1, dictionary/1]).
--export([store/1, store_put/1, store_read/1, store_tag/1, store_threads/1]).
+-export([store/1, store_put/1, store_read/1, store_restore/1, store_ls/1, store_tag/1, store_threads/1]).
 -export([cache/1, nar_list/1, nar_listing/1, nar_dump/1, hash_data/1, hash_file/1]).
 -export_type([options/0, chunking/0, digests/0, cache/0, batch/0, progress/0, compression/0, decompression/0]).
 -export_type([store/0]).
@@ -239,24 +239,41 @@ store(Options) ->
     with(Options, Known, [fun store_form/1]).
 
 %% For an object that is put.
--spec store_put(term()) -> checked({Name :: nil | term(), threads_and_pool()}).
+-spec store_put(term()) -> checked({Name :: nil | term(), References :: boolean(), threads_and_pool()}).
 store_put(Options) ->
-    with(Options, [{name, nil, any} | ?THREADS], [fun(#{name := Name}) -> {ok, Name} end, fun threads_form/1]).
+    Form = fun(#{name := Name, references := References}) -> {ok, {Name, References}} end,
+    case with(Options, [{name, nil, any}, {references, false, boolean} | ?THREADS], [Form, fun threads_form/1]) of
+        {ok, {{Name, References}, Threads}} -> {ok, {Name, References, Threads}};
+        Error -> Error
+    end.
 
-%% For an object that is read.
--spec store_read(term()) -> checked({Offset :: integer(), Length :: nil | integer(), threads_and_pool()}).
+%% For an object that is read, and a file in it.
+-spec store_read(term()) ->
+    checked({Within :: nil | term(), {Offset :: integer(), Length :: nil | integer()}, threads_and_pool()}).
 store_read(Options) ->
-    Form = fun(#{offset := Offset, length := Length}) ->
+    Form = fun(#{path := Path, offset := Offset, length := Length}) ->
         case {Offset >= 0 andalso Offset < 1 bsl 64, Length =:= nil orelse (Length >= 0 andalso Length < 1 bsl 64)} of
-            {true, true} -> {ok, {Offset, Length}};
+            {true, true} -> {ok, {Path, {Offset, Length}}};
             {false, _} -> out_of_range(offset, Offset);
             {_, false} -> out_of_range(length, Length)
         end
     end,
-    case with(Options, [{offset, 0, integer}, {length, nil, integer} | ?THREADS], [Form, fun threads_form/1]) of
-        {ok, {{Offset, Length}, Threads}} -> {ok, {Offset, Length, Threads}};
+    Known = [{path, nil, any}, {offset, 0, integer}, {length, nil, integer} | ?THREADS],
+    case with(Options, Known, [Form, fun threads_form/1]) of
+        {ok, {{Path, Range}, Threads}} -> {ok, {Path, Range, Threads}};
         Error -> Error
     end.
+
+%% For an object that is restored, and a file in it.
+-spec store_restore(term()) -> checked({Within :: nil | term(), threads_and_pool()}).
+store_restore(Options) ->
+    with(Options, [{path, nil, any} | ?THREADS], [fun(#{path := Path}) -> {ok, Path} end, fun threads_form/1]).
+
+%% For the list of the entries of a NAR in a store.
+-spec store_ls(term()) -> checked({{Recursive :: boolean(), limits()}, threads_and_pool()}).
+store_ls(Options) ->
+    Form = fun(#{recursive := Recursive} = Values) -> {ok, {Recursive, limits_form(Values)}} end,
+    with(Options, [{recursive, false, boolean} | ?LIMITS ++ ?THREADS], [Form, fun threads_form/1]).
 
 out_of_range(Option, Value) ->
     {error, {invalid_options, #{option => Option, value => Value, allowed => <<"0..18446744073709551615">>}}}.

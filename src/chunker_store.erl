@@ -1,9 +1,12 @@
-%% @doc A store of files, binaries and streams, which keeps each chunk once, in a folder.
+%% @doc A store of files, binaries, streams, archives and trees, which keeps each chunk once, in a folder.
 %%
 %% ```
 %% {ok, Store} = chunker_store:open("backup"),
 %% {ok, #{id := Id}} = chunker_store:put(Store, {file, "monday.tar"}, [{name, "db/monday"}]),
-%% ok = chunker_store:restore(Store, "db/monday", {file, "restored.tar"}).
+%% ok = chunker_store:restore(Store, "db/monday", {file, "restored.tar"}),
+%%
+%% {ok, _} = chunker_store:put(Store, {tree, "/usr/lib/git-core"}, [{name, "git"}]),
+%% {ok, Bytes} = chunker_store:read(Store, "git", [{path, "git-merge-file"}]).
 %% '''
 %%
 %% An object is named by its id, a binary of 32 bytes that follows from its content and the sizes of the store, or
@@ -17,8 +20,9 @@
 
 -export([open/1, open/2, put/2, put/3, session/2, tag/3, tag/4]).
 -export([read/2, read/3, stream/2, stream/3, next/1, close/1, restore/3, restore/4, manifest/2, chunks/2, missing/2]).
+-export([ls/2, ls/3, ls/4]).
 -export([id/2, untag/2, untag/3, forget/2, tags/1, tags/2, gc/1, check/1, check/2, repair/1, repair/2]).
--export_type([store/0, session/0, iterator/0, id/0, name/0, put/0, manifest/0, report/0, collected/0]).
+-export_type([store/0, session/0, iterator/0, id/0, name/0, source/0, put/0, manifest/0, report/0, collected/0]).
 
 -include("chunker_badarg.hrl").
 -compile({inline, [known/2]}).
@@ -30,14 +34,18 @@
 -type id() :: <<_:256>>.
 -type name() :: unicode:chardata().
 -type error() :: chunker:error().
-%% What was put. `new_chunks' and `new_bytes' were not in the store before, and take `stored_bytes' there.
+%% What is put: bytes, an archive, or the tree at a path.
+-type source() :: bytes() | {nar, bytes()} | {tar, bytes()} | {tree, file:name_all()}.
+-type bytes() :: chunker:source() | iodata().
+%% What was put. `new_chunks' and `new_bytes' were not in the store before, and take `stored_bytes' there. `nar_hash' is
+%% that of `chunker_nar:hash/1', or `nil' if the object is no NAR.
 -type put() :: #{
-    id := id(), size := non_neg_integer(), hash := chunker:digest(), chunk_count := non_neg_integer(),
+    id := id(), kind := bytes | nar | tar, nar_hash := nil | binary(), size := non_neg_integer(), hash := chunker:digest(), chunk_count := non_neg_integer(),
     new_chunks := non_neg_integer(), new_bytes := non_neg_integer(), stored_bytes := non_neg_integer()
 }.
 -type manifest() :: #{
-    id := id(), kind := bytes | nar, size := non_neg_integer(), hash := chunker:digest(),
-    chunk_count := non_neg_integer()
+    id := id(), kind := bytes | nar | tar, nar_hash := nil | binary(), size := non_neg_integer(),
+    hash := chunker:digest(), chunk_count := non_neg_integer()
 }.
 -type collected() :: #{
     objects := non_neg_integer(), packs := non_neg_integer(), deleted_packs := non_neg_integer(),
@@ -87,45 +95,60 @@ open(Folder, Options) ->
     end.
 
 %% @equiv put(Store, Source, [])
--spec put(store() | session(), chunker:source() | iodata()) -> {ok, put()} | {error, error()}.
+-spec put(store() | session(), source()) -> {ok, put()} | {error, error()}.
 put(Store, Source) -> put(Store, Source, []).
 
-%% @doc Puts an object: a file (`{file, Path}'), iodata, or a fun that returns `{Piece, NextFun}' or `done'.
+%% @doc Puts an object: a file (`{file, Path}'), iodata, or a fun that returns `{Piece, NextFun}' or `done'. Around one
+%% of these, `{nar, Source}' and `{tar, Source}' chunk an archive along its members, and `{tree, Path}' puts the tree
+%% at a path as its NAR.
+%%
+%% What is no NAR is `invalid_nar'; what is no tar is chunked as any bytes are. A NAR of a tree keeps names, contents,
+%% symbolic links, and whether a file may be executed. It does not keep times, owners, modes and hard links; put a tar to
+%% keep them.
 %%
 %% <ul>
+%% <li>`references': with a NAR or a tree, `true' replaces the hashes of store paths before it is chunked, so that equal
+%%     files in other store paths are the same chunks. What is read has them again.</li>
 %% <li>`name': a tag for the object, set in the same commit. Without one, the object is kept until {@link
 %%     forget/2}.</li>
 %% <li>`threads': as {@link chunker:chunk_file/2}.</li>
 %% </ul>
 %%
 %% In a session, the object is visible after the commit. Errors are those of the source, and `session_fenced' if
-%% a garbage collection has deleted chunks that the source has in common with what was deleted: put it again. A file
-%% is put again by itself.
--spec put(store() | session(), chunker:source() | iodata(), chunker_options:options()) ->
-    {ok, put()} | {error, error()}.
+%% a garbage collection has deleted chunks that the source has in common with what was deleted: put it again. A file or
+%% a tree is put again by itself.
+-spec put(store() | session(), source(), chunker_options:options()) -> {ok, put()} | {error, error()}.
 put(Store, Source, Options) ->
     Arguments = [Store, Source, Options],
     case checked(chunker_options:store_put(Options), Arguments, 3) of
-        {ok, {Name, Threads}} ->
+        {ok, {Name, References, Threads}} ->
             Tag = case Name of nil -> nil; _ -> valid(name(Name), Arguments, 3) end,
+            {Form, Bytes} = valid(form(Source, References), Arguments, 3),
             known(Store, Arguments),
-            checked(put(Store, Source, Tag, Threads), Arguments, 2);
+            checked(put(Store, Form, Bytes, Tag, Threads), Arguments, 2);
         Failure ->
             Failure
     end.
 
-put({session, Session, _}, Source, Tag, Threads) ->
-    put_in(Session, Source, Tag, Threads);
-put(Store, {file, File}, Tag, Threads) ->
+%% Returns as what a source is put, and the source of its bytes.
+form({nar, Source}, References) -> {ok, {{nar, References}, Source}};
+form({tree, Path}, References) -> {ok, {{tree, References}, {file, Path}}};
+form(_, true) -> {badarg, ["option ", {term, references}, " needs a NAR or a tree"]};
+form({tar, Source}, _) -> {ok, {tar, Source}};
+form(Source, _) -> {ok, {bytes, Source}}.
+
+put({session, Session, _}, Form, Source, Tag, Threads) ->
+    put_in(Session, Form, Source, Tag, Threads);
+put(Store, Form, {file, File}, Tag, Threads) ->
     case chunker_input:path(File) of
-        {ok, Path} -> stored(chunker_dispatch:store_put_file(Store, Path, Tag, Threads));
+        {ok, Path} -> stored(chunker_dispatch:store_put_file(Store, Path, Form, Tag, Threads));
         Wrong -> Wrong
     end;
-put(Store, Source, Tag, Threads) ->
-    in_session(Store, fun(Session) -> put_in(Session, Source, Tag, Threads) end).
+put(Store, Form, Source, Tag, Threads) ->
+    in_session(Store, fun(Session) -> put_in(Session, Form, Source, Tag, Threads) end).
 
-put_in(Session, Source, Tag, Threads) ->
-    case source(Session, Source, Threads) of
+put_in(Session, Form, Source, Tag, Threads) ->
+    case source(Session, Form, Source, Threads) of
         {ok, #{id := Id}} = Put when Tag =/= nil ->
             case chunker_dispatch:session_tag(Session, Tag, Id) of
                 ok -> Put;
@@ -135,12 +158,12 @@ put_in(Session, Source, Tag, Threads) ->
             Result
     end.
 
-source(Session, {file, File}, Threads) ->
+source(Session, Form, {file, File}, Threads) ->
     case chunker_input:path(File) of
-        {ok, Path} -> stored(chunker_dispatch:session_put_file(Session, Path, Threads));
+        {ok, Path} -> stored(chunker_dispatch:session_put_file(Session, Path, Form, Threads));
         Wrong -> Wrong
     end;
-source(Session, Source, Threads) ->
+source(Session, Form, Source, Threads) ->
     Pieces =
         if
             is_function(Source, 0) ->
@@ -155,7 +178,7 @@ source(Session, Source, Threads) ->
         {badarg, _} ->
             Pieces;
         _ ->
-            case chunker_dispatch:session_pieces(Session, Threads) of
+            case chunker_dispatch:session_pieces(Session, Form, Threads) of
                 {ok, Open} ->
                     try
                         push(Session, Open, Pieces)
@@ -180,10 +203,10 @@ push(Session, Open, Pieces) ->
             end
     end.
 
-stored({ok, {Id, Size, Hash, ChunkCount, NewChunks, NewBytes, StoredBytes}}) ->
+stored({ok, {Id, {Kind, NarHash}, Size, Hash, ChunkCount, {NewChunks, NewBytes, StoredBytes}}}) ->
     {ok, #{
-        id => Id, size => Size, hash => Hash, chunk_count => ChunkCount, new_chunks => NewChunks, new_bytes => NewBytes,
-        stored_bytes => StoredBytes
+        id => Id, kind => Kind, nar_hash => NarHash, size => Size, hash => Hash, chunk_count => ChunkCount,
+        new_chunks => NewChunks, new_bytes => NewBytes, stored_bytes => StoredBytes
     }};
 stored(Failure) ->
     Failure.
@@ -327,9 +350,11 @@ with_id(Store, Name, Fun) ->
 -spec read(store(), name() | id()) -> {ok, binary()} | {error, error()}.
 read(Store, Name) -> read(Store, Name, []).
 
-%% @doc Returns the bytes of an object, or with `offset' and `length' those of a range.
+%% @doc Returns the bytes of an object, or with `offset' and `length' those of a range. With `path', the object must be a
+%% NAR, and the bytes are those of the file at that path in it; the rest is not read.
 %%
-%% Errors: `not_found', `chunk_missing' with `digests', `store_corrupt' with `pack', `offset' and `why', and
+%% Errors: `not_found' with the `name' or path that is not there; `io_error' with the kind `eisdir' or, for a symbolic
+%% link, `eloop', if there is no file at the path; `chunk_missing' with `digests', `store_corrupt' with `pack', `offset' and `why', and
 %% `bounds_check_failed'.
 -spec read(store(), name() | id(), chunker_options:options()) -> {ok, binary()} | {error, error()}.
 read(Store, Name, Options) ->
@@ -343,11 +368,22 @@ read(Store, Name, Options) ->
 
 open_reader(Store, Name, Options) ->
     case chunker_options:store_read(Options) of
-        {ok, {Offset, Length, Threads}} ->
-            with_id(Store, Name, fun(Id) -> chunker_dispatch:store_reader(Store, Id, Offset, Length, Threads) end);
+        {ok, {Within, Range, Threads}} ->
+            case within(Within) of
+                {ok, Path} ->
+                    with_id(Store, Name, fun(Id) ->
+                        chunker_dispatch:store_reader(Store, Id, Path, Range, Threads)
+                    end);
+                Wrong ->
+                    Wrong
+            end;
         Failure ->
             Failure
     end.
+
+%% A path in a NAR, which need not be text.
+within(nil) -> {ok, nil};
+within(Path) -> chunker_input:path(Path).
 
 read_all(Reader, Read) ->
     case chunker_dispatch:reader_next(Reader) of
@@ -373,6 +409,7 @@ stream(Store, Name, Options) ->
     end.
 
 %% @doc Opens the list of the chunks of an object for {@link next/1}, which returns lists of `{Digest, Offset, Length}'.
+%% The chunks of a NAR that was put with `references' have placeholders in place of the hashes.
 -spec chunks(store(), name() | id()) -> {ok, iterator()} | {error, error()}.
 chunks(Store, Name) ->
     Arguments = [Store, Name],
@@ -404,25 +441,71 @@ close({chunks, _}) -> ok;
 close(Other) -> ?BADARG([Other], 1, {expected, <<"an iterator">>, Other}).
 
 %% @equiv restore(Store, Name, To, [])
--spec restore(store(), name() | id(), {file, file:name_all()}) -> ok | {error, error()}.
+-spec restore(store(), name() | id(), {file | tree, file:name_all()}) -> ok | {error, error()}.
 restore(Store, Name, To) -> restore(Store, Name, To, []).
 
-%% @doc Writes an object to a file, which is there as a whole or not at all, and replaces what was there. Takes the
-%% option `threads'.
--spec restore(store(), name() | id(), {file, file:name_all()}, chunker_options:options()) -> ok | {error, error()}.
-restore(Store, Name, {file, File}, Options) ->
-    Arguments = [Store, Name, {file, File}, Options],
+%% @doc Writes an object to a file, which is there as a whole or not at all, and replaces what was there. With `{tree,
+%% Path}', unpacks a NAR to a path that must not exist; the tree is there as a whole or not at all.
+%%
+%% Options are `threads' and, for a file, `path': that of a file in a NAR, as {@link read/3} takes it.
+-spec restore(store(), name() | id(), {file | tree, file:name_all()}, chunker_options:options()) ->
+    ok | {error, error()}.
+restore(Store, Name, {Kind, File} = To, Options) when Kind =:= file; Kind =:= tree ->
+    Arguments = [Store, Name, To, Options],
     Text = valid(name(Name), Arguments, 2),
     Path = valid(chunker_input:path(File), Arguments, 3),
     known(Store, Arguments),
-    case checked(chunker_options:store_threads(Options), Arguments, 4) of
-        {ok, Threads} ->
-            with_id(Store, Text, fun(Id) -> chunker_dispatch:store_restore_file(Store, Id, Path, Threads) end);
+    case checked(chunker_options:store_restore(Options), Arguments, 4) of
+        {ok, {Within, Threads}} ->
+            Inner = valid(within(Within), Arguments, 4),
+            case Kind of
+                file ->
+                    with_id(Store, Text, fun(Id) ->
+                        chunker_dispatch:store_restore_file(Store, Id, Inner, Path, Threads)
+                    end);
+                tree when Inner =:= nil ->
+                    with_id(Store, Text, fun(Id) -> chunker_dispatch:store_restore_tree(Store, Id, Path, Threads) end);
+                tree ->
+                    ?BADARG(Arguments, 4, ["option ", {term, path}, " needs a file to write to, not a tree"])
+            end;
         Failure ->
             Failure
     end;
 restore(Store, Name, To, Options) ->
-    ?BADARG([Store, Name, To, Options], 3, {expected, <<"{file, Path}">>, To}).
+    ?BADARG([Store, Name, To, Options], 3, {expected, <<"{file, Path} or {tree, Path}">>, To}).
+
+%% @equiv ls(Store, Name, "", [])
+-spec ls(store(), name() | id()) -> {ok, [chunker_nar:entry()]} | {error, error()}.
+ls(Store, Name) -> ls(Store, Name, <<>>).
+
+%% @equiv ls(Store, Name, Path, [])
+-spec ls(store(), name() | id(), file:name_all()) -> {ok, [chunker_nar:entry()]} | {error, error()}.
+ls(Store, Name, Path) -> ls(Store, Name, Path, []).
+
+%% @doc Returns the entries of the folder at a path in a NAR, as {@link chunker_nar:list/1} does, with their paths from the
+%% root of the NAR. For a file or a symbolic link, returns that one. Reads nothing else of the NAR.
+%%
+%% With `recursive', returns all entries below the folder. Other options are `threads', and the limits of {@link
+%% chunker_nar:list/2}.
+-spec ls(store(), name() | id(), file:name_all(), chunker_options:options()) ->
+    {ok, [chunker_nar:entry()]} | {error, error()}.
+ls(Store, Name, Path, Options) ->
+    Arguments = [Store, Name, Path, Options],
+    Text = valid(name(Name), Arguments, 2),
+    Within = valid(chunker_input:path(Path), Arguments, 3),
+    known(Store, Arguments),
+    case checked(chunker_options:store_ls(Options), Arguments, 4) of
+        {ok, {Listing, Threads}} ->
+            Listed = with_id(Store, Text, fun(Id) ->
+                chunker_dispatch:store_entries(Store, Id, Within, Listing, Threads)
+            end),
+            case Listed of
+                {ok, Entries} -> {ok, [chunker_nar:entry(Entry) || Entry <- Entries]};
+                Failure -> Failure
+            end;
+        Failure ->
+            Failure
+    end.
 
 %% @doc Returns what the store knows of an object.
 -spec manifest(store(), name() | id()) -> {ok, manifest()} | {error, error()}.
@@ -431,8 +514,10 @@ manifest(Store, Name) ->
     Text = valid(name(Name), Arguments, 2),
     known(Store, Arguments),
     case with_id(Store, Text, fun(Id) -> chunker_dispatch:store_manifest(Store, Id) end) of
-        {ok, {Id, Kind, Size, Hash, ChunkCount}} ->
-            {ok, #{id => Id, kind => Kind, size => Size, hash => Hash, chunk_count => ChunkCount}};
+        {ok, {Id, {Kind, NarHash}, Size, Hash, ChunkCount}} ->
+            {ok, #{
+                id => Id, kind => Kind, nar_hash => NarHash, size => Size, hash => Hash, chunk_count => ChunkCount
+            }};
         Failure ->
             Failure
     end.

@@ -164,10 +164,11 @@ defmodule Chunker.HostileTermsTest do
       special = fn -> made.(:chunker_nif.special_digest(path, :sha256)) end
       {:ok, store} = :chunker_store.open(Path.join(folder, "store"), avg_size: 256, durability: :relaxed)
       {:ok, %{id: id}} = :chunker_store.put(store, "content")
+      {:ok, %{id: nar_id}} = :chunker_store.put(store, {:nar, archive})
       session = fn -> made.(:chunker_dispatch.store_session(store)) end
-      pieces = fn -> made.(:chunker_dispatch.session_pieces(session.(), {1, 1})) end
+      pieces = fn -> made.(:chunker_dispatch.session_pieces(session.(), :bytes, {1, 1})) end
       chunks = fn -> made.(:chunker_dispatch.store_chunks(store, id)) end
-      object = fn -> made.(:chunker_dispatch.store_reader(store, id, 0, nil, {1, 1})) end
+      object = fn -> made.(:chunker_dispatch.store_reader(store, id, nil, {0, nil}, {1, 1})) end
 
       [
         chunk_data: [archive, @chunking],
@@ -248,20 +249,22 @@ defmodule Chunker.HostileTermsTest do
         narinfo_generate_key: ["name"],
         narinfo_public_key: [@key],
         store_open: [Path.join(folder, "store"), {true, :blake3, {nil, 64, 256, 1024, 1, 0}, :zstd, 3, false}],
-        store_put_file: [store, path, "name", {1, 1}],
+        store_put_file: [store, path, {:tree, true}, "name", {1, 1}],
         store_session: [store],
-        session_put_file: [session.(), path, {1, 1}],
-        session_pieces: [session.(), {1, 1}],
+        session_put_file: [session.(), nar, {:nar, true}, {1, 1}],
+        session_pieces: [session.(), {:nar, true}, {1, 1}],
         pieces_push: [pieces.(), "a"],
         pieces_finish: [session.(), pieces.()],
         pieces_close: [pieces.()],
         session_tag: [session.(), "name", id],
         session_commit: [session.()],
         session_close: [session.()],
-        store_reader: [store, id, 0, 1, {1, 1}],
+        store_reader: [store, nar_id, "", {0, 1}, {1, 1}],
         reader_next: [object.()],
         reader_close: [object.()],
-        store_restore_file: [store, id, path <> ".restored", {1, 1}],
+        store_restore_file: [store, nar_id, "", path <> ".restored", {1, 1}],
+        store_restore_tree: [store, nar_id, path <> ".tree", {1, 1}],
+        store_entries: [store, nar_id, "", {true, {100, :infinity}}, {1, 1}],
         store_manifest: [store, id],
         store_chunks: [store, id],
         chunks_next: [chunks.()],
@@ -349,7 +352,7 @@ defmodule Chunker.HostileTermsTest do
            nar_data nar_file nar_open nar_chunk_data nar_chunk_file nar_dump_open nar_dump_next nar_dump_close
            store_open store_put_file store_session session_put_file session_pieces pieces_push pieces_finish pieces_close
            session_tag session_commit session_close store_reader reader_next reader_close store_restore_file
-           store_manifest store_chunks chunks_next store_missing store_tag store_set_tag store_remove_tag store_forget
+           store_restore_tree store_entries store_manifest store_chunks chunks_next store_missing store_tag store_set_tag store_remove_tag store_forget
            store_tags store_gc store_check is_store)a
 
       calls =

@@ -5,7 +5,7 @@ defmodule Chunker.SchedulersTest do
   # normal schedulers, and those that can take longer than some ten milliseconds not on dirty ones either.
   use ExUnit.Case, async: false
 
-  alias Chunker.{Attempts, Cache}
+  alias Chunker.{Attempts, Cache, Store}
 
   @moduletag :tmp_dir
 
@@ -114,6 +114,7 @@ defmodule Chunker.SchedulersTest do
     small = Chunker.compress!("abc", dictionary: data)
     empty = Path.join(folder, "empty")
     {:ok, _} = Chunker.Nar.dump(folder, {:file, empty})
+    store = Store.open!(Path.join(folder, "store"), durability: :relaxed)
 
     for {functions, call} <- [
           {[:chunk_data_job], fn -> Chunker.chunk_data(data) end},
@@ -147,6 +148,17 @@ defmodule Chunker.SchedulersTest do
           {[:nar_chunk_data_job], fn -> Chunker.Nar.chunk(archive) end},
           {[:nar_chunk_file, :nar_chunk_file_job], fn -> Chunker.Nar.chunk({:file, nar}) end},
           {[:nar_file_job], fn -> Chunker.Nar.restore({:file, empty}, Path.join(folder, "restored")) end},
+          {[:store_put_file_job], fn -> Store.put!(store, {:tree, path}, name: "a") end},
+          {[:store_session_job, :session_pieces, :pieces_push_job, :pieces_finish_job, :session_commit_job],
+           fn -> Store.put!(store, {:nar, archive}) end},
+          {[:store_session_job, :session_put_file_job, :session_commit_job],
+           fn -> {:ok, _} = Store.session(store, &Store.put!(&1, {:tar, {:file, nar}})) end},
+          {[:store_tag, :store_entries_job], fn -> Store.ls!(store, "a") end},
+          {[:store_tag, :store_reader_job, :reader_next_job], fn -> Store.read!(store, "a", path: "") end},
+          {[:store_tag, :store_restore_file_job],
+           fn -> :ok = Store.restore(store, "a", {:file, Path.join(folder, "to")}, path: "") end},
+          {[:store_tag, :store_restore_tree_job],
+           fn -> :ok = Store.restore(store, "a", {:tree, Path.join(folder, "tree")}) end},
           {[:nar_dump_file_job], fn -> Chunker.Nar.dump(path, {:file, nar}) end},
           {[:stream_file, :stream_next_job], fn -> path |> Chunker.stream(compress: []) |> Stream.run() end},
           {[:stream_pieces, :stream_push_job, :stream_finish],

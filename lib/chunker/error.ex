@@ -32,7 +32,7 @@ defmodule Chunker.Error do
   | `:invalid_signature` | `:why` (an atom such as `:mismatch`) |
   | `:store_corrupt` | `:pack`, the name of the damaged file in the store, `:why`, and `:offset`, in bytes, if it is known |
   | `:chunk_missing` | `:digests`, of the first chunks that the store does not have |
-  | `:not_found` | `:name`: a tag, an id or a store that is not there |
+  | `:not_found` | `:name`: a tag, an id, a path in a NAR or a store that is not there |
   | `:already_exists` | `:name`: a tag that exists, or names another object than expected |
   | `:session_fenced` | none: a garbage collection has deleted what was to be put; put it again |
   | `:store_locked` | none: another garbage collection or repair runs |

@@ -1,6 +1,6 @@
 defmodule Chunker.Store do
   @moduledoc """
-  A store of files, binaries and streams, which keeps each chunk once, in a folder.
+  A store of files, binaries, streams, archives and trees, which keeps each chunk once, in a folder.
 
       {:ok, store} = Chunker.Store.open("backup")
       {:ok, monday} = Chunker.Store.put(store, {:file, "monday.tar"}, name: "db/monday")
@@ -8,6 +8,10 @@ defmodule Chunker.Store do
       IO.puts("\#{tuesday.stored_bytes} bytes for \#{tuesday.size}")
 
       :ok = Chunker.Store.restore(store, "db/monday", {:file, "restored.tar"})
+
+      {:ok, _} = Chunker.Store.put(store, {:tree, "/usr/lib/git-core"}, name: "git")
+      {:ok, bytes} = Chunker.Store.read(store, "git", path: "git-merge-file")
+      :ok = Chunker.Store.restore(store, "git", {:tree, "restored"})
 
   > #### Not finished {: .warning}
   >
@@ -38,6 +42,19 @@ defmodule Chunker.Store do
   An object stays as long as a tag names it. One that was put without a name stays until `forget/2`. `gc/1` takes
   everything else.
 
+  ## Archives and trees
+
+  A NAR and a tar are chunked along their members, so that a file gives the same chunks in every archive that has it.
+  What is put is what is read, byte for byte.
+
+    * `{:nar, source}` puts a NAR (`Chunker.Nar`), and refuses anything else. A file in it is read by its `:path`, and
+      `ls/4` lists it, without the rest. With `references: true`, equal files in other Nix store paths are the same
+      chunks.
+    * `{:tree, path}` puts a tree of the file system as its NAR, which has names, contents, symbolic links, and whether a
+      file may be executed. A NAR has **no times, no owners, no other modes and no hard links** (each link to a file is a
+      file), and no sockets, FIFOs or devices. Put a tar of the tree to keep them.
+    * `{:tar, source}` puts a tar. What is none is chunked as any bytes are.
+
   ## From Erlang
 
   Module `chunker_store` has the same functions.
@@ -47,6 +64,7 @@ defmodule Chunker.Store do
   import Chunker.Result
 
   alias Chunker.Error
+  alias Chunker.Nar.Entry
   alias Chunker.Store.{Manifest, Session}
 
   @enforce_keys [:store]
@@ -60,8 +78,11 @@ defmodule Chunker.Store do
   @typedoc "A tag or an id."
   @type name :: String.t() | id()
 
-  @typedoc "What is put: a file, iodata, or an enumerable of iodata."
-  @type source :: {:file, Path.t()} | iodata() | Enumerable.t()
+  @typedoc "Bytes: a file, iodata, or an enumerable of iodata."
+  @type bytes :: {:file, Path.t()} | iodata() | Enumerable.t()
+
+  @typedoc "What is put: bytes, an archive, or the tree at a path."
+  @type source :: bytes() | {:nar, bytes()} | {:tar, bytes()} | {:tree, Path.t()}
 
   @typedoc "An option of `open/2`."
   @type option ::
@@ -138,7 +159,7 @@ defmodule Chunker.Store do
   def open!(location, options \\ []), do: bang!(open(location, options))
 
   @doc """
-  Puts an object: a file, iodata, or an enumerable of iodata, in bounded memory.
+  Puts an object: a file, iodata, or an enumerable of iodata, in bounded memory; or an archive or a tree.
 
   Chunks are found, hashed and compressed on all threads. Only those that the store lacks are written. Killing the caller
   cancels the put, which leaves garbage at most.
@@ -148,13 +169,18 @@ defmodule Chunker.Store do
   ## Options
 
     * `:name` - a tag for the object, set in the same commit. Without one the object stays until `forget/2`
+    * `:references` - with a NAR or a tree, `true` replaces the hashes of Nix store paths before it is chunked, as
+      `Chunker.chunk_file/2` does. What is read has them again. Default: `false`
     * `:threads` - how many threads work on it at most
 
   ## Errors
 
     * `:session_fenced` - a garbage collection has deleted chunks that the source has in common with what was deleted:
-      put it again. A file is put again by itself
+      put it again. A file or a tree is put again by itself
     * `:io_error`, `:file_changed` - as with `Chunker.chunk_file/2`, and if the store cannot be written to
+    * `:invalid_nar` - `{:nar, source}` is no NAR; see `Chunker.Nar`
+    * `:io_error`, `:file_changed`, `:tree_too_deep` - as with `Chunker.Nar.dump/3` for a tree, in which the store must
+      not be
 
   ## Examples
 
@@ -167,6 +193,19 @@ defmodule Chunker.Store do
       iex> {:ok, again} = Chunker.Store.put(store, [data])
       iex> {again.id == first.id, again.new_chunks, again.stored_bytes}
       {true, 0, 0}
+      iex> File.rm_rf!(folder)
+
+  A tree, and a file in it:
+
+      iex> folder = Path.join(System.tmp_dir!(), "chunker-doc-store-tree")
+      iex> File.mkdir_p!(Path.join(folder, "tree/bin"))
+      iex> File.write!(Path.join(folder, "tree/bin/git"), "#!/bin/sh")
+      iex> store = Chunker.Store.open!(Path.join(folder, "store"), durability: :relaxed)
+      iex> tree = Chunker.Store.put!(store, {:tree, Path.join(folder, "tree")}, name: "tree")
+      iex> {tree.kind, tree.nar_hash}
+      {:nar, "sha256:118r75rjx3wa80qnp7byfyn2apz48k1bmi44v096r5ni185a32fy"}
+      iex> Chunker.Store.read(store, "tree", path: "bin/git")
+      {:ok, "#!/bin/sh"}
       iex> File.rm_rf!(folder)
 
   """
@@ -182,11 +221,15 @@ defmodule Chunker.Store do
   @spec put!(t() | Session.t(), source(), keyword() | map()) :: Manifest.t()
   def put!(store, source, options \\ []), do: bang!(put(store, source, options))
 
-  defp with_source({:file, path}, put), do: put.({:file, path!(path)})
-  defp with_source(data, put) when is_binary(data) or is_list(data), do: put.(data)
+  defp with_source({kind, source}, put) when kind in [:nar, :tar], do: with_bytes(source, &put.({kind, &1}))
+  defp with_source({:tree, path}, put), do: put.({:tree, path!(path)})
+  defp with_source(source, put), do: with_bytes(source, put)
+
+  defp with_bytes({:file, path}, put), do: put.({:file, path!(path)})
+  defp with_bytes(data, put) when is_binary(data) or is_list(data), do: put.(data)
 
   # Erlang takes a fun in place of an enumerable. If the put fails, the enumerable ends where it is.
-  defp with_source(enumerable, put) do
+  defp with_bytes(enumerable, put) do
     suspended = {__MODULE__, make_ref()}
     reduce = &Enumerable.reduce(pieces(enumerable, @gather), &1, fn piece, _ -> {:suspend, piece} end)
 
@@ -281,6 +324,8 @@ defmodule Chunker.Store do
 
   @doc """
   Returns a lazy stream of the chunks of an object, as `{digest, offset, length}`.
+
+  The chunks of a NAR that was put with `references: true` have placeholders in place of the hashes.
   """
   @spec chunks(t(), name()) :: Enumerable.t()
   def chunks(%__MODULE__{store: store}, name),
@@ -304,12 +349,16 @@ defmodule Chunker.Store do
 
   ## Options
 
-    * `:offset`, `:length` - a range of it, in bytes
+    * `:path` - that of a file in the object, which must be a NAR: its bytes are read, and nothing else. `"bin/git"`, as
+      `ls/4` lists it. Symbolic links are not followed
+    * `:offset`, `:length` - a range of the object or of the file, in bytes
     * `:threads` - how many threads read and decompress at most
 
   ## Errors
 
-    * `:not_found` - `:name`
+    * `:not_found` - `:name`, which is the path if that is not in the NAR
+    * `:io_error` - `:path`, and `:kind`: `:eisdir` for a folder in the NAR, `:eloop` for a symbolic link
+    * `:invalid_options` - a `:path` in what is no NAR
     * `:chunk_missing` - `:digests`, of the first chunks that the store does not have
     * `:store_corrupt` - `:pack`, `:offset` and `:why`
     * `:bounds_check_failed` - the object has no such range
@@ -327,11 +376,83 @@ defmodule Chunker.Store do
   @doc """
   Writes an object to a file, which is there as a whole or not at all, and replaces what was there.
 
-  Takes the option `:threads`. Errors are those of `read/3`, and `:io_error`.
+  With `{:tree, path}`, unpacks a NAR to a path that must not exist, as `Chunker.Nar.restore/2` does: the tree is there as
+  a whole or not at all. It is not synced to the disk.
+
+  ## Options
+
+    * `:path` - with a file, that of a file in the object, as `read/3` takes it
+    * `:threads` - how many threads read and decompress at most
+
+  ## Errors
+
+    * those of `read/3`
+    * `:io_error` - what could not be written; `:eexist` if there is something where a tree is to be
+    * `:invalid_options` - an object that is no NAR is no tree. A tar is restored to a file, which `tar` unpacks
+
+  ## Examples
+
+      iex> folder = Path.join(System.tmp_dir!(), "chunker-doc-store-restore")
+      iex> File.mkdir_p!(Path.join(folder, "tree"))
+      iex> File.write!(Path.join(folder, "tree/file"), "content")
+      iex> store = Chunker.Store.open!(Path.join(folder, "store"), durability: :relaxed)
+      iex> Chunker.Store.put!(store, {:tree, Path.join(folder, "tree")}, name: "tree")
+      iex> Chunker.Store.restore(store, "tree", {:tree, Path.join(folder, "restored")})
+      :ok
+      iex> File.read!(Path.join(folder, "restored/file"))
+      "content"
+      iex> File.rm_rf!(folder)
+
   """
-  @spec restore(t(), name(), {:file, Path.t()}, keyword() | map()) :: :ok | {:error, Error.t()}
-  def restore(%__MODULE__{store: store}, name, {:file, path}, options \\ []),
-    do: done(call(:chunker_store.restore(store, name, {:file, path!(path)}, options)))
+  @spec restore(t(), name(), {:file | :tree, Path.t()}, keyword() | map()) :: :ok | {:error, Error.t()}
+  def restore(%__MODULE__{store: store}, name, {kind, path}, options \\ []) when kind in [:file, :tree],
+    do: done(call(:chunker_store.restore(store, name, {kind, path!(path)}, options)))
+
+  @doc """
+  Returns the entries of the folder at `path` in a NAR, as `Chunker.Nar.list/2` does, with their paths from the root of
+  the NAR.
+
+  Reads nothing else of the NAR. For a file or a symbolic link, returns that one.
+
+  ## Options
+
+    * `:recursive` - `true` for everything below the folder. Default: `false`
+    * `:max_entries`, `:max_memory` - as with `Chunker.Nar.list/2`
+    * `:threads` - how many threads read and decompress at most
+
+  ## Errors
+
+    * `:not_found` - `:name`, which is the path if that is not in the NAR
+    * `:limit_exceeded` - `:option` and its `:limit`
+    * `:invalid_options` - the object is no NAR
+
+  ## Examples
+
+      iex> folder = Path.join(System.tmp_dir!(), "chunker-doc-store-ls")
+      iex> File.mkdir_p!(Path.join(folder, "tree/bin"))
+      iex> File.write!(Path.join(folder, "tree/bin/git"), "#!/bin/sh")
+      iex> store = Chunker.Store.open!(Path.join(folder, "store"), durability: :relaxed)
+      iex> Chunker.Store.put!(store, {:tree, Path.join(folder, "tree")}, name: "tree")
+      iex> {:ok, [bin]} = Chunker.Store.ls(store, "tree")
+      iex> {bin.path, bin.type}
+      {"bin", :directory}
+      iex> {:ok, [git]} = Chunker.Store.ls(store, "tree", "bin")
+      iex> {git.path, git.type, git.size}
+      {"bin/git", :regular, 9}
+      iex> File.rm_rf!(folder)
+
+  """
+  @spec ls(t(), name(), Path.t(), keyword() | map()) :: {:ok, [Entry.t()]} | {:error, Error.t()}
+  def ls(%__MODULE__{store: store}, name, path \\ "", options \\ []) do
+    with {:ok, entries} <- result(:chunker_store.ls(store, name, path!(path), options)),
+         do: {:ok, for(entry <- entries, do: struct!(Entry, entry))}
+  end
+
+  @doc """
+  The same as `ls/4`, but returns the entries and raises `Chunker.Error`.
+  """
+  @spec ls!(t(), name(), Path.t(), keyword() | map()) :: [Entry.t()]
+  def ls!(store, name, path \\ "", options \\ []), do: bang!(ls(store, name, path, options))
 
   @doc """
   Returns what the store knows of an object.
@@ -339,7 +460,7 @@ defmodule Chunker.Store do
   @spec manifest(t(), name()) :: {:ok, Manifest.t()} | {:error, Error.t()}
   def manifest(%__MODULE__{store: store}, name) do
     with {:ok, manifest} <- result(:chunker_store.manifest(store, name)),
-         do: {:ok, struct!(Manifest, Map.delete(manifest, :kind))}
+         do: {:ok, struct!(Manifest, manifest)}
   end
 
   @doc """

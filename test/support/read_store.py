@@ -42,6 +42,16 @@ def records(pack):
             at = pack.find(b"CKR1", at + 1)
 
 
+def put_back(chunk, start, references):
+    """Returns a chunk with the store hashes that were replaced in it; one may begin or end in another chunk."""
+    chunk = bytearray(chunk)
+    for position, characters in struct.iter_unpack("<Q32s", references):
+        first, end = max(position - start, 0), min(position + 32 - start, len(chunk))
+        if first < end:
+            chunk[first:end] = characters[first + start - position:end + start - position]
+    return chunk
+
+
 class Store:
     def __init__(self, folder):
         self.folder = folder
@@ -91,13 +101,20 @@ class Store:
 
     def restore(self, object_id, out):
         manifest = self.record(object_id)
-        magic, kind, depth, size, _ = struct.unpack_from("<4sBBxxQQ", manifest)
-        if magic != b"CKM1" or kind > 1:
+        magic, kind, depth, attachments, size, _ = struct.unpack_from("<4sBBBxQQ", manifest)
+        if magic != b"CKM1" or kind > 2:
             sys.exit("this program does not know the manifest")
-        items = manifest[112 if kind == 1 else 80:]
+        at = 112 if kind == 1 else 80
+        references = b""
+        for _ in range(attachments):
+            role, node_depth, node = struct.unpack_from("<BBxx48s", manifest, at)
+            if role == 2:
+                references = b"".join(self.record(digest) for digest in self.chunks(node, node_depth + 1))
+            at += 52
         written = 0
-        for digest in self.chunks(items, depth):
-            written += out.write(self.record(digest))
+        for digest in self.chunks(manifest[at:], depth):
+            chunk = self.record(digest)
+            written += out.write(put_back(chunk, written, references))
         if written != size:
             sys.exit(f"{written} bytes instead of {size}")
 

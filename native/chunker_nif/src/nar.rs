@@ -221,21 +221,24 @@ fn encode_entry<'a>(env: Env<'a>, Entry { path, kind }: &Entry) -> Term<'a> {
 /// How many entries are encoded between two checks whether the caller has died: some milliseconds.
 const ENTRIES: usize = 4096;
 
+/// Returns the list of the entries.
+pub(crate) fn encode_entries<'a>(call: Call<'a>, entries: &[Entry]) -> Result<Term<'a>, NifError<'a>> {
+    let is_cancelled = call.is_cancelled();
+    let mut terms = Vec::with_capacity(entries.len());
+    for some in entries.chunks(ENTRIES) {
+        if is_cancelled() {
+            return Err(Error::Cancelled.into());
+        }
+        terms.extend(some.iter().map(|entry| encode_entry(call.env, entry)));
+    }
+    Ok(terms.encode(call.env))
+}
+
 /// `{ok, Value}`
 pub(crate) fn answer<'a>(call: Call<'a>, answer: Answer) -> Result<Term<'a>, NifError<'a>> {
     let env = call.env;
     let value = match answer {
-        Answer::Entries(entries) => {
-            let is_cancelled = call.is_cancelled();
-            let mut terms = Vec::with_capacity(entries.len());
-            for some in entries.chunks(ENTRIES) {
-                if is_cancelled() {
-                    return Err(Error::Cancelled.into());
-                }
-                terms.extend(some.iter().map(|entry| encode_entry(env, entry)));
-            }
-            terms.encode(env)
-        }
+        Answer::Entries(entries) => encode_entries(call, &entries)?,
         Answer::Json(json) => text(env, &json),
         Answer::Contents(contents) => contents.into_term(env),
         Answer::Hash(digest) => nar_hash(env, &digest),

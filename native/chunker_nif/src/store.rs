@@ -3,15 +3,20 @@
 //! What reads or writes many bytes, syncs files or waits for a lock is a job. What reads a small file runs on an
 //! I/O scheduler.
 
+use std::ops::Bound;
+use std::path::Path;
+
 use chunker::cdc::Options;
 use chunker::codec::Codec;
+use chunker::engine::workers::Workers;
 use chunker::hash::{Algorithm, Digest};
 use chunker::io::file::Input;
 use chunker::store::{
-    Chunks, Collected, FormatOptions, If, Manifest, ObjectKind, ObjectReader, PutPieces, Report, Session,
-    Store, StoreOptions, Stored,
+    Chunks, Collected, FormatOptions, If, Manifest, ObjectReader, PutKind, PutPieces, Report, Session, Store,
+    StoreOptions, Stored,
 };
-use rustler::{Binary, Encoder, Env, NifTuple, Resource, ResourceArc, Term};
+use chunker::{Cancel, Error};
+use rustler::{Binary, Encoder, Env, NifTaggedEnum, NifTuple, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::binary::{BinaryBuffer, text};
@@ -19,7 +24,8 @@ use crate::call::{nif, ok};
 use crate::chunking::to_path;
 use crate::error::{NifError, atom};
 use crate::list::List;
-use crate::options::{Hash, Sizes, Threads};
+use crate::nar::{encode_entries, nar_hash};
+use crate::options::{Hash, Limits, Sizes, Threads};
 use crate::slot::{Slot, drop_elsewhere};
 
 /// An open store.
@@ -103,10 +109,65 @@ fn digest<'a>(env: Env<'a>, digest: &Digest) -> Term<'a> {
     text(env, &digest.0)
 }
 
-/// `{Id, Size, Hash, ChunkCount, NewChunks, NewBytes, StoredBytes}`
+/// As what an object is put: `bytes`, `{nar, References}`, `tar` or `{tree, References}`.
+#[derive(Clone, Copy, NifTaggedEnum)]
+#[rustler(decode)]
+enum Form {
+    Bytes,
+    Nar(bool),
+    Tar,
+    Tree(bool),
+}
+
+impl Form {
+    /// Returns the kind of an object whose bytes are there, or `None` for a tree.
+    const fn kind(self) -> Option<PutKind> {
+        match self {
+            Self::Bytes => Some(PutKind::Bytes),
+            Self::Nar(references) => Some(PutKind::Nar { references }),
+            Self::Tar => Some(PutKind::Tar),
+            Self::Tree(_) => None,
+        }
+    }
+}
+
+fn put_in(
+    session: &mut Session,
+    path: &Path,
+    form: Form,
+    workers: Workers,
+    is_cancelled: Cancel<'_>,
+) -> Result<Stored, Error> {
+    match form {
+        Form::Tree(references) => session.put_tree(path, references, workers, is_cancelled),
+        form => {
+            let kind = form.kind().unwrap_or_default();
+            session.put_as(Input::open(path)?, kind, workers, is_cancelled)
+        }
+    }
+}
+
+/// What an object that arrives in pieces is put as, which is no tree.
+struct PiecesForm(PutKind);
+
+impl<'a> rustler::Decoder<'a> for PiecesForm {
+    fn decode(term: Term<'a>) -> rustler::NifResult<Self> {
+        term.decode::<Form>()?.kind().map(Self).ok_or(rustler::Error::BadArg)
+    }
+}
+
+/// `{Kind, NarHash | nil}`
+fn kind_and_hash<'a>(env: Env<'a>, kind: &'static str, hash: Option<Digest>) -> (Term<'a>, Term<'a>) {
+    let hash = hash.map_or_else(|| atoms::nil().encode(env), |hash| nar_hash(env, &hash));
+    (atom(env, kind), hash)
+}
+
+/// `{Id, {Kind, NarHash | nil}, Size, Hash, ChunkCount, {NewChunks, NewBytes, StoredBytes}}`
 fn stored<'a>(env: Env<'a>, stored: &Stored) -> Term<'a> {
-    let &Stored { id, size, hash, chunk_count, new_chunks, new_bytes, stored_bytes } = stored;
-    (digest(env, &id), size, digest(env, &hash), chunk_count, new_chunks, new_bytes, stored_bytes).encode(env)
+    let &Stored { id, kind, size, hash, nar_hash, chunk_count, new_chunks, new_bytes, stored_bytes } = stored;
+    let kind = kind_and_hash(env, kind.name(), nar_hash);
+    let new = (new_chunks, new_bytes, stored_bytes);
+    (digest(env, &id), kind, size, digest(env, &hash), chunk_count, new).encode(env)
 }
 
 nif! {
@@ -131,10 +192,18 @@ nif! {
         call,
         store: ResourceArc<SharedStore>,
         path: Binary<'a>,
+        form: Form,
         name: Option<&'a str>,
         threads: Threads<'a>,
     ) {
-        let put = store.0.put_file(&to_path(&path), name, threads.workers()?, &call.is_cancelled())?;
+        let (path, workers, is_cancelled) = (to_path(&path), threads.workers()?, call.is_cancelled());
+        let put = match form {
+            Form::Tree(references) => store.0.put_tree(&path, references, name, workers, &is_cancelled)?,
+            form => {
+                let kind = form.kind().unwrap_or_default();
+                store.0.put_file_as(&path, kind, name, workers, &is_cancelled)?
+            }
+        };
         ok(call.env, stored(call.env, &put))
     }
 }
@@ -152,11 +221,13 @@ nif! {
         call,
         session: ResourceArc<Held<Session>>,
         path: Binary<'a>,
+        form: Form,
         threads: Threads<'a>,
     ) {
-        let input = Input::open(&to_path(&path))?;
+        let (path, workers) = (to_path(&path), threads.workers()?);
+        let is_cancelled = session.0.is_cancelled(call);
         let mut open = session.0.take()?;
-        let put = open.put(input, threads.workers()?, &session.0.is_cancelled(call));
+        let put = put_in(&mut open, &path, form, workers, &is_cancelled);
         session.0.put(open);
         ok(call.env, stored(call.env, &put?))
     }
@@ -164,9 +235,15 @@ nif! {
 
 nif! {
     /// `{ok, Pieces}`
-    io session_pieces => fn(call, session: ResourceArc<Held<Session>>, threads: Threads<'a>) {
+    io session_pieces => fn(
+        call,
+        session: ResourceArc<Held<Session>>,
+        form: PiecesForm,
+        threads: Threads<'a>,
+    ) {
+        let workers = threads.workers()?;
         let open = session.0.take()?;
-        let pieces = open.pieces(threads.workers()?);
+        let pieces = open.pieces_as(form.0, workers);
         session.0.put(open);
         ok(call.env, Held::new(pieces?))
     }
@@ -233,14 +310,17 @@ nif! {
         call,
         store: ResourceArc<SharedStore>,
         id: Id,
-        offset: u64,
-        length: Option<u64>,
+        within: Option<Binary<'a>>,
+        range: (u64, Option<u64>),
         threads: Threads<'a>,
     ) {
         let (workers, is_cancelled) = (threads.workers()?, call.is_cancelled());
-        let reader = match length {
-            Some(length) => store.0.reader(&id.0, offset..offset.saturating_add(length), workers, &is_cancelled)?,
-            None => store.0.reader(&id.0, offset.., workers, &is_cancelled)?,
+        let (offset, length) = range;
+        let end = length.map_or(Bound::Unbounded, |length| Bound::Excluded(offset.saturating_add(length)));
+        let range = (Bound::Included(offset), end);
+        let reader = match within {
+            None => store.0.reader(&id.0, range, workers, &is_cancelled)?,
+            Some(path) => store.0.file_reader(&id.0, &path, range, workers, &is_cancelled)?,
         };
         ok(call.env, Held::new(reader))
     }
@@ -268,23 +348,56 @@ nif! {
         call,
         store: ResourceArc<SharedStore>,
         id: Id,
+        within: Option<Binary<'a>>,
         path: Binary<'a>,
         threads: Threads<'a>,
     ) {
-        store.0.restore_file(&id.0, &to_path(&path), threads.workers()?, &call.is_cancelled())?;
+        let (path, workers, is_cancelled) = (to_path(&path), threads.workers()?, call.is_cancelled());
+        match within {
+            None => store.0.restore_file(&id.0, &path, workers, &is_cancelled)?,
+            Some(within) => store.0.extract_file(&id.0, &within, &path, workers, &is_cancelled)?,
+        }
         Ok(atoms::ok().encode(call.env))
     }
 }
 
 nif! {
-    /// `{ok, {Id, Kind, Size, Hash, ChunkCount}}`
+    job store_restore_tree_job => fn(
+        call,
+        store: ResourceArc<SharedStore>,
+        id: Id,
+        path: Binary<'a>,
+        threads: Threads<'a>,
+    ) {
+        store.0.restore_tree(&id.0, &to_path(&path), threads.workers()?, &call.is_cancelled())?;
+        Ok(atoms::ok().encode(call.env))
+    }
+}
+
+nif! {
+    /// `{ok, Entries}`, as `nar_data` returns them.
+    job store_entries_job => fn(
+        call,
+        store: ResourceArc<SharedStore>,
+        id: Id,
+        path: Binary<'a>,
+        listing: (bool, Limits<'a>),
+        threads: Threads<'a>,
+    ) {
+        let (recursive, limits) = listing;
+        let (limits, workers) = (limits.checked()?, threads.workers()?);
+        let entries =
+            store.0.entries(&id.0, &path, recursive, limits, workers, &call.is_cancelled())?;
+        ok(call.env, encode_entries(call, &entries)?)
+    }
+}
+
+nif! {
+    /// `{ok, {Id, {Kind, NarHash | nil}, Size, Hash, ChunkCount}}`
     job store_manifest_job => fn(call, store: ResourceArc<SharedStore>, id: Id) {
         let env = call.env;
-        let Manifest { id, kind, size, hash, chunk_count, .. } = store.0.manifest(&id.0)?;
-        let kind = atom(env, match kind {
-            ObjectKind::Bytes => "bytes",
-            ObjectKind::Nar => "nar",
-        });
+        let Manifest { id, kind, size, hash, nar_hash, chunk_count, .. } = store.0.manifest(&id.0)?;
+        let kind = kind_and_hash(env, kind.name(), nar_hash);
         ok(env, (digest(env, &id), kind, size, digest(env, &hash), chunk_count))
     }
 }

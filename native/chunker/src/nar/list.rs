@@ -2,7 +2,7 @@
 
 use super::consumer::NarConsumer;
 use super::limits::{EntryBudget, EntryLimits};
-use super::parser::{Event, Kind, Parser};
+use super::parser::{Event, Kind, Node, Parser};
 use super::path::{EntryPath, Paths};
 use crate::error::Error;
 use crate::io::output_buffer::OutOfMemory;
@@ -23,9 +23,50 @@ pub struct Entry {
 #[derive(Debug, Default)]
 pub struct List {
     parser: Parser,
+    entries: EntryList,
+}
+
+/// Collects the entries of a NAR.
+#[derive(Debug, Default)]
+pub(crate) struct EntryList {
     budget: EntryBudget,
     paths: Paths,
     entries: Vec<Entry>,
+}
+
+impl EntryList {
+    pub(crate) fn with_limits(limits: EntryLimits) -> Self {
+        Self { budget: EntryBudget::new(limits), ..Self::default() }
+    }
+
+    /// Adds the next entry.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Limit`] for more entries than the limits allow.
+    pub(crate) fn add(&mut self, node: &Node<'_>) -> Result<(), Error> {
+        self.budget.take(node)?;
+        self.entries.try_reserve(1).map_err(|_| OutOfMemory)?;
+        let kind = match node.kind {
+            Kind::Directory => Kind::Directory,
+            Kind::Regular { executable, offset, size } => Kind::Regular { executable, offset, size },
+            Kind::Symlink { target } => Kind::Symlink { target: target.to_vec() },
+        };
+        self.entries.push(Entry { path: self.paths.next(node), kind });
+        Ok(())
+    }
+
+    /// Passes the next entry, which is not listed.
+    #[cfg(all(unix, feature = "store"))]
+    pub(crate) fn pass(&mut self, node: &Node<'_>) {
+        if node.kind == Kind::Directory {
+            self.paths.next(node);
+        }
+    }
+
+    pub(crate) fn finish(self) -> Vec<Entry> {
+        self.entries
+    }
 }
 
 impl List {
@@ -38,7 +79,7 @@ impl List {
     /// Starts a list.
     #[must_use]
     pub fn with_limits(limits: EntryLimits) -> Self {
-        Self { budget: EntryBudget::new(limits), ..Self::default() }
+        Self { parser: Parser::new(), entries: EntryList::with_limits(limits) }
     }
 }
 
@@ -49,19 +90,10 @@ impl NarConsumer for List {
     ///
     /// Returns [`Error::Nar`], and [`Error::Limit`] for more entries than the limits allow.
     fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {
-        let Self { parser, budget, paths, entries } = self;
-        parser.feed(piece, |event| {
-            if let Event::Node(node) = event {
-                budget.take(&node)?;
-                entries.try_reserve(1).map_err(|_| OutOfMemory)?;
-                let kind = match node.kind {
-                    Kind::Directory => Kind::Directory,
-                    Kind::Regular { executable, offset, size } => Kind::Regular { executable, offset, size },
-                    Kind::Symlink { target } => Kind::Symlink { target: target.to_vec() },
-                };
-                entries.push(Entry { path: paths.next(&node), kind });
-            }
-            Ok(())
+        let Self { parser, entries } = self;
+        parser.feed(piece, |event| match event {
+            Event::Node(node) => entries.add(&node),
+            _ => Ok(()),
         })
     }
 
@@ -75,6 +107,6 @@ impl NarConsumer for List {
 
     fn finish(self) -> Result<Vec<Entry>, Error> {
         self.parser.finish()?;
-        Ok(self.entries)
+        Ok(self.entries.finish())
     }
 }

@@ -5,6 +5,8 @@
 //! * [`List`], [`Listing`], [`struct@Hash`], [`ReadFile`] and [`Restore`] are [`NarConsumer`]s, which compute
 //!   something from a NAR. [`read_slice`] and [`read_source`] run them.
 //! * [`is_nar`] and [`is_nar_source`] validate a NAR.
+//! * [`Outliner`] makes the outline of a NAR, its bytes without the contents of its files; [`OutlineReader`] lists
+//!   the entries of one.
 //! * [`Dump`] writes a NAR, as a source of bytes; [`dump_file`] writes it to a file.
 //! * [`scanner`] finds cut points along the files in a NAR, and [`NarMethod`] chunks with them in the engine.
 //! * [`annotations`] list the entries in each chunk, and the store hashes that were removed from it.
@@ -56,6 +58,7 @@ mod limits;
 mod list;
 mod listing;
 mod method;
+mod outline;
 mod parser;
 mod path;
 mod read_file;
@@ -72,12 +75,17 @@ pub use dump::{Dump, dump_file};
 pub use error::{NarError, Rule};
 pub use hash::Hash;
 pub use limits::{ENTRY_SIZE, EntryLimits};
+#[cfg(all(unix, feature = "store"))]
+pub(crate) use list::EntryList;
 pub use list::{Entry, List};
 pub use listing::{Listing, ListingFormat, ListingNotation, ListingOptions};
 pub use method::{NarMethod, RECOGNIZER};
+pub use outline::{OutlineReader, Outliner};
 pub use parser::{Event, Kind, Node, Parser};
 pub use path::EntryPath;
 pub use read_file::ReadFile;
+#[cfg(all(unix, feature = "store"))]
+pub(crate) use read_file::unreadable_entry;
 #[cfg(unix)]
 pub use restore::Restore;
 pub use validate::{is_nar, is_nar_source};

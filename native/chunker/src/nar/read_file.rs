@@ -45,6 +45,15 @@ impl<B: OutputBuffer> ReadFile<B> {
     }
 }
 
+/// Returns the error for reading an entry that is not a regular file: that of Unix for opening one to read it without
+/// following symbolic links.
+pub(crate) fn unreadable_entry<T>(path: &[u8], kind: &Kind<T>) -> Error {
+    refused(
+        path,
+        if matches!(kind, Kind::Symlink { .. }) { symbolic_link() } else { ErrorKind::IsADirectory.into() },
+    )
+}
+
 /// Returns an error with the path in the NAR.
 fn refused(path: &[u8], source: OsError) -> Error {
     // A path in a NAR is bytes, which only a path of Unix can represent.
@@ -68,8 +77,7 @@ impl<B: OutputBuffer> NarConsumer for ReadFile<B> {
                 None => break,
                 Some(Event::Node(node)) if node.path == self.path => match node.kind {
                     Kind::Regular { .. } => self.state = State::Within,
-                    Kind::Directory => return Err(refused(&self.path, ErrorKind::IsADirectory.into())),
-                    Kind::Symlink { .. } => return Err(refused(&self.path, symbolic_link())),
+                    kind => return Err(unreadable_entry(&self.path, &kind)),
                 },
                 Some(Event::Contents(bytes)) if self.state == State::Within => {
                     let start = self.contents.len();

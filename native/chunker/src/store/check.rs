@@ -391,7 +391,7 @@ impl<'a> Lists<'a> {
     /// Returns the first records that an object lacks.
     fn lacks(&mut self, id: &Digest, is_cancelled: Cancel<'_>) -> Result<Vec<Digest>, Error> {
         match self.inner.manifest(id) {
-            Ok((_, items)) => self.items_lack(items, is_cancelled),
+            Ok((manifest, items)) => self.items_lack(manifest.parts(items), is_cancelled),
             Err(Error::Store(_)) => Ok(vec![*id]),
             Err(error) => Err(error),
         }

@@ -166,8 +166,8 @@ impl Marker<'_> {
         self.objects += 1;
         self.record(id)?;
         let bytes = self.needed_record(id)?;
-        let (_, items) = Manifest::read(*id, &bytes)?;
-        self.items(items, is_cancelled)
+        let (manifest, items) = Manifest::read(*id, &bytes)?;
+        self.items(manifest.parts(items), is_cancelled)
     }
 
     fn items(&mut self, mut items: Vec<Item>, is_cancelled: Cancel<'_>) -> Result<(), Error> {

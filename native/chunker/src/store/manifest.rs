@@ -5,12 +5,18 @@
 //! nodes likewise.
 //!
 //! ```text
-//! manifest    "CKM1", kind (1 byte), depth (1), zeros (2), length of the object (8), number of chunks (8), digest of
-//!             the object (32), sizes and normalization (4 each), seed (8), NAR hash (32, if it is a NAR), items
+//! manifest    "CKM1", kind (1 byte), depth (1), number of attachments (1), zero (1), length of the object
+//!             (8), number of chunks (8), digest of the object (32), sizes and normalization (4 each), seed (8),
+//!             NAR hash (32, if it is a NAR), attachments, items
+//! attachment  role (1), depth (1), zeros (2), a node of that depth
 //! node        "CKN1", depth (1), zeros (3), items
 //! item        depth 0: a chunk: digest (32), length (4)
 //!             above: a node of the depth below: digest (32), number of bytes (8), number of chunks (8)
 //! ```
+//!
+//! An attachment is bytes that belong to an object and are not part of it. They are chunked like an object,
+//! so they may have any length, and all that walks over the items of a manifest walks over its attachments in
+//! the same way.
 
 use super::error::StoreError;
 use crate::cdc::Options;
@@ -24,9 +30,10 @@ const FIXED: usize = 80;
 const NODE_FIXED: usize = 8;
 const CHUNK: usize = 36;
 const CHILD: usize = 48;
+const ATTACHMENT: usize = 4 + CHILD;
 
-/// A node has at least and at most so many items. In between it ends at an item whose digest says so, on average
-/// after 2,048 more.
+/// A node has at least and at most so many items. In between it ends at an item whose digest says so, on
+/// average after 2,048 more.
 const LEAST_ITEMS: usize = 512;
 const MOST_ITEMS: usize = 8192;
 const END_MASK: u16 = 0x07ff;
@@ -38,6 +45,20 @@ pub enum ObjectKind {
     Bytes,
     /// A NAR, chunked along its files.
     Nar,
+    /// A tar, or what was put as one, chunked along its members.
+    Tar,
+}
+
+impl ObjectKind {
+    /// Returns the name in the public API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Nar => "nar",
+            Self::Tar => "tar",
+        }
+    }
 }
 
 /// What a store knows of an object, except the list of its chunks.
@@ -53,9 +74,20 @@ pub struct Manifest {
     pub chunk_count: u64,
     /// The digest of the object.
     pub hash: Digest,
+    /// Its SHA-256, if it is a NAR.
+    pub nar_hash: Option<Digest>,
     /// How it was chunked.
     pub chunking: Options,
+    /// The outline of a NAR.
+    pub(super) outline: Option<Item>,
+    /// The store hashes that were replaced in the chunks: for each its position (8 bytes) and its characters
+    /// (32), in the order of the positions.
+    pub(super) references: Option<Item>,
 }
+
+/// What an attachment is for, as in the manifest.
+const OUTLINE: u8 = 1;
+const REFERENCES: u8 = 2;
 
 /// A chunk of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,28 +167,21 @@ impl ManifestBuilder {
         self.append(Item { digest, height: depth + 1, bytes, chunks }, store)
     }
 
-    /// Returns the bytes of the manifest.
+    /// Returns the bytes of the manifest, whose size and number of chunks are those that were pushed.
     pub(super) fn finish(
         mut self,
-        kind: ObjectKind,
-        hash: Digest,
-        nar_hash: Option<Digest>,
-        chunking: &Options,
+        description: &Description<'_>,
         store: &mut dyn FnMut(&[u8]) -> Result<Digest, Error>,
     ) -> Result<Vec<u8>, Error> {
-        let mut level = 0;
-        // Closing a node may complete one above.
-        while level + 1 < self.levels.len() {
-            let items = std::mem::take(&mut self.levels[level]);
-            if !items.is_empty() {
-                self.close(&items, store)?;
-            }
-            level += 1;
-        }
+        self.close_below(store)?;
+        let level = self.levels.len().saturating_sub(1);
         let items = self.levels.pop().unwrap_or_default();
-        let mut manifest = Vec::with_capacity(FIXED + 32 + items.len() * CHILD);
+        let &Description { kind, hash, nar_hash, chunking, outline, references } = description;
+        let attachments = [(OUTLINE, outline), (REFERENCES, references)];
+        let attachments = attachments.into_iter().filter_map(|(role, item)| Some((role, item?)));
+        let mut manifest = Vec::with_capacity(FIXED + 32 + 2 * ATTACHMENT + items.len() * CHILD);
         manifest.extend(MANIFEST);
-        manifest.extend([kind as u8, level as u8, 0, 0]);
+        manifest.extend([kind as u8, level as u8, attachments.clone().count() as u8, 0]);
         manifest.extend(self.size.to_le_bytes());
         manifest.extend(self.chunk_count.to_le_bytes());
         manifest.extend(hash.0);
@@ -166,9 +191,56 @@ impl ManifestBuilder {
         }
         manifest.extend(seed.to_le_bytes());
         manifest.extend(nar_hash.into_iter().flat_map(|hash| hash.0));
+        for (role, item) in attachments {
+            manifest.extend([role, item.height - 1, 0, 0]);
+            write_items(&mut manifest, &[item]);
+        }
         write_items(&mut manifest, &items);
         Ok(manifest)
     }
+
+    /// Returns the node above everything that was pushed, or `None` if that is nothing.
+    pub(super) fn finish_attachment(
+        mut self,
+        store: &mut dyn FnMut(&[u8]) -> Result<Digest, Error>,
+    ) -> Result<Option<Item>, Error> {
+        loop {
+            self.close_below(store)?;
+            match self.levels.last_mut() {
+                None => return Ok(None),
+                Some(items) if items.len() == 1 && items[0].height > 0 => return Ok(items.pop()),
+                Some(items) => {
+                    let items = std::mem::take(items);
+                    self.close(&items, store)?;
+                }
+            }
+        }
+    }
+
+    /// Closes all levels except the highest.
+    fn close_below(&mut self, store: &mut dyn FnMut(&[u8]) -> Result<Digest, Error>) -> Result<(), Error> {
+        let mut level = 0;
+        // Closing a node may complete one above.
+        while level + 1 < self.levels.len() {
+            let items = std::mem::take(&mut self.levels[level]);
+            if !items.is_empty() {
+                self.close(&items, store)?;
+            }
+            level += 1;
+        }
+        Ok(())
+    }
+}
+
+/// What a manifest says of an object, except its chunks.
+#[derive(Debug)]
+pub(super) struct Description<'a> {
+    pub(super) kind: ObjectKind,
+    pub(super) hash: Digest,
+    pub(super) nar_hash: Option<Digest>,
+    pub(super) chunking: &'a Options,
+    pub(super) outline: Option<Item>,
+    pub(super) references: Option<Item>,
 }
 
 fn write_items(out: &mut Vec<u8>, items: &[Item]) {
@@ -209,6 +281,12 @@ impl Manifest {
             .ok_or_else(|| StoreError::corrupt(&format!("manifest {id:?}"), None, "no_manifest"))
     }
 
+    /// Returns what the object and its attachments consist of.
+    pub(super) fn parts(&self, mut items: Vec<Item>) -> Vec<Item> {
+        items.extend(self.outline.into_iter().chain(self.references));
+        items
+    }
+
     fn parse(id: Digest, bytes: &[u8]) -> Option<(Self, Vec<Item>)> {
         let (fixed, rest) = bytes.split_at_checked(FIXED)?;
         let number = |at: usize| u64::from_le_bytes(fixed[at..at + 8].try_into().expect("eight bytes"));
@@ -217,11 +295,27 @@ impl Manifest {
         if fixed[..4] != MANIFEST {
             return None;
         }
-        let (kind, rest) = match fixed[4] {
-            0 => (ObjectKind::Bytes, rest),
-            1 => (ObjectKind::Nar, rest.get(32..)?),
+        let (kind, nar_hash, mut rest) = match fixed[4] {
+            0 => (ObjectKind::Bytes, None, rest),
+            1 => {
+                let (nar_hash, rest) = rest.split_first_chunk()?;
+                (ObjectKind::Nar, Some(Digest(*nar_hash)), rest)
+            }
+            2 => (ObjectKind::Tar, None, rest),
             _ => return None,
         };
+        let (mut outline, mut references) = (None, None);
+        for _ in 0..fixed[6] {
+            let (attachment, after) = rest.split_at_checked(ATTACHMENT)?;
+            let place = match attachment[0] {
+                OUTLINE => &mut outline,
+                REFERENCES => &mut references,
+                _ => return None,
+            };
+            let height = attachment[1].checked_add(1)?;
+            *place = Some(*read_items(&attachment[4..], height)?.first()?);
+            rest = after;
+        }
         let chunking = Options {
             min_size: short(56),
             avg_size: short(60),
@@ -230,7 +324,8 @@ impl Manifest {
             seed: number(72),
         };
         let hash = Digest(fixed[24..56].try_into().expect("32 bytes"));
-        let manifest = Self { id, kind, size: number(8), chunk_count: number(16), hash, chunking };
+        let (size, chunk_count) = (number(8), number(16));
+        let manifest = Self { id, kind, size, chunk_count, hash, nar_hash, chunking, outline, references };
         let items = read_items(rest, fixed[5])?;
         let (bytes, chunks) = sums(&items)?;
         (bytes == manifest.size && chunks == manifest.chunk_count).then_some((manifest, items))

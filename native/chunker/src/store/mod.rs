@@ -19,6 +19,7 @@
 //!
 //! docs/store-format.md describes the files.
 
+mod archive;
 mod check;
 mod disk;
 mod error;
@@ -32,15 +33,17 @@ mod pack;
 mod put;
 mod read;
 mod record;
+mod references;
 mod refs;
 mod segment;
 mod session;
+mod tap;
 mod text;
 mod writer;
 
 use std::collections::{HashMap, HashSet};
-use std::io::{Read, Write};
-use std::ops::{Bound, RangeBounds};
+use std::io::Read;
+use std::ops::{Bound, Range, RangeBounds};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,7 +54,7 @@ pub use format::{Format, FormatOptions};
 pub use gc::Collected;
 pub use manifest::{Manifest, ObjectKind, StoredChunk};
 pub use objects::{LocalObjects, Objects};
-pub use put::{PutPieces, Stored};
+pub use put::{PutKind, PutPieces, Stored};
 pub use read::{Chunks, ObjectReader};
 pub use refs::If;
 
@@ -68,9 +71,7 @@ use crate::engine::batch::BatchOptions;
 use crate::engine::workers::Workers;
 use crate::error::{Error, IoError, OptionsError};
 use crate::hash::Digest;
-use crate::io::file::Input;
 use crate::io::source::{FromRead, Source};
-use crate::io::staging::StagedPath;
 
 /// Holds the options of [`Store::open`].
 #[derive(Debug, Clone, Copy)]
@@ -216,13 +217,7 @@ impl Store {
         workers: Workers,
         is_cancelled: Cancel<'_>,
     ) -> Result<Stored, Error> {
-        let mut session = self.session()?;
-        let stored = session.put(source, workers, is_cancelled)?;
-        if let Some(name) = name {
-            session.tag(name, stored.id)?;
-        }
-        session.commit(is_cancelled)?;
-        Ok(stored)
+        self.put_as(source, PutKind::Bytes, name, workers, is_cancelled)
     }
 
     /// Puts a file. If a garbage collection deletes a chunk in the meantime that was found in the store, the
@@ -238,14 +233,7 @@ impl Store {
         workers: Workers,
         is_cancelled: Cancel<'_>,
     ) -> Result<Stored, Error> {
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            match self.put_source(Input::open(path)?, name, workers, is_cancelled) {
-                Err(Error::Store(StoreError::SessionFenced)) if attempts < MOST_ATTEMPTS => {}
-                result => return result,
-            }
-        }
+        self.put_file_as(path, PutKind::Bytes, name, workers, is_cancelled)
     }
 
     /// Writes an object to a file, which is there as a whole or not at all, and replaces what was there.
@@ -260,18 +248,7 @@ impl Store {
         workers: Workers,
         is_cancelled: Cancel<'_>,
     ) -> Result<(), Error> {
-        let mut reader = self.reader(id, .., workers, is_cancelled)?;
-        let failed = |source| Error::from(IoError { path: Some(path.into()), source });
-        let mut staged = StagedPath::for_file(path)?;
-        let file = staged.create_file(false).map_err(|errno| failed(errno.into()))?;
-        let mut file = std::fs::File::from(file);
-        while let Some(pieces) = reader.next_pieces(Vec::new, is_cancelled)? {
-            for piece in pieces {
-                file.write_all(&piece).map_err(failed)?;
-            }
-        }
-        file.sync_all().map_err(failed)?;
-        staged.replace()
+        self.reader(id, .., workers, is_cancelled)?.write_to_file(path, is_cancelled)
     }
 
     /// Opens an object, or a range of its bytes, for reading.
@@ -287,17 +264,8 @@ impl Store {
         workers: Workers,
         is_cancelled: Cancel<'_>,
     ) -> Result<ObjectReader, Error> {
-        let start = match range.start_bound() {
-            Bound::Included(&start) => start,
-            Bound::Excluded(&start) => start.saturating_add(1),
-            Bound::Unbounded => 0,
-        };
-        let end = match range.end_bound() {
-            Bound::Included(&end) => end.saturating_add(1),
-            Bound::Excluded(&end) => end,
-            Bound::Unbounded => self.manifest(id)?.size,
-        };
-        ObjectReader::open(&self.inner, id, start..end, workers, is_cancelled)
+        let range = range_of(&range, || Ok(self.manifest(id)?.size))?;
+        ObjectReader::open(&self.inner, id, range, workers, is_cancelled)
     }
 
     /// Returns the bytes of an object, or of a range of it.
@@ -453,6 +421,24 @@ impl std::fmt::Debug for Store {
     }
 }
 
+/// Returns the bounds of a range of something that has a length.
+fn range_of(
+    range: &impl RangeBounds<u64>,
+    length: impl FnOnce() -> Result<u64, Error>,
+) -> Result<Range<u64>, Error> {
+    let start = match range.start_bound() {
+        Bound::Included(&start) => start,
+        Bound::Excluded(&start) => start.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(&end) => end.saturating_add(1),
+        Bound::Excluded(&end) => end,
+        Bound::Unbounded => length()?,
+    };
+    Ok(start..end)
+}
+
 /// How often a file is put before garbage collections that take its chunks are an error.
 const MOST_ATTEMPTS: u32 = 20;
 
@@ -513,9 +499,7 @@ impl Session {
         workers: Workers,
         is_cancelled: Cancel<'_>,
     ) -> Result<Stored, Error> {
-        let stored = self.options(workers).source(Arc::clone(&self.writer), source, is_cancelled)?;
-        self.add(&stored);
-        Ok(stored)
+        self.put_as(source, PutKind::Bytes, workers, is_cancelled)
     }
 
     /// Begins to put an object that arrives in pieces. When it is finished, [`add`](Self::add) it.
@@ -524,7 +508,7 @@ impl Session {
     ///
     /// Returns [`Error::Options`] if the sizes of the store are out of range.
     pub fn pieces(&self, workers: Workers) -> Result<PutPieces, Error> {
-        self.options(workers).pieces(Arc::clone(&self.writer))
+        self.pieces_as(PutKind::Bytes, workers)
     }
 
     /// Adds an object that arrived in pieces.
@@ -661,7 +645,8 @@ impl Inner {
         if !writer.is_present(id)? {
             return Ok(false);
         }
-        let mut items = self.manifest(id)?.1;
+        let (manifest, items) = self.manifest(id)?;
+        let mut items = manifest.parts(items);
         while let Some(item) = items.pop() {
             if is_cancelled() {
                 return Err(Error::Cancelled);

@@ -1,19 +1,24 @@
 //! Reads objects: finds all chunks before the first byte, reads neighbours at once, and checks each chunk.
 
+use std::fs::File;
 use std::ops::Range;
-use std::sync::Arc;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Inner;
 use super::error::StoreError;
 use super::manifest::{Item, Manifest, StoredChunk, read_node};
 use super::pack::{Lengths, PackId};
 use super::record::{ContentError, HEADER, Header, Scratch};
+use super::references::References;
 use super::segment::Location;
 use crate::engine::batch::BatchOptions;
 use crate::engine::workers::Workers;
-use crate::error::Error;
+use crate::error::{Error, IoError};
 use crate::hash::Digest;
 use crate::io::output_buffer::OutputBuffer;
+use crate::io::staging::StagedPath;
 use crate::{Cancel, NEVER};
 
 /// The number of bytes of content that are read at a time for each thread, and that one read has at most.
@@ -100,7 +105,7 @@ impl Inner {
         }
     }
 
-    /// Returns a manifest and its items.
+    /// Returns a manifest and the items of the object.
     pub(super) fn manifest(&self, id: &Digest) -> Result<(Manifest, Vec<Item>), Error> {
         let not_found = || StoreError::NotFound { name: super::refs::hex(id) };
         let bytes = self.record(id)?.ok_or_else(not_found)?;
@@ -180,6 +185,8 @@ pub struct ObjectReader {
     range: Range<u64>,
     workers: Workers,
     lengths: Lengths,
+    /// What was replaced in the chunks.
+    references: Option<References>,
 }
 
 /// Chunks that are read at once, and the positions among all that were asked for.
@@ -204,11 +211,27 @@ impl ObjectReader {
             let length = range.end.saturating_sub(range.start);
             return Err(Error::Bounds { offset: range.start, length, data_length: manifest.size });
         }
+        let references = match manifest.references {
+            Some(table) => Some(References::open(inner, *id, table, &range, workers, is_cancelled)?),
+            None => None,
+        };
+        Ok(Self { references, ..Self::of_items(inner, items, range, workers, is_cancelled)? })
+    }
+
+    /// Opens a reader of a list of chunks that has such a range.
+    pub(super) fn of_items(
+        inner: &Arc<Inner>,
+        items: Vec<Item>,
+        range: Range<u64>,
+        workers: Workers,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Self, Error> {
         let mut reader = Self {
             chunks: Chunks::new(Arc::clone(inner), items.clone(), range.start),
             range: range.clone(),
             workers,
             lengths: Lengths::default(),
+            references: None,
         };
         let missing = reader.missing(is_cancelled)?;
         if !missing.is_empty() {
@@ -269,8 +292,63 @@ impl ObjectReader {
             return Ok(None);
         }
         let mut pieces = self.fetch(&chunks, &buffer, is_cancelled)?;
+        if let Some(references) = &mut self.references {
+            references.restore(&chunks, &mut pieces, is_cancelled)?;
+        }
         self.cut(&chunks, &mut pieces);
         Ok(Some(pieces))
+    }
+
+    /// Calls `take` with each of the next pieces, whose memory it uses again.
+    pub(super) fn each_piece(
+        &mut self,
+        mut take: impl FnMut(&[u8]) -> Result<(), Error>,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<(), Error> {
+        let free = Mutex::new(Vec::<Vec<u8>>::new());
+        let free = || free.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(pieces) = self.next_pieces(|| free().pop().unwrap_or_default(), is_cancelled)? {
+            for mut piece in pieces {
+                take(&piece)?;
+                piece.clear();
+                free().push(piece);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the rest to a file, which is there as a whole or not at all, and replaces what was there.
+    pub(super) fn write_to_file(mut self, path: &Path, is_cancelled: Cancel<'_>) -> Result<(), Error> {
+        let failed = |source| Error::from(IoError { path: Some(path.into()), source });
+        let mut staged = StagedPath::for_file(path)?;
+        let file = staged.create_file(false).map_err(|errno| failed(errno.into()))?;
+        let file = File::from(file);
+        let options = BatchOptions { workers: Some(self.workers), parallel_threshold: 2, progress: None };
+        let free = Mutex::new(Vec::<Vec<u8>>::new());
+        let free = || free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut end = 0;
+        while let Some(pieces) = self.next_pieces(|| free().pop().unwrap_or_default(), is_cancelled)? {
+            let mut placed = Vec::with_capacity(pieces.len());
+            for piece in pieces {
+                let start = end;
+                end += piece.len() as u64;
+                placed.push((start, piece));
+            }
+            let written = options.run(
+                &placed,
+                |(_, piece)| piece.len(),
+                || (),
+                |(), (start, piece), _| file.write_all_at(piece, *start).map_err(failed),
+                is_cancelled,
+            )?;
+            written.into_iter().collect::<Result<(), Error>>()?;
+            free().extend(placed.into_iter().map(|(_, mut piece)| {
+                piece.clear();
+                piece
+            }));
+        }
+        file.sync_all().map_err(failed)?;
+        staged.replace()
     }
 
     /// Cuts off what is outside of the range.

@@ -10,10 +10,10 @@ mod files;
 #[cfg(unix)]
 mod folder;
 mod malformed;
-mod naive;
+pub(crate) mod naive;
 mod parsing;
 #[cfg(all(unix, feature = "sha256"))]
-mod program;
+pub(crate) mod program;
 mod references;
 #[cfg(unix)]
 mod staging;

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use chunker::engine::workers::Workers;
 use chunker::error::Error;
-use chunker::store::{If, Store, StoreError};
+use chunker::nar::EntryLimits;
+use chunker::store::{If, ObjectKind, PutKind, Store, StoreError};
 use chunker::{BatchOptions, NEVER};
 
 use super::simulated_disk::{Chance, Random, SimulatedDisk};
@@ -43,6 +44,16 @@ impl Workload<'_> {
     fn put(&mut self, name: &str, content: &[u8]) -> Result<(), Error> {
         self.expected.begins(name, Some(content));
         self.store.put(Cursor::new(content.to_vec()), Some(name), Workers::of_this_thread(), NEVER)?;
+        self.expected.ends(name);
+        Ok(())
+    }
+
+    #[cfg(feature = "sha256")]
+    fn put_nar(&mut self, name: &str, nar: &[u8]) -> Result<(), Error> {
+        self.expected.begins(name, Some(nar));
+        let source = chunker::io::source::FromRead(Cursor::new(nar.to_vec()));
+        let kind = PutKind::Nar { references: true };
+        self.store.put_as(source, kind, Some(name), Workers::of_this_thread(), NEVER)?;
         self.expected.ends(name);
         Ok(())
     }
@@ -118,6 +129,13 @@ fn check(store: &Store, expected: &Expected, why: &str) {
         let lengths: Vec<_> = values.iter().map(|value| value.as_ref().map(Vec::len)).collect();
         let found = content.as_ref().map(Vec::len);
         assert!(values.contains(&content), "{why}: {name} has {found:?} bytes, not one of {lengths:?}");
+    }
+    for id in tags.values() {
+        if store.manifest(id).expect(why).kind == ObjectKind::Nar {
+            let workers = Workers::of_this_thread();
+            let entries = store.entries(id, b"", true, EntryLimits::NONE, workers, NEVER);
+            assert!(!entries.unwrap_or_else(|e| panic!("{why}: {e}")).is_empty(), "{why}");
+        }
     }
     assert!(tags.keys().all(|name| expected.tags.contains_key(name)), "{why}: {:?}", tags.keys());
 }
@@ -244,5 +262,21 @@ fn a_repair_survives_a_power_cut() {
         workload.repair()?;
         workload.put("again", &whole)?;
         workload.put("lost", &lost)
+    });
+}
+
+#[cfg(feature = "sha256")]
+#[test]
+fn nars_survive_a_power_cut() {
+    use super::archives::tree;
+    use crate::nar::naive::encode;
+
+    cut_everywhere(7, |workload, random| {
+        let (a, b) = (encode(&tree(random, 1)), encode(&tree(random, 1)));
+        workload.put_nar("a", &a)?;
+        workload.put_nar("b", &b)?;
+        workload.remove("a")?;
+        workload.collect()?;
+        workload.put_nar("c", &a)
     });
 }

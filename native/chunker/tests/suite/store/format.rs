@@ -52,6 +52,28 @@ fn an_object_is_read_from_packs_alone_in_another_language() {
     }
 }
 
+#[cfg(feature = "sha256")]
+#[test]
+fn archives_are_read_from_packs_alone_in_another_language() {
+    use chunker::io::source::FromRead;
+    use chunker::store::{ObjectKind, PutKind};
+
+    let folder = tempfile::tempdir().unwrap();
+    let format = FormatOptions { codec: Some(None), ..super::small_chunks().format };
+    let store = Store::open(folder.path(), &StoreOptions { format, ..StoreOptions::default() }).unwrap();
+    let nar = crate::nar::naive::encode(&super::archives::tree(&mut Random::new(3), 3));
+    for (kind, object) in [
+        (PutKind::Nar { references: true }, ObjectKind::Nar),
+        (PutKind::Nar { references: false }, ObjectKind::Nar),
+        (PutKind::Tar, ObjectKind::Tar),
+    ] {
+        let source = FromRead(Cursor::new(nar.clone()));
+        let stored = store.put_as(source, kind, Some("a"), Workers::of_this_thread(), NEVER).unwrap();
+        assert_eq!(stored.kind, object);
+        assert!(read_from_python(folder.path(), "a").unwrap() == nar, "{kind:?}");
+    }
+}
+
 #[test]
 fn packs_are_named_by_their_blake3() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,7 @@
 //! Checks the store.
 
+#[cfg(feature = "sha256")]
+mod archives;
 mod collections;
 mod crash;
 mod damage;

@@ -5,4 +5,4 @@ mod against_programs;
 mod chunking;
 mod damage;
 mod parsing;
-mod writer;
+pub(crate) mod writer;
