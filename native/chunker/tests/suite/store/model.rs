@@ -1056,8 +1056,6 @@ fn nothing_goes_wrong_within_larger_bounds() {
         Bounds { operations: [2, 2], ..bounds },
         Bounds { collections: 2, killed_collections: 1, ..bounds },
         Bounds { collections: 2, killed_writers: 1, ..bounds },
-        Bounds { collections: 2, killed_writers: 2, killed_collections: 1, ..bounds },
-        Bounds { operations: [2, 1], killed_writers: 1, stale_index: true, ..bounds },
     ] {
         explore(bounds, puts_and_untags(), &SEEN);
     }
