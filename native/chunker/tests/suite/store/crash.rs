@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use chunker::engine::workers::Workers;
 use chunker::error::Error;
 use chunker::nar::EntryLimits;
-use chunker::store::{If, ObjectKind, PutKind, Store, StoreError};
+use chunker::store::{If, ObjectKind, Store, StoreError};
 use chunker::{BatchOptions, NEVER};
 
 use super::simulated_disk::{Chance, Random, SimulatedDisk};
@@ -52,7 +52,7 @@ impl Workload<'_> {
     fn put_nar(&mut self, name: &str, nar: &[u8]) -> Result<(), Error> {
         self.expected.begins(name, Some(nar));
         let source = chunker::io::source::FromRead(Cursor::new(nar.to_vec()));
-        let kind = PutKind::Nar { references: true };
+        let kind = chunker::store::PutKind::Nar { references: true };
         self.store.put_as(source, kind, Some(name), Workers::of_this_thread(), NEVER)?;
         self.expected.ends(name);
         Ok(())
