@@ -11,6 +11,7 @@ use chunker::{ErrorCode, NEVER};
 
 use super::simulated_disk::Random;
 use super::small_chunks;
+use super::watched_disk::{Operation, WatchedDisk};
 
 /// A store with some objects: a tag for each, and one that is kept without.
 struct Sample {
@@ -354,4 +355,208 @@ fn a_damaged_format_is_an_error() {
     }
     std::fs::write(&path, content).unwrap();
     sample.store();
+}
+
+/// Returns the records of a pack, in order, as docs/store-format.md describes them: offset, length and
+/// digest.
+fn records(pack: &[u8]) -> Vec<(usize, usize, Digest)> {
+    let (mut at, mut records) = (32, Vec::new());
+    while pack[at..].starts_with(b"CKR1") {
+        let stored = u32::from_le_bytes(pack[at + 8..at + 12].try_into().unwrap()) as usize;
+        records.push((at, 52 + stored, Digest(pack[at + 16..at + 48].try_into().unwrap())));
+        at += 52 + stored;
+    }
+    records
+}
+
+/// The digests of all chunks of an object.
+fn chunks(store: &Store, id: &Digest) -> Vec<Digest> {
+    let (mut all, mut digests) = (store.chunks(id).unwrap(), Vec::new());
+    while let Some(chunk) = all.next_chunk().unwrap() {
+        digests.push(chunk.digest);
+    }
+    digests
+}
+
+#[test]
+fn a_repair_loses_only_the_records_that_are_damaged() {
+    let mut random = Random::new(12);
+    for round in 0..60 {
+        let sample = Sample::new();
+        let store = sample.store();
+        let needed: Vec<Vec<Digest>> = sample.objects.iter().map(|(_, id, _)| chunks(&store, id)).collect();
+        let files = sample.files("packs");
+        let file = &files[random.below(files.len())];
+        let mut content = std::fs::read(file).unwrap();
+        let all = records(&content);
+        // Zeros, noise or a hole over some bytes between two records of the pack.
+        let (start, length) = (32 + random.below(content.len() - 32), 1 + random.below(3000));
+        let last = all.last().map(|(offset, length, _)| offset + length).unwrap();
+        let end = (start + length).min(last);
+        let cut = round % 3 == 2;
+        match round % 3 {
+            0 => content.get_mut(start..end).unwrap_or_default().fill(0),
+            1 => content.get_mut(start..end).unwrap_or_default().iter_mut().for_each(|byte| *byte ^= 0x55),
+            _ => content.truncate(start),
+        }
+        std::fs::write(file, &content).unwrap();
+        let lost: Vec<Digest> = all
+            .iter()
+            .filter(|&&(offset, length, _)| {
+                let payload = offset + 52..offset + length;
+                if cut { offset + length > start } else { start < payload.end && payload.start < end }
+            })
+            .map(|(.., digest)| *digest)
+            .collect();
+        let why = format!("round {round}: {start}..{end} of {last}, cut: {cut}");
+        let report = sample.store().repair(&BatchOptions::default(), NEVER).unwrap();
+        for ((_, id, _), needed) in sample.objects.iter().zip(&needed) {
+            let missing: Vec<Digest> =
+                needed.iter().filter(|digest| lost.contains(digest)).copied().collect();
+            let reported = report.incomplete.iter().find(|object| object.id == *id);
+            let reported = reported.map(|object| object.missing.clone()).unwrap_or_default();
+            assert_eq!(reported, missing, "{why}");
+        }
+        let after = check(&sample.store());
+        assert_eq!(after.damage, [], "{why}");
+        sample.judge(&sample.store(), &after, &why);
+    }
+}
+
+#[test]
+fn a_chunk_that_is_in_two_packs_is_not_lost_with_one() {
+    let sample = Sample::new();
+    let (_, id, content) = &sample.objects[3];
+    // It is written again, since its pack is gone, and then that is back.
+    let packs: Vec<_> =
+        sample.files("packs").into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
+    std::fs::remove_dir_all(sample.folder.path().join("packs")).unwrap();
+    let stored =
+        sample.store().put(Cursor::new(content.clone()), None, Workers::of_this_thread(), NEVER).unwrap();
+    assert_eq!(stored.new_chunks, stored.chunk_count);
+    for (path, bytes) in &packs {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    for file in sample.files("packs") {
+        let original = std::fs::read(&file).unwrap();
+        let mut damaged = original.clone();
+        damaged[32..].fill(0);
+        std::fs::write(&file, damaged).unwrap();
+        let store = sample.store();
+        assert!(store.read(id, .., Workers::of_this_thread(), NEVER).unwrap() == *content);
+        let report = check(&store);
+        assert!(!report.damage.is_empty() && report.incomplete.iter().all(|object| object.id != *id));
+        std::fs::write(&file, original).unwrap();
+    }
+}
+
+#[test]
+fn damage_of_sessions_is_found_and_deletes_nothing() {
+    let mut random = Random::new(13);
+    for (committed, way) in (0..11).flat_map(|way| [(false, way), (true, way)]) {
+        let sample = Sample::new();
+        let disk = WatchedDisk::new(sample.folder.path());
+        let store = disk.store();
+        let content = random.bytes(5000);
+        let mut session = store.session().unwrap();
+        let source = chunker::io::source::FromRead(Cursor::new(content.clone()));
+        let id = session.put(source, Workers::of_this_thread(), NEVER).unwrap().id;
+        session.tag("of the session", id).unwrap();
+        if committed {
+            disk.watch(|operation, path| match operation {
+                Operation::Rename if path.starts_with("refs/") => Err(std::io::Error::other("killed")),
+                _ => Ok(()),
+            });
+            session.commit(NEVER).unwrap_err();
+            disk.kill();
+        } else {
+            disk.kill();
+            drop(session);
+        }
+        drop(store);
+        let file = sample.files("sessions").pop().unwrap();
+        let (what, damaged) = damages(&mut random, &std::fs::read(&file).unwrap()).swap_remove(way);
+        match damaged {
+            Some(damaged) => std::fs::write(&file, damaged).unwrap(),
+            None => std::fs::remove_file(&file).unwrap(),
+        }
+        let why = format!("committed: {committed}, {what}");
+        let store = sample.store();
+        let report = check(&store);
+        assert_eq!(report.incomplete, [], "{why}");
+        if file.exists() {
+            assert_eq!(report.damage.len(), 1, "{why}: {report:?}");
+            assert!(report.damage[0].object.starts_with("sessions/"), "{why}: {report:?}");
+            // It may be committed: nothing is deleted.
+            assert_eq!(store.collect_garbage(NEVER).unwrap_err().code(), "store_corrupt", "{why}");
+            let report = store.repair(&BatchOptions::default(), NEVER).unwrap();
+            // What it may have committed can still be had.
+            if committed {
+                assert!(report.kept.contains(&id), "{why}: {report:?}");
+                assert!(store.read(&id, .., Workers::of_this_thread(), NEVER).unwrap() == content, "{why}");
+            }
+        } else {
+            assert!(report.is_good(), "{why}: {report:?}");
+        }
+        store.collect_garbage(NEVER).unwrap();
+        let report = check(&sample.store());
+        assert!(report.is_good(), "{why}: {report:?}");
+        assert_eq!(sample.judge(&sample.store(), &report, &why), 0, "{why}");
+    }
+}
+
+#[test]
+fn damage_of_lists_of_condemned_packs_and_of_marks_stops_nothing() {
+    let mut random = Random::new(14);
+    for way in 0..11 {
+        let sample = Sample::new();
+        let folder = sample.folder.path().to_owned();
+        // A collection that is killed before it deletes leaves its list, and a check of a damaged pack a
+        // mark.
+        sample.store().remove_tag("object/2", If::Any).unwrap();
+        let disk = WatchedDisk::new(&folder);
+        disk.watch(|operation, path| match operation {
+            Operation::Remove if path.starts_with("packs/") || path.starts_with("meta/") => {
+                Err(std::io::Error::other("killed"))
+            }
+            _ => Ok(()),
+        });
+        disk.store().collect_garbage(NEVER).unwrap_err();
+        disk.kill();
+        let packs = sample.files("packs");
+        let pack = &packs[random.below(packs.len())];
+        let original = std::fs::read(pack).unwrap();
+        let mut content = original.clone();
+        content[32 + 60] ^= 1;
+        std::fs::write(pack, &content).unwrap();
+        check(&sample.store());
+        let marks = sample.files("damaged");
+        assert_eq!(marks.len(), 1);
+        for file in [folder.join("condemned"), marks[0].clone()] {
+            let (_, damaged) = damages(&mut random, &std::fs::read(&file).unwrap()).swap_remove(way);
+            match damaged {
+                Some(damaged) => std::fs::write(&file, damaged).unwrap(),
+                None => std::fs::remove_file(&file).unwrap(),
+            }
+        }
+        let why = damages(&mut Random::new(14), &[0; 100]).swap_remove(way).0;
+        let report = check(&sample.store());
+        let is_list_there = folder.join("condemned").exists();
+        assert_eq!(report.damage.iter().any(|damage| damage.object == "condemned"), is_list_there, "{why}");
+        // All is put again, whatever counts as absent.
+        for (name, id, content) in &sample.objects {
+            let source = Cursor::new(content.clone());
+            let stored =
+                sample.store().put(source, name.as_deref(), Workers::of_this_thread(), NEVER).unwrap();
+            assert_eq!(stored.id, *id, "{why}");
+        }
+        sample.store().repair(&BatchOptions::default(), NEVER).unwrap();
+        sample.store().collect_garbage(NEVER).unwrap();
+        let report = check(&sample.store());
+        assert!(report.is_good(), "{why}: {report:?}");
+        assert_eq!(sample.judge(&sample.store(), &report, &why), 0, "{why}");
+        assert_eq!(sample.files("damaged"), Vec::<PathBuf>::new(), "{why}");
+        assert!(!folder.join("condemned").exists(), "{why}");
+    }
 }

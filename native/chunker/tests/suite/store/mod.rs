@@ -6,9 +6,13 @@ mod collections;
 mod copy;
 mod crash;
 mod damage;
+mod field_faults;
 mod format;
+mod interleavings;
+mod model;
 mod objects;
 mod simulated_disk;
+mod watched_disk;
 
 use chunker::cdc::Options;
 use chunker::codec::Codec;

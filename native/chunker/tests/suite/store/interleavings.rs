@@ -1,0 +1,226 @@
+//! Lets a process sleep before each of its operations on files, while another one does all that it has to do;
+//! and kills one before each. model.rs explores the same with any number of switches, but in a model.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use chunker::engine::workers::Workers;
+use chunker::hash::Digest;
+use chunker::store::{If, Store};
+use chunker::{BatchOptions, ErrorCode, NEVER};
+
+use super::simulated_disk::Random;
+use super::small_chunks;
+use super::watched_disk::{Operation, WatchedDisk};
+
+fn open(folder: &Path) -> Store {
+    Store::open(folder, &small_chunks()).unwrap()
+}
+
+fn put(store: &Store, name: &str, content: &[u8]) -> Result<Digest, chunker::Error> {
+    let content = io::Cursor::new(content.to_vec());
+    Ok(store.put(content, Some(name), Workers::of_this_thread(), NEVER)?.id)
+}
+
+fn read(store: &Store, id: &Digest) -> Vec<u8> {
+    store.read(id, .., Workers::of_this_thread(), NEVER).unwrap()
+}
+
+fn collect(store: &Store) {
+    store.collect_garbage(NEVER).unwrap();
+}
+
+fn untag(store: &Store, name: &str) {
+    assert!(store.remove_tag(name, If::Any).unwrap());
+}
+
+/// Returns whether another process can do anything at that moment: nothing waits for a lock that is held
+/// there.
+fn is_free(operation: Operation, path: &str) -> bool {
+    match operation {
+        Operation::Lock => path == "lock",
+        Operation::ReadAt(_) | Operation::Length => true,
+        _ => false,
+    }
+}
+
+/// Runs `sleeper` with a store again and again, and `others` before its first, second, ... operation, until
+/// it has no more. `set_up` prepares each store, and `judge` checks it.
+fn interleave<T>(
+    set_up: impl Fn(&Store),
+    sleeper: impl Fn(&Store) -> T,
+    others: impl Fn(&Store) + Send + Clone + 'static,
+    judge: impl Fn(&Store, T, &str),
+) {
+    for moment in 0.. {
+        let folder = tempfile::tempdir().unwrap();
+        set_up(&open(folder.path()));
+        let disk = WatchedDisk::new(folder.path());
+        let store = disk.store();
+        let (path, others) = (folder.path().to_owned(), others.clone());
+        let slept = Arc::new(Mutex::new(None));
+        let (mut count, noted) = (0, Arc::clone(&slept));
+        disk.watch(move |operation, object| {
+            if is_free(operation, object) {
+                if count == moment {
+                    *noted.lock().unwrap() = Some(format!("before {moment}: {operation:?} of {object}"));
+                    others(&open(&path));
+                }
+                count += 1;
+            }
+            Ok(())
+        });
+        let result = sleeper(&store);
+        disk.unwatch();
+        let Some(why) = slept.lock().unwrap().take() else {
+            assert!(moment > 5, "only {moment} moments");
+            return;
+        };
+        let store = open(folder.path());
+        judge(&store, result, &why);
+        let report = store.check(&BatchOptions::default(), NEVER).unwrap();
+        assert!(report.is_good(), "{why}: {report:?}");
+        for (name, _) in store.tags("").unwrap() {
+            untag(&store, &name);
+        }
+        store.collect_garbage(NEVER).unwrap();
+        assert_eq!(store.collect_garbage(NEVER).unwrap().packs, 0, "{why}");
+    }
+}
+
+fn contents() -> (Vec<u8>, Vec<u8>) {
+    let mut random = Random::new(1);
+    let (shared, new) = (random.bytes(6000), random.bytes(3000));
+    (shared.clone(), [shared, new].concat())
+}
+
+/// A store with garbage of which the next object has some.
+fn garbage(store: &Store) {
+    put(store, "kept", b"kept").unwrap();
+    put(store, "garbage", &contents().0).unwrap();
+    untag(store, "garbage");
+}
+
+#[test]
+fn a_writer_sleeps_anywhere_while_garbage_is_collected() {
+    let content = contents().1;
+    let results = Mutex::new(BTreeSet::new());
+    interleave(
+        garbage,
+        |store| put(store, "a", &content),
+        collect,
+        |store, result, why| {
+            let code = result.as_ref().map_or_else(ErrorCode::code, |_| "ok");
+            results.lock().unwrap().insert(code);
+            match result {
+                Ok(id) => assert_eq!(store.tag("a").unwrap(), Some(id), "{why}"),
+                Err(error) => {
+                    assert_eq!(error.code(), "session_fenced", "{why}");
+                    assert_eq!(store.tag("a").unwrap(), None, "{why}");
+                    put(store, "a", &content).unwrap();
+                }
+            }
+            store.collect_garbage(NEVER).unwrap();
+            let id = store.tag("a").unwrap().unwrap();
+            assert!(read(store, &id) == content, "{why}");
+        },
+    );
+    // Both happen.
+    assert_eq!(results.into_inner().unwrap(), BTreeSet::from(["ok", "session_fenced"]));
+}
+
+#[test]
+fn a_file_is_put_whenever_garbage_is_collected() {
+    let content = contents().1;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &content).unwrap();
+    interleave(
+        garbage,
+        |store| store.put_file(file.path(), Some("a"), Workers::of_this_thread(), NEVER),
+        collect,
+        |store, result, why| {
+            let id = result.unwrap_or_else(|error| panic!("{why}: {error}")).id;
+            assert_eq!(store.tag("a").unwrap(), Some(id), "{why}");
+            assert!(read(store, &id) == content, "{why}");
+        },
+    );
+}
+
+#[test]
+fn a_collection_sleeps_anywhere_while_others_write() {
+    let content = contents().1;
+    let written = content.clone();
+    interleave(
+        garbage,
+        |store| store.collect_garbage(NEVER),
+        move |other| {
+            let id = put(other, "a", &written).unwrap();
+            assert!(read(other, &id) == written);
+            untag(other, "kept");
+        },
+        |store, result, why| {
+            result.unwrap_or_else(|error| panic!("{why}: {error}"));
+            let id = store.tag("a").unwrap().unwrap();
+            assert!(read(store, &id) == content, "{why}");
+            assert_eq!(store.tag("kept").unwrap(), None, "{why}");
+        },
+    );
+}
+
+#[test]
+fn a_reader_sleeps_anywhere_while_garbage_is_collected() {
+    let content = contents().1;
+    interleave(
+        |store| {
+            garbage(store);
+            put(store, "a", &content).unwrap();
+        },
+        |store| read(store, &store.tag("a").unwrap().unwrap()),
+        collect,
+        |_, result, why| assert!(result == content, "{why}"),
+    );
+}
+
+#[test]
+fn a_session_that_found_garbage_outlives_a_collection_that_is_killed_anywhere() {
+    let (shared, content) = contents();
+    for moment in 0.. {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        garbage(&store);
+        let mut session = store.session().unwrap();
+        for bytes in [&shared, &content] {
+            let source = chunker::io::source::FromRead(io::Cursor::new(bytes.clone()));
+            let stored = session.put(source, Workers::of_this_thread(), NEVER).unwrap();
+            session.tag("a", stored.id).unwrap();
+        }
+        let disk = WatchedDisk::new(folder.path());
+        let collector = disk.store();
+        let mut count = 0;
+        disk.watch(move |operation, _| {
+            let is_change = matches!(operation, Operation::Write | Operation::Rename | Operation::Remove);
+            count += usize::from(is_change);
+            if is_change && count > moment { Err(io::Error::other("killed")) } else { Ok(()) }
+        });
+        let collected = collector.collect_garbage(NEVER);
+        let is_whole = collected.is_ok();
+        match session.commit(NEVER) {
+            Ok(()) => {}
+            Err(error) => {
+                assert_eq!(error.code(), "session_fenced", "{moment}");
+                put(&store, "a", &content).unwrap();
+            }
+        }
+        let id = store.tag("a").unwrap().unwrap();
+        assert!(read(&open(folder.path()), &id) == content, "{moment}");
+        store.collect_garbage(NEVER).unwrap();
+        assert!(read(&open(folder.path()), &id) == content, "{moment}");
+        assert!(store.check(&BatchOptions::default(), NEVER).unwrap().is_good(), "{moment}");
+        if is_whole {
+            assert!(moment > 5, "{moment}");
+            return;
+        }
+    }
+}
