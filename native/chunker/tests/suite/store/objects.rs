@@ -105,6 +105,7 @@ fn the_index_is_made_anew_if_it_is_lost() {
     let store = Store::open(folder.path(), &small_chunks()).unwrap();
     store.set_tag("found", &objects[7].0, If::Any).unwrap();
     lose();
+    let store = Store::open(folder.path(), &small_chunks()).unwrap();
     assert!(store.read(&objects[8].0, .., workers(), NEVER).unwrap() == objects[8].1);
     lose();
     let store = Store::open(folder.path(), &small_chunks()).unwrap();
