@@ -461,8 +461,8 @@ next(Iterator) ->
 %% @doc Closes a store, or an iterator before its end.
 %%
 %% A store that is closed refuses every further call with the error `cancelled', in all processes that hold it. Calls
-%% that run, and sessions and iterators that were opened before, go on to their end; then its files are closed. Nobody
-%% has to close a store: what no process holds any more is closed by itself.
+%% that run, and sessions and iterators that were opened before, go on to their end; then its files are closed. A
+%% store that no process holds any more is closed without this call.
 -spec close(store() | iterator()) -> ok.
 close({objects, Reader}) -> chunker_dispatch:reader_close(Reader);
 close({chunks, _}) -> ok;

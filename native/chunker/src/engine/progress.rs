@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 /// The minimum interval between two reports, except the first and the last.
 pub(super) const OFTEN: Duration = Duration::from_millis(100);
 
-/// Receives how much is done, and of how much, if that is known: 0 at the start, everything at the end, and in
-/// between at most once in 100 milliseconds. Runs on the calling thread.
+/// Receives how much is done, and of how much, if that is known: 0 at the start, everything at the end, and
+/// in between at most once in 100 milliseconds. Runs on the calling thread.
 pub type Progress<'a> = Option<&'a dyn Fn(u64, Option<u64>)>;
 
 /// Reports progress, at most so often.

@@ -1,7 +1,7 @@
 //! Copies objects to another store: what is missing there, and nothing else.
 //!
-//! Records go over as they are, without being compressed again, once their content has its digest. A store with
-//! another hash function has other digests for everything, so objects are put there anew.
+//! Records go over as they are, without being compressed again, once their content has its digest. A store
+//! with another hash function has other digests for everything, so objects are put there anew.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -43,8 +43,8 @@ impl Store {
     /// # Errors
     ///
     /// Returns [`StoreError::NotFound`] for an object that is not in this store, [`StoreError::ChunkMissing`]
-    /// for one that cannot be copied as a whole, [`StoreError::Corrupt`] for a record that is damaged here, and
-    /// the errors of [`Session::commit`]. After an error nothing of it is visible in the other store.
+    /// for one that cannot be copied as a whole, [`StoreError::Corrupt`] for a record that is damaged here,
+    /// and the errors of [`Session::commit`]. After an error nothing of it is visible in the other store.
     pub fn copy(
         &self,
         other: &Self,
