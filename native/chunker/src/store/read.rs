@@ -29,6 +29,9 @@ const ONE_READ: u64 = 4 << 20;
 /// Records with at most so many other bytes between them are read at once.
 const GAP: u32 = 64 << 10;
 
+/// Makes something of the bytes of a record.
+type Take<'a, T> = dyn FnMut(&Location, &[u8]) -> Result<T, Error> + 'a;
+
 impl Inner {
     /// Returns the content of a record, or `None` if the store does not have it.
     pub(super) fn record(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
@@ -43,11 +46,7 @@ impl Inner {
     /// Returns what `take` makes of a record, or `None` if the store does not have it. Tries all places where
     /// it is said to be until `take` does not find damage, and looks for packs that are not in the index if
     /// there is none.
-    pub(super) fn record_as<T>(
-        &self,
-        digest: &Digest,
-        take: &mut dyn FnMut(&Location, &[u8]) -> Result<T, Error>,
-    ) -> Result<Option<T>, Error> {
+    pub(super) fn record_as<T>(&self, digest: &Digest, take: &mut Take<'_, T>) -> Result<Option<T>, Error> {
         let (mut taken, mut damaged) = (None, None);
         let mut try_all = || {
             self.index.find(digest, |location| {

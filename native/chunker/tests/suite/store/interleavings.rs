@@ -138,7 +138,7 @@ fn a_file_is_put_whenever_garbage_is_collected() {
     std::fs::write(file.path(), &content).unwrap();
     interleave(
         garbage,
-        |store| store.put_file(file.path(), Some("a"), Workers::of_this_thread(), NEVER),
+        |store| store.put_file(file.path(), Some("a"), Workers::of_this_thread(), None, NEVER),
         collect,
         |store, result, why| {
             let id = result.unwrap_or_else(|error| panic!("{why}: {error}")).id;
