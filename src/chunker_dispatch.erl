@@ -27,7 +27,7 @@
 -export([store_reader/5, reader_next/1, reader_close/1, store_restore_file/5, store_restore_tree/4, store_entries/5]).
 -export([store_manifest/2, store_chunks/2, chunks_next/1]).
 -export([store_missing/2, store_tag/2, store_set_tag/4, store_remove_tag/3, store_forget/2, store_tags/2]).
--export([store_gc/1, store_check/3, store_stats/1, store_copy/4, store_close/1, is_store/1]).
+-export([store_gc/2, store_check/3, store_stats/1, store_copy/4, store_close/1, is_store/1]).
 -export_type([store/0, session/0, pieces/0, object_reader/0, object_chunks/0, put_form/0, stored/0]).
 -export_type([chunk/0, loaded/0, noted/1, entries/0, references/0, failure/0, stream/0, compressor/0, decompressor/0, cache/0]).
 -export_type([nar_wanted/0, nar_reader/0, nar_entry/0, nar_dump/0]).
@@ -775,10 +775,11 @@ store_forget(Store, Id) -> job(short, fun(Ticket) -> ?NIF:store_forget_job(Ticke
 -spec store_tags(store(), Prefix :: binary()) -> {ok, [{binary(), Id :: binary()}]} | failure().
 store_tags(Store, Prefix) -> job(short, fun(Ticket) -> ?NIF:store_tags_job(Ticket, Store, Prefix) end).
 
--spec store_gc(store()) ->
+-spec store_gc(store(), Progress :: nil | fun()) ->
     {ok, {Objects :: non_neg_integer(), Packs :: non_neg_integer(), DeletedPacks :: non_neg_integer(),
         DeletedBytes :: non_neg_integer(), RewrittenBytes :: non_neg_integer()}} | failure().
-store_gc(Store) -> job(long, fun(Ticket) -> ?NIF:store_gc_job(Ticket, Store) end).
+store_gc(Store, Progress) ->
+    chunker_progress:with(Progress, fun(To) -> job(long, fun(Ticket) -> ?NIF:store_gc_job(Ticket, Store, To) end) end).
 
 -spec store_check(store(), Repairs :: boolean(), chunker_options:work()) -> {ok, report()} | failure().
 store_check(Store, Repairs, Work) ->

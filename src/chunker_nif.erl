@@ -37,7 +37,7 @@
 -export([store_restore_tree_job/5, store_entries_job/6, store_manifest_job/3, store_chunks_job/3]).
 -export([chunks_next_job/2, store_missing_job/3]).
 -export([store_tag/2, store_set_tag_job/5, store_remove_tag_job/4, store_forget_job/3, store_tags_job/3]).
--export([store_gc_job/2, store_check_job/4, store_stats_job/2, store_copy_job/5, store_close/1, is_store/1]).
+-export([store_gc_job/3, store_check_job/4, store_stats_job/2, store_copy_job/5, store_close/1, is_store/1]).
 
 %% What rustler's feature `nif_version_2_15' asks for.
 -define(NIF_VERSION, "2.15").
@@ -191,7 +191,7 @@ store_set_tag_job(_Ticket, _Store, _Name, _Id, _Condition) -> not_loaded().
 store_remove_tag_job(_Ticket, _Store, _Name, _Condition) -> not_loaded().
 store_forget_job(_Ticket, _Store, _Id) -> not_loaded().
 store_tags_job(_Ticket, _Store, _Prefix) -> not_loaded().
-store_gc_job(_Ticket, _Store) -> not_loaded().
+store_gc_job(_Ticket, _Store, _Progress) -> not_loaded().
 store_check_job(_Ticket, _Store, _Repairs, _Work) -> not_loaded().
 store_stats_job(_Ticket, _Store) -> not_loaded().
 store_copy_job(_Ticket, _Store, _Other, _Objects, _Work) -> not_loaded().

@@ -13,15 +13,13 @@
 %% by a tag. Functions that take either look for a tag first. An id may also be 64 hexadecimal digits.
 %%
 %% Any number of processes, in any number of nodes on a machine, use a store at the same time. What `put' or `session'
-%% returned is to survive a power cut. A store is closed by {@link close/1}, or when no process holds it any more.
-%%
-%% The store is being built: do not keep the only copy of anything in it yet. Its format may still change.
+%% returned survives a power cut. A store is closed by {@link close/1}, or when no process holds it any more.
 -module(chunker_store).
 
--export([open/1, open/2, put/2, put/3, session/2, tag/3, tag/4]).
+-export([open/1, open/2, put/2, put/3, session/2, session/3, tag/3, tag/4]).
 -export([read/2, read/3, stream/2, stream/3, next/1, close/1, restore/3, restore/4, manifest/2, chunks/2, missing/2]).
 -export([ls/2, ls/3, ls/4]).
--export([id/2, untag/2, untag/3, forget/2, tags/1, tags/2, gc/1, check/1, check/2, repair/1, repair/2]).
+-export([id/2, untag/2, untag/3, forget/2, tags/1, tags/2, gc/1, gc/2, check/1, check/2, repair/1, repair/2]).
 -export([copy/3, copy/4, stats/1]).
 -export_type([store/0, session/0, iterator/0, id/0, name/0, source/0, put/0, manifest/0, report/0, collected/0, copied/0]).
 -export_type([stats/0]).
@@ -75,6 +73,8 @@
 
 %% The bytes that are gathered from pieces before the engine sees them.
 -define(GATHER, 1_048_576).
+%% How often an object is put before garbage collections that delete what it had found are an error.
+-define(ATTEMPTS, 20).
 
 %% @equiv open(Folder, [])
 -spec open(file:name_all()) -> {ok, store()} | {error, error()}.
@@ -159,7 +159,9 @@ put(Store, Form, {file, File}, Tag, Work) ->
         Wrong -> Wrong
     end;
 put(Store, Form, Source, Tag, Work) ->
-    in_session(Store, fun(Session) -> put_in(Session, Form, Source, Tag, Work) end).
+    %% What a fun has returned is gone.
+    Attempts = case is_function(Source) of true -> 1; false -> ?ATTEMPTS end,
+    in_session(Store, Attempts, fun(Session) -> put_in(Session, Form, Source, Tag, Work) end).
 
 put_in(Session, Form, Source, Tag, Work) ->
     case source(Session, Form, Source, Work) of
@@ -228,23 +230,44 @@ stored({ok, {Id, {Kind, NarHash}, Size, Hash, ChunkCount, {NewChunks, NewBytes, 
 stored(Failure) ->
     Failure.
 
+%% @equiv session(Store, [], Fun)
+-spec session(store(), fun((session()) -> {error, Reason} | Result)) -> {ok, Result} | {error, Reason | error()}.
+session(Store, Fun) -> session(Store, [], Fun).
+
 %% @doc Calls a fun with a session, in which {@link put/3} and {@link tag/3} take part in one commit: all of it is
 %% there afterwards, or nothing.
 %%
 %% Returns `{ok, Result}' with the result of the fun after the commit. If the fun returns `{error, Reason}' or raises,
 %% nothing becomes visible.
--spec session(store(), fun((session()) -> {error, Reason} | Result)) -> {ok, Result} | {error, Reason | error()}.
-session(Store, Fun) when is_function(Fun, 1) ->
-    known(Store, [Store, Fun]),
-    case in_session(Store, fun(Session) -> result(Fun({session, Session, Store})) end) of
-        {ok, {result, Result}} -> {ok, Result};
-        Failure -> Failure
+%%
+%% The option `attempts' (1 by default) says how often the fun is called at most if garbage collections delete what its
+%% session had found in the store. After the last attempt the error is `session_fenced'.
+-spec session(store(), chunker_options:options(), fun((session()) -> {error, Reason} | Result)) ->
+    {ok, Result} | {error, Reason | error()}.
+session(Store, Options, Fun) when is_function(Fun, 1) ->
+    Arguments = [Store, Options, Fun],
+    known(Store, Arguments),
+    case checked(chunker_options:store_session(Options), Arguments, 2) of
+        {ok, Attempts} ->
+            case in_session(Store, Attempts, fun(Session) -> result(Fun({session, Session, Store})) end) of
+                {ok, {result, Result}} -> {ok, Result};
+                Failure -> Failure
+            end;
+        Failure ->
+            Failure
     end;
-session(Store, Fun) ->
-    ?BADARG([Store, Fun], 2, {expected, <<"a fun with an argument">>, Fun}).
+session(Store, Options, Fun) ->
+    ?BADARG([Store, Options, Fun], 3, {expected, <<"a fun with an argument">>, Fun}).
 
 result({error, _} = Error) -> Error;
 result(Result) -> {ok, {result, Result}}.
+
+in_session(Store, Attempts, Fun) ->
+    case in_session(Store, Fun) of
+        {not_committed, {error, {session_fenced, _}}} when Attempts > 1 -> in_session(Store, Attempts - 1, Fun);
+        {not_committed, Failure} -> Failure;
+        Result -> Result
+    end.
 
 in_session(Store, Fun) ->
     case chunker_dispatch:store_session(Store) of
@@ -253,7 +276,7 @@ in_session(Store, Fun) ->
                 {ok, _} = Result ->
                     case chunker_dispatch:session_commit(Session) of
                         ok -> Result;
-                        Failure -> Failure
+                        Failure -> {not_committed, Failure}
                     end;
                 Other ->
                     Other
@@ -634,12 +657,23 @@ stats(Store) ->
             Failure
     end.
 
-%% @doc Deletes what no object needs, while others read and write. Packs that are mostly garbage, and small ones if there
-%% are many, are written anew. The error is `store_locked' if another collection runs.
+%% @equiv gc(Store, [])
 -spec gc(store()) -> {ok, collected()} | {error, error()}.
-gc(Store) ->
-    known(Store, [Store]),
-    case chunker_dispatch:store_gc(Store) of
+gc(Store) -> gc(Store, []).
+
+%% @doc Deletes what no object needs, while others read and write. Packs that are mostly garbage, and small ones if there
+%% are many, are written anew. Takes the option `progress', whose unit are names of objects, while it looks for what
+%% they need. The error is `store_locked' if another collection runs.
+-spec gc(store(), chunker_options:options()) -> {ok, collected()} | {error, error()}.
+gc(Store, Options) ->
+    known(Store, [Store, Options]),
+    case checked(chunker_options:store_gc(Options), [Store, Options], 2) of
+        {ok, Progress} -> collected(chunker_dispatch:store_gc(Store, Progress));
+        Failure -> Failure
+    end.
+
+collected(Result) ->
+    case Result of
         {ok, {Objects, Packs, DeletedPacks, DeletedBytes, RewrittenBytes}} ->
             {ok, #{
                 objects => Objects, packs => Packs, deleted_packs => DeletedPacks, deleted_bytes => DeletedBytes,

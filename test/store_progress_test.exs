@@ -105,6 +105,14 @@ defmodule Chunker.StoreProgressTest do
     end
   end
 
+  test "of a collection is in names of objects", %{tmp_dir: folder} do
+    store = Store.open!(Path.join(folder, "store"), durability: :relaxed)
+    assert reports(&({:ok, _} = Store.gc(store, progress: &1))) == [{0, 0}]
+    for n <- 1..3, do: Store.put!(store, "content #{rem(n, 2)}", name: "#{n}")
+    reports = reports(&({:ok, %{objects: 2}} = Store.gc(store, progress: &1)))
+    assert hd(reports) == {0, 3} and List.last(reports) == {3, 3}
+  end
+
   test "goes on while a slow source is put", %{tmp_dir: folder} do
     store = Store.open!(Path.join(folder, "store"), durability: :relaxed)
     slow = Stream.map(1..4, fn _ -> Process.sleep(120) && :rand.bytes(2_000_000) end)

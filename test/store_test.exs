@@ -130,6 +130,42 @@ defmodule Chunker.StoreTest do
     assert Store.read(store, "x/b") == {:ok, "bc"}
   end
 
+  test "a session whose chunks a collection has deleted is called again", %{tmp_dir: folder} do
+    store = open(folder)
+    data = :rand.bytes(100_000)
+
+    # What it finds in the store is deleted before it commits, as often as asked for.
+    run = fn options, deletions ->
+      left = :counters.new(2, [])
+      :counters.put(left, 1, deletions)
+
+      result =
+        Store.session(store, options, fn session ->
+          :counters.add(left, 2, 1)
+          if :counters.get(left, 1) > 0, do: Store.put!(store, data, name: "old")
+          put = Store.put!(session, data, name: "new")
+
+          if :counters.get(left, 1) > 0 do
+            :counters.sub(left, 1, 1)
+            {:ok, true} = Store.untag(store, "old")
+            {:ok, %{deleted_packs: 2}} = Store.gc(store)
+          end
+
+          put.id
+        end)
+
+      {result, :counters.get(left, 2)}
+    end
+
+    assert {{:error, %Error{reason: :session_fenced}}, 1} = run.([], 1)
+    assert {{:error, %Error{reason: :session_fenced}}, 2} = run.([attempts: 2], 2)
+    assert Store.tags(store) == {:ok, []}
+    assert {{:ok, id}, 3} = run.([attempts: 3], 2)
+    assert Store.read(store, id) == {:ok, data}
+    assert refused(Store.session(store, [attempts: 0], fn _ -> :ok end)) |> elem(0) == :invalid_options
+    assert_raise ArgumentError, ~r/:attempt/, fn -> Store.session(store, [attempt: 2], fn _ -> :ok end) end
+  end
+
   test "tags are compared and set", %{tmp_dir: folder} do
     store = open(folder)
     [a, b] = for content <- ["a", "b"], do: Store.put!(store, content).id

@@ -13,23 +13,18 @@ defmodule Chunker.Store do
       {:ok, bytes} = Chunker.Store.read(store, "git", path: "git-merge-file")
       :ok = Chunker.Store.restore(store, "git", {:tree, "restored"})
 
-  > #### Not finished {: .warning}
-  >
-  > The store is being built. A review has found states in which it breaks promises 1, 2 and 6 to 8 below. Do not keep the
-  > only copy of anything in it yet. Its format may still change.
-
   ## Promises
 
-    1. What `put/3` or `session/2` has returned survives a power cut.
-    2. A kill at any point leaves the old state or the new one, and at most garbage that the next `gc/1` takes.
-    3. `gc/1` deletes nothing that a commit refers to, whether it was made before, during or after, whatever clocks
+    1. What `put/3` or `session/3` has returned survives a power cut.
+    2. A kill at any point leaves the old state or the new one, and at most garbage that the next `gc/2` takes.
+    3. `gc/2` deletes nothing that a commit refers to, whether it was made before, during or after, whatever clocks
        say and however long a writer slept.
     4. A read returns the right bytes or an error: each chunk is checked against its digest.
     5. Everything except tags and sessions can be made anew from the packs. [The format](store-format.html) describes
        them.
     6. Memory does not grow with the store, except for at most two bytes for each chunk.
     7. A put heals: a chunk that was found missing or damaged is written anew.
-    8. Writers wait neither for each other nor for `gc/1`.
+    8. Writers wait neither for each other nor for `gc/2`.
 
   Any number of processes, in any number of VMs on a machine, use a store at the same time. A store is closed by
   `close/1`, or when no process holds it any more.
@@ -48,7 +43,7 @@ defmodule Chunker.Store do
   by a tag: text of components that `/` separates. Functions that take either look for a tag first. An id may also be
   64 hexadecimal digits.
 
-  An object stays as long as a tag names it. One that was put without a name stays until `forget/2`. `gc/1` takes
+  An object stays as long as a tag names it. One that was put without a name stays until `forget/2`. `gc/2` takes
   everything else.
 
   ## Archives and trees
@@ -298,6 +293,11 @@ defmodule Chunker.Store do
   Returns `{:ok, result}` with the result of the function after the commit. If the function returns `{:error, reason}` or
   raises, nothing becomes visible.
 
+  ## Options
+
+    * `:attempts` - how often the function is called at most if garbage collections delete what its session had found in
+      the store. After the last attempt the error is `:session_fenced`. Default: 1
+
   ## Examples
 
       iex> folder = Path.join(System.tmp_dir!(), "chunker-doc-store-session")
@@ -313,10 +313,10 @@ defmodule Chunker.Store do
       iex> File.rm_rf!(folder)
 
   """
-  @spec session(t(), (Session.t() -> {:error, reason} | result)) ::
+  @spec session(t(), [{:attempts, pos_integer()}] | map(), (Session.t() -> {:error, reason} | result)) ::
           {:ok, result} | {:error, reason | Error.t()}
         when result: var, reason: var
-  def session(%__MODULE__{store: store}, fun) when is_function(fun, 1) do
+  def session(%__MODULE__{store: store}, options \\ [], fun) when is_function(fun, 1) do
     # What the function raises is not that of the Erlang face.
     wrapped = fn session ->
       try do
@@ -329,7 +329,7 @@ defmodule Chunker.Store do
       end
     end
 
-    case call(:chunker_store.session(store, wrapped)) do
+    case call(:chunker_store.session(store, options, wrapped)) do
       {:ok, result} -> {:ok, result}
       {:error, {:raised, kind, reason, stacktrace}} -> :erlang.raise(kind, reason, stacktrace)
       {:error, {:returned, reason}} -> {:error, reason}
@@ -567,7 +567,7 @@ defmodule Chunker.Store do
     do: done(call(:chunker_store.tag(handle(store), name, id, options)))
 
   @doc """
-  Removes a tag, and returns whether there was one. The object stays until the next `gc/1`.
+  Removes a tag, and returns whether there was one. The object stays until the next `gc/2`.
 
   Takes the option `:if` of `tag/4`.
   """
@@ -577,7 +577,7 @@ defmodule Chunker.Store do
     do: result(:chunker_store.untag(store, name, options))
 
   @doc """
-  Lets the next `gc/1` take an object that was put without a name. Returns whether it was kept.
+  Lets the next `gc/2` take an object that was put without a name. Returns whether it was kept.
   """
   @spec forget(t(), id()) :: {:ok, boolean()} | {:error, Error.t()}
   def forget(%__MODULE__{store: store}, id), do: result(:chunker_store.forget(store, id))
@@ -642,6 +642,8 @@ defmodule Chunker.Store do
   (`:deleted_bytes`), and of the bytes that were written anew (`:rewritten_bytes`). The error is `:store_locked` if
   another collection runs. Time is linear in the number of chunks of all objects.
 
+  Takes the option `:progress`, in names of objects, while it looks for what they need.
+
   ## Examples
 
       iex> folder = Path.join(System.tmp_dir!(), "chunker-doc-store-gc")
@@ -655,7 +657,7 @@ defmodule Chunker.Store do
       iex> File.rm_rf!(folder)
 
   """
-  @spec gc(t()) ::
+  @spec gc(t(), [{:progress, progress()}] | map()) ::
           {:ok,
            %{
              objects: non_neg_integer(),
@@ -665,7 +667,7 @@ defmodule Chunker.Store do
              rewritten_bytes: non_neg_integer()
            }}
           | {:error, Error.t()}
-  def gc(%__MODULE__{store: store}), do: result(:chunker_store.gc(store))
+  def gc(%__MODULE__{store: store}, options \\ []), do: result(:chunker_store.gc(store, options))
 
   @doc """
   Reads and checks everything: each pack, each record, the index, and that each object is there as a whole.

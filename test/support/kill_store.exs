@@ -191,11 +191,6 @@ defmodule Chunker.KillStore do
       {:error, %Error{reason: :session_fenced}} ->
         note(worker, :not_done)
         operate(worker)
-
-      # KNOWN: while a collection runs, an object in a pack that it has condemned gets no other tag.
-      {:error, %Error{reason: :not_found}} when elem(operation, 0) == :tag ->
-        note(worker, :not_done)
-        operate(worker)
     end
   end
 

@@ -1,6 +1,6 @@
 defmodule Chunker.Store.Session do
   @moduledoc """
-  A session of a store, which `Chunker.Store.session/2` passes to its function.
+  A session of a store, which `Chunker.Store.session/3` passes to its function.
   """
 
   @enforce_keys [:session]

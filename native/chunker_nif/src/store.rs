@@ -535,8 +535,10 @@ nif! {
 
 nif! {
     /// `{ok, {Objects, Packs, DeletedPacks, DeletedBytes, RewrittenBytes}}`
-    job store_gc_job => fn(call, store: ResourceArc<SharedStore>) {
-        let collected = store.get()?.collect_garbage(&call.is_cancelled())?;
+    job store_gc_job => fn(call, store: ResourceArc<SharedStore>, progress: Term<'a>) {
+        let reporter = reporter(call, progress);
+        let progress = reporter.as_ref().map(|reporter| reporter as &dyn Fn(u64, Option<u64>));
+        let collected = store.get()?.collect_garbage(progress, &call.is_cancelled())?;
         let Collected { objects, packs, deleted_packs, deleted_bytes, rewritten_bytes } = collected;
         ok(call.env, (objects, packs, deleted_packs, deleted_bytes, rewritten_bytes))
     }

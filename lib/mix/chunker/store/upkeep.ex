@@ -82,7 +82,7 @@ defmodule Mix.Chunker.Store.Upkeep do
 
   defp gc([path], switches) do
     with_store(path, switches, fn store ->
-      {seconds, result} = timed(switches, "gc", :objects, fn _options -> Store.gc(store) end)
+      {seconds, result} = timed(switches, "gc", :objects, &Store.gc(store, &1))
 
       case result do
         {:ok, collected} ->

@@ -179,13 +179,28 @@ impl Disk for Folder {
             // Each caller opens the file, since the lock belongs to what was opened, not to the process.
             let file = open_lock(&path)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) if is_at(&file, &path)? => return Ok(Some(Box::new(file))),
-                // The caller who had it has removed the file since it was opened here.
-                Ok(()) | Err(Errno::INTR) => {}
+                Ok(()) => {
+                    let held = Held(file);
+                    // Unless the caller who had it has removed the file since it was opened here.
+                    if is_at(&held.0, &path)? {
+                        return Ok(Some(Box::new(held)));
+                    }
+                }
+                Err(Errno::INTR) => {}
                 Err(Errno::WOULDBLOCK) => return Ok(None),
                 Err(errno) => return Err(errno.into()),
             }
         }
+    }
+}
+
+/// A lock that is held. Closing the file does not end it as long as a process that was just forked has the file
+/// as well.
+struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
 

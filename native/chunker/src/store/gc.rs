@@ -13,6 +13,7 @@
 //! No step depends on a clock. One collection runs at a time, for which it holds a lock that ends with its
 //! process; what a killed one leaves is a list without a lock, which the next one replaces.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ use super::session::{Commit, NewTag, Session, State};
 use super::text::{self, Lines};
 use super::writer::Writer;
 use crate::Cancel;
+use crate::engine::progress::{Progress, ProgressReporter};
 use crate::error::Error;
 use crate::hash::Digest;
 
@@ -135,26 +137,25 @@ struct Marker<'a> {
 }
 
 impl Marker<'_> {
-    /// Marks all roots.
-    fn roots(&mut self, is_cancelled: Cancel<'_>) -> Result<(), Error> {
+    /// Marks all roots, and calls `marked` with the number of those that are done, and of all.
+    fn roots(&mut self, marked: &dyn Fn(u64, u64), is_cancelled: Cancel<'_>) -> Result<(), Error> {
         let objects = &*self.inner.objects;
         self.seen.clear();
         self.objects = 0;
         self.is_complete = false;
+        let mut roots = Vec::new();
         // Sessions first: one that ends in the meantime has set its tags before.
         for session in Session::all(objects)? {
             if let State::Committed(commit) = session.state {
                 self.record(&commit)?;
-                for id in self.inner.commit(&commit)?.objects {
-                    self.object(&id, is_cancelled)?;
-                }
+                roots.extend(self.inner.commit(&commit)?.objects);
             }
         }
-        for (_, id) in refs::tags(objects, "")? {
-            self.object(&id, is_cancelled)?;
-        }
-        for id in refs::kept(objects)? {
-            self.object(&id, is_cancelled)?;
+        roots.extend(refs::tags(objects, "")?.into_iter().map(|(_, id)| id));
+        roots.extend(refs::kept(objects)?);
+        for (done, id) in roots.iter().enumerate() {
+            marked(done as u64, roots.len() as u64);
+            self.object(id, is_cancelled)?;
         }
         Ok(())
     }
@@ -293,8 +294,13 @@ impl Inner {
         Ok(others)
     }
 
-    /// Collects garbage.
-    pub(super) fn collect(self: &Arc<Self>, is_cancelled: Cancel<'_>) -> Result<Collected, Error> {
+    /// Collects garbage. The unit of progress are the names of objects, while they are marked for the first
+    /// time.
+    pub(super) fn collect(
+        self: &Arc<Self>,
+        progress: Progress<'_>,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Collected, Error> {
         let _lock = self.lock_collection()?;
         let objects = &*self.objects;
         objects.clean()?;
@@ -310,7 +316,12 @@ impl Inner {
             objects: 0,
             is_complete: false,
         };
-        marker.roots(is_cancelled)?;
+        let reporter = OnceCell::new();
+        let marked = |done, all| {
+            let (reporter, _) = reporter.get_or_init(|| (ProgressReporter::start(progress, Some(all)), all));
+            reporter.report_if_due(done);
+        };
+        marker.roots(&marked, is_cancelled)?;
         // Tags that others have removed do not come back after a power cut when what they named is deleted.
         for folder in refs::FOLDERS.into_iter().chain([super::session::FOLDER]) {
             objects.settle(folder)?;
@@ -322,7 +333,7 @@ impl Inner {
         let list = self.condemn(dead.union(&wasteful))?;
         // What sessions committed before they were fenced.
         self.index.refresh()?;
-        marker.roots(is_cancelled)?;
+        marker.roots(&|_, _| {}, is_cancelled)?;
         dead.retain(|pack| !marker.needed.contains_key(pack));
         let mut deleted_bytes = self.delete_packs(&dead)?;
         let rewritten = if wasteful.is_empty() {
@@ -337,6 +348,9 @@ impl Inner {
         self.forget_packs(&dead, &packs, list.as_deref())?;
         let (new_packs, rewritten_bytes) = rewritten?;
         let deleted_packs = dead.len() as u64;
+        let (reporter, all) =
+            reporter.into_inner().unwrap_or_else(|| (ProgressReporter::start(progress, Some(0)), 0));
+        reporter.finish(all);
         Ok(Collected {
             objects: marker.objects,
             deleted_packs,
@@ -467,12 +481,13 @@ impl Inner {
         Ok(self.objects.try_lock("gc.lock")?.ok_or(StoreError::Locked)?)
     }
 
-    /// Takes packs out of lists whose sessions, or those that continue them, are open.
+    /// Takes packs out of lists whose sessions, or those that continue them, have a writer that lives. It may not
+    /// yet know that an earlier collection has fenced its session.
     fn spare_open_sessions(&self, lists: [&mut HashSet<PackId>; 2]) -> Result<(), Error> {
         let objects = &*self.objects;
         let mut open = HashSet::new();
         for session in Session::all(objects)? {
-            if session.state == State::Open && session.claim(objects)?.is_none() {
+            if !matches!(session.state, State::Committed(_)) && session.claim(objects)?.is_none() {
                 open.insert(session.id);
                 open.extend(session.continues);
             }

@@ -53,9 +53,13 @@ impl Index {
         Ok(index)
     }
 
-    /// Looks for segments that others have added or removed. Ignores those that are damaged.
-    pub(super) fn refresh(&self) -> Result<(), Error> {
-        self.refreshed().map(drop)
+    /// Looks for segments that others have added or removed, and returns whether there were any. Ignores those
+    /// that are damaged.
+    pub(super) fn refresh(&self) -> Result<bool, Error> {
+        let before = self.segments();
+        self.refreshed()?;
+        let now = self.segments();
+        Ok(now.len() != before.len() || now.iter().zip(&before).any(|(now, then)| !Arc::ptr_eq(now, then)))
     }
 
     /// Returns the names of those that are damaged as well.
@@ -173,7 +177,7 @@ impl Index {
         }
         match self.replace(&segments[..count], &|_| Ok(true)) {
             // Another process has merged and removed one of them.
-            Err(Error::Store(StoreError::Corrupt { .. })) => self.refresh(),
+            Err(Error::Store(StoreError::Corrupt { .. })) => self.refresh().map(drop),
             merged => merged,
         }
     }
@@ -185,7 +189,7 @@ impl Index {
         for segment in segments.iter().filter(|segment| segment.name != merged) {
             self.objects.delete(&segment.name)?;
         }
-        self.refresh()
+        self.refresh().map(drop)
     }
 
     fn merged(&self, segments: &[Arc<Segment>], is_kept: &IsKept<'_>) -> Result<String, Error> {

@@ -401,14 +401,18 @@ impl Store {
         self.inner.stats(is_cancelled)
     }
 
-    /// Deletes what no object needs, while others read and write.
+    /// Deletes what no object needs, while others read and write. Progress is in objects that are marked.
     ///
     /// # Errors
     ///
     /// Returns [`StoreError::Locked`] if another collection runs, and [`Error::Cancelled`] if `is_cancelled`
     /// returns true.
-    pub fn collect_garbage(&self, is_cancelled: Cancel<'_>) -> Result<Collected, Error> {
-        self.inner.collect(is_cancelled)
+    pub fn collect_garbage(
+        &self,
+        progress: Progress<'_>,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<Collected, Error> {
+        self.inner.collect(progress, is_cancelled)
     }
 }
 
@@ -552,10 +556,8 @@ impl Session {
     pub fn tag(&mut self, name: &str, id: Digest) -> Result<(), Error> {
         refs::check_name(name)?;
         if !self.objects.contains(&id) {
-            // Not in packs that a garbage collection is about to delete, and as a whole.
-            let is_there = || self.inner.has_object(&self.writer, &id, &mut HashSet::new(), crate::NEVER);
-            // A part of the index may be lost.
-            if !is_there()? && (self.inner.index.complete(crate::NEVER)? == 0 || !is_there()?) {
+            // As a whole.
+            if !self.inner.keep_object(&self.writer, &id, &mut HashSet::new(), crate::NEVER)? {
                 return Err(StoreError::NotFound { name: refs::hex(&id) }.into());
             }
             self.add_object(id);
@@ -578,7 +580,8 @@ impl Session {
     /// Returns [`StoreError::SessionFenced`] if a garbage collection has deleted a chunk that the session had
     /// found in the store: put the objects again. Returns [`Error::Cancelled`] if a put of the session has
     /// failed or was not finished: other objects may rely on what it was to write. After an error nothing of
-    /// the session is visible.
+    /// the session is visible, except after one while tags are set, which is later than the commit: they are
+    /// set when a store is opened again or its garbage is collected.
     pub fn commit(self, is_cancelled: Cancel<'_>) -> Result<(), Error> {
         let objects = Arc::clone(&self.inner.objects);
         self.commit_after(&|name| refs::readable_tag(&*objects, name), is_cancelled).map(drop)
@@ -634,7 +637,6 @@ impl Inner {
         continues.push(fenced.id);
         let writer = Writer::open(Arc::clone(self), continues)?;
         fenced.end_fenced(&*self.objects)?;
-        self.index.complete(is_cancelled)?;
         if !self.is_complete(&writer, commit, is_cancelled)? {
             writer.session().end(&*self.objects)?;
             return Err(StoreError::SessionFenced.into());
@@ -643,30 +645,30 @@ impl Inner {
         Ok(writer)
     }
 
-    /// Returns whether all that a commit needs is in packs that stay.
+    /// Returns whether the store has all that a commit needs, and makes sure that it stays.
     fn is_complete(&self, writer: &Writer, commit: &Digest, is_cancelled: Cancel<'_>) -> Result<bool, Error> {
-        if !writer.is_present(commit)? {
+        if !writer.keep(commit)? {
             return Ok(false);
         }
         let mut seen = HashSet::new();
         for id in self.commit(commit)?.objects {
-            if seen.insert(id) && !self.has_object(writer, &id, &mut seen, is_cancelled)? {
+            if seen.insert(id) && !self.keep_object(writer, &id, &mut seen, is_cancelled)? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// Returns whether all that an object needs is in packs that stay, where nodes that were seen need not be
-    /// looked at again.
-    fn has_object(
+    /// Returns whether the store has all that an object needs, and makes sure that it stays. Nodes that were
+    /// seen are not looked at again.
+    fn keep_object(
         &self,
         writer: &Writer,
         id: &Digest,
         seen: &mut HashSet<Digest>,
         is_cancelled: Cancel<'_>,
     ) -> Result<bool, Error> {
-        if !writer.is_present(id)? {
+        if !writer.keep(id)? {
             return Ok(false);
         }
         let (manifest, items) = self.manifest(id)?;
@@ -675,7 +677,7 @@ impl Inner {
             if is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            if !writer.is_present(&item.digest)? {
+            if !writer.keep(&item.digest)? {
                 return Ok(false);
             }
             if item.height > 0 && seen.insert(item.digest) {
@@ -688,17 +690,26 @@ impl Inner {
 
     /// Returns those of some chunks that are not in the store.
     fn missing(&self, digests: &[Digest], is_cancelled: Cancel<'_>) -> Result<Vec<Digest>, Error> {
+        self.marks.refresh(&*self.objects)?;
+        self.index.refresh()?;
         // In the order of the index, so that each page is read once.
-        let mut order: Vec<usize> = (0..digests.len()).collect();
-        order.sort_unstable_by_key(|&place| digests[place]);
-        let mut lengths = Lengths::default();
-        let mut missing = Vec::new();
-        for (count, place) in order.into_iter().enumerate() {
-            if count % 1024 == 0 && is_cancelled() {
-                return Err(Error::Cancelled);
+        let mut missing: Vec<usize> = (0..digests.len()).collect();
+        missing.sort_unstable_by_key(|&place| digests[place]);
+        loop {
+            let mut lengths = Lengths::default();
+            let mut left = Vec::new();
+            for (count, place) in missing.into_iter().enumerate() {
+                if count % 1024 == 0 && is_cancelled() {
+                    return Err(Error::Cancelled);
+                }
+                if !self.is_whole(&digests[place], &mut lengths)? {
+                    left.push(place);
+                }
             }
-            if !self.is_whole(&digests[place], &mut lengths)? {
-                missing.push(place);
+            missing = left;
+            // A garbage collection may have moved some in the meantime.
+            if missing.is_empty() || !self.index.refresh()? {
+                break;
             }
         }
         missing.sort_unstable();

@@ -101,17 +101,33 @@ pub struct LocalObjects<D: Disk> {
 
 #[derive(Default)]
 struct Folders {
-    /// Folders whose entries have changed since they were synced, with the number of the last change.
-    changed: BTreeMap<String, u64>,
+    /// Folders whose entries have changed since they were synced.
+    changed: BTreeMap<String, Change>,
     changes: u64,
     /// Folders that are known to exist.
     existing: BTreeSet<String>,
 }
 
+/// The last change of a folder.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Change {
+    number: u64,
+    /// Whether there is anything to lose with the folder.
+    has_entries: bool,
+}
+
 impl Folders {
+    /// Notes that something was put into a folder.
     fn change(&mut self, folder: &str) {
         self.changes += 1;
-        self.changed.insert(folder.into(), self.changes);
+        self.changed.insert(folder.into(), Change { number: self.changes, has_entries: true });
+    }
+
+    /// Notes that something was removed from a folder.
+    fn lose(&mut self, folder: &str) {
+        self.changes += 1;
+        let has_entries = self.changed.get(folder).is_some_and(|change| change.has_entries);
+        self.changed.insert(folder.into(), Change { number: self.changes, has_entries });
     }
 }
 
@@ -193,8 +209,13 @@ impl<D: Disk> LocalObjects<D> {
             return Ok(name.clone());
         }
         self.create_folders("tmp/")?;
-        let name = format!("{:016x}", getrandom::u64().map_err(io::Error::other)?);
-        let lock = self.disk.try_lock(&owner_lock(&name))?.ok_or(io::ErrorKind::AlreadyExists)?;
+        let (name, lock) = loop {
+            let name = format!("{:016x}", getrandom::u64().map_err(io::Error::other)?);
+            // Another process may take it for the lock of a process that has ended.
+            if let Some(lock) = self.disk.try_lock(&owner_lock(&name))? {
+                break (name, lock);
+            }
+        };
         *owner = Some((name.clone(), lock));
         Ok(name)
     }
@@ -204,13 +225,24 @@ impl<D: Disk> LocalObjects<D> {
         let owner = self.my_name()?;
         let number = self.temporaries.fetch_add(1, Ordering::Relaxed);
         let temporary = format!("{TEMPORARY}/{owner}-{number}");
-        let written = self.disk.write_new(&temporary, parts);
+        let written = self.in_folder(&temporary, || self.disk.write_new(&temporary, parts));
         if written.is_err() {
             let _ = self.disk.remove(&temporary);
-            // The folder may have been removed with all it had.
-            self.folders().existing.clear();
         }
         written.map(|()| temporary)
+    }
+
+    /// Creates the folder of an object and does something there. Does it again if the folder was removed in the
+    /// meantime with all it had.
+    fn in_folder(&self, name: &str, act: impl Fn() -> io::Result<()>) -> io::Result<()> {
+        let attempt = || self.create_folders(name).and_then(|()| act());
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.folders().existing.clear();
+                attempt()
+            }
+            result => result,
+        }
     }
 
     /// Does the same, and waits until the content is on the disk.
@@ -223,27 +255,36 @@ impl<D: Disk> LocalObjects<D> {
         synced.map(|()| temporary)
     }
 
-    /// Gives a temporary file its name.
-    fn publish(&self, temporary: &str, name: &str) -> io::Result<()> {
-        let moved = self.disk.rename(temporary, name);
-        let mut folders = self.folders();
-        match moved {
-            Ok(()) => folders.change(parent(name)),
-            // A folder that was known may have been removed with all it had.
-            Err(_) => folders.existing.clear(),
+    /// Gives a temporary file its name, which the next flush makes durable if it is to be.
+    fn publish(&self, temporary: &str, name: &str, is_durable: bool) -> io::Result<()> {
+        self.in_folder(name, || self.disk.rename(temporary, name))?;
+        if is_durable {
+            self.folders().change(parent(name));
         }
-        moved
+        Ok(())
     }
 
     /// Syncs the folders that have changed and for which `is_wanted` returns true.
     fn sync_folders(&self, is_wanted: impl Fn(&str) -> bool) -> io::Result<()> {
-        let changed: Vec<(String, u64)> = {
+        let changed: Vec<(String, Change)> = {
             let folders = self.folders();
             let wanted = folders.changed.iter().filter(|(folder, _)| is_wanted(folder));
             wanted.map(|(folder, &change)| (folder.clone(), change)).collect()
         };
         for (folder, change) in changed {
-            self.sync_folder(&folder)?;
+            let synced = self.sync_folder(&folder);
+            match &synced {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    // It is gone with all that was put there, which later calls must not be refused for.
+                    self.folders().changed.remove(&folder);
+                    if change.has_entries {
+                        return synced;
+                    }
+                    continue;
+                }
+                Err(_) => return synced,
+                Ok(()) => {}
+            }
             // Only now, so that another thread that needs it does not take it for synced before it is.
             let mut folders = self.folders();
             if folders.changed.get(&folder) == Some(&change) {
@@ -338,7 +379,7 @@ impl<D: Disk> Objects for LocalObjects<D> {
         }
         let put = || {
             let temporary = self.write_temporary(parts)?;
-            let moved = self.create_folders(name).and_then(|()| self.publish(&temporary, name));
+            let moved = self.publish(&temporary, name, true);
             if moved.is_err() {
                 let _ = self.disk.remove(&temporary);
             }
@@ -367,9 +408,8 @@ impl<D: Disk> Objects for LocalObjects<D> {
                 self.disk.sync(&temporary).map_err(&failed)?;
             }
             let name = format!("{folder}/{}", writer.hasher.finalize().to_hex());
-            self.create_folders(&name).map_err(&failed)?;
             let _lock = self.wait()?;
-            self.publish(&temporary, &name).map_err(&failed)?;
+            self.publish(&temporary, &name, is_durable).map_err(&failed)?;
             Ok(name)
         });
         if written.is_err() {
@@ -434,18 +474,15 @@ impl<D: Disk> Objects for LocalObjects<D> {
         let failed = self.failed(name);
         let temporary = new.map(|new| self.write_temporary(&[new])).transpose().map_err(&failed)?;
         let replace = || {
-            if temporary.is_some() {
-                self.create_folders(name).map_err(&failed)?;
-            }
             let _lock = self.wait()?;
             if found(self.disk.read(name)).map_err(&failed)?.as_deref() != expected {
                 return Ok(false);
             }
             match &temporary {
-                Some(temporary) => self.publish(temporary, name).map_err(&failed)?,
+                Some(temporary) => self.publish(temporary, name, true).map_err(&failed)?,
                 None if expected.is_some() => {
                     self.disk.remove(name).map_err(&failed)?;
-                    self.folders().change(parent(name));
+                    self.folders().lose(parent(name));
                 }
                 None => {}
             }
@@ -498,7 +535,7 @@ impl<D: Disk> Objects for LocalObjects<D> {
     fn delete(&self, name: &str) -> Result<(), Error> {
         let _lock = self.wait()?;
         if found(self.disk.remove(name)).map_err(self.failed(name))?.is_some() {
-            self.folders().change(parent(name));
+            self.folders().lose(parent(name));
         }
         Ok(())
     }

@@ -4,7 +4,9 @@
 //! any other object, and a check of its own, so that a scan finds the next record after damage.
 
 use crate::codec::compress_into;
-use crate::codec::{Codec, CompressOptions, CompressionScratch, DecompressOptions, decompress_into};
+use crate::codec::{
+    Codec, CompressOptions, CompressionError, CompressionScratch, DecompressOptions, decompress_into,
+};
 use crate::error::Error;
 use crate::hash::{Algorithm, Digest};
 use crate::io::output_buffer::OutputBuffer;
@@ -124,6 +126,14 @@ pub(super) fn is_storable(options: &CompressOptions) -> bool {
     CODECS.contains(&options.codec())
 }
 
+/// Writes a compressed content.
+type Compressor = fn(
+    &[u8],
+    &CompressOptions,
+    &mut CompressionScratch,
+    &mut dyn OutputBuffer,
+) -> Result<(), CompressionError>;
+
 /// What a thread keeps from record to record.
 #[derive(Default)]
 pub(super) struct Scratch {
@@ -136,12 +146,22 @@ pub(super) struct Scratch {
 
 impl Scratch {
     /// Compresses a content that lies in one place or several, and returns the codec and the payload: the
-    /// content itself if `options` is `None` or compressed it is no shorter. What was compressed is decompressed again and compared, since a fault
-    /// of a codec would otherwise be noticed when the content is needed.
+    /// content itself if `options` is `None` or compressed it is no shorter.
     pub(super) fn compress<'a>(
         &'a mut self,
         slices: &'a [&'a [u8]],
         options: Option<&CompressOptions>,
+    ) -> Result<(Option<Codec>, &'a [u8]), Error> {
+        self.compress_by(slices, options, compress_into)
+    }
+
+    /// Does so with a compressor. What it has made is decompressed and compared, since a fault of it would
+    /// otherwise be noticed when the content is needed.
+    fn compress_by<'a>(
+        &'a mut self,
+        slices: &'a [&'a [u8]],
+        options: Option<&CompressOptions>,
+        compressor: Compressor,
     ) -> Result<(Option<Codec>, &'a [u8]), Error> {
         let content: &[u8] = match slices {
             [content] => content,
@@ -152,15 +172,14 @@ impl Scratch {
             }
         };
         let Some(options) = options else { return Ok((None, content)) };
-        compress_into(content, options, &mut self.codec, &mut self.payload)?;
+        compressor(content, options, &mut self.codec, &mut self.payload)?;
         if self.payload.len() >= content.len() {
             return Ok((None, content));
         }
         let codec = options.codec();
-        decompress(&self.payload, codec, content.len(), &mut self.codec, &mut self.checked)?;
-        if self.checked != content {
-            let why = "compressor_fault";
-            return Err(StoreError::corrupt("a new record", None, why).into());
+        let result = decompress(&self.payload, codec, content.len(), &mut self.codec, &mut self.checked);
+        if result.is_err() || self.checked != content {
+            return Err(StoreError::corrupt("a new record", None, "compressor_fault").into());
         }
         Ok((Some(codec), &self.payload))
     }
@@ -185,7 +204,7 @@ impl Scratch {
             Some(codec) => {
                 let result = decompress(payload, codec, length, &mut self.codec, out);
                 result.map_err(|error| match error {
-                    Error::Compression(error @ crate::codec::CompressionError::CodecDisabled { .. }) => {
+                    Error::Compression(error @ CompressionError::CodecDisabled { .. }) => {
                         ContentError::Other(error.into())
                     }
                     _ => ContentError::Wrong("record_payload"),
@@ -219,4 +238,45 @@ fn decompress(
     let options = DecompressOptions::new().codec(codec).limit(length as u64).max_memory(MOST as u64);
     decompress_into(payload, &options, scratch, out)?;
     Ok(())
+}
+
+#[cfg(all(test, feature = "zstd"))]
+mod tests {
+    use super::*;
+
+    /// Compresses as a faulty codec would: another content, or nothing that can be decompressed.
+    fn other_content(
+        content: &[u8],
+        options: &CompressOptions,
+        scratch: &mut CompressionScratch,
+        out: &mut dyn OutputBuffer,
+    ) -> Result<(), CompressionError> {
+        let mut other = content.to_vec();
+        other[content.len() / 2] ^= 1;
+        compress_into(&other, options, scratch, out)
+    }
+
+    fn cut_off(
+        content: &[u8],
+        options: &CompressOptions,
+        scratch: &mut CompressionScratch,
+        out: &mut dyn OutputBuffer,
+    ) -> Result<(), CompressionError> {
+        compress_into(content, options, scratch, out)?;
+        out.truncate(out.len() - 1);
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_compressed_is_checked() {
+        let content = [7; 1000];
+        let options = CompressOptions::new(Codec::Zstd);
+        let mut scratch = Scratch::default();
+        for compressor in [other_content as Compressor, cut_off] {
+            let error = scratch.compress_by(&[&content], Some(&options), compressor).unwrap_err();
+            let why = "compressor_fault";
+            assert!(matches!(error, Error::Store(StoreError::Corrupt { why: found, .. }) if found == why));
+        }
+        assert!(scratch.compress(&[&content[..400], &content[400..]], Some(&options)).unwrap().1.len() < 100);
+    }
 }

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use super::Inner;
+use super::error::StoreError;
 use super::gc::condemned;
 use super::pack::{Entry, Lengths, Pack, PackBuilder, PackId, Section};
-use super::record::{Header, Kind, MOST, Scratch};
+use super::record::{HEADER, Header, Kind, MOST, Scratch};
 use super::segment::Location;
 use super::session::Session;
 use crate::codec::CompressOptions;
@@ -120,6 +121,35 @@ impl Writer {
             lock(&self.written).remove(digest);
         }
         Ok(is_present)
+    }
+
+    /// Returns whether the store has a record, and makes sure that it stays: one in a pack that a garbage
+    /// collection is about to delete is written anew, as it is.
+    pub(super) fn keep(&self, digest: &Digest) -> Result<bool, Error> {
+        if self.is_present_or_written(digest)? {
+            return Ok(true);
+        }
+        let mut scratch = lock(&self.scratch).pop().unwrap_or_default();
+        let mut content = Vec::new();
+        let found = self.inner.record_as(digest, &mut |location, record| {
+            let header = self.inner.decode(location, record, &mut scratch, &mut content)?;
+            Ok((header, record[HEADER..].to_vec()))
+        });
+        lock(&self.scratch).push(scratch);
+        match found {
+            // Perhaps in a pack that the index had not, and that stays.
+            Ok(Some((header, payload))) if !self.is_present(digest)? => {
+                self.append(header, &payload)?;
+                Ok(true)
+            }
+            found => {
+                lock(&self.written).remove(digest);
+                match found {
+                    Err(Error::Store(StoreError::Corrupt { .. })) => Ok(false),
+                    found => Ok(found?.is_some()),
+                }
+            }
+        }
     }
 
     fn is_usable(&self, location: &Location) -> Result<bool, Error> {

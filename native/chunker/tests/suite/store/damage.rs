@@ -279,7 +279,7 @@ fn a_repair_keeps_the_objects_of_damaged_tags() {
             std::fs::write(file, "id 0").unwrap();
         }
         let store = sample.store();
-        assert_eq!(store.collect_garbage(NEVER).unwrap_err().code(), "store_corrupt", "{folder}");
+        assert_eq!(store.collect_garbage(None, NEVER).unwrap_err().code(), "store_corrupt", "{folder}");
         let report = store.repair(&BatchOptions::default(), NEVER).unwrap();
         assert_eq!(report.damage.len(), files.len(), "{folder}");
         let kept = match folder {
@@ -288,7 +288,7 @@ fn a_repair_keeps_the_objects_of_damaged_tags() {
             _ => 0,
         };
         assert_eq!(report.kept.len(), kept, "{folder}: {report:?}");
-        store.collect_garbage(NEVER).unwrap();
+        store.collect_garbage(None, NEVER).unwrap();
         let report = check(&store);
         assert!(report.is_good(), "{folder}: {report:?}");
         assert_eq!(sample.judge(&store, &report, folder), 0);
@@ -305,7 +305,7 @@ fn damage_of_tags_is_found() {
             if file.exists() {
                 assert_eq!(report.damage.len(), 1, "{why}: {:?}", report.damage);
                 // Nothing is deleted as long as it is not known what is needed.
-                assert_eq!(store.collect_garbage(NEVER).unwrap_err().code(), "store_corrupt", "{why}");
+                assert_eq!(store.collect_garbage(None, NEVER).unwrap_err().code(), "store_corrupt", "{why}");
             } else {
                 assert!(report.is_good(), "{why}");
             }
@@ -489,7 +489,7 @@ fn damage_of_sessions_is_found_and_deletes_nothing() {
             assert_eq!(report.damage.len(), 1, "{why}: {report:?}");
             assert!(report.damage[0].object.starts_with("sessions/"), "{why}: {report:?}");
             // It may be committed: nothing is deleted.
-            assert_eq!(store.collect_garbage(NEVER).unwrap_err().code(), "store_corrupt", "{why}");
+            assert_eq!(store.collect_garbage(None, NEVER).unwrap_err().code(), "store_corrupt", "{why}");
             let report = store.repair(&BatchOptions::default(), NEVER).unwrap();
             // What it may have committed can still be had.
             if committed {
@@ -499,7 +499,7 @@ fn damage_of_sessions_is_found_and_deletes_nothing() {
         } else {
             assert!(report.is_good(), "{why}: {report:?}");
         }
-        store.collect_garbage(NEVER).unwrap();
+        store.collect_garbage(None, NEVER).unwrap();
         let report = check(&sample.store());
         assert!(report.is_good(), "{why}: {report:?}");
         assert_eq!(sample.judge(&sample.store(), &report, &why), 0, "{why}");
@@ -522,7 +522,7 @@ fn damage_of_lists_of_condemned_packs_and_of_marks_stops_nothing() {
             }
             _ => Ok(()),
         });
-        disk.store().collect_garbage(NEVER).unwrap_err();
+        disk.store().collect_garbage(None, NEVER).unwrap_err();
         disk.kill();
         let packs = sample.files("packs");
         let pack = &packs[random.below(packs.len())];
@@ -552,7 +552,7 @@ fn damage_of_lists_of_condemned_packs_and_of_marks_stops_nothing() {
             assert_eq!(stored.id, *id, "{why}");
         }
         sample.store().repair(&BatchOptions::default(), NEVER).unwrap();
-        sample.store().collect_garbage(NEVER).unwrap();
+        sample.store().collect_garbage(None, NEVER).unwrap();
         let report = check(&sample.store());
         assert!(report.is_good(), "{why}: {report:?}");
         assert_eq!(sample.judge(&sample.store(), &report, &why), 0, "{why}");

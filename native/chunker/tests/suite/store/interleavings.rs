@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use chunker::engine::workers::Workers;
 use chunker::hash::Digest;
+use chunker::io::source::FromRead;
 use chunker::store::{If, Store};
 use chunker::{BatchOptions, ErrorCode, NEVER};
 
@@ -29,7 +30,7 @@ fn read(store: &Store, id: &Digest) -> Vec<u8> {
 }
 
 fn collect(store: &Store) {
-    store.collect_garbage(NEVER).unwrap();
+    store.collect_garbage(None, NEVER).unwrap();
 }
 
 fn untag(store: &Store, name: &str) {
@@ -85,8 +86,8 @@ fn interleave<T>(
         for (name, _) in store.tags("").unwrap() {
             untag(&store, &name);
         }
-        store.collect_garbage(NEVER).unwrap();
-        assert_eq!(store.collect_garbage(NEVER).unwrap().packs, 0, "{why}");
+        store.collect_garbage(None, NEVER).unwrap();
+        assert_eq!(store.collect_garbage(None, NEVER).unwrap().packs, 0, "{why}");
     }
 }
 
@@ -122,7 +123,7 @@ fn a_writer_sleeps_anywhere_while_garbage_is_collected() {
                     put(store, "a", &content).unwrap();
                 }
             }
-            store.collect_garbage(NEVER).unwrap();
+            store.collect_garbage(None, NEVER).unwrap();
             let id = store.tag("a").unwrap().unwrap();
             assert!(read(store, &id) == content, "{why}");
         },
@@ -154,7 +155,7 @@ fn a_collection_sleeps_anywhere_while_others_write() {
     let written = content.clone();
     interleave(
         garbage,
-        |store| store.collect_garbage(NEVER),
+        |store| store.collect_garbage(None, NEVER),
         move |other| {
             let id = put(other, "a", &written).unwrap();
             assert!(read(other, &id) == written);
@@ -204,7 +205,7 @@ fn a_session_that_found_garbage_outlives_a_collection_that_is_killed_anywhere() 
             count += usize::from(is_change);
             if is_change && count > moment { Err(io::Error::other("killed")) } else { Ok(()) }
         });
-        let collected = collector.collect_garbage(NEVER);
+        let collected = collector.collect_garbage(None, NEVER);
         let is_whole = collected.is_ok();
         match session.commit(NEVER) {
             Ok(()) => {}
@@ -215,12 +216,113 @@ fn a_session_that_found_garbage_outlives_a_collection_that_is_killed_anywhere() 
         }
         let id = store.tag("a").unwrap().unwrap();
         assert!(read(&open(folder.path()), &id) == content, "{moment}");
-        store.collect_garbage(NEVER).unwrap();
+        store.collect_garbage(None, NEVER).unwrap();
         assert!(read(&open(folder.path()), &id) == content, "{moment}");
         assert!(store.check(&BatchOptions::default(), NEVER).unwrap().is_good(), "{moment}");
         if is_whole {
             assert!(moment > 5, "{moment}");
             return;
         }
+    }
+}
+
+/// Puts an object that stays and one that does not into the same packs, so that a collection rewrites them.
+fn live_beside_garbage(store: &Store) {
+    let mut random = Random::new(3);
+    let mut session = store.session().unwrap();
+    for (name, length) in [("live", 3000), ("garbage", 30_000)] {
+        let content = io::Cursor::new(random.bytes(length));
+        let stored = session.put(FromRead(content), Workers::of_this_thread(), NEVER).unwrap();
+        session.tag(name, stored.id).unwrap();
+    }
+    session.commit(NEVER).unwrap();
+    untag(store, "garbage");
+}
+
+fn live_content() -> Vec<u8> {
+    Random::new(3).bytes(3000)
+}
+
+#[test]
+fn an_object_gets_another_tag_while_its_packs_are_rewritten() {
+    interleave(
+        live_beside_garbage,
+        collect,
+        |store| {
+            let id = store.tag("live").unwrap().unwrap();
+            store.set_tag("other", &id, If::Any).unwrap();
+            untag(store, "live");
+        },
+        |store, (), why| {
+            collect(store);
+            let id = store.tag("other").unwrap().unwrap_or_else(|| panic!("{why}"));
+            assert!(read(store, &id) == live_content(), "{why}");
+        },
+    );
+}
+
+#[test]
+fn a_put_that_found_its_chunks_is_not_fenced_while_their_packs_are_rewritten() {
+    interleave(
+        live_beside_garbage,
+        |store| put(store, "other", &live_content()),
+        collect,
+        |store, result, why| {
+            let id = result.unwrap_or_else(|error| panic!("{why}: {error}"));
+            assert!(read(store, &id) == live_content(), "{why}");
+        },
+    );
+}
+
+#[test]
+fn a_handle_finds_chunks_that_another_one_has_rewritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, other) = (open(folder.path()), open(folder.path()));
+    live_beside_garbage(&store);
+    let id = store.tag("live").unwrap().unwrap();
+    let mut digests = Vec::new();
+    let mut chunks = other.chunks(&id).unwrap();
+    while let Some(chunk) = chunks.next_chunk().unwrap() {
+        digests.push(chunk.digest);
+    }
+    assert_eq!(other.missing(&digests, NEVER).unwrap(), []);
+    assert!(store.collect_garbage(None, NEVER).unwrap().rewritten_bytes > 3000);
+    assert_eq!(other.missing(&digests, NEVER).unwrap(), []);
+}
+
+#[test]
+fn an_upload_during_two_collections_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (writer, collector) = (open(folder.path()), open(folder.path()));
+    let mut random = Random::new(6);
+    // More than a pack.
+    let content = random.bytes(18 << 20);
+    let mut session = writer.session().unwrap();
+    let stored = session.put(FromRead(io::Cursor::new(content)), Workers::of_this_thread(), NEVER).unwrap();
+    session.tag("a", stored.id).unwrap();
+    let uploaded = || std::fs::read_dir(folder.path().join("packs")).is_ok_and(|folders| folders.count() > 0);
+    while !uploaded() {
+        std::thread::yield_now();
+    }
+    for _ in 0..2 {
+        put(&collector, "garbage", &random.bytes(9000)).unwrap();
+        untag(&collector, "garbage");
+        collect(&collector);
+    }
+    session.commit(NEVER).unwrap();
+    assert_eq!(read(&writer, &stored.id).len(), 18 << 20);
+}
+
+#[test]
+fn an_open_handle_survives_the_loss_of_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let mut random = Random::new(7);
+    for lost in ["packs", "meta", "index", "tmp", "sessions", "refs"] {
+        let content = random.bytes(3000);
+        put(&store, "a", &content).unwrap();
+        std::fs::remove_dir_all(folder.path().join(lost)).unwrap();
+        let id = put(&store, "a", &content).unwrap_or_else(|error| panic!("{lost}: {error}"));
+        assert!(read(&store, &id) == content, "{lost}");
     }
 }

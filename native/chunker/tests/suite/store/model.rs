@@ -38,8 +38,8 @@ enum Fault {
     TagsFirst,
     /// A collection does not spare what open sessions have written.
     NoSparing,
-    /// KNOWN, the store does so: a collection spares what open sessions have written, and not what fenced
-    /// ones have whose writers do not know it yet.
+    /// A collection spares what open sessions have written, and not what fenced ones have whose writers do not
+    /// know it yet.
     NoSparingOfFenced,
     /// A collection does not publish what it is about to delete.
     NoList,
@@ -49,7 +49,7 @@ enum Fault {
     NoSecondLook,
     /// A writer takes the word of an index that has packs which are gone.
     TrustedIndex,
-    /// KNOWN, the store does so: an object that is in a condemned pack gets no tag. The model copies it.
+    /// An object that is in a condemned pack gets no tag, instead of being copied.
     RefusedTags,
     /// Packs that are rewritten are deleted before.
     LateRewriting,

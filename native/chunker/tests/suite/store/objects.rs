@@ -109,7 +109,7 @@ fn the_index_is_made_anew_if_it_is_lost() {
     assert!(store.read(&objects[8].0, .., workers(), NEVER).unwrap() == objects[8].1);
     lose();
     let store = Store::open(folder.path(), &small_chunks()).unwrap();
-    store.collect_garbage(NEVER).unwrap();
+    store.collect_garbage(None, NEVER).unwrap();
     for (id, content) in objects {
         assert!(store.read(&id, .., workers(), NEVER).unwrap() == content);
     }
