@@ -54,9 +54,9 @@ end
 program = fn commands ->
   filled = fn command, name ->
     for {pattern, text} <- [
-          {"STORE", quoted.(folder.(name))},
-          {"BASE", quoted.(folder.(name) <> "-base")},
           {"RESTORED", quoted.(restored)},
+          {"CACHE", quoted.(folder.(name) <> "-base")},
+          {"STORE", quoted.(folder.(name))},
           {"FILE", quoted.(path)},
           {"TREE", quoted.(tree)}
         ],
@@ -72,7 +72,7 @@ program = fn commands ->
 end
 
 restic = "RESTIC_PASSWORD=bench restic -q --no-cache -r STORE"
-borg = "BORG_BASE_DIR=BASE BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes borg"
+borg = "BORG_BASE_DIR=CACHE BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes borg"
 into = "rm -rf RESTORED && mkdir RESTORED && cd RESTORED"
 
 contestants =
@@ -172,7 +172,16 @@ stores =
   measure.("store", :put, bytes, new) ++
     measure.("again", :put, bytes, same) ++
     Suite.race(
-      [%{table: "again", row: "chunk_file", x: "", bytes: bytes, run: fn -> Chunker.chunk_file!(path) end}],
+      [
+        %{
+          table: "again",
+          row: "chunk_file",
+          x: "",
+          bytes: bytes,
+          run: fn -> Chunker.chunk_file!(path) end,
+          command: "Chunker.chunk_file(path)"
+        }
+      ],
       Suite.rounds(3)
     ) ++
     measure.("restore", :restore, bytes, nothing_restored) ++
