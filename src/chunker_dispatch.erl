@@ -24,7 +24,7 @@
 -export([open_file/2, open_pieces/1, next/1, push/2, finish/1, close/1]).
 -export([store_open/2, store_put_file/5, store_session/1, session_put_file/4, session_pieces/3, pieces_push/2]).
 -export([pieces_finish/2, pieces_close/1, session_tag/3, session_commit/1, session_close/1]).
--export([store_reader/5, reader_next/1, reader_close/1, store_restore_file/5, store_restore_tree/4, store_entries/5]).
+-export([store_reader/5, store_read/5, reader_next/1, reader_close/1, store_restore_file/5, store_restore_tree/4, store_entries/5]).
 -export([store_manifest/2, store_chunks/2, chunks_next/1]).
 -export([store_missing/2, store_tag/2, store_set_tag/4, store_remove_tag/3, store_forget/2, store_tags/2]).
 -export([store_gc/2, store_check/3, store_stats/1, store_copy/4, store_close/1, is_store/1]).
@@ -717,6 +717,17 @@ session_close(Session) -> ?NIF:session_close(Session).
 ) -> {ok, object_reader()} | failure().
 store_reader(Store, Id, Within, Range, Threads) ->
     job(short, fun(Ticket) -> ?NIF:store_reader_job(Ticket, Store, Id, Within, Range, Threads) end).
+
+%% Returns the first bytes, and what has the others, if there are any.
+-spec store_read(
+    store(),
+    Id :: binary(),
+    Within :: nil | binary(),
+    {Offset :: non_neg_integer(), Length :: nil | non_neg_integer()},
+    chunker_options:threads_and_pool()
+) -> {ok, {[binary()], nil | object_reader()}} | failure().
+store_read(Store, Id, Within, Range, Threads) ->
+    job(short, fun(Ticket) -> ?NIF:store_read_job(Ticket, Store, Id, Within, Range, Threads) end).
 
 %% Returns the next bytes, and none at the end.
 -spec reader_next(object_reader()) -> {ok, [binary()]} | failure().

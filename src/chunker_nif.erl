@@ -33,7 +33,7 @@
 -export([store_open_job/3, store_put_file_job/6, store_session_job/2, session_put_file_job/5]).
 -export([session_pieces/3, pieces_push_job/3, pieces_finish_job/3, pieces_close/1, session_tag_job/4]).
 -export([session_commit_job/2, session_close/1]).
--export([store_reader_job/6, reader_next_job/2, reader_close/1, store_restore_file_job/6]).
+-export([store_reader_job/6, store_read_job/6, reader_next_job/2, reader_close/1, store_restore_file_job/6]).
 -export([store_restore_tree_job/5, store_entries_job/6, store_manifest_job/3, store_chunks_job/3]).
 -export([chunks_next_job/2, store_missing_job/3]).
 -export([store_tag/2, store_set_tag_job/5, store_remove_tag_job/4, store_forget_job/3, store_tags_job/3]).
@@ -176,6 +176,7 @@ session_commit_job(_Ticket, _Session) -> not_loaded().
 session_close(_Session) -> not_loaded().
 
 store_reader_job(_Ticket, _Store, _Id, _Within, _Range, _Threads) -> not_loaded().
+store_read_job(_Ticket, _Store, _Id, _Within, _Range, _Threads) -> not_loaded().
 reader_next_job(_Ticket, _Reader) -> not_loaded().
 reader_close(_Reader) -> not_loaded().
 store_restore_file_job(_Ticket, _Store, _Id, _Within, _Path, _Work) -> not_loaded().

@@ -408,19 +408,19 @@ read(Store, Name, Options) ->
     Arguments = [Store, Name, Options],
     Text = valid(name(Name), Arguments, 2),
     known(Store, Arguments),
-    case checked(open_reader(Store, Text, Options), Arguments, 3) of
-        {ok, Reader} -> read_all(Reader, []);
+    case checked(open_reader(Store, Text, Options, fun chunker_dispatch:store_read/5), Arguments, 3) of
+        {ok, {[Piece], nil}} -> {ok, Piece};
+        {ok, {Pieces, nil}} -> {ok, iolist_to_binary(Pieces)};
+        {ok, {Pieces, Reader}} -> read_all(Reader, [Pieces]);
         Failure -> Failure
     end.
 
-open_reader(Store, Name, Options) ->
+open_reader(Store, Name, Options, Open) ->
     case chunker_options:store_read(Options) of
         {ok, {Within, Range, Threads}} ->
             case within(Within) of
                 {ok, Path} ->
-                    with_id(Store, Name, fun(Id) ->
-                        chunker_dispatch:store_reader(Store, Id, Path, Range, Threads)
-                    end);
+                    with_id(Store, Name, fun(Id) -> Open(Store, Id, Path, Range, Threads) end);
                 Wrong ->
                     Wrong
             end;
@@ -450,7 +450,7 @@ stream(Store, Name, Options) ->
     Arguments = [Store, Name, Options],
     Text = valid(name(Name), Arguments, 2),
     known(Store, Arguments),
-    case checked(open_reader(Store, Text, Options), Arguments, 3) of
+    case checked(open_reader(Store, Text, Options, fun chunker_dispatch:store_reader/5), Arguments, 3) of
         {ok, Reader} -> {ok, {objects, Reader}};
         Failure -> Failure
     end.
@@ -499,7 +499,8 @@ close(Other) -> ?BADARG([Other], 1, {expected, <<"a store or an iterator">>, Oth
 restore(Store, Name, To) -> restore(Store, Name, To, []).
 
 %% @doc Writes an object to a file, which is there as a whole or not at all, and replaces what was there. With `{tree,
-%% Path}', unpacks a NAR to a path that must not exist; the tree is there as a whole or not at all.
+%% Path}', unpacks a NAR to a path that must not exist; the tree is there as a whole or not at all. Nothing of it is
+%% synced to the disk.
 %%
 %% Options are `threads', `progress' in bytes, and, for a file, `path': that of a file in a NAR, as {@link read/3} takes it.
 -spec restore(store(), name() | id(), {file | tree, file:name_all()}, chunker_options:options()) ->

@@ -266,6 +266,7 @@ defmodule Chunker.HostileTermsTest do
         session_commit: [session.()],
         session_close: [session.()],
         store_reader: [store, nar_id, "", {0, 1}, {1, 1}],
+        store_read: [store, nar_id, "", {0, 1}, {1, 1}],
         reader_next: [object.()],
         reader_close: [object.()],
         store_restore_file: [store, nar_id, "", path <> ".restored", @work],
@@ -360,7 +361,7 @@ defmodule Chunker.HostileTermsTest do
            decompress train_dictionary is_cache cache_get cache_put cache_fetch cache_stats cache_clear hash hash_cached hash_file
            nar_data nar_file nar_open nar_chunk_data nar_chunk_file nar_dump_open nar_dump_next nar_dump_close
            store_open store_put_file store_session session_put_file session_pieces pieces_push pieces_finish pieces_close
-           session_tag session_commit session_close store_reader reader_next reader_close store_restore_file
+           session_tag session_commit session_close store_reader store_read reader_next reader_close store_restore_file
            store_restore_tree store_entries store_manifest store_chunks chunks_next store_missing store_tag store_set_tag store_remove_tag store_forget
            store_tags store_gc store_check store_stats store_copy store_close is_store)a
 

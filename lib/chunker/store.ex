@@ -412,7 +412,10 @@ defmodule Chunker.Store do
   Writes an object to a file, which is there as a whole or not at all, and replaces what was there.
 
   With `{:tree, path}`, unpacks a NAR to a path that must not exist, as `Chunker.Nar.restore/2` does: the tree is there as
-  a whole or not at all. It is not synced to the disk.
+  a whole or not at all.
+
+  A kill leaves what was there before, or all of it. What is restored is not synced: it survives a power cut once the
+  system has written it to the disk, as with any other program that writes files.
 
   ## Options
 

@@ -338,6 +338,23 @@ fn pieces_close<'a>(env: Env<'a>, pieces: ResourceArc<Held<PutPieces>>) -> Term<
     atoms::ok().encode(env)
 }
 
+fn open_reader<'a>(
+    call: Call<'a>,
+    store: &SharedStore,
+    id: &Digest,
+    within: Option<Binary<'a>>,
+    (offset, length): (u64, Option<u64>),
+    workers: Workers,
+) -> Result<ObjectReader, NifError<'a>> {
+    let (store, is_cancelled) = (store.get()?, call.is_cancelled());
+    let end = length.map_or(Bound::Unbounded, |length| Bound::Excluded(offset.saturating_add(length)));
+    let range = (Bound::Included(offset), end);
+    Ok(match within {
+        None => store.reader(id, range, workers, &is_cancelled)?,
+        Some(path) => store.file_reader(id, &path, range, workers, &is_cancelled)?,
+    })
+}
+
 nif! {
     /// `{ok, Reader}`
     job store_reader_job => fn(
@@ -348,16 +365,30 @@ nif! {
         range: (u64, Option<u64>),
         threads: Threads<'a>,
     ) {
-        let (workers, is_cancelled) = (threads.workers()?, call.is_cancelled());
-        let (offset, length) = range;
-        let end = length.map_or(Bound::Unbounded, |length| Bound::Excluded(offset.saturating_add(length)));
-        let range = (Bound::Included(offset), end);
-        let reader = match within {
-            None => store.get()?.reader(&id.0, range, workers, &is_cancelled)?,
-            Some(path) => store.get()?.file_reader(&id.0, &path, range, workers, &is_cancelled)?,
-        };
+        let reader = open_reader(call, &store, &id.0, within, range, threads.workers()?)?;
         ok(call.env, Held::new(reader))
     }
+}
+
+nif! {
+    /// `{ok, {Pieces, Reader}}`, where `Reader` is `nil` if these are all pieces.
+    job store_read_job => fn(
+        call,
+        store: ResourceArc<SharedStore>,
+        id: Id,
+        within: Option<Binary<'a>>,
+        range: (u64, Option<u64>),
+        threads: Threads<'a>,
+    ) {
+        let mut reader = open_reader(call, &store, &id.0, within, range, threads.workers()?)?;
+        let pieces = reader.next_pieces(BinaryBuffer::new, &call.is_cancelled())?;
+        let rest = (!reader.is_at_end()).then(|| Held::new(reader));
+        ok(call.env, (terms(call.env, pieces), rest))
+    }
+}
+
+fn terms<'a>(env: Env<'a>, pieces: Option<Vec<BinaryBuffer>>) -> Vec<Term<'a>> {
+    pieces.into_iter().flatten().map(|piece| piece.into_term(env)).collect()
 }
 
 nif! {
@@ -366,8 +397,7 @@ nif! {
         let mut open = reader.0.take()?;
         let pieces = open.next_pieces(BinaryBuffer::new, &reader.0.is_cancelled(call))?;
         reader.0.put(open);
-        let pieces = pieces.unwrap_or_default().into_iter().map(|piece| piece.into_term(call.env));
-        ok(call.env, pieces.collect::<Vec<_>>())
+        ok(call.env, terms(call.env, pieces))
     }
 }
 

@@ -224,7 +224,7 @@ impl Copier<'_> {
     fn send(&mut self) -> Result<(), Error> {
         let claimed = std::mem::take(&mut self.claimed);
         let inner = Arc::clone(self.inner);
-        let checked = |location: &Location, record: &[u8], scratch: &mut Scratch| {
+        let checked = |_: usize, location: &Location, record: &[u8], scratch: &mut Scratch| {
             let header = inner.decode(location, record, scratch, &mut Vec::new())?;
             Ok((header, record[HEADER..].to_vec()))
         };

@@ -48,7 +48,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::ops::{Bound, Range, RangeBounds};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 pub use check::{Damage, Incomplete, Report};
 pub use copy::Copied;
@@ -106,6 +106,8 @@ struct Inner {
     format: Format,
     index: Index,
     marks: Marks,
+    /// Buffers for reading, from call to call.
+    buffers: Mutex<Vec<(record::Scratch, Vec<u8>)>>,
 }
 
 impl Store {
@@ -160,7 +162,8 @@ impl Store {
         let objects: Arc<dyn Objects> = Arc::new(objects);
         check(&format)?;
         let index = Index::open(Arc::clone(&objects))?;
-        let inner = Arc::new(Inner { objects, format, index, marks: Marks::default() });
+        let inner =
+            Arc::new(Inner { objects, format, index, marks: Marks::default(), buffers: Mutex::default() });
         match inner.finish_sessions() {
             // Who cannot write can still read.
             Err(Error::Io(IoError { source, .. }))
@@ -244,8 +247,8 @@ impl Store {
         self.put_file_as(path, PutKind::Bytes, name, workers, progress, is_cancelled)
     }
 
-    /// Writes an object to a file, which is there as a whole or not at all, and replaces what was there.
-    /// Progress is in bytes.
+    /// Writes an object to a file, which is there as a whole or not at all, and replaces what was there. It is
+    /// not synced. Progress is in bytes.
     ///
     /// # Errors
     ///

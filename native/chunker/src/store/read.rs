@@ -26,6 +26,9 @@ use crate::{Cancel, NEVER};
 pub(super) const AT_ONCE: u64 = 8 << 20;
 const ONE_READ: u64 = 4 << 20;
 
+/// How many sets of buffers are kept for the next reads: fresh memory costs as much as reading.
+const MOST_KEPT: usize = 4;
+
 /// Records with at most so many other bytes between them are read at once.
 const GAP: u32 = 64 << 10;
 
@@ -97,6 +100,31 @@ impl Inner {
         scratch: &mut Scratch,
         out: &mut dyn OutputBuffer,
     ) -> Result<Header, Error> {
+        self.decode_by(location, record, |header, payload| {
+            scratch.content(header, payload, self.format.hash, out)
+        })
+    }
+
+    /// Does the same with a part of the content.
+    fn decode_range(
+        &self,
+        location: &Location,
+        record: &[u8],
+        range: Range<usize>,
+        scratch: &mut Scratch,
+        out: &mut dyn OutputBuffer,
+    ) -> Result<Header, Error> {
+        self.decode_by(location, record, |header, payload| {
+            scratch.content_range(header, payload, self.format.hash, range, out)
+        })
+    }
+
+    fn decode_by(
+        &self,
+        location: &Location,
+        record: &[u8],
+        content: impl FnOnce(&Header, &[u8]) -> Result<(), ContentError>,
+    ) -> Result<Header, Error> {
         let corrupt = |why| {
             Error::from(StoreError::corrupt(&location.pack.name(), u64::from(location.entry.offset), why))
         };
@@ -105,7 +133,7 @@ impl Inner {
         if header.digest != location.entry.digest || header.stored as usize + HEADER != record.len() {
             return Err(corrupt("another_record"));
         }
-        match scratch.content(&header, &record[HEADER..], self.format.hash, out) {
+        match content(&header, &record[HEADER..]) {
             Ok(()) => Ok(header),
             Err(ContentError::Wrong(why)) => Err(corrupt(why)),
             Err(ContentError::Other(error)) => Err(error),
@@ -190,6 +218,8 @@ impl std::fmt::Debug for Chunks {
 pub struct ObjectReader {
     chunks: Chunks,
     range: Range<u64>,
+    /// Where the next chunk begins.
+    position: u64,
     workers: Workers,
     lengths: Lengths,
     /// What was replaced in the chunks.
@@ -236,6 +266,7 @@ impl ObjectReader {
         let mut reader = Self {
             chunks: Chunks::new(Arc::clone(inner), items.clone(), range.start),
             range: range.clone(),
+            position: range.start,
             workers,
             lengths: Lengths::default(),
             references: None,
@@ -299,6 +330,7 @@ impl ObjectReader {
                 break;
             };
             bytes += u64::from(chunk.length);
+            self.position = chunk.offset + u64::from(chunk.length);
             chunks.push(chunk);
         }
         if chunks.is_empty() {
@@ -307,9 +339,27 @@ impl ObjectReader {
         let mut pieces = self.fetch(&chunks, &buffer, is_cancelled)?;
         if let Some(references) = &mut self.references {
             references.restore(&chunks, &mut pieces, is_cancelled)?;
+            for (chunk, piece) in chunks.iter().zip(&mut pieces) {
+                let Range { start, end } = self.wanted(chunk);
+                if start > 0 {
+                    piece.as_mut_slice().copy_within(start..end, 0);
+                }
+                piece.truncate(end - start);
+            }
         }
-        self.cut(&chunks, &mut pieces);
         Ok(Some(pieces))
+    }
+
+    /// Returns which part of a chunk is in the range.
+    fn wanted(&self, chunk: &StoredChunk) -> Range<usize> {
+        let end = self.range.end.saturating_sub(chunk.offset).min(chunk.length.into()) as usize;
+        self.range.start.saturating_sub(chunk.offset).min(end as u64) as usize..end
+    }
+
+    /// Returns whether all pieces were returned.
+    #[must_use]
+    pub const fn is_at_end(&self) -> bool {
+        self.position >= self.range.end
     }
 
     /// Calls `take` with each of the next pieces, whose memory it uses again.
@@ -330,7 +380,8 @@ impl ObjectReader {
         Ok(())
     }
 
-    /// Writes the rest to a file, which is there as a whole or not at all, and replaces what was there.
+    /// Writes the rest to a file, which is there as a whole or not at all, and replaces what was there. It is not
+    /// synced, as no file is that this library writes outside of stores.
     pub(super) fn write_to_file(
         mut self,
         path: &Path,
@@ -367,24 +418,12 @@ impl ObjectReader {
                 piece
             }));
         }
-        file.sync_all().map_err(failed)?;
         staged.replace()?;
         reporter.finish(end);
         Ok(())
     }
 
-    /// Cuts off what is outside of the range.
-    fn cut<B: OutputBuffer>(&self, chunks: &[StoredChunk], pieces: &mut [B]) {
-        for (chunk, piece) in chunks.iter().zip(pieces) {
-            let end = self.range.end.saturating_sub(chunk.offset).min(chunk.length.into()) as usize;
-            let start = self.range.start.saturating_sub(chunk.offset).min(end as u64) as usize;
-            if start > 0 {
-                piece.as_mut_slice().copy_within(start..end, 0);
-            }
-            piece.truncate(end - start);
-        }
-    }
-
+    /// Reads chunks: what is wanted of each, or all if references are to be restored.
     fn fetch<B: OutputBuffer + Send>(
         &mut self,
         chunks: &[StoredChunk],
@@ -393,15 +432,26 @@ impl ObjectReader {
     ) -> Result<Vec<B>, Error> {
         let inner = Arc::clone(&self.chunks.inner);
         let digests: Vec<Digest> = chunks.iter().map(|chunk| chunk.digest).collect();
-        let read = |location: &Location, record: &[u8], scratch: &mut Scratch| {
+        // `None` for a chunk of which all is wanted, or needed for its references.
+        let parts: Vec<Option<Range<usize>>> = chunks
+            .iter()
+            .map(|chunk| Some(self.wanted(chunk)).filter(|part| part.len() < chunk.length as usize))
+            .map(|part| part.filter(|_| self.references.is_none()))
+            .collect();
+        let read = |place: usize, location: &Location, record: &[u8], scratch: &mut Scratch| {
             let mut piece = buffer();
-            inner.decode(location, record, scratch, &mut piece).map(|_| piece)
+            let header = match parts[place].clone() {
+                None => inner.decode(location, record, scratch, &mut piece)?,
+                Some(part) => inner.decode_range(location, record, part, scratch, &mut piece)?,
+            };
+            Ok((header.length, piece))
         };
         let pieces = inner.records_as(&digests, &mut self.lengths, self.workers, &read, is_cancelled)?;
         let mut read = Vec::with_capacity(chunks.len());
         for (chunk, piece) in chunks.iter().zip(pieces) {
-            let piece = piece.ok_or_else(|| StoreError::ChunkMissing { digests: vec![chunk.digest] })?;
-            if piece.len() != chunk.length as usize {
+            let missing = || StoreError::ChunkMissing { digests: vec![chunk.digest] };
+            let (length, piece) = piece.ok_or_else(missing)?;
+            if length != chunk.length {
                 let object = format!("the list with chunk {:?}", chunk.digest);
                 return Err(StoreError::corrupt(&object, None, "chunk_length").into());
             }
@@ -411,15 +461,39 @@ impl ObjectReader {
     }
 }
 
+/// What a thread needs to read records, which it takes from those of the store and gives back.
+struct Buffers<'a> {
+    inner: &'a Inner,
+    scratch: Scratch,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Buffers<'a> {
+    fn take(inner: &'a Inner) -> Self {
+        let kept = inner.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let (scratch, bytes) = kept.unwrap_or_default();
+        Self { inner, scratch, bytes }
+    }
+}
+
+impl Drop for Buffers<'_> {
+    fn drop(&mut self) {
+        let mut kept = self.inner.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < MOST_KEPT {
+            kept.push((std::mem::take(&mut self.scratch), std::mem::take(&mut self.bytes)));
+        }
+    }
+}
+
 impl Inner {
-    /// Returns what `take` makes of each of some records, in order, or `None` for one that the store does not
-    /// have. Reads neighbours at once, on several threads.
+    /// Returns what `take` makes of each of some records, by its place among them, in order, or `None` for one
+    /// that the store does not have. Reads neighbours at once, on several threads.
     pub(super) fn records_as<T: Send>(
         &self,
         digests: &[Digest],
         lengths: &mut Lengths,
         workers: Workers,
-        take: &(impl Fn(&Location, &[u8], &mut Scratch) -> Result<T, Error> + Sync),
+        take: &(impl Fn(usize, &Location, &[u8], &mut Scratch) -> Result<T, Error> + Sync),
         is_cancelled: Cancel<'_>,
     ) -> Result<Vec<Option<T>>, Error> {
         let mut located = Vec::with_capacity(digests.len());
@@ -436,8 +510,8 @@ impl Inner {
         let read = options.run(
             &runs,
             |run| (run.range.end - run.range.start) as usize,
-            || (Scratch::default(), Vec::new()),
-            |(scratch, bytes), run, _| self.read_run(run, scratch, bytes, take),
+            || Buffers::take(self),
+            |buffers, run, _| self.read_run(run, buffers, take),
             is_cancelled,
         )?;
         let mut taken: Vec<Option<T>> = digests.iter().map(|_| None).collect();
@@ -451,8 +525,9 @@ impl Inner {
         }
         let mut scratch = Scratch::default();
         for place in alone {
-            taken[place] = self
-                .record_as(&digests[place], &mut |location, record| take(location, record, &mut scratch))?;
+            taken[place] = self.record_as(&digests[place], &mut |location, record| {
+                take(place, location, record, &mut scratch)
+            })?;
         }
         Ok(taken)
     }
@@ -461,9 +536,8 @@ impl Inner {
     fn read_run<T>(
         &self,
         run: &Run,
-        scratch: &mut Scratch,
-        bytes: &mut Vec<u8>,
-        take: &impl Fn(&Location, &[u8], &mut Scratch) -> Result<T, Error>,
+        Buffers { scratch, bytes, .. }: &mut Buffers<'_>,
+        take: &impl Fn(usize, &Location, &[u8], &mut Scratch) -> Result<T, Error>,
     ) -> Result<Vec<(usize, Option<T>)>, Error> {
         bytes.resize((run.range.end - run.range.start) as usize, 0);
         let there = self.objects.get_range(&run.pack.name(), run.range.start, bytes)?;
@@ -471,7 +545,7 @@ impl Inner {
         for (place, location) in &run.records {
             let start = (u64::from(location.entry.offset) - run.range.start) as usize;
             let record = &bytes[start..][..HEADER + location.entry.stored as usize];
-            match there.then(|| take(location, record, scratch)).transpose() {
+            match there.then(|| take(*place, location, record, scratch)).transpose() {
                 Ok(record) => taken.push((*place, record)),
                 Err(Error::Store(StoreError::Corrupt { .. })) => taken.push((*place, None)),
                 Err(error) => return Err(error),

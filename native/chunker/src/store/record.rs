@@ -3,6 +3,8 @@
 //! A record is a header of 52 bytes and a payload. The header has what is needed to read the payload without
 //! any other object, and a check of its own, so that a scan finds the next record after damage.
 
+use std::ops::Range;
+
 use crate::codec::compress_into;
 use crate::codec::{
     Codec, CompressOptions, CompressionError, CompressionScratch, DecompressOptions, decompress_into,
@@ -193,30 +195,71 @@ impl Scratch {
         algorithm: Algorithm,
         out: &mut dyn OutputBuffer,
     ) -> Result<(), ContentError> {
-        let length = header.length as usize;
         match header.codec {
             None => {
-                out.truncate(0);
-                out.grow(payload.len()).map_err(|_| ContentError::Wrong("no_memory"))?;
-                out.as_mut_slice()[..payload.len()].copy_from_slice(payload);
-                out.truncate(payload.len());
+                check(header, payload, algorithm)?;
+                copy(payload, out)
             }
             Some(codec) => {
-                let result = decompress(payload, codec, length, &mut self.codec, out);
-                result.map_err(|error| match error {
-                    Error::Compression(error @ CompressionError::CodecDisabled { .. }) => {
-                        ContentError::Other(error.into())
-                    }
-                    _ => ContentError::Wrong("record_payload"),
-                })?;
+                decompress_payload(header, codec, payload, &mut self.codec, out)?;
+                check(header, out.as_mut_slice(), algorithm)
             }
         }
-        let content = out.as_mut_slice();
-        if content.len() != length || algorithm.hash(content) != header.digest {
-            return Err(ContentError::Wrong("record_digest"));
-        }
-        Ok(())
     }
+
+    /// Returns a part of the content, once the whole is found to be right. `range` is cut off at its end.
+    pub(super) fn content_range(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        algorithm: Algorithm,
+        range: Range<usize>,
+        out: &mut dyn OutputBuffer,
+    ) -> Result<(), ContentError> {
+        let whole = match header.codec {
+            None => payload,
+            Some(codec) => {
+                decompress_payload(header, codec, payload, &mut self.codec, &mut self.checked)?;
+                &self.checked
+            }
+        };
+        check(header, whole, algorithm)?;
+        let end = range.end.min(whole.len());
+        copy(&whole[range.start.min(end)..end], out)
+    }
+}
+
+/// Checks that a content is that of a header.
+fn check(header: &Header, content: &[u8], algorithm: Algorithm) -> Result<(), ContentError> {
+    if content.len() == header.length as usize && algorithm.hash(content) == header.digest {
+        Ok(())
+    } else {
+        Err(ContentError::Wrong("record_digest"))
+    }
+}
+
+fn copy(content: &[u8], out: &mut dyn OutputBuffer) -> Result<(), ContentError> {
+    out.truncate(0);
+    out.grow(content.len()).map_err(|_| ContentError::Wrong("no_memory"))?;
+    out.as_mut_slice()[..content.len()].copy_from_slice(content);
+    out.truncate(content.len());
+    Ok(())
+}
+
+fn decompress_payload(
+    header: &Header,
+    codec: Codec,
+    payload: &[u8],
+    scratch: &mut CompressionScratch,
+    out: &mut dyn OutputBuffer,
+) -> Result<(), ContentError> {
+    let result = decompress(payload, codec, header.length as usize, scratch, out);
+    result.map_err(|error| match error {
+        Error::Compression(error @ CompressionError::CodecDisabled { .. }) => {
+            ContentError::Other(error.into())
+        }
+        _ => ContentError::Wrong("record_payload"),
+    })
 }
 
 /// The reason for which the content of a record cannot be had.
