@@ -25,7 +25,7 @@
 -export([store_open/2, store_put_file/5, store_session/1, session_put_file/4, session_pieces/3, pieces_push/2]).
 -export([pieces_finish/2, pieces_close/1, session_tag/3, session_commit/1, session_close/1]).
 -export([store_reader/5, store_read/5, reader_next/1, reader_close/1, store_restore_file/5, store_restore_tree/4, store_entries/5]).
--export([store_manifest/2, store_chunks/2, chunks_next/1]).
+-export([store_manifest/2, store_chunks/2, chunks_next/1, chunks_close/1]).
 -export([store_missing/2, store_tag/2, store_set_tag/4, store_remove_tag/3, store_forget/2, store_tags/2]).
 -export([store_gc/2, store_check/3, store_stats/1, store_copy/4, store_close/1, is_store/1]).
 -export_type([store/0, session/0, pieces/0, object_reader/0, object_chunks/0, put_form/0, stored/0]).
@@ -767,6 +767,9 @@ store_chunks(Store, Id) -> job(short, fun(Ticket) -> ?NIF:store_chunks_job(Ticke
 -spec chunks_next(object_chunks()) ->
     {ok, [{Digest :: binary(), Offset :: non_neg_integer(), Length :: pos_integer()}]} | failure().
 chunks_next(Chunks) -> job(short, fun(Ticket) -> ?NIF:chunks_next_job(Ticket, Chunks) end).
+
+-spec chunks_close(object_chunks()) -> ok.
+chunks_close(Chunks) -> ?NIF:chunks_close(Chunks).
 
 -spec store_missing(store(), [binary()]) -> {ok, [binary()]} | failure().
 store_missing(Store, Digests) -> job(long, fun(Ticket) -> ?NIF:store_missing_job(Ticket, Store, Digests) end).

@@ -35,7 +35,7 @@
 -export([session_commit_job/2, session_close/1]).
 -export([store_reader_job/6, store_read_job/6, reader_next_job/2, reader_close/1, store_restore_file_job/6]).
 -export([store_restore_tree_job/5, store_entries_job/6, store_manifest_job/3, store_chunks_job/3]).
--export([chunks_next_job/2, store_missing_job/3]).
+-export([chunks_next_job/2, chunks_close/1, store_missing_job/3]).
 -export([store_tag/2, store_set_tag_job/5, store_remove_tag_job/4, store_forget_job/3, store_tags_job/3]).
 -export([store_gc_job/3, store_check_job/4, store_stats_job/2, store_copy_job/5, store_close/1, is_store/1]).
 
@@ -185,6 +185,7 @@ store_entries_job(_Ticket, _Store, _Id, _Path, _Listing, _Threads) -> not_loaded
 store_manifest_job(_Ticket, _Store, _Id) -> not_loaded().
 store_chunks_job(_Ticket, _Store, _Id) -> not_loaded().
 chunks_next_job(_Ticket, _Chunks) -> not_loaded().
+chunks_close(_Chunks) -> not_loaded().
 store_missing_job(_Ticket, _Store, _Digests) -> not_loaded().
 
 store_tag(_Store, _Name) -> not_loaded().

@@ -488,7 +488,7 @@ next(Iterator) ->
 %% store that no process holds any more is closed without this call.
 -spec close(store() | iterator()) -> ok.
 close({objects, Reader}) -> chunker_dispatch:reader_close(Reader);
-close({chunks, _}) -> ok;
+close({chunks, Chunks}) -> chunker_dispatch:chunks_close(Chunks);
 close(Store) when is_reference(Store) ->
     known(Store, [Store]),
     chunker_dispatch:store_close(Store);

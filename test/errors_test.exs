@@ -952,7 +952,7 @@ defmodule Chunker.ErrorsTest do
       ],
       :store_locked,
       %{},
-      "another garbage collection or repair runs"
+      "a garbage collection or a repair runs, or a process was stopped that holds the lock of the store"
     )
   end
 

@@ -275,6 +275,7 @@ defmodule Chunker.HostileTermsTest do
         store_manifest: [store, id],
         store_chunks: [store, id],
         chunks_next: [chunks.()],
+        chunks_close: [chunks.()],
         store_missing: [store, [id]],
         store_tag: [store, "name"],
         store_set_tag: [store, "name", id, :any],
@@ -362,7 +363,7 @@ defmodule Chunker.HostileTermsTest do
            nar_data nar_file nar_open nar_chunk_data nar_chunk_file nar_dump_open nar_dump_next nar_dump_close
            store_open store_put_file store_session session_put_file session_pieces pieces_push pieces_finish pieces_close
            session_tag session_commit session_close store_reader store_read reader_next reader_close store_restore_file
-           store_restore_tree store_entries store_manifest store_chunks chunks_next store_missing store_tag store_set_tag store_remove_tag store_forget
+           store_restore_tree store_entries store_manifest store_chunks chunks_next chunks_close store_missing store_tag store_set_tag store_remove_tag store_forget
            store_tags store_gc store_check store_stats store_copy store_close is_store)a
 
       calls =

@@ -158,7 +158,7 @@ defmodule Chunker.SchedulersTest do
           {[:store_session_job, :session_put_file_job, :session_commit_job],
            fn -> {:ok, _} = Store.session(store, &Store.put!(&1, {:tar, {:file, nar}})) end},
           {[:store_tag, :store_entries_job], fn -> Store.ls!(store, "a") end},
-          {[:store_tag, :store_reader_job, :reader_next_job], fn -> Store.read!(store, "a", path: "") end},
+          {[:store_tag, :store_read_job], fn -> Store.read!(store, "a", path: "") end},
           {[:store_tag, :store_restore_file_job],
            fn -> :ok = Store.restore(store, "a", {:file, Path.join(folder, "to")}, path: "") end},
           {[:store_tag, :store_restore_tree_job],

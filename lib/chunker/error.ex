@@ -35,7 +35,7 @@ defmodule Chunker.Error do
   | `:not_found` | `:name`: a tag, an id, a path in a NAR or a store that is not there |
   | `:already_exists` | `:name`: a tag that exists, or names another object than expected |
   | `:session_fenced` | none: a garbage collection has deleted what was to be put; put it again |
-  | `:store_locked` | none: another garbage collection or repair runs |
+  | `:store_locked` | none: another garbage collection or repair runs, or another process has held the lock of the store for 30 seconds |
   | `:unsupported_format` | `:feature` of the store that this version does not know |
   | `:cancelled` | none: the stream or the store was closed before, or the stream by an earlier error |
   """
@@ -156,7 +156,8 @@ defmodule Chunker.Error do
   defp describe(:session_fenced, _details),
     do: "a garbage collection has deleted what was to be put; put it again"
 
-  defp describe(:store_locked, _details), do: "another garbage collection or repair runs"
+  defp describe(:store_locked, _details),
+    do: "a garbage collection or a repair runs, or a process was stopped that holds the lock of the store"
 
   defp describe(:unsupported_format, %{feature: feature}),
     do: "the store needs #{feature}, which this version of Chunker does not know"

@@ -494,6 +494,12 @@ nif! {
     }
 }
 
+#[rustler::nif]
+fn chunks_close<'a>(env: Env<'a>, chunks: ResourceArc<Held<Chunks>>) -> Term<'a> {
+    drop_elsewhere(chunks.0.close());
+    atoms::ok().encode(env)
+}
+
 nif! {
     /// `{ok, Digests}`
     list_job store_missing_job => fn(call, store: ResourceArc<SharedStore>, digests: List<Id>) {

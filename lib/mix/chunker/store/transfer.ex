@@ -25,7 +25,8 @@ defmodule Mix.Chunker.Store.Transfer do
              seed: :integer,
              hash: :string,
              codec: :string,
-             level: :integer
+             level: :integer,
+             durability: :string
            ] ++ common([:json]),
          help: """
          Creates a store in a folder that is empty or does not exist. A store that is there already is an error only if it
@@ -44,6 +45,7 @@ defmodule Mix.Chunker.Store.Transfer do
            * `--hash NAME` - `blake3` (the default) or `sha256`
            * `--codec NAME` - `zstd` (the default), `lz4`, `xz`, `bzip2`, `gzip`, `brotli` or `none`
            * `--level N` - of the codec
+           * `--durability NAME` - `full` (the default), or `relaxed` to leave it to the system when files are written to the disk
 
          With `--json` it prints `{"store", "created"}`.
          """,
@@ -164,6 +166,7 @@ defmodule Mix.Chunker.Store.Transfer do
     options =
       Switches.sizes(switches) ++
         Switches.one_of(switches, :preset, ~w(default large_packages small_packages)a) ++
+        Switches.one_of(switches, :durability, ~w(full relaxed)a) ++
         Switches.hash(switches) ++ Keyword.take(switches, [:normalization, :seed]) ++ compression(switches)
 
     existed = match?({:ok, _}, Store.open(path, create: false))

@@ -15,7 +15,7 @@ defmodule Mix.Chunker.Store.Upkeep do
        %Command{
          usage: "gc STORE",
          arguments: {1, 1},
-         switches: common([:json]),
+         switches: common([:progress, :json]),
          help: """
          Deletes what no object needs, while others read and write. If another `gc` or `repair` runs, the status is 1.
 

@@ -113,8 +113,8 @@ impl Found {
     }
 }
 
-/// What lists that were made while a check runs may have, so that it is looked for again.
-struct Lists<'a> {
+/// Finds what objects lack.
+pub(super) struct Lists<'a> {
     inner: &'a Inner,
     lengths: Lengths,
     /// What nodes lack that were seen.
@@ -246,7 +246,7 @@ impl Inner {
         for session in Session::readable(objects, report)? {
             if let State::Committed(commit) = session.state {
                 match self.commit(&commit) {
-                    Ok(commit) => roots.extend(commit.objects.into_iter().map(|id| (id, Vec::new()))),
+                    Ok((commit, _)) => roots.extend(commit.objects.into_iter().map(|id| (id, Vec::new()))),
                     // It is a record that is missing, like a manifest.
                     Err(Error::Store(_)) => drop(roots.insert(commit, Vec::new())),
                     Err(error) => return Err(error),
@@ -305,7 +305,7 @@ impl Inner {
             let writer = Writer::open(Arc::clone(self), Vec::new())?;
             let saved = self.save_records(&writer, &damaged, is_cancelled);
             let finished = saved.and_then(|()| writer.finish());
-            writer.session().end(&*self.objects)?;
+            writer.abandon()?;
             finished?;
         }
         let list = self.condemn(&damaged)?;
@@ -375,6 +375,7 @@ impl Inner {
         }
         report.kept.sort_unstable();
         report.kept.dedup();
+        objects.flush()?;
         // Not those that have been set again.
         lost.clear();
         self.named(&mut |damage| lost.push(damage.object))?;
@@ -384,12 +385,12 @@ impl Inner {
 }
 
 impl<'a> Lists<'a> {
-    fn new(inner: &'a Inner) -> Self {
+    pub(super) fn new(inner: &'a Inner) -> Self {
         Self { inner, lengths: Lengths::default(), nodes: HashMap::new() }
     }
 
     /// Returns the first records that an object lacks.
-    fn lacks(&mut self, id: &Digest, is_cancelled: Cancel<'_>) -> Result<Vec<Digest>, Error> {
+    pub(super) fn lacks(&mut self, id: &Digest, is_cancelled: Cancel<'_>) -> Result<Vec<Digest>, Error> {
         match self.inner.manifest(id) {
             Ok((manifest, items)) => self.items_lack(manifest.parts(items), is_cancelled),
             Err(Error::Store(_)) => Ok(vec![*id]),

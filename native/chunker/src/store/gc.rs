@@ -80,9 +80,11 @@ pub struct Collected {
     pub packs: u64,
 }
 
-/// The length of a slot, in bytes. The records of a pack that begin in the same slot live as long as any of
-/// them, so that one bit is enough for each slot.
-const SLOT: u32 = 1024;
+/// Returns the length of a slot, in bytes, for chunks of an average length. The records of a pack that begin in
+/// the same slot live as long as any of them, so that one bit is enough for each slot.
+fn slot(average: u64) -> u32 {
+    (average / 16).clamp(1 << 10, 1 << 16) as u32
+}
 
 /// What is needed of a pack.
 #[derive(Default)]
@@ -98,8 +100,8 @@ fn taken(stored: u32) -> u64 {
 }
 
 impl Live {
-    fn mark(&mut self, offset: u32, stored: u32) {
-        let (word, bit) = Self::place(offset);
+    fn mark(&mut self, offset: u32, stored: u32, slot: u32) {
+        let (word, bit) = Self::place(offset, slot);
         if self.slots.len() <= word {
             self.slots.resize(word + 1, 0);
         }
@@ -109,14 +111,14 @@ impl Live {
         }
     }
 
-    fn has(&self, offset: u32) -> bool {
-        let (word, bit) = Self::place(offset);
+    fn has(&self, offset: u32, slot: u32) -> bool {
+        let (word, bit) = Self::place(offset, slot);
         self.slots.get(word).is_some_and(|slots| slots & bit != 0)
     }
 
-    const fn place(offset: u32) -> (usize, u64) {
-        let slot = offset / SLOT;
-        (slot as usize / 64, 1 << (slot % 64))
+    const fn place(offset: u32, slot: u32) -> (usize, u64) {
+        let number = offset / slot;
+        (number as usize / 64, 1 << (number % 64))
     }
 }
 
@@ -129,6 +131,8 @@ struct Marker<'a> {
     /// The packs that are there.
     packs: &'a HashSet<PackId>,
     needed: HashMap<PackId, Live>,
+    /// See [`slot`].
+    slot: u32,
     /// The manifests and nodes that were seen.
     seen: HashSet<Digest>,
     objects: u64,
@@ -148,7 +152,9 @@ impl Marker<'_> {
         for session in Session::all(objects)? {
             if let State::Committed(commit) = session.state {
                 self.record(&commit)?;
-                roots.extend(self.inner.commit(&commit)?.objects);
+                let (commit, parts) = self.inner.commit(&commit)?;
+                parts.iter().try_for_each(|part| self.record(part))?;
+                roots.extend(commit.objects);
             }
         }
         roots.extend(refs::tags(objects, "")?.into_iter().map(|(_, id)| id));
@@ -208,10 +214,10 @@ impl Marker<'_> {
 
     fn mark(&mut self, digest: &Digest) -> Result<bool, Error> {
         let mut found = false;
-        let (packs, needed) = (self.packs, &mut self.needed);
+        let (packs, slot, needed) = (self.packs, self.slot, &mut self.needed);
         self.inner.index.find(digest, |Location { pack, entry }| {
             if packs.contains(pack) {
-                needed.entry(*pack).or_default().mark(entry.offset, entry.stored);
+                needed.entry(*pack).or_default().mark(entry.offset, entry.stored, slot);
                 found = true;
             }
             Ok(false)
@@ -235,7 +241,7 @@ impl Marker<'_> {
             if 2 * live.bytes < length
                 && let Some(records) = pack::footer(objects, &name, length)?
             {
-                let needed = records.iter().filter(|(entry, _)| live.has(entry.offset));
+                let needed = records.iter().filter(|(entry, _)| live.has(entry.offset, self.slot));
                 if 2 * needed.map(|(entry, _)| taken(entry.stored)).sum::<u64>() < length {
                     wasteful.insert(*pack);
                 }
@@ -247,12 +253,22 @@ impl Marker<'_> {
 }
 
 impl Inner {
-    pub(super) fn commit(&self, digest: &Digest) -> Result<Commit, Error> {
-        let missing = || StoreError::ChunkMissing { digests: vec![*digest] };
-        Ok(Commit::read(&self.record(digest)?.ok_or_else(missing)?)?)
+    /// Returns a commit, and the digests of the records that it consists of besides the first one.
+    pub(super) fn commit(&self, digest: &Digest) -> Result<(Commit, Vec<Digest>), Error> {
+        let record = |digest: &Digest| {
+            let missing = || Error::from(StoreError::ChunkMissing { digests: vec![*digest] });
+            self.record(digest)?.ok_or_else(missing)
+        };
+        let (mut commit, mut parts) = (Commit::default(), Vec::new());
+        commit.read(&record(digest)?, &mut parts)?;
+        for part in &parts {
+            // A part has none of its own.
+            commit.read(&record(part)?, &mut Vec::new())?;
+        }
+        Ok((commit, parts))
     }
 
-    /// Sets the tags of sessions that were killed after their commit, and ends them.
+    /// Sets the tags of sessions that were killed after their commit, or could not set them, and ends them.
     pub(super) fn finish_sessions(&self) -> Result<(), Error> {
         let objects = &*self.objects;
         // One that is damaged is reported by a check, and must not keep a store from being opened for it.
@@ -260,15 +276,29 @@ impl Inner {
             if !matches!(session.state, State::Committed(_)) {
                 continue;
             }
-            // Its writer sets the tags itself, and so does another process that has claimed it.
-            let Some(_claim) = session.claim(objects)? else { continue };
+            let is_mine = {
+                let mut unfinished = self.unfinished();
+                let place = unfinished.iter().position(|id| *id == session.id);
+                place.map(|place| unfinished.swap_remove(place)).is_some()
+            };
+            // Otherwise its writer sets the tags itself, or another process that has claimed it.
+            let claim = if is_mine { None } else { session.claim(objects)? };
+            if !is_mine && claim.is_none() {
+                continue;
+            }
             // It may have been finished since.
-            if let Ok(Some(Session { state: State::Committed(commit), .. })) = session.again(objects) {
-                match self.commit(&commit) {
-                    Ok(commit) => drop(self.finish_session(&session, &commit)?),
-                    Err(Error::Store(_)) => {}
-                    Err(error) => return Err(error),
-                }
+            let finished = match session.again(objects) {
+                Ok(Some(Session { state: State::Committed(commit), .. })) => self
+                    .commit(&commit)
+                    .and_then(|(commit, _)| self.finish_session(&session, &commit).map(drop)),
+                _ => Ok(()),
+            };
+            if finished.is_err() && is_mine {
+                self.unfinished().push(session.id);
+            }
+            match finished {
+                Err(Error::Store(_)) | Ok(()) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())
@@ -290,6 +320,8 @@ impl Inner {
                 result => drop(result?),
             }
         }
+        // Until then, the session has all of them.
+        objects.flush()?;
         session.end(objects)?;
         Ok(others)
     }
@@ -312,6 +344,7 @@ impl Inner {
             inner: self,
             packs: &packs,
             needed: HashMap::new(),
+            slot: slot(self.format.chunking.avg_size),
             seen: HashSet::new(),
             objects: 0,
             is_complete: false,
@@ -371,7 +404,7 @@ impl Inner {
         let writer = Writer::open(Arc::clone(self), Vec::new())?;
         let written = self.rewrite_with(&writer, packs, needed, is_cancelled);
         let finished = written.and_then(|bytes| Ok((writer.finish()?, bytes)));
-        writer.session().end(&*self.objects)?;
+        writer.abandon()?;
         finished
     }
 
@@ -383,6 +416,7 @@ impl Inner {
         is_cancelled: Cancel<'_>,
     ) -> Result<u64, Error> {
         let (mut scratch, mut content) = (Scratch::default(), Vec::new());
+        let slot = slot(self.format.chunking.avg_size);
         let mut written = 0;
         let mut sorted: Vec<PackId> = packs.iter().copied().collect();
         sorted.sort_unstable();
@@ -391,17 +425,17 @@ impl Inner {
                 return Err(Error::Cancelled);
             }
             let (name, live) = (pack.name(), needed.get(&pack));
+            let is_live = |offset| live.is_some_and(|live| live.has(offset, slot));
             let Some(bytes) = pack::read(&*self.objects, &name)? else { continue };
             let records: Vec<_> = pack::scan(&bytes)
-                .filter(|(offset, _)| live.is_some_and(|live| live.has(*offset)))
+                .filter(|(offset, _)| is_live(*offset))
                 .map(|(offset, header)| {
                     (offset, header, &bytes[offset as usize + HEADER..][..header.stored as usize])
                 })
                 .collect();
             let listed = pack::footer(&*self.objects, &name, bytes.len() as u64)?;
             let is_whole = listed.is_some_and(|listed| {
-                let mut live =
-                    listed.iter().filter(|(entry, _)| live.is_some_and(|live| live.has(entry.offset)));
+                let mut live = listed.iter().filter(|(entry, _)| is_live(entry.offset));
                 live.all(|(entry, _)| {
                     records.binary_search_by_key(&entry.offset, |(offset, ..)| *offset).is_ok()
                 })

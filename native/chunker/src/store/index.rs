@@ -8,7 +8,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use super::error::StoreError;
 use super::objects::Objects;
@@ -42,13 +43,16 @@ pub(super) struct Index {
     objects: Arc<dyn Objects>,
     segments: RwLock<Vec<Arc<Segment>>>,
     pages: Pages,
+    /// When [`complete_if_due`](Self::complete_if_due) last did something, and how long that took.
+    completed: Mutex<Option<(Instant, Duration)>>,
 }
 
 impl Index {
     /// Opens the index. Segments that are damaged are ignored; what they had is missing until the index is
     /// rebuilt.
     pub(super) fn open(objects: Arc<dyn Objects>) -> Result<Self, Error> {
-        let index = Self { objects, segments: RwLock::default(), pages: Pages::new(PAGES) };
+        let (segments, pages, completed) = (RwLock::default(), Pages::new(PAGES), Mutex::default());
+        let index = Self { objects, segments, pages, completed };
         index.refresh()?;
         Ok(index)
     }
@@ -312,6 +316,19 @@ impl Index {
         }
         self.add_settled(&missing)?;
         Ok(found)
+    }
+
+    /// Does that unless it was done just now, in relation to the time that it takes: when many records are missing,
+    /// it is not done for each.
+    pub(super) fn complete_if_due(&self) -> Result<(), Error> {
+        let mut last = self.completed.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|(when, took)| when.elapsed() < 10 * took) {
+            return Ok(());
+        }
+        let started = Instant::now();
+        self.complete(NEVER)?;
+        *last = Some((Instant::now(), started.elapsed()));
+        Ok(())
     }
 
     /// Adds packs that other processes may not yet have flushed.

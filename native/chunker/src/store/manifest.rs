@@ -32,6 +32,9 @@ const CHUNK: usize = 36;
 const CHILD: usize = 48;
 const ATTACHMENT: usize = 4 + CHILD;
 
+/// Nodes have at least 512 items, but for the last of a level, so that more than this is no list of anything.
+const MOST_DEPTH: u8 = 8;
+
 /// A node has at least and at most so many items. In between it ends at an item whose digest says so, on
 /// average after 2,048 more.
 const LEAST_ITEMS: usize = 512;
@@ -256,6 +259,9 @@ fn write_items(out: &mut Vec<u8>, items: &[Item]) {
 }
 
 fn read_items(bytes: &[u8], depth: u8) -> Option<Vec<Item>> {
+    if depth > MOST_DEPTH {
+        return None;
+    }
     let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
     let size = if depth == 0 { CHUNK } else { CHILD };
     let items = bytes.chunks_exact(size);
@@ -263,18 +269,24 @@ fn read_items(bytes: &[u8], depth: u8) -> Option<Vec<Item>> {
         return None;
     }
     let items = items.map(|item| {
+        // One of no bytes could stand in any number without being noticed.
         let digest = Digest(item[..32].try_into().expect("32 bytes"));
         let (bytes, chunks) = if depth == 0 {
             (u32::from_le_bytes(item[32..].try_into().expect("four bytes")).into(), 1)
         } else {
             (number(&item[32..40]), number(&item[40..]))
         };
-        Item { digest, height: depth, bytes, chunks }
+        (bytes > 0 && chunks > 0).then_some(Item { digest, height: depth, bytes, chunks })
     });
-    Some(items.collect())
+    items.collect()
 }
 
 impl Manifest {
+    /// Returns whether a record is a manifest, and not a chunk or anything else.
+    pub(super) fn is_one(bytes: &[u8]) -> bool {
+        bytes.starts_with(&MANIFEST)
+    }
+
     /// Reads a manifest, whose digest is `id`, and its items.
     pub(super) fn read(id: Digest, bytes: &[u8]) -> Result<(Self, Vec<Item>), StoreError> {
         Self::parse(id, bytes)

@@ -48,7 +48,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::ops::{Bound, Range, RangeBounds};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use check::{Damage, Incomplete, Report};
 pub use copy::Copied;
@@ -63,6 +63,7 @@ pub use read::{Chunks, ObjectReader};
 pub use refs::If;
 pub use stats::Stats;
 
+use self::check::Lists;
 use self::index::Index;
 use self::marks::Marks;
 use self::pack::Lengths;
@@ -106,6 +107,8 @@ struct Inner {
     format: Format,
     index: Index,
     marks: Marks,
+    /// The sessions of this handle that were committed, and whose tags could not be set.
+    unfinished: Mutex<Vec<[u8; 16]>>,
     /// Buffers for reading, from call to call.
     buffers: Mutex<Vec<(record::Scratch, Vec<u8>)>>,
 }
@@ -162,10 +165,16 @@ impl Store {
         let objects: Arc<dyn Objects> = Arc::new(objects);
         check(&format)?;
         let index = Index::open(Arc::clone(&objects))?;
-        let inner =
-            Arc::new(Inner { objects, format, index, marks: Marks::default(), buffers: Mutex::default() });
+        let inner = Arc::new(Inner {
+            objects,
+            format,
+            index,
+            marks: Marks::default(),
+            unfinished: Mutex::default(),
+            buffers: Mutex::default(),
+        });
         match inner.finish_sessions() {
-            // Who cannot write can still read.
+            // Someone without permission to write can still read.
             Err(Error::Io(IoError { source, .. }))
                 if matches!(
                     source.kind(),
@@ -188,6 +197,9 @@ impl Store {
     ///
     /// Returns [`Error::Io`] if the store cannot be written to, as all methods do.
     pub fn session(&self) -> Result<Session, Error> {
+        if !self.inner.unfinished().is_empty() {
+            self.inner.finish_sessions()?;
+        }
         let writer = Writer::open(Arc::clone(&self.inner), Vec::new())?;
         Ok(Session {
             inner: Arc::clone(&self.inner),
@@ -195,7 +207,6 @@ impl Store {
             commit: Commit::default(),
             objects: HashSet::new(),
             tags: HashMap::new(),
-            is_committed: false,
         })
     }
 
@@ -348,6 +359,8 @@ impl Store {
     /// Returns [`StoreError::AlreadyExists`] if it is not, and [`StoreError::NotFound`] if there is no such
     /// object.
     pub fn set_tag(&self, name: &str, id: &Digest, condition: If) -> Result<(), Error> {
+        // So that none sets a tag later that it had set before it was killed, and that this replaces.
+        self.inner.finish_sessions()?;
         let before = refs::readable_tag(&*self.inner.objects, name)?;
         let exists = || StoreError::AlreadyExists { name: name.into() };
         match condition {
@@ -371,7 +384,11 @@ impl Store {
     ///
     /// Returns [`StoreError::AlreadyExists`] if the tag is not what `condition` says.
     pub fn remove_tag(&self, name: &str, condition: If) -> Result<bool, Error> {
-        refs::set(&*self.inner.objects, name, None, condition)
+        // As for a tag that is set.
+        self.inner.finish_sessions()?;
+        let was_there = refs::set(&*self.inner.objects, name, None, condition)?;
+        self.inner.objects.flush()?;
+        Ok(was_there)
     }
 
     /// Lets the next garbage collection take an object that was put without a name. Returns whether it was
@@ -381,6 +398,7 @@ impl Store {
     ///
     /// Returns [`Error::Io`] if the store cannot be written to.
     pub fn forget(&self, id: &Digest) -> Result<bool, Error> {
+        self.inner.finish_sessions()?;
         refs::forget(&*self.inner.objects, id)
     }
 
@@ -421,7 +439,7 @@ impl Store {
 
 impl Store {
     /// Reads and checks everything, and makes the index anew where it is damaged or incomplete. New objects
-    /// that are put through this handle do not rely on chunks that were found damaged.
+    /// that are put do not rely on chunks that were found damaged.
     ///
     /// # Errors
     ///
@@ -493,15 +511,12 @@ pub struct Session {
     /// The objects of the commit, and the places of its tags.
     objects: HashSet<Digest>,
     tags: HashMap<String, usize>,
-    is_committed: bool,
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if !self.is_committed {
-            // If that fails, a garbage collection ends it.
-            let _ = self.writer.session().abandon(&*self.inner.objects);
-        }
+        // Threads that work for it may have the writer for a moment longer.
+        let _ = self.writer.abandon();
     }
 }
 
@@ -554,14 +569,16 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Returns [`StoreError::InvalidName`] for a name that no tag can have, and [`StoreError::NotFound`] if
-    /// there is no such object.
+    /// Returns [`StoreError::InvalidName`] for a name that no tag can have, [`StoreError::NotFound`] if there is
+    /// no such object, and [`StoreError::ChunkMissing`] if it is not there as a whole.
     pub fn tag(&mut self, name: &str, id: Digest) -> Result<(), Error> {
         refs::check_name(name)?;
         if !self.objects.contains(&id) {
             // As a whole.
+            self.inner.manifest(&id)?;
             if !self.inner.keep_object(&self.writer, &id, &mut HashSet::new(), crate::NEVER)? {
-                return Err(StoreError::NotFound { name: refs::hex(&id) }.into());
+                let digests = Lists::new(&self.inner).lacks(&id, crate::NEVER)?;
+                return Err(StoreError::ChunkMissing { digests }.into());
             }
             self.add_object(id);
         }
@@ -584,7 +601,7 @@ impl Session {
     /// found in the store: put the objects again. Returns [`Error::Cancelled`] if a put of the session has
     /// failed or was not finished: other objects may rely on what it was to write. After an error nothing of
     /// the session is visible, except after one while tags are set, which is later than the commit: they are
-    /// set when a store is opened again or its garbage is collected.
+    /// set with the next session of this handle, or when garbage is collected.
     pub fn commit(self, is_cancelled: Cancel<'_>) -> Result<(), Error> {
         let objects = Arc::clone(&self.inner.objects);
         self.commit_after(&|name| refs::readable_tag(&*objects, name), is_cancelled).map(drop)
@@ -601,19 +618,25 @@ impl Session {
         }
         let inner = Arc::clone(&self.inner);
         let commit = self.commit.clone();
-        let bytes = commit.to_bytes();
-        let digest = inner.format.hash.hash(&bytes);
-        self.writer.write(Kind::Commit, digest, &[&bytes])?;
         let mut writer = Arc::clone(&self.writer);
-        writer.finish()?;
+        let digest = commit.write(&mut |record| {
+            let digest = inner.format.hash.hash(record);
+            writer.write(Kind::Commit, digest, &[record])?;
+            Ok(digest)
+        })?;
+        // Before the last pack is made, after which nothing is written.
         if writer.has_failed() {
             return Err(Error::Cancelled);
         }
+        writer.finish()?;
         loop {
             let mut session = writer.session();
             if session.set(&*inner.objects, State::Committed(digest))? {
-                self.is_committed = true;
-                return inner.finish_session(&session, &commit);
+                let finished = inner.finish_session(&session, &commit);
+                if finished.is_err() {
+                    inner.unfinished().push(session.id);
+                }
+                return finished;
             }
             drop(session);
             writer = Arc::new(inner.again(&writer, &digest, is_cancelled)?);
@@ -628,6 +651,10 @@ impl std::fmt::Debug for Session {
 }
 
 impl Inner {
+    fn unfinished(&self) -> MutexGuard<'_, Vec<[u8; 16]>> {
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Opens a session that continues one that was fenced, and looks again at all that it needs.
     fn again(
         self: &Arc<Self>,
@@ -641,7 +668,6 @@ impl Inner {
         let writer = Writer::open(Arc::clone(self), continues)?;
         fenced.end_fenced(&*self.objects)?;
         if !self.is_complete(&writer, commit, is_cancelled)? {
-            writer.session().end(&*self.objects)?;
             return Err(StoreError::SessionFenced.into());
         }
         writer.finish()?;
@@ -653,8 +679,14 @@ impl Inner {
         if !writer.keep(commit)? {
             return Ok(false);
         }
+        let (commit, parts) = self.commit(commit)?;
+        for part in parts {
+            if !writer.keep(&part)? {
+                return Ok(false);
+            }
+        }
         let mut seen = HashSet::new();
-        for id in self.commit(commit)?.objects {
+        for id in commit.objects {
             if seen.insert(id) && !self.keep_object(writer, &id, &mut seen, is_cancelled)? {
                 return Ok(false);
             }
@@ -711,7 +743,8 @@ impl Inner {
             }
             missing = left;
             // A garbage collection may have moved some in the meantime.
-            if missing.is_empty() || !self.index.refresh()? {
+            // A part of the index may be lost.
+            if missing.is_empty() || !(self.index.refresh()? || self.index.complete(is_cancelled)? > 0) {
                 break;
             }
         }

@@ -59,8 +59,11 @@ pub trait Objects: Send + Sync {
     /// put, replaced or deleted while [`list`](Self::list) runs may be there or not, in any combination.
     fn list_at_once(&self, folder: &str) -> Result<Vec<String>, Error>;
 
-    /// Replaces an object if its content is `expected`, durably, where `None` is no object. Returns whether
-    /// it was.
+    /// Replaces an object if its content is `expected`, where `None` is no object. Returns whether it was. It
+    /// survives a power cut after the next [`flush`](Self::flush), before which it may be the old one again.
+    fn exchange(&self, name: &str, expected: Option<&[u8]>, new: Option<&[u8]>) -> Result<bool, Error>;
+
+    /// Does an [`exchange`](Self::exchange) that survives a power cut from then on.
     fn compare_and_set(&self, name: &str, expected: Option<&[u8]>, new: Option<&[u8]>)
     -> Result<bool, Error>;
 
@@ -465,12 +468,7 @@ impl<D: Disk> Objects for LocalObjects<D> {
         Ok(names)
     }
 
-    fn compare_and_set(
-        &self,
-        name: &str,
-        expected: Option<&[u8]>,
-        new: Option<&[u8]>,
-    ) -> Result<bool, Error> {
+    fn exchange(&self, name: &str, expected: Option<&[u8]>, new: Option<&[u8]>) -> Result<bool, Error> {
         let failed = self.failed(name);
         let temporary = new.map(|new| self.write_temporary(&[new])).transpose().map_err(&failed)?;
         let replace = || {
@@ -489,13 +487,23 @@ impl<D: Disk> Objects for LocalObjects<D> {
             Ok(true)
         };
         let replaced = replace();
-        match &replaced {
-            Ok(true) => self.sync_folders(|folder| is_above(folder, name)).map_err(&failed)?,
-            Ok(false) | Err(_) => {
-                temporary.iter().for_each(|temporary| drop(self.disk.remove(temporary)));
-            }
+        if !matches!(replaced, Ok(true)) {
+            temporary.iter().for_each(|temporary| drop(self.disk.remove(temporary)));
         }
         replaced
+    }
+
+    fn compare_and_set(
+        &self,
+        name: &str,
+        expected: Option<&[u8]>,
+        new: Option<&[u8]>,
+    ) -> Result<bool, Error> {
+        let replaced = self.exchange(name, expected, new)?;
+        if replaced {
+            self.sync_folders(|folder| is_above(folder, name)).map_err(self.failed(name))?;
+        }
+        Ok(replaced)
     }
 
     fn list_at_once(&self, folder: &str) -> Result<Vec<String>, Error> {

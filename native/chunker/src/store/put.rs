@@ -263,20 +263,17 @@ impl Collector {
     }
 }
 
-/// A put that has not ended well. Dropping it keeps its session from being committed.
-struct Unfinished(Option<Arc<Writer>>);
+/// A put that has not ended well, which keeps its session from being committed.
+struct Unfinished(Arc<Writer>);
 
 impl Unfinished {
-    fn end(mut self) {
-        self.0 = None;
+    fn begin(writer: &Arc<Writer>) -> Self {
+        writer.begin_put();
+        Self(Arc::clone(writer))
     }
-}
 
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if let Some(writer) = &self.0 {
-            writer.fail();
-        }
+    fn end(self) {
+        self.0.end_put();
     }
 }
 
@@ -334,7 +331,7 @@ impl PutOptions {
         kind: PutKind,
         is_cancelled: Cancel<'_>,
     ) -> Result<Stored, Error> {
-        let unfinished = Unfinished(Some(Arc::clone(&writer)));
+        let unfinished = Unfinished::begin(&writer);
         let (source, seen) = TappedSource::new(source, self.tap(kind)?);
         let mut reader = self.engine(&writer, kind)?.source(source);
         let mut collector = Collector::new(*self, kind.object_kind(), writer);
@@ -350,7 +347,7 @@ impl PutOptions {
     /// Begins to put an object that arrives in pieces.
     pub(super) fn pieces(&self, writer: Arc<Writer>, kind: PutKind) -> Result<PutPieces, Error> {
         Ok(PutPieces {
-            unfinished: Unfinished(Some(Arc::clone(&writer))),
+            unfinished: Unfinished::begin(&writer),
             pieces: self.engine(&writer, kind)?.pieces(),
             tap: self.tap(kind)?,
             collector: Collector::new(*self, kind.object_kind(), writer),

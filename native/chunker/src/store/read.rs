@@ -13,6 +13,7 @@ use super::pack::{Lengths, PackId};
 use super::record::{ContentError, HEADER, Header, Scratch};
 use super::references::References;
 use super::segment::Location;
+use crate::Cancel;
 use crate::engine::batch::BatchOptions;
 use crate::engine::progress::{Progress, ProgressReporter};
 use crate::engine::workers::Workers;
@@ -20,7 +21,6 @@ use crate::error::{Error, IoError};
 use crate::hash::Digest;
 use crate::io::output_buffer::OutputBuffer;
 use crate::io::staging::StagedPath;
-use crate::{Cancel, NEVER};
 
 /// The number of bytes of content that are read at a time for each thread, and that one read has at most.
 pub(super) const AT_ONCE: u64 = 8 << 20;
@@ -78,13 +78,14 @@ impl Inner {
             is_found = try_all()?.is_some();
         }
         // A part of the index may be lost.
-        if !is_found && self.index.complete(NEVER)? > 0 {
+        if !is_found {
+            self.index.complete_if_due()?;
             try_all()?;
         }
         match (taken, damaged) {
             (Some(taken), _) => Ok(Some(taken)),
             (None, Some((location, error))) => {
-                // Who cannot write reads the error all the same.
+                // A mark is of use to later puts, and not needed for the error.
                 let _ = self.marks.add(&*self.objects, location.pack, &[location.entry.offset]);
                 Err(error.into())
             }
@@ -143,7 +144,7 @@ impl Inner {
     /// Returns a manifest and the items of the object.
     pub(super) fn manifest(&self, id: &Digest) -> Result<(Manifest, Vec<Item>), Error> {
         let not_found = || StoreError::NotFound { name: super::refs::hex(id) };
-        let bytes = self.record(id)?.ok_or_else(not_found)?;
+        let bytes = self.record(id)?.filter(|bytes| Manifest::is_one(bytes)).ok_or_else(not_found)?;
         Ok(Manifest::read(*id, &bytes)?)
     }
 
@@ -439,22 +440,25 @@ impl ObjectReader {
             .map(|part| part.filter(|_| self.references.is_none()))
             .collect();
         let read = |place: usize, location: &Location, record: &[u8], scratch: &mut Scratch| {
+            // Before memory is taken for what a damaged list does not expect.
+            if location.entry.length != chunks[place].length {
+                return Ok(None);
+            }
             let mut piece = buffer();
             let header = match parts[place].clone() {
                 None => inner.decode(location, record, scratch, &mut piece)?,
                 Some(part) => inner.decode_range(location, record, part, scratch, &mut piece)?,
             };
-            Ok((header.length, piece))
+            Ok((header.length == chunks[place].length).then_some(piece))
         };
         let pieces = inner.records_as(&digests, &mut self.lengths, self.workers, &read, is_cancelled)?;
         let mut read = Vec::with_capacity(chunks.len());
         for (chunk, piece) in chunks.iter().zip(pieces) {
             let missing = || StoreError::ChunkMissing { digests: vec![chunk.digest] };
-            let (length, piece) = piece.ok_or_else(missing)?;
-            if length != chunk.length {
+            let piece = piece.ok_or_else(missing)?.ok_or_else(|| {
                 let object = format!("the list with chunk {:?}", chunk.digest);
-                return Err(StoreError::corrupt(&object, None, "chunk_length").into());
-            }
+                StoreError::corrupt(&object, None, "chunk_length")
+            })?;
             read.push(piece);
         }
         Ok(read)

@@ -124,7 +124,8 @@ pub(super) fn readable_tag(objects: &dyn Objects, name: &str) -> Result<Option<D
     }
 }
 
-/// Sets a tag, or removes it, durably. One that is damaged counts as none. Returns whether there was any.
+/// Sets a tag, or removes it, durably from the next flush on. One that is damaged counts as none. Returns whether
+/// there was any.
 pub(super) fn set(
     objects: &dyn Objects,
     name: &str,
@@ -143,7 +144,7 @@ pub(super) fn set(
         if !holds {
             return Err(StoreError::AlreadyExists { name: name.into() }.into());
         }
-        if objects.compare_and_set(&object, current.as_deref(), id.map(content).as_deref())? {
+        if objects.exchange(&object, current.as_deref(), id.map(content).as_deref())? {
             return Ok(current.is_some());
         }
     }
@@ -154,21 +155,21 @@ pub(super) fn check_name(name: &str) -> Result<(), StoreError> {
     tag_object(name).map(drop)
 }
 
-/// Keeps an object without a tag.
+/// Keeps an object without a tag, durably from the next flush on.
 pub(super) fn keep(objects: &dyn Objects, id: &Digest) -> Result<(), Error> {
     let (object, content) = (kept_object(id), content(id));
     loop {
         // It may be damaged.
         let current = objects.get(&object)?;
         if current.as_ref() == Some(&content)
-            || objects.compare_and_set(&object, current.as_deref(), Some(&content))?
+            || objects.exchange(&object, current.as_deref(), Some(&content))?
         {
             return Ok(());
         }
     }
 }
 
-/// Ends that. Returns whether the object was kept.
+/// Lets an object go that is kept without a tag, durably. Returns whether it was kept.
 pub(super) fn forget(objects: &dyn Objects, id: &Digest) -> Result<bool, Error> {
     let object = kept_object(id);
     match objects.get(&object)? {

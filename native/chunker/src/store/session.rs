@@ -177,30 +177,55 @@ pub(super) struct NewTag {
     pub(super) before: Option<Digest>,
 }
 
+/// The most lines of a record of a commit, which keeps it far below the longest record.
+const MOST_LINES: usize = 20_000;
+
 impl Commit {
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    /// Passes the records of the commit to `write`, which returns their digests, and returns that of the commit: of
+    /// the only record, or of a list of all.
+    pub(super) fn write(
+        &self,
+        write: &mut dyn FnMut(&[u8]) -> Result<Digest, Error>,
+    ) -> Result<Digest, Error> {
         let objects = self.objects.iter().map(|id| ("object", hex(id)));
         // A name may have spaces, and has no line breaks.
         let tags = self.tags.iter().map(|NewTag { name, id, before }| {
             let before = before.as_ref().map_or("none".into(), hex);
             ("tag", format!("{} {before} {name}", hex(id)))
         });
-        text::write(objects.chain(tags))
+        let lines: Vec<_> = objects.chain(tags).collect();
+        if lines.len() <= MOST_LINES {
+            return write(&text::write(lines));
+        }
+        let mut parts = Vec::new();
+        for lines in lines.chunks(MOST_LINES) {
+            parts.push(("part", hex(&write(&text::write(lines.iter().cloned()))?)));
+        }
+        write(&text::write(parts))
     }
 
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, StoreError> {
+    /// Reads a record of a commit, and appends the digests of others that it lists to `parts`.
+    pub(super) fn read(&mut self, bytes: &[u8], parts: &mut Vec<Digest>) -> Result<(), StoreError> {
         let corrupt = || StoreError::corrupt("a commit", None, "no_commit");
         let lines = Lines::read("a commit", bytes)?;
-        let objects = lines.all("object").map(from_hex).collect::<Option<_>>().ok_or_else(corrupt)?;
-        let tags = lines.all("tag").map(|tag| {
-            let mut parts = tag.splitn(3, ' ');
-            let id = from_hex(parts.next()?)?;
-            let before = match parts.next()? {
-                "none" => None,
-                before => Some(from_hex(before)?),
+        for part in lines.all("part") {
+            parts.push(from_hex(part).ok_or_else(corrupt)?);
+        }
+        for object in lines.all("object") {
+            self.objects.push(from_hex(object).ok_or_else(corrupt)?);
+        }
+        for tag in lines.all("tag") {
+            let tag = || {
+                let mut parts = tag.splitn(3, ' ');
+                let id = from_hex(parts.next()?)?;
+                let before = match parts.next()? {
+                    "none" => None,
+                    before => Some(from_hex(before)?),
+                };
+                Some(NewTag { name: parts.next()?.to_owned(), id, before })
             };
-            Some(NewTag { name: parts.next()?.to_owned(), id, before })
-        });
-        Ok(Self { objects, tags: tags.collect::<Option<_>>().ok_or_else(corrupt)? })
+            self.tags.push(tag().ok_or_else(corrupt)?);
+        }
+        Ok(())
     }
 }

@@ -68,7 +68,7 @@ impl Inner {
         for session in Session::readable(objects, &mut ignored)? {
             stats.sessions += 1;
             if let State::Committed(commit) = session.state
-                && let Ok(commit) = self.commit(&commit)
+                && let Ok((commit, _)) = self.commit(&commit)
             {
                 roots.extend(commit.objects);
             }

@@ -1,7 +1,7 @@
 //! Writes the records of a session: each chunk once, into packs that a thread of its own uploads.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -12,7 +12,7 @@ use super::gc::condemned;
 use super::pack::{Entry, Lengths, Pack, PackBuilder, PackId, Section};
 use super::record::{HEADER, Header, Kind, MOST, Scratch};
 use super::segment::Location;
-use super::session::Session;
+use super::session::{Session, State};
 use crate::codec::CompressOptions;
 use crate::error::{Error, IoError};
 use crate::hash::Digest;
@@ -35,8 +35,11 @@ pub(super) struct Writer {
     lengths: Mutex<Lengths>,
     /// The digests of the records that were written and are not yet in the index.
     written: Mutex<HashSet<Digest>>,
-    /// Whether a put has failed or was not finished: a digest in `written` may have no record.
-    failed: AtomicBool,
+    /// The number of puts that have not ended, or not well, and of other failures. A digest in `written` may then
+    /// have no record.
+    unfinished: AtomicUsize,
+    /// Whether the session was removed.
+    has_ended: AtomicBool,
     filling: [Mutex<Option<PackBuilder>>; 2],
     scratch: Mutex<Vec<Scratch>>,
     compression: Option<CompressOptions>,
@@ -76,6 +79,11 @@ impl Writer {
     /// Opens a session, which continues others that were fenced.
     pub(super) fn open(inner: Arc<Inner>, continues: Vec<[u8; 16]>) -> Result<Self, Error> {
         let session = Session::create(&*inner.objects, continues)?;
+        let objects = Arc::clone(&inner.objects);
+        Self::of(inner, session.clone()).inspect_err(|_| drop(session.abandon(&*objects)))
+    }
+
+    fn of(inner: Arc<Inner>, session: Session) -> Result<Self, Error> {
         let id = session.id;
         // After the session exists: a collection that does not see it has published its list before.
         let condemned = condemned(&*inner.objects)?;
@@ -97,7 +105,8 @@ impl Writer {
             condemned,
             lengths: Mutex::default(),
             written: Mutex::default(),
-            failed: AtomicBool::new(false),
+            unfinished: AtomicUsize::new(0),
+            has_ended: AtomicBool::new(false),
             filling: [Mutex::new(None), Mutex::new(None)],
             scratch: Mutex::default(),
             compression,
@@ -126,6 +135,10 @@ impl Writer {
     /// Returns whether the store has a record, and makes sure that it stays: one in a pack that a garbage
     /// collection is about to delete is written anew, as it is.
     pub(super) fn keep(&self, digest: &Digest) -> Result<bool, Error> {
+        self.kept(digest).inspect_err(|_| self.fail())
+    }
+
+    fn kept(&self, digest: &Digest) -> Result<bool, Error> {
         if self.is_present_or_written(digest)? {
             return Ok(true);
         }
@@ -158,13 +171,31 @@ impl Writer {
             && lock(&self.lengths).hold(&*self.inner.objects, location)?)
     }
 
-    /// Notes that a put has failed or was not finished.
-    pub(super) fn fail(&self) {
-        self.failed.store(true, Ordering::Release);
+    pub(super) fn begin_put(&self) {
+        self.unfinished.fetch_add(1, Ordering::AcqRel);
     }
 
+    pub(super) fn end_put(&self) {
+        self.unfinished.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Notes a failure after which the session cannot be committed.
+    fn fail(&self) {
+        self.unfinished.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Returns whether anything has failed or has not ended.
     pub(super) fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Acquire)
+        self.unfinished.load(Ordering::Acquire) > 0
+    }
+
+    /// Ends the session, unless it was committed.
+    pub(super) fn abandon(&self) -> Result<(), Error> {
+        let session = self.session();
+        if matches!(session.state, State::Committed(_)) || self.has_ended.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        session.abandon(&*self.inner.objects)
     }
 
     /// Writes a record, unless the store or this session has it. Returns the number of bytes that it takes,
@@ -269,6 +300,13 @@ impl Writer {
         }
         self.index(0)?;
         Ok(lock(&self.uploaded).count)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // If that fails, a garbage collection ends it once this process has ended.
+        let _ = self.abandon();
     }
 }
 

@@ -7,7 +7,7 @@ use chunker::cdc::Options;
 use chunker::engine::workers::Workers;
 use chunker::hash::Digest;
 use chunker::io::source::FromRead;
-use chunker::store::{If, Store, StoreOptions};
+use chunker::store::{If, Store, StoreError, StoreOptions};
 use chunker::{Error, ErrorCode, NEVER};
 
 use super::simulated_disk::Random;
@@ -226,7 +226,7 @@ fn an_object_that_is_not_whole_gets_no_tag() {
     let store = open(folder.path());
     let id = put(&store, None, &Random::new(10).bytes(9000)).unwrap();
     std::fs::remove_dir_all(folder.path().join("packs")).unwrap();
-    assert_eq!(store.set_tag("a", &id, If::Any).unwrap_err().code(), "not_found");
+    assert_eq!(store.set_tag("a", &id, If::Any).unwrap_err().code(), "chunk_missing");
     assert_eq!(store.tag("a").unwrap(), None);
 }
 
@@ -361,4 +361,64 @@ fn durability_is_the_same_for_all_who_write() {
     let error = with(Some(true)).unwrap_err();
     assert_eq!(error.code(), "invalid_options");
     assert!(error.to_string().contains("durability"), "{error}");
+}
+
+#[test]
+fn a_session_with_an_open_put_cannot_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let content = Random::new(11).bytes(5000);
+    let mut session = store.session().unwrap();
+    // It has taken chunks on that the next put then finds.
+    let mut pieces = session.pieces(Workers::of_this_thread()).unwrap();
+    pieces.push(&content, NEVER).unwrap();
+    let source = chunker::io::source::FromRead(Cursor::new(content.clone()));
+    let stored = session.put(source, Workers::of_this_thread(), NEVER).unwrap();
+    session.tag("a", stored.id).unwrap();
+    assert_eq!(session.commit(NEVER).unwrap_err().code(), "cancelled");
+    assert_eq!(store.tag("a").unwrap(), None);
+    let id = put(&store, Some("a"), &content).unwrap();
+    assert!(read(&store, &id) == content);
+}
+
+#[test]
+fn a_commit_of_many_objects_has_several_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let mut session = store.session().unwrap();
+    let stored = session
+        .put(chunker::io::source::FromRead(&b"content"[..]), Workers::of_this_thread(), NEVER)
+        .unwrap();
+    for number in 0..30_000 {
+        session.tag(&format!("tag {number}"), stored.id).unwrap();
+    }
+    // A collection that fences it lets it look again at all of them.
+    put(&store, Some("garbage"), b"garbage").unwrap();
+    store.remove_tag("garbage", If::Any).unwrap();
+    assert!(open(folder.path()).collect_garbage(None, NEVER).unwrap().deleted_packs > 0);
+    session.commit(NEVER).unwrap();
+    assert_eq!(store.tags("").unwrap().len(), 30_000);
+    store.collect_garbage(None, NEVER).unwrap();
+    assert_eq!(read(&store, &stored.id), b"content");
+}
+
+#[test]
+fn what_is_no_object_is_not_found_and_what_is_not_whole_gets_no_tag() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let content = Random::new(12).bytes(60);
+    let stored = store.put(Cursor::new(content), Some("a"), Workers::of_this_thread(), NEVER).unwrap();
+    // The digest of the only chunk.
+    assert_eq!(store.manifest(&stored.hash).unwrap_err().code(), "not_found");
+    std::fs::remove_dir_all(folder.path().join("packs")).unwrap();
+    // This one has the file still open.
+    drop(store);
+    let store = open(folder.path());
+    assert!(store.manifest(&stored.id).is_ok());
+    match store.set_tag("b", &stored.id, If::Any) {
+        Err(chunker::Error::Store(StoreError::ChunkMissing { digests })) => {
+            assert_eq!(digests, [stored.hash]);
+        }
+        other => panic!("{other:?}"),
+    }
 }

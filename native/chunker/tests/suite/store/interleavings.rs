@@ -326,3 +326,47 @@ fn an_open_handle_survives_the_loss_of_folders() {
         assert!(read(&store, &id) == content, "{lost}");
     }
 }
+
+#[test]
+fn tags_that_could_not_be_set_are_set_with_the_next_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = WatchedDisk::new(folder.path());
+    let store = disk.store();
+    put(&store, "first", b"first").unwrap();
+    disk.watch(|operation, path| {
+        // As on a full disk.
+        if operation == Operation::Rename && path.starts_with("refs/") {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        Ok(())
+    });
+    assert_eq!(put(&store, "second", b"second").unwrap_err().code(), "io_error");
+    assert_eq!(open(folder.path()).tag("second").unwrap(), None);
+    disk.watch(|_, _| Ok(()));
+    put(&store, "third", b"third").unwrap();
+    let id = store.tag("second").unwrap().expect("it was committed");
+    assert_eq!(read(&store, &id), b"second");
+    assert_eq!(std::fs::read_dir(folder.path().join("sessions")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_tag_that_was_removed_is_not_set_again_for_a_writer_that_was_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = open(folder.path());
+    let disk = WatchedDisk::new(folder.path());
+    let killed = disk.store();
+    disk.watch(|operation, path| {
+        // After its tags are set, and before its session is removed.
+        if operation == Operation::Remove && path.starts_with("sessions/") {
+            return Err(io::Error::other("killed"));
+        }
+        Ok(())
+    });
+    put(&killed, "a", b"content").unwrap_err();
+    drop(killed);
+    assert!(other.tag("a").unwrap().is_some());
+    assert!(other.remove_tag("a", If::Any).unwrap());
+    assert_eq!(open(folder.path()).tag("a").unwrap(), None);
+    other.collect_garbage(None, NEVER).unwrap();
+    assert_eq!(other.tag("a").unwrap(), None);
+}
