@@ -22,7 +22,8 @@ defmodule Chunker.Store do
     4. A read returns the right bytes or an error: each chunk is checked against its digest.
     5. Everything except tags and sessions can be made anew from the packs. [The format](store-format.html) describes
        them.
-    6. Memory does not grow with the store, except for at most two bytes for each chunk.
+    6. Memory does not grow with the store, except for at most two bytes for each chunk and some hundred for each
+       pack of 16 MiB, while garbage is collected or everything is checked.
     7. A put heals: a chunk that was found missing or damaged is written anew.
     8. Writers wait neither for each other nor for `gc/2`.
 
