@@ -489,10 +489,11 @@ next(Iterator) ->
 -spec close(store() | iterator()) -> ok.
 close({objects, Reader}) -> chunker_dispatch:reader_close(Reader);
 close({chunks, Chunks}) -> chunker_dispatch:chunks_close(Chunks);
-close(Store) when is_reference(Store) ->
-    known(Store, [Store]),
-    chunker_dispatch:store_close(Store);
-close(Other) -> ?BADARG([Other], 1, {expected, <<"a store or an iterator">>, Other}).
+close(Store) ->
+    case chunker_dispatch:is_store(Store) of
+        true -> chunker_dispatch:store_close(Store);
+        false -> ?BADARG([Store], 1, {expected, <<"a store or an iterator">>, Store})
+    end.
 
 %% @equiv restore(Store, Name, To, [])
 -spec restore(store(), name() | id(), {file | tree, file:name_all()}) -> ok | {error, error()}.

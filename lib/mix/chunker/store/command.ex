@@ -76,7 +76,7 @@ defmodule Mix.Chunker.Store.Command do
   end
 
   @doc "The same, for what is no error of the library."
-  @spec fail(keyword(), keyword(), atom(), String.t(), String.t()) :: 1
+  @spec fail(keyword(), keyword(), atom(), String.t(), String.t() | nil) :: 1
   def fail(switches, pairs, reason, shown, message \\ nil) do
     if switches[:json] do
       IO.puts(Text.json({:object, pairs ++ [error: reason, message: message || shown]}))
