@@ -49,7 +49,7 @@ defmodule Mix.Chunker.StandardStreams do
   @doc """
   Runs a command whose output another program may close when it has read enough (`mix chunker.chunk big.tar | head`).
   """
-  @spec run((() -> result)) :: result when result: term()
+  @spec run(fun()) :: term()
   def run(command) do
     # It stays, since the VM may notice a closed output only after the last line is written.
     :logger.add_primary_filter(:chunker_closed_output, {&drop_closed_output/2, nil})
