@@ -75,7 +75,10 @@ defmodule Chunker.StoreCopyTest do
   test "Erlang has the same", %{tmp_dir: folder} do
     [one, other] = for name <- ["one", "other"], do: open(folder, name).store
     {:ok, %{id: id}} = :chunker_store.put(one, "content", name: "a")
-    assert {:ok, %{ids: [^id, ^id], new_bytes: 7}} = :chunker_store.copy(one, other, [~c"a", id], %{threads: 1})
+
+    assert {:ok, %{ids: [^id, ^id], new_bytes: 7}} =
+             :chunker_store.copy(one, other, [~c"a", id], %{threads: 1})
+
     assert :chunker_store.tags(other) == {:ok, [{"a", id}]}
     assert {:ok, %{objects: 1, object_bytes: 7, tags: 1}} = :chunker_store.stats(other)
     assert :chunker_store.close(other) == :ok
