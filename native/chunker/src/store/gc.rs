@@ -364,9 +364,11 @@ impl Inner {
         let mut wasteful = marker.wasteful()?;
         self.spare_open_sessions([&mut dead, &mut wasteful])?;
         let list = self.condemn(dead.union(&wasteful))?;
-        // What sessions committed before they were fenced.
-        self.index.refresh()?;
-        marker.roots(&|_, _| {}, is_cancelled)?;
+        if list.is_some() {
+            // What sessions committed before they were fenced.
+            self.index.refresh()?;
+            marker.roots(&|_, _| {}, is_cancelled)?;
+        }
         dead.retain(|pack| !marker.needed.contains_key(pack));
         let mut deleted_bytes = self.delete_packs(&dead)?;
         let rewritten = if wasteful.is_empty() {
