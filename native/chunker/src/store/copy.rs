@@ -38,7 +38,7 @@ pub struct Copied {
 impl Store {
     /// Copies objects to another store in one session: each with the tag that is to name it there, or else it
     /// is kept without one. Only what the other store lacks is read and sent. If a garbage collection there
-    /// deletes meanwhile what was found present, begins again. Progress is in bytes of the objects.
+    /// deletes what was found present before the commit, begins again. Progress is in bytes of the objects.
     ///
     /// # Errors
     ///

@@ -32,7 +32,7 @@ const CHUNK: usize = 36;
 const CHILD: usize = 48;
 const ATTACHMENT: usize = 4 + CHILD;
 
-/// Nodes have at least 512 items, but for the last of a level, so that more than this is no list of anything.
+/// All nodes except the last of a level have at least 512 items, so that no real list is deeper.
 const MOST_DEPTH: u8 = 8;
 
 /// A node has at least and at most so many items. In between it ends at an item whose digest says so, on

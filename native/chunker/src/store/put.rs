@@ -203,7 +203,7 @@ impl Collector {
         }
     }
 
-    /// Adds the next chunks, and the bytes of the outline that were found meanwhile.
+    /// Adds the next chunks, and the bytes of the outline that were found with them.
     fn add(&mut self, chunks: Vec<Written>, outline: &[u8], is_cancelled: Cancel<'_>) -> Result<(), Error> {
         let mut references = Vec::new();
         for chunk in chunks {
