@@ -55,9 +55,9 @@ defmodule Chunker.Store do
     * `{:nar, source}` puts a NAR (`Chunker.Nar`), and refuses anything else. A file in it is read by its `:path`, and
       `ls/4` lists it, without the rest. With `references: true`, equal files in other Nix store paths are the same
       chunks.
-    * `{:tree, path}` puts a tree of the file system as its NAR, which has names, contents, symbolic links, and whether a
-      file may be executed. A NAR has **no times, no owners, no other modes and no hard links** (each link to a file is a
-      file), and no sockets, FIFOs or devices. Put a tar of the tree to keep them.
+    * `{:tree, path}` puts a tree of the file system as its NAR, which has names, contents, symbolic links, and whether
+      a file may be executed. A NAR has **no times, no owners, no other modes and no hard links** (each link to a file
+      is a file), and no sockets, FIFOs or devices. Put a tar of the tree to keep them.
     * `{:tar, source}` puts a tar. What is none is chunked as any bytes are.
 
   ## From Erlang
