@@ -92,11 +92,14 @@ impl BatchOptions<'_> {
             self.progress.map(|progress| move |done: u64, _: Option<u64>| progress(done as usize, total));
         let progress: Progress<'_> = report.as_ref().map(|report| report as &dyn Fn(u64, Option<u64>));
         let reporter = ProgressReporter::start(progress, Some(total as u64));
-        // Polled often, also in the middle of an item, so progress is reported here.
+        // Polled often, also in the middle of an item, so progress is reported here. A cancelled item counts
+        // as done and is not reported.
         let is_cancelled = || {
-            reporter.report_if_due(shared.done.load(Ordering::Relaxed) as u64);
             let stop = shared.stop.load(Ordering::Relaxed) || is_cancelled();
             shared.stop.store(stop, Ordering::Relaxed);
+            if !stop {
+                reporter.report_if_due(shared.done.load(Ordering::Relaxed) as u64);
+            }
             stop
         };
         // Few items create no threads.
