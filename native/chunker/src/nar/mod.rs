@@ -66,6 +66,8 @@ pub mod references;
 #[cfg(unix)]
 mod restore;
 pub mod scanner;
+#[cfg(unix)]
+mod unwritten;
 mod validate;
 mod wire;
 

@@ -18,8 +18,7 @@ use crate::hash::Digest;
 use crate::io::file::Input;
 use crate::io::source::Source;
 use crate::nar::{
-    Dump, Entry, EntryLimits, EntryList, Kind, NarConsumer, Node, OutlineReader, Restore, feed,
-    unreadable_entry,
+    Dump, Entry, EntryLimits, EntryList, Kind, NarConsumer, Node, OutlineReader, Restore, unreadable_entry,
 };
 
 impl Store {
@@ -207,12 +206,12 @@ impl Store {
         let mut reader = self.reader(id, .., workers, is_cancelled)?;
         let (reporter, mut done) = (ProgressReporter::start(progress, Some(reader.length())), 0);
         let mut restore = Restore::new(target)?;
-        let take = |piece: &[u8]| {
-            done += piece.len() as u64;
+        let take = |pieces: &[Vec<u8>]| {
+            done += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
             reporter.report_if_due(done);
-            feed(&mut restore, piece, is_cancelled)
+            restore.feed_pieces(pieces, workers, is_cancelled)
         };
-        reader.each_piece(take, is_cancelled)?;
+        reader.take_pieces(take, is_cancelled)?;
         restore.finish()?;
         reporter.finish(done);
         Ok(())

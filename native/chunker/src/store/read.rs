@@ -4,6 +4,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Inner;
@@ -25,6 +26,9 @@ use crate::io::staging::StagedPath;
 /// The number of bytes of content that are read at a time for each thread, and that one read has at most.
 pub(super) const AT_ONCE: u64 = 8 << 20;
 const ONE_READ: u64 = 4 << 20;
+
+/// The number of chunks that are looked up at a time, if their contents need not be kept.
+const MOST_LOCATED: usize = 4096;
 
 /// How many sets of buffers are kept for the next reads: fresh memory costs as much as reading.
 const MOST_KEPT: usize = 4;
@@ -323,21 +327,12 @@ impl ObjectReader {
         buffer: impl Fn() -> B + Sync,
         is_cancelled: Cancel<'_>,
     ) -> Result<Option<Vec<B>>, Error> {
-        let mut chunks = Vec::new();
-        let mut bytes = 0;
         let most = AT_ONCE * self.workers.threads() as u64;
-        while bytes < most {
-            let Some(chunk) = self.chunks.next_chunk()?.filter(|chunk| chunk.offset < self.range.end) else {
-                break;
-            };
-            bytes += u64::from(chunk.length);
-            self.position = chunk.offset + u64::from(chunk.length);
-            chunks.push(chunk);
-        }
+        let chunks = self.next_chunks(|_, bytes| bytes < most)?;
         if chunks.is_empty() {
             return Ok(None);
         }
-        let mut pieces = self.fetch(&chunks, &buffer, is_cancelled)?;
+        let mut pieces = self.fetch(&chunks, &buffer, &|_, piece| Ok(piece), is_cancelled)?;
         if let Some(references) = &mut self.references {
             references.restore(&chunks, &mut pieces, is_cancelled)?;
             for (chunk, piece) in chunks.iter().zip(&mut pieces) {
@@ -349,6 +344,20 @@ impl ObjectReader {
             }
         }
         Ok(Some(pieces))
+    }
+
+    /// Returns the next chunks, as long as `more` returns true for the number of those before and of their bytes.
+    fn next_chunks(&mut self, more: impl Fn(usize, u64) -> bool) -> Result<Vec<StoredChunk>, Error> {
+        let mut chunks = Vec::new();
+        let mut bytes = 0;
+        while more(chunks.len(), bytes)
+            && let Some(chunk) = self.chunks.next_chunk()?.filter(|chunk| chunk.offset < self.range.end)
+        {
+            bytes += u64::from(chunk.length);
+            self.position = chunk.offset + u64::from(chunk.length);
+            chunks.push(chunk);
+        }
+        Ok(chunks)
     }
 
     /// Returns which part of a chunk is in the range.
@@ -363,20 +372,16 @@ impl ObjectReader {
         self.position >= self.range.end
     }
 
-    /// Calls `take` with each of the next pieces, whose memory it uses again.
-    pub(super) fn each_piece(
+    /// Calls `take` with the next pieces until the end, and uses their memory again.
+    pub(super) fn take_pieces(
         &mut self,
-        mut take: impl FnMut(&[u8]) -> Result<(), Error>,
+        mut take: impl FnMut(&[Vec<u8>]) -> Result<(), Error>,
         is_cancelled: Cancel<'_>,
     ) -> Result<(), Error> {
-        let free = Mutex::new(Vec::<Vec<u8>>::new());
-        let free = || free.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(pieces) = self.next_pieces(|| free().pop().unwrap_or_default(), is_cancelled)? {
-            for mut piece in pieces {
-                take(&piece)?;
-                piece.clear();
-                free().push(piece);
-            }
+        let free = Free::default();
+        while let Some(pieces) = self.next_pieces(|| free.take(), is_cancelled)? {
+            take(&pieces)?;
+            pieces.into_iter().for_each(|piece| free.give(piece));
         }
         Ok(())
     }
@@ -394,43 +399,58 @@ impl ObjectReader {
         let mut staged = StagedPath::for_file(path)?;
         let file = staged.create_file(false).map_err(|errno| failed(errno.into()))?;
         let file = File::from(file);
-        let options = BatchOptions { workers: Some(self.workers), parallel_threshold: 2, progress: None };
-        let free = Mutex::new(Vec::<Vec<u8>>::new());
-        let free = || free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut end = 0;
-        while let Some(pieces) = self.next_pieces(|| free().pop().unwrap_or_default(), is_cancelled)? {
-            let mut placed = Vec::with_capacity(pieces.len());
-            for piece in pieces {
-                let start = end;
-                end += piece.len() as u64;
-                placed.push((start, piece));
+        let start = self.range.start;
+        let free = Free::default();
+        let done = AtomicU64::new(0);
+        let write = |offset: u64, piece: &[u8]| {
+            file.write_all_at(piece, offset).map_err(failed)?;
+            done.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            Ok::<_, Error>(())
+        };
+        let reports = || {
+            reporter.report_if_due(done.load(Ordering::Relaxed));
+            is_cancelled()
+        };
+        if self.references.is_some() {
+            // They are restored in the order of the object.
+            let mut offset = 0;
+            let take = |pieces: &[Vec<u8>]| {
+                pieces.iter().try_for_each(|piece| {
+                    write(offset, piece)?;
+                    offset += piece.len() as u64;
+                    Ok(())
+                })
+            };
+            self.take_pieces(take, &reports)?;
+        } else {
+            loop {
+                let chunks = self.next_chunks(|chunks, _| chunks < MOST_LOCATED)?;
+                if chunks.is_empty() {
+                    break;
+                }
+                let write = |place: usize, piece: Vec<u8>| {
+                    let chunk: &StoredChunk = &chunks[place];
+                    write(chunk.offset.max(start) - start, &piece)?;
+                    free.give(piece);
+                    Ok(())
+                };
+                self.fetch(&chunks, &|| free.take(), &write, &reports)?;
             }
-            let written = options.run(
-                &placed,
-                |(_, piece)| piece.len(),
-                || (),
-                |(), (start, piece), _| file.write_all_at(piece, *start).map_err(failed),
-                is_cancelled,
-            )?;
-            written.into_iter().collect::<Result<(), Error>>()?;
-            reporter.report_if_due(end);
-            free().extend(placed.into_iter().map(|(_, mut piece)| {
-                piece.clear();
-                piece
-            }));
         }
         staged.replace()?;
-        reporter.finish(end);
+        reporter.finish(done.into_inner());
         Ok(())
     }
 
-    /// Reads chunks: what is wanted of each, or all if references are to be restored.
-    fn fetch<B: OutputBuffer + Send>(
+    /// Reads chunks: what is wanted of each, or all if references are to be restored. Returns what `take` makes
+    /// of each, by its place among them, in any order and on any thread.
+    fn fetch<B: OutputBuffer + Send, T: Send>(
         &mut self,
         chunks: &[StoredChunk],
         buffer: &(impl Fn() -> B + Sync),
+        take: &(impl Fn(usize, B) -> Result<T, Error> + Sync),
         is_cancelled: Cancel<'_>,
-    ) -> Result<Vec<B>, Error> {
+    ) -> Result<Vec<T>, Error> {
         let inner = Arc::clone(&self.chunks.inner);
         let digests: Vec<Digest> = chunks.iter().map(|chunk| chunk.digest).collect();
         // `None` for a chunk of which all is wanted, or needed for its references.
@@ -449,19 +469,33 @@ impl ObjectReader {
                 None => inner.decode(location, record, scratch, &mut piece)?,
                 Some(part) => inner.decode_range(location, record, part, scratch, &mut piece)?,
             };
-            Ok((header.length == chunks[place].length).then_some(piece))
+            (header.length == chunks[place].length).then(|| take(place, piece)).transpose()
         };
-        let pieces = inner.records_as(&digests, &mut self.lengths, self.workers, &read, is_cancelled)?;
-        let mut read = Vec::with_capacity(chunks.len());
-        for (chunk, piece) in chunks.iter().zip(pieces) {
+        let results = inner.records_as(&digests, &mut self.lengths, self.workers, &read, is_cancelled)?;
+        let mut taken = Vec::with_capacity(chunks.len());
+        for (chunk, result) in chunks.iter().zip(results) {
             let missing = || StoreError::ChunkMissing { digests: vec![chunk.digest] };
-            let piece = piece.ok_or_else(missing)?.ok_or_else(|| {
+            let result = result.ok_or_else(missing)?.ok_or_else(|| {
                 let object = format!("the list with chunk {:?}", chunk.digest);
                 StoreError::corrupt(&object, None, "chunk_length")
             })?;
-            read.push(piece);
+            taken.push(result);
         }
-        Ok(read)
+        Ok(taken)
+    }
+}
+
+/// Buffers that are used again.
+#[derive(Default)]
+struct Free(Mutex<Vec<Vec<u8>>>);
+
+impl Free {
+    fn take(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give(&self, buffer: Vec<u8>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
     }
 }
 

@@ -266,6 +266,52 @@ fn only_a_new_path_is_restored_to() {
 }
 
 #[test]
+fn a_restored_tree_does_not_depend_on_pieces_and_threads() {
+    let folder = TempDir::new().unwrap();
+    // More files in a folder and more folders than are written at a time, and files longer than a piece.
+    let many = |seed: u64, count: u64, longest: usize| {
+        Tree::Folder(
+            (0..count)
+                .map(|i| {
+                    let contents = inputs::random(seed + i, (i * 7919) as usize % (longest + 1));
+                    (format!("{i}").into_bytes(), Tree::File { executable: i % 3 == 0, contents })
+                })
+                .collect(),
+        )
+    };
+    let folders = (0..100).map(|i| (format!("{i}").into_bytes(), many(i * 1000, i % 4, 300)));
+    let nested = (0..40).fold(many(1, 2, 10), |inner, i| {
+        Tree::Folder([(b"a".to_vec(), inner), (b"b".to_vec(), file(&[i; 5]))].into())
+    });
+    let Tree::Folder(mut entries) = folder::odd() else { unreachable!() };
+    entries.extend([
+        (b"deep".to_vec(), nested),
+        (b"folders".to_vec(), Tree::Folder(folders.collect())),
+        (b"large".to_vec(), file(&inputs::random(2, 1_500_000))),
+        (b"many".to_vec(), many(3, 500, 2000)),
+    ]);
+    let tree = Tree::Folder(entries);
+    let nar = naive::encode(&tree);
+    let made = folder.path().join("made");
+    folder::make(&tree, &made);
+    let expected = folder::walk(&made);
+    for (threads, piece, together) in
+        [(1, 1000, 1), (3, 1000, 1), (3, 4096, 50), (2, 100_000, 3), (3, nar.len(), 1), (1, nar.len(), 1)]
+    {
+        let target = folder.path().join("target");
+        let mut restore = Restore::new(&target).unwrap();
+        let workers = Workers::shared(threads, 3).unwrap();
+        let pieces: Vec<&[u8]> = nar.chunks(piece).collect();
+        for pieces in pieces.chunks(together) {
+            restore.feed_pieces(pieces, workers, NEVER).unwrap();
+        }
+        restore.finish().unwrap();
+        assert!(folder::walk(&target) == expected, "{threads} threads, {together} pieces of {piece} bytes");
+        fs::remove_dir_all(&target).unwrap();
+    }
+}
+
+#[test]
 fn a_target_that_appears_during_the_restore_is_left_alone() {
     let folder = TempDir::new().unwrap();
     let target = folder.path().join("target");
