@@ -727,9 +727,13 @@ impl Inner {
     fn missing(&self, digests: &[Digest], is_cancelled: Cancel<'_>) -> Result<Vec<Digest>, Error> {
         self.marks.refresh(&*self.objects)?;
         self.index.refresh()?;
-        // In the order of the index, so that each page is read once.
-        let mut missing: Vec<usize> = (0..digests.len()).collect();
-        missing.sort_unstable_by_key(|&place| digests[place]);
+        // In the order of the index, so that each page is read once; by their first bytes, since the digests
+        // are anywhere in memory.
+        let first = |digest: &Digest| u64::from_be_bytes(*digest.0.first_chunk().expect("it has 32 bytes"));
+        let mut sorted: Vec<(u64, usize)> =
+            digests.iter().enumerate().map(|(place, digest)| (first(digest), place)).collect();
+        sorted.sort_unstable();
+        let mut missing: Vec<usize> = sorted.into_iter().map(|(_, place)| place).collect();
         loop {
             let mut lengths = Lengths::default();
             let mut left = Vec::new();
