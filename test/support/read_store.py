@@ -124,7 +124,9 @@ def main():
         sys.exit(__doc__)
     folder, name = sys.argv[1:]
     tag = os.path.join(folder, "refs", name + "=")
-    object_id = lines(tag)["id"] if os.path.exists(tag) else name
+    object_id = lines(tag).get("id") if os.path.exists(tag) else name
+    if object_id is None:
+        sys.exit(f"{name} was removed")
     Store(folder).restore(bytes.fromhex(object_id), sys.stdout.buffer)
 
 

@@ -37,6 +37,19 @@ pub struct Report {
     pub kept: Vec<Digest>,
 }
 
+/// Gets what is damaged that names objects, and the error of reading it, which ends what is done if it is returned.
+pub(super) type Unreadable<'a> = dyn FnMut(Damage, StoreError) -> Result<(), Error> + 'a;
+
+/// Does nothing: a check reports the damage.
+pub(super) fn ignores(_: Damage, _: StoreError) -> Result<(), Error> {
+    Ok(())
+}
+
+/// Ends what is done.
+pub(super) fn fails(_: Damage, error: StoreError) -> Result<(), Error> {
+    Err(error.into())
+}
+
 /// A damaged place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Damage {
@@ -241,9 +254,13 @@ impl Inner {
     /// Returns the objects that are needed, each with its tags, and reports what is damaged that names some.
     fn named(&self, report: &mut dyn FnMut(Damage)) -> Result<BTreeMap<Digest, Vec<String>>, Error> {
         let objects = &*self.objects;
+        let mut unreadable = |damage, _| {
+            report(damage);
+            Ok(())
+        };
         let mut roots: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
         // Sessions first: one that ends in the meantime has set its tags before.
-        for session in Session::readable(objects, report)? {
+        for session in Session::all(objects, &mut unreadable)? {
             if let State::Committed(commit) = session.state {
                 match self.commit(&commit) {
                     Ok((commit, _)) => roots.extend(commit.objects.into_iter().map(|id| (id, Vec::new()))),
@@ -253,10 +270,10 @@ impl Inner {
                 }
             }
         }
-        for (name, id) in refs::readable_tags(objects, report)? {
+        for (name, id) in refs::tags(objects, "", &mut unreadable)? {
             roots.entry(id).or_default().push(name);
         }
-        for id in refs::readable_kept(objects, report)? {
+        for id in refs::kept(objects, &mut unreadable)? {
             roots.entry(id).or_default();
         }
         Ok(roots)
@@ -368,7 +385,7 @@ impl Inner {
                 let is_object =
                     || Ok::<_, Error>(self.record(&id)?.is_some_and(|b| Manifest::read(id, &b).is_ok()));
                 if !roots.contains_key(&id) && is_object()? && lists.lacks(&id, is_cancelled)?.is_empty() {
-                    refs::keep(objects, &id)?;
+                    refs::keep(objects, None, &id)?;
                     report.kept.push(id);
                 }
             }

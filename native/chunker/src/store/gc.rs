@@ -18,6 +18,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Inner;
+use super::check::{fails, ignores};
 use super::error::StoreError;
 use super::manifest::{Item, Manifest, read_node};
 use super::objects::{Lock, Objects};
@@ -136,6 +137,8 @@ struct Marker<'a> {
     /// The manifests and nodes that were seen.
     seen: HashSet<Digest>,
     objects: u64,
+    /// What is left of tags that were removed, by the names of objects.
+    removed: Vec<String>,
     /// Whether the index was completed in this pass.
     is_complete: bool,
 }
@@ -149,7 +152,7 @@ impl Marker<'_> {
         self.is_complete = false;
         let mut roots = Vec::new();
         // Sessions first: one that ends in the meantime has set its tags before.
-        for session in Session::all(objects)? {
+        for session in Session::all(objects, &mut fails)? {
             if let State::Committed(commit) = session.state {
                 self.record(&commit)?;
                 let (commit, parts) = self.inner.commit(&commit)?;
@@ -157,8 +160,9 @@ impl Marker<'_> {
                 roots.extend(commit.objects);
             }
         }
-        roots.extend(refs::tags(objects, "")?.into_iter().map(|(_, id)| id));
-        roots.extend(refs::kept(objects)?);
+        let (named, removed) = refs::roots(objects)?;
+        roots.extend(named);
+        self.removed = removed;
         for (done, id) in roots.iter().enumerate() {
             marked(done as u64, roots.len() as u64);
             self.object(id, is_cancelled)?;
@@ -272,7 +276,7 @@ impl Inner {
     pub(super) fn finish_sessions(&self) -> Result<(), Error> {
         let objects = &*self.objects;
         // One that is damaged is reported by a check, and must not keep a store from being opened for it.
-        for session in Session::readable(objects, &mut |_| {})? {
+        for session in Session::all(objects, &mut ignores)? {
             if !matches!(session.state, State::Committed(_)) {
                 continue;
             }
@@ -304,20 +308,18 @@ impl Inner {
         Ok(())
     }
 
-    /// Sets the tags of a committed session, and ends it. Returns the tags that were set by others after the
+    /// Sets the tags of a committed session, and ends it. Returns the tags that were changed by others after the
     /// commit.
     pub(super) fn finish_session(&self, session: &Session, commit: &Commit) -> Result<Vec<String>, Error> {
         let objects = &*self.objects;
         let tagged: HashSet<&Digest> = commit.tags.iter().map(|tag| &tag.id).collect();
         for id in commit.objects.iter().filter(|id| !tagged.contains(id)) {
-            refs::keep(objects, id)?;
+            refs::keep(objects, Some(&session.id), id)?;
         }
         let mut others = Vec::new();
         for NewTag { name, id, before } in &commit.tags {
-            let condition = before.map_or(refs::If::Absent, refs::If::Is);
-            match refs::set(objects, name, Some(id), condition) {
-                Err(Error::Store(StoreError::AlreadyExists { name })) => others.push(name),
-                result => drop(result?),
+            if !refs::set(objects, &session.id, name, id, *before)? {
+                others.push(name.clone());
             }
         }
         // Until then, the session has all of them.
@@ -347,6 +349,7 @@ impl Inner {
             slot: slot(self.format.chunking.avg_size),
             seen: HashSet::new(),
             objects: 0,
+            removed: Vec::new(),
             is_complete: false,
         };
         let reporter = OnceCell::new();
@@ -359,6 +362,7 @@ impl Inner {
         for folder in refs::FOLDERS.into_iter().chain([super::session::FOLDER]) {
             objects.settle(folder)?;
         }
+        refs::clean(objects, &marker.removed)?;
         let mut dead: HashSet<PackId> =
             packs.iter().filter(|pack| !marker.needed.contains_key(pack)).copied().collect();
         let mut wasteful = marker.wasteful()?;
@@ -522,7 +526,7 @@ impl Inner {
     fn spare_open_sessions(&self, lists: [&mut HashSet<PackId>; 2]) -> Result<(), Error> {
         let objects = &*self.objects;
         let mut open = HashSet::new();
-        for session in Session::all(objects)? {
+        for session in Session::all(objects, &mut fails)? {
             if !matches!(session.state, State::Committed(_)) && session.claim(objects)?.is_none() {
                 open.insert(session.id);
                 open.extend(session.continues);
@@ -550,7 +554,7 @@ impl Inner {
     fn fence(&self, is_needed: bool) -> Result<(), Error> {
         let objects = &*self.objects;
         // The writer of one that is damaged cannot commit.
-        for mut session in Session::readable(objects, &mut |_| {})? {
+        for mut session in Session::all(objects, &mut ignores)? {
             let is_open = session.state == State::Open;
             if is_open && (is_needed || session.claim(objects)?.is_some()) {
                 session.set(objects, State::Fenced)?;

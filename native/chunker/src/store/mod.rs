@@ -361,19 +361,15 @@ impl Store {
     pub fn set_tag(&self, name: &str, id: &Digest, condition: If) -> Result<(), Error> {
         // So that none sets a tag later that it had set before it was killed, and that this replaces.
         self.inner.finish_sessions()?;
-        let before = refs::readable_tag(&*self.inner.objects, name)?;
+        let before = refs::before(&*self.inner.objects, name)?;
         let exists = || StoreError::AlreadyExists { name: name.into() };
-        match condition {
-            If::Absent if before.is_some() => return Err(exists().into()),
-            If::Is(_) if If::Is(before.unwrap_or(*id)) != condition || before.is_none() => {
-                return Err(exists().into());
-            }
-            _ => {}
+        if !condition.holds(before.id) {
+            return Err(exists().into());
         }
         // In a session, so that no garbage collection takes the object in the meantime.
         let mut session = self.session()?;
         session.tag(name, *id)?;
-        let others = session.commit_after(&|_| Ok(before), crate::NEVER)?;
+        let others = session.commit_after(&|_| Ok(before.version), crate::NEVER)?;
         if condition == If::Any || others.is_empty() { Ok(()) } else { Err(exists().into()) }
     }
 
@@ -386,7 +382,7 @@ impl Store {
     pub fn remove_tag(&self, name: &str, condition: If) -> Result<bool, Error> {
         // As for a tag that is set.
         self.inner.finish_sessions()?;
-        let was_there = refs::set(&*self.inner.objects, name, None, condition)?;
+        let was_there = refs::remove(&*self.inner.objects, name, condition)?;
         self.inner.objects.flush()?;
         Ok(was_there)
     }
@@ -408,7 +404,7 @@ impl Store {
     ///
     /// Returns [`StoreError::Corrupt`] for a tag that is damaged.
     pub fn tags(&self, prefix: &str) -> Result<Vec<(String, Digest)>, Error> {
-        refs::tags(&*self.inner.objects, prefix)
+        refs::tags(&*self.inner.objects, prefix, &mut check::fails)
     }
 
     /// Counts packs, records, objects and so on. Takes two reads for each pack and for each object. What cannot
@@ -604,10 +600,10 @@ impl Session {
     /// set with the next session of this handle, or when garbage is collected.
     pub fn commit(self, is_cancelled: Cancel<'_>) -> Result<(), Error> {
         let objects = Arc::clone(&self.inner.objects);
-        self.commit_after(&|name| refs::readable_tag(&*objects, name), is_cancelled).map(drop)
+        self.commit_after(&|name| Ok(refs::before(&*objects, name)?.version), is_cancelled).map(drop)
     }
 
-    /// Commits, and returns the tags that were set by others after `before` returned what they name.
+    /// Commits, and returns the tags that were changed by others after `before` returned their versions.
     fn commit_after(
         mut self,
         before: &dyn Fn(&str) -> Result<Option<Digest>, Error>,

@@ -3,9 +3,10 @@
 //! Both are small objects that name the id of an object. They are, with sessions, all that changes in a
 //! store.
 
-use super::check::Damage;
+use super::check::{Damage, Unreadable, fails, ignores};
 use super::error::StoreError;
 use super::objects::Objects;
+use super::session::{self, Session, State, id_text, read_id};
 use super::text::{self, Lines};
 use crate::error::Error;
 use crate::hash::Digest;
@@ -14,6 +15,10 @@ use crate::hash::Digest;
 const TAGS: &str = "refs";
 const KEPT: &str = "kept";
 pub(super) const FOLDERS: [&str; 2] = [TAGS, KEPT];
+
+/// What a check calls one that is damaged.
+const TAG: &str = "tag";
+const MARK: &str = "kept_object";
 
 /// The longest name, and the longest component of one as it is in the name of an object, in bytes.
 const LONGEST: usize = 1024;
@@ -91,12 +96,50 @@ pub(super) fn from_hex(text: &str) -> Option<Digest> {
     blake3::Hash::from_hex(text).ok().map(|hash| Digest(*hash.as_bytes()))
 }
 
-fn content(id: &Digest) -> Vec<u8> {
-    text::write([("id", hex(id))])
+/// What a tag or the mark of an object is.
+enum Name {
+    /// It names an object, or keeps it.
+    Named(Digest),
+    /// It was removed while sessions were committed that may have set it, and that may not be finished. A process
+    /// that finishes one of these does not set it again.
+    Removed(Vec<[u8; 16]>),
 }
 
-fn read(object: &str, content: &[u8]) -> Result<Digest, StoreError> {
-    Lines::read(object, content)?.one("id", from_hex)
+/// Returns the content of a tag, which no session that sets it writes twice, unless to finish what it began.
+fn content(id: &Digest, session: Option<&[u8; 16]>) -> Vec<u8> {
+    let session = session.map(|session| ("session", id_text(session)));
+    text::write([("id", hex(id))].into_iter().chain(session))
+}
+
+impl Name {
+    fn read(object: &str, content: &[u8]) -> Result<Self, StoreError> {
+        let lines = Lines::read(object, content)?;
+        let removed = lines.all("removed").map(read_id).collect::<Option<Vec<_>>>();
+        match removed.ok_or_else(|| StoreError::corrupt(object, None, "removed"))? {
+            sessions if sessions.is_empty() => lines.one("id", from_hex).map(Self::Named),
+            sessions => Ok(Self::Removed(sessions)),
+        }
+    }
+
+    fn named(self) -> Option<Digest> {
+        match self {
+            Self::Named(id) => Some(id),
+            Self::Removed(_) => None,
+        }
+    }
+
+    /// Removes a tag or a mark whose content is `current`, durably from the next flush on, unless it has changed.
+    /// Returns whether it was removed.
+    fn remove(objects: &dyn Objects, object: &str, current: &[u8]) -> Result<bool, Error> {
+        // After the content was read: a session that has set it is in the list, or has ended.
+        let sessions = Session::all(objects, &mut ignores)?;
+        let committed = sessions.iter().filter(|session| matches!(session.state, State::Committed(_)));
+        let removed: Vec<_> = committed.map(|session| ("removed", id_text(&session.id))).collect();
+        // One that has ended does not come back after a power cut.
+        objects.settle(session::FOLDER)?;
+        let removed = (!removed.is_empty()).then(|| text::write(removed));
+        objects.exchange(object, Some(current), removed.as_deref())
+    }
 }
 
 /// What a tag must be for it to be changed.
@@ -110,42 +153,93 @@ pub enum If {
     Is(Digest),
 }
 
-/// Returns the id that a tag names.
-pub(super) fn tag(objects: &dyn Objects, name: &str) -> Result<Option<Digest>, Error> {
-    let object = tag_object(name)?;
-    Ok(objects.get(&object)?.map(|content| read(&object, &content)).transpose()?)
-}
-
-/// Returns the id that a tag names, or `None` if it is damaged and names nothing.
-pub(super) fn readable_tag(objects: &dyn Objects, name: &str) -> Result<Option<Digest>, Error> {
-    match tag(objects, name) {
-        Err(Error::Store(StoreError::Corrupt { .. })) => Ok(None),
-        tag => tag,
+impl If {
+    /// Returns whether it holds for what a tag names.
+    pub(super) fn holds(self, id: Option<Digest>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Absent => id.is_none(),
+            Self::Is(expected) => id == Some(expected),
+        }
     }
 }
 
-/// Sets a tag, or removes it, durably from the next flush on. One that is damaged counts as none. Returns whether
-/// there was any.
+/// Returns the id that a tag names.
+pub(super) fn tag(objects: &dyn Objects, name: &str) -> Result<Option<Digest>, Error> {
+    let object = tag_object(name)?;
+    let Some(content) = objects.get(&object)? else { return Ok(None) };
+    Ok(Name::read(&object, &content)?.named())
+}
+
+/// What a tag is before a session changes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Before {
+    /// The id that it names, unless it is damaged.
+    pub(super) id: Option<Digest>,
+    /// The BLAKE3 of its content, which no tag of this name has again, or `None` if it names nothing.
+    pub(super) version: Option<Digest>,
+}
+
+/// Returns what a tag is.
+pub(super) fn before(objects: &dyn Objects, name: &str) -> Result<Before, Error> {
+    let object = tag_object(name)?;
+    let none = Before { id: None, version: None };
+    let Some(content) = objects.get(&object)? else { return Ok(none) };
+    let version = Some(version(&content));
+    match Name::read(&object, &content) {
+        Ok(Name::Named(id)) => Ok(Before { id: Some(id), version }),
+        Ok(Name::Removed(_)) => Ok(none),
+        Err(_) => Ok(Before { id: None, version }),
+    }
+}
+
+fn version(content: &[u8]) -> Digest {
+    Digest(*blake3::hash(content).as_bytes())
+}
+
+/// Sets a tag for a committed session, durably from the next flush on, if it still is what it was before the
+/// commit, of which `version` is the version. Returns whether it was set.
 pub(super) fn set(
     objects: &dyn Objects,
+    session: &[u8; 16],
     name: &str,
-    id: Option<&Digest>,
-    condition: If,
+    id: &Digest,
+    before: Option<Digest>,
 ) -> Result<bool, Error> {
     let object = tag_object(name)?;
     loop {
         let current = objects.get(&object)?;
-        let named = current.as_ref().and_then(|content| read(&object, content).ok());
-        let holds = match condition {
-            If::Any => true,
-            If::Absent => named.is_none(),
-            If::Is(id) => named == Some(id),
+        let is_as_before = match &current {
+            None => before.is_none(),
+            Some(content) => match Name::read(&object, content) {
+                Ok(Name::Removed(sessions)) => before.is_none() && !sessions.contains(session),
+                _ => before == Some(version(content)),
+            },
         };
-        if !holds {
+        if !is_as_before {
+            return Ok(false);
+        }
+        if objects.exchange(&object, current.as_deref(), Some(&content(id, Some(session))))? {
+            return Ok(true);
+        }
+    }
+}
+
+/// Removes a tag, durably from the next flush on. One that is damaged names nothing. Returns whether there was
+/// any.
+pub(super) fn remove(objects: &dyn Objects, name: &str, condition: If) -> Result<bool, Error> {
+    let object = tag_object(name)?;
+    loop {
+        let current = objects.get(&object)?;
+        let named = current.as_ref().map(|content| Name::read(&object, content));
+        let is_there = !matches!(named, None | Some(Ok(Name::Removed(_))));
+        let id = named.and_then(Result::ok).and_then(Name::named);
+        if !condition.holds(id) {
             return Err(StoreError::AlreadyExists { name: name.into() }.into());
         }
-        if objects.exchange(&object, current.as_deref(), id.map(content).as_deref())? {
-            return Ok(current.is_some());
+        let Some(current) = current.filter(|_| is_there) else { return Ok(false) };
+        if Name::remove(objects, &object, &current)? {
+            return Ok(true);
         }
     }
 }
@@ -155,15 +249,21 @@ pub(super) fn check_name(name: &str) -> Result<(), StoreError> {
     tag_object(name).map(drop)
 }
 
-/// Keeps an object without a tag, durably from the next flush on.
-pub(super) fn keep(objects: &dyn Objects, id: &Digest) -> Result<(), Error> {
-    let (object, content) = (kept_object(id), content(id));
+/// Keeps an object without a tag, durably from the next flush on, unless it was let go since the session was
+/// committed for which this is done, if there is one.
+pub(super) fn keep(objects: &dyn Objects, session: Option<&[u8; 16]>, id: &Digest) -> Result<(), Error> {
+    let object = kept_object(id);
     loop {
-        // It may be damaged.
         let current = objects.get(&object)?;
-        if current.as_ref() == Some(&content)
-            || objects.exchange(&object, current.as_deref(), Some(&content))?
-        {
+        match current.as_ref().map(|content| Name::read(&object, content)) {
+            Some(Ok(Name::Named(named))) if named == *id => return Ok(()),
+            Some(Ok(Name::Removed(sessions))) if session.is_some_and(|id| sessions.contains(id)) => {
+                return Ok(());
+            }
+            // It may be damaged.
+            _ => {}
+        }
+        if objects.exchange(&object, current.as_deref(), Some(&content(id, session)))? {
             return Ok(());
         }
     }
@@ -172,71 +272,88 @@ pub(super) fn keep(objects: &dyn Objects, id: &Digest) -> Result<(), Error> {
 /// Lets an object go that is kept without a tag, durably. Returns whether it was kept.
 pub(super) fn forget(objects: &dyn Objects, id: &Digest) -> Result<bool, Error> {
     let object = kept_object(id);
-    match objects.get(&object)? {
-        Some(content) => objects.compare_and_set(&object, Some(&content), None),
-        None => Ok(false),
+    loop {
+        let Some(current) = objects.get(&object)? else { return Ok(false) };
+        if let Ok(Name::Removed(_)) = Name::read(&object, &current) {
+            return Ok(false);
+        }
+        if Name::remove(objects, &object, &current)? {
+            objects.flush()?;
+            return Ok(true);
+        }
     }
 }
 
-/// Returns all tags whose names begin with `prefix`, in the order of their names.
-pub(super) fn tags(objects: &dyn Objects, prefix: &str) -> Result<Vec<(String, Digest)>, Error> {
-    let mut tags = Vec::new();
-    for (object, name) in tag_objects(objects)? {
-        // It may have been removed since.
-        if name.starts_with(prefix)
-            && let Some(content) = objects.get(&object)?
-        {
-            tags.push((name, read(&object, &content)?));
+/// Removes what is left of tags and marks that were removed, and whose sessions have ended. `removed` are from
+/// [`roots`].
+pub(super) fn clean(objects: &dyn Objects, removed: &[String]) -> Result<(), Error> {
+    for object in removed {
+        let Some(content) = objects.get(object)? else { continue };
+        let Ok(Name::Removed(sessions)) = Name::read(object, &content) else { continue };
+        if !Session::is_any_left(objects, &sessions)? {
+            // As when it was removed.
+            objects.settle(session::FOLDER)?;
+            objects.exchange(object, Some(&content), None)?;
         }
     }
+    Ok(())
+}
+
+/// Returns the objects that tags name or that are kept without one, and the names of the objects that are left of
+/// tags and marks that were removed.
+pub(super) fn roots(objects: &dyn Objects) -> Result<(Vec<Digest>, Vec<String>), Error> {
+    let (mut ids, mut removed) = (Vec::new(), Vec::new());
+    let mut take = |object, name| match name {
+        Name::Named(id) => ids.push(id),
+        Name::Removed(_) => removed.push(object),
+    };
+    each(objects, tag_objects(objects, "")?, TAG, &mut fails, &mut take)?;
+    each(objects, objects.list_at_once(KEPT)?, MARK, &mut fails, &mut take)?;
+    Ok((ids, removed))
+}
+
+/// Returns all tags whose names begin with `prefix`, in the order of their names.
+pub(super) fn tags(
+    objects: &dyn Objects,
+    prefix: &str,
+    unreadable: &mut Unreadable<'_>,
+) -> Result<Vec<(String, Digest)>, Error> {
+    let mut tags = Vec::new();
+    each(objects, tag_objects(objects, prefix)?, TAG, unreadable, &mut |object, name| {
+        tags.extend(tag_name(&object).zip(name.named()));
+    })?;
     tags.sort();
     Ok(tags)
 }
 
-fn tag_objects(objects: &dyn Objects) -> Result<Vec<(String, String)>, Error> {
-    let objects = objects.list_at_once(TAGS)?.into_iter();
-    Ok(objects.filter_map(|object| tag_name(&object).map(|name| (object, name))).collect())
-}
-
-/// Returns the objects that are kept without a tag.
-pub(super) fn kept(objects: &dyn Objects) -> Result<Vec<Digest>, Error> {
-    let mut ids = Vec::new();
-    for object in objects.list_at_once(KEPT)? {
-        if let Some(content) = objects.get(&object)? {
-            ids.push(read(&object, &content)?);
-        }
-    }
-    Ok(ids)
-}
-
-/// Returns all tags that can be read, and reports the others.
-pub(super) fn readable_tags(
-    objects: &dyn Objects,
-    report: &mut dyn FnMut(Damage),
-) -> Result<Vec<(String, Digest)>, Error> {
-    let mut tags = Vec::new();
-    for (object, name) in tag_objects(objects)? {
-        let Some(content) = objects.get(&object)? else { continue };
-        match read(&object, &content) {
-            Ok(id) => tags.push((name, id)),
-            Err(_) => report(Damage { object, offset: None, why: "tag" }),
-        }
-    }
+fn tag_objects(objects: &dyn Objects, prefix: &str) -> Result<Vec<String>, Error> {
+    let mut tags = objects.list_at_once(TAGS)?;
+    tags.retain(|object| tag_name(object).is_some_and(|name| name.starts_with(prefix)));
     Ok(tags)
 }
 
-/// Returns all kept objects that can be read, and reports the others.
-pub(super) fn readable_kept(
-    objects: &dyn Objects,
-    report: &mut dyn FnMut(Damage),
-) -> Result<Vec<Digest>, Error> {
+/// Returns the objects that are kept without a tag.
+pub(super) fn kept(objects: &dyn Objects, unreadable: &mut Unreadable<'_>) -> Result<Vec<Digest>, Error> {
     let mut ids = Vec::new();
-    for object in objects.list_at_once(KEPT)? {
+    each(objects, objects.list_at_once(KEPT)?, MARK, unreadable, &mut |_, name| ids.extend(name.named()))?;
+    Ok(ids)
+}
+
+/// Calls `take` with each of some tags or marks that can be read, and `unreadable` with the others.
+fn each(
+    objects: &dyn Objects,
+    names: Vec<String>,
+    why: &'static str,
+    unreadable: &mut Unreadable<'_>,
+    take: &mut dyn FnMut(String, Name),
+) -> Result<(), Error> {
+    for object in names {
+        // It may have been removed since.
         let Some(content) = objects.get(&object)? else { continue };
-        match read(&object, &content) {
-            Ok(id) => ids.push(id),
-            Err(_) => report(Damage { object, offset: None, why: "kept_object" }),
+        match Name::read(&object, &content) {
+            Ok(name) => take(object, name),
+            Err(error) => unreadable(Damage { object, offset: None, why }, error)?,
         }
     }
-    Ok(ids)
+    Ok(())
 }

@@ -4,7 +4,7 @@
 //! collection fences sessions that were open before it decided what to delete, by setting them to `fenced`:
 //! those writers cannot commit what they found present, and look again.
 
-use super::check::Damage;
+use super::check::{Damage, Unreadable};
 use super::error::StoreError;
 use super::objects::{Lock, Objects};
 use super::refs::{from_hex, hex};
@@ -53,7 +53,7 @@ impl Session {
     }
 
     fn object(&self) -> String {
-        format!("{FOLDER}/{}", id_text(&self.id))
+        object(&self.id)
     }
 
     fn content(&self) -> Vec<u8> {
@@ -86,31 +86,27 @@ impl Session {
     }
 
     /// Returns all sessions.
-    pub(super) fn all(objects: &dyn Objects) -> Result<Vec<Self>, Error> {
+    pub(super) fn all(objects: &dyn Objects, unreadable: &mut Unreadable<'_>) -> Result<Vec<Self>, Error> {
         let mut sessions = Vec::new();
         for object in objects.list_at_once(FOLDER)? {
             // It may have ended since.
-            if let Some(content) = objects.get(&object)? {
-                sessions.push(Self::read(&object, &content)?);
+            let Some(content) = objects.get(&object)? else { continue };
+            match Self::read(&object, &content) {
+                Ok(session) => sessions.push(session),
+                Err(error) => unreadable(Damage { object, offset: None, why: "session" }, error)?,
             }
         }
         Ok(sessions)
     }
 
-    /// Returns all sessions that can be read, and reports the others.
-    pub(super) fn readable(
-        objects: &dyn Objects,
-        report: &mut dyn FnMut(Damage),
-    ) -> Result<Vec<Self>, Error> {
-        let mut sessions = Vec::new();
-        for object in objects.list_at_once(FOLDER)? {
-            let Some(content) = objects.get(&object)? else { continue };
-            match Self::read(&object, &content) {
-                Ok(session) => sessions.push(session),
-                Err(_) => report(Damage { object, offset: None, why: "session" }),
+    /// Returns whether any of some sessions has not ended.
+    pub(super) fn is_any_left(objects: &dyn Objects, ids: &[[u8; 16]]) -> Result<bool, Error> {
+        for id in ids {
+            if objects.length(&object(id))?.is_some() {
+                return Ok(true);
             }
         }
-        Ok(sessions)
+        Ok(false)
     }
 
     /// Sets the state unless another process has changed the session, and returns whether it was set.
@@ -151,11 +147,15 @@ impl Session {
     }
 }
 
+fn object(id: &[u8; 16]) -> String {
+    format!("{FOLDER}/{}", id_text(id))
+}
+
 pub(super) fn id_text(id: &[u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(*id))
 }
 
-fn read_id(text: &str) -> Option<[u8; 16]> {
+pub(super) fn read_id(text: &str) -> Option<[u8; 16]> {
     (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)).flatten()
 }
 
@@ -172,7 +172,7 @@ pub(super) struct Commit {
 pub(super) struct NewTag {
     pub(super) name: String,
     pub(super) id: Digest,
-    /// What it named before the commit. If it names something else by the time that it is set, it was set
+    /// The version that it had before the commit. If it has another one by the time that it is set, it was changed
     /// after the commit, and stays.
     pub(super) before: Option<Digest>,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::check::ignores;
 use super::pack::{self, Section};
 use super::session::{Session, State};
 use super::{Inner, index, refs};
@@ -63,9 +64,8 @@ impl Inner {
             stats.index_bytes += objects.length(&name)?.unwrap_or(0);
         }
         // What is damaged is for a check to report.
-        let mut ignored = |_| {};
         let mut roots = HashSet::new();
-        for session in Session::readable(objects, &mut ignored)? {
+        for session in Session::all(objects, &mut ignores)? {
             stats.sessions += 1;
             if let State::Committed(commit) = session.state
                 && let Ok((commit, _)) = self.commit(&commit)
@@ -73,11 +73,11 @@ impl Inner {
                 roots.extend(commit.objects);
             }
         }
-        for (_, id) in refs::readable_tags(objects, &mut ignored)? {
+        for (_, id) in refs::tags(objects, "", &mut ignores)? {
             stats.tags += 1;
             roots.insert(id);
         }
-        roots.extend(refs::readable_kept(objects, &mut ignored)?);
+        roots.extend(refs::kept(objects, &mut ignores)?);
         stats.objects = roots.len() as u64;
         for id in roots {
             if is_cancelled() {

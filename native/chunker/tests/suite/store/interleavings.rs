@@ -370,3 +370,105 @@ fn a_tag_that_was_removed_is_not_set_again_for_a_writer_that_was_killed() {
     other.collect_garbage(None, NEVER).unwrap();
     assert_eq!(other.tag("a").unwrap(), None);
 }
+
+/// Returns the number of files in a folder and below it.
+fn files(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+}
+
+/// Lets a process put an object in a session, calls `others` once the tag is set and the session has not ended,
+/// kills the process, and lets others finish what it began.
+fn kill_before_the_end(
+    set_up: impl Fn(&Store),
+    name: Option<&str>,
+    others: impl Fn(&Store, &Digest) + Send + 'static,
+    judge: impl Fn(&Store, &Digest),
+) {
+    let content = b"content";
+    let id = put(&open(tempfile::tempdir().unwrap().path()), "a", content).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let other = open(folder.path());
+    set_up(&other);
+    let disk = WatchedDisk::new(folder.path());
+    let killed = disk.store();
+    let (mut is_set, mut is_done) = (false, false);
+    let named = if name.is_some() { "refs/" } else { "kept/" };
+    disk.watch(move |operation, path| {
+        is_set |= operation == Operation::Rename && path.starts_with(named);
+        // The next lock is that for the end of the session.
+        if is_set && !is_done && operation == Operation::Lock && path == "lock" {
+            is_done = true;
+            others(&other, &id);
+        }
+        if is_done && operation == Operation::Remove && path.starts_with("sessions/") {
+            return Err(io::Error::other("killed"));
+        }
+        Ok(())
+    });
+    killed.put(&content[..], name, Workers::of_this_thread(), NEVER).unwrap_err();
+    drop(killed);
+    let store = open(folder.path());
+    judge(&store, &id);
+    assert_eq!(std::fs::read_dir(folder.path().join("sessions")).unwrap().count(), 0);
+    store.collect_garbage(None, NEVER).unwrap();
+    judge(&store, &id);
+    store.collect_garbage(None, NEVER).unwrap();
+    // Nothing is left of what was removed.
+    let names = ["refs", "kept"].map(|names| files(&folder.path().join(names)));
+    assert_eq!(names.iter().sum::<usize>(), store.tags("").unwrap().len());
+}
+
+#[test]
+fn a_tag_that_is_removed_before_its_writer_is_killed_does_not_come_back() {
+    kill_before_the_end(
+        |_| {},
+        Some("a"),
+        |other, _| untag(other, "a"),
+        |store, _| assert_eq!(store.tag("a").unwrap(), None),
+    );
+}
+
+#[test]
+fn a_tag_that_is_set_back_before_its_writer_is_killed_stays() {
+    let before = || put(&open(tempfile::tempdir().unwrap().path()), "a", b"before").unwrap();
+    kill_before_the_end(
+        |store| {
+            put(store, "a", b"before").unwrap();
+        },
+        Some("a"),
+        move |other, _| other.set_tag("a", &before(), If::Any).unwrap(),
+        |store, id| {
+            let named = store.tag("a").unwrap().unwrap();
+            assert!(named != *id);
+            assert_eq!(read(store, &named), b"before");
+        },
+    );
+}
+
+#[test]
+fn a_tag_that_is_removed_and_set_again_before_its_writer_is_killed_can_be_removed() {
+    kill_before_the_end(
+        |_| {},
+        Some("a"),
+        |other, id| {
+            untag(other, "a");
+            other.set_tag("a", id, If::Absent).unwrap();
+            untag(other, "a");
+        },
+        |store, _| assert_eq!(store.tag("a").unwrap(), None),
+    );
+}
+
+#[test]
+fn an_object_that_is_let_go_before_its_writer_is_killed_is_not_kept() {
+    kill_before_the_end(
+        |_| {},
+        None,
+        |other, id| assert!(other.forget(id).unwrap()),
+        |store, id| {
+            assert!(!store.forget(id).unwrap());
+            assert_eq!(store.collect_garbage(None, NEVER).unwrap().objects, 0);
+        },
+    );
+}

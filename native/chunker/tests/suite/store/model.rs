@@ -57,6 +57,10 @@ enum Fault {
     NoSecondMarkForRewriting,
     /// Two processes may finish the session of a dead writer at once.
     NoClaims,
+    /// Nothing is left of a tag that is removed.
+    NoTraces,
+    /// A tag is as before if it names the same object.
+    NoVersions,
 }
 
 /// Numbers and liberties.
@@ -119,6 +123,8 @@ struct Commit {
     name: u8,
     object: u8,
     before: Option<u8>,
+    /// Whether the tag has changed since `before` was read. A real commit has the version of the tag.
+    is_stale: bool,
 }
 
 impl Commit {
@@ -146,6 +152,8 @@ struct Session {
     commit: Commit,
     /// Whether its writer has died.
     is_dead: bool,
+    /// Whether its tag was set.
+    is_set: bool,
 }
 
 /// The next step of a writer.
@@ -168,6 +176,8 @@ enum Step {
     SetTag,
     EndSession,
     Untag,
+    UntagList,
+    UntagSet,
     /// Its session is fenced.
     CreateAnother,
     ReadCondemnedAgain,
@@ -251,6 +261,8 @@ struct Store {
     index: [u32; ALL_PACKS],
     sessions: [Session; ALL_SESSIONS],
     tags: [Option<u8>; NAMES],
+    /// The sessions that were committed when a tag was removed, and that have not ended.
+    removed: [Sessions; NAMES],
     condemned: Option<Packs>,
     writers: [Writer; WRITERS],
     collection: Collection,
@@ -267,6 +279,8 @@ struct Wrong {
     lost_tag: bool,
     /// A tag was set for a session that had ended before.
     late_tag: bool,
+    /// A tag was set twice for a session.
+    second_tag: bool,
     /// A pack was deleted that a writer has written which is alive and has not committed.
     lost_upload: bool,
     /// An object that had a tag all the time was not found for another tag.
@@ -356,11 +370,15 @@ impl Store {
         self.index[pack] = records;
     }
 
-    fn set_tag(&mut self, name: u8, object: Option<u8>, by: Option<usize>) {
-        if self.tags[usize::from(name)] == object {
-            return;
-        }
+    /// Changes a tag: each time it has another version, also if it names the same object.
+    fn set_tag(&mut self, name: u8, object: Option<u8>, removed: Sessions, by: Option<usize>) {
         self.tags[usize::from(name)] = object;
+        self.removed[usize::from(name)] = removed;
+        let commits = self.sessions.iter_mut().map(|session| &mut session.commit);
+        let commits = commits.chain(self.writers.iter_mut().map(|writer| &mut writer.commit));
+        commits
+            .filter(|commit| commit.name == name && commit.before.is_some())
+            .for_each(|commit| commit.is_stale = true);
         for (number, writer) in self.writers.iter_mut().enumerate() {
             if Some(number) != by && writer.operation.is_some_and(|operation| operation.name() == name) {
                 writer.is_disturbed = true;
@@ -392,12 +410,20 @@ impl Protocol {
         self.fault == Fault::NoClaims || (store.sessions[session].stage == Stage::Committed && !is_claimed)
     }
 
-    /// Sets the tag of a session that is finished by a process which is not its writer.
-    fn finish_tag(store: &mut Store, session: usize) {
-        let Session { stage, commit, .. } = store.sessions[session];
-        if store.tags[usize::from(commit.name)] == commit.before {
+    /// Sets the tag of a session if it is as before, for its writer or for another process.
+    fn finish_tag(&self, store: &mut Store, session: usize, writer: Option<usize>) {
+        let Session { stage, commit, is_set, .. } = store.sessions[session];
+        let name = usize::from(commit.name);
+        let is_as_before = store.tags[name] == commit.before
+            && match commit.before {
+                None => store.removed[name] >> session & 1 == 0,
+                Some(_) => !commit.is_stale || self.fault == Fault::NoVersions,
+            };
+        if is_as_before {
             store.wrong.late_tag |= stage == Stage::Gone && commit.before != Some(commit.object);
-            store.set_tag(commit.name, Some(commit.object), None);
+            store.wrong.second_tag |= is_set;
+            store.sessions[session].is_set = true;
+            store.set_tag(commit.name, Some(commit.object), 0, writer);
         }
     }
 
@@ -421,7 +447,7 @@ impl Protocol {
                 writer.step = if writer.finish == 0 { Step::Idle } else { Step::Claim };
             }
             Step::FinishTag => {
-                Self::finish_tag(store, first(writer.finish));
+                self.finish_tag(store, first(writer.finish), None);
                 writer.step = Step::FinishEnd;
             }
             Step::FinishEnd => {
@@ -431,7 +457,8 @@ impl Protocol {
             }
             Step::ReadTag => {
                 let (name, object) = (operation.name(), operation.object().expect("an object"));
-                writer.commit = Commit { name, object, before: store.tags[usize::from(name)] };
+                let before = store.tags[usize::from(name)];
+                writer.commit = Commit { name, object, before, is_stale: false };
                 writer.step = if is_put { Step::UploadCommit } else { Step::CreateSession };
             }
             Step::CreateSession => {
@@ -486,10 +513,8 @@ impl Protocol {
                 }
             }
             Step::SetTag => {
-                let Commit { name, object, before } = writer.commit;
-                if store.tags[usize::from(name)] == before {
-                    store.set_tag(name, Some(object), Some(number));
-                }
+                let Commit { name, object, .. } = writer.commit;
+                self.finish_tag(store, at, Some(number));
                 let is_set = store.tags[usize::from(name)] == Some(object);
                 store.wrong.lost_tag |= !is_set && !writer.is_disturbed;
                 writer.step = Step::EndSession;
@@ -499,7 +524,22 @@ impl Protocol {
                 writer.step = Step::Idle;
             }
             Step::Untag => {
-                store.set_tag(operation.name(), None, Some(number));
+                let name = operation.name();
+                let before = store.tags[usize::from(name)];
+                writer.commit = Commit { name, before, ..Commit::default() };
+                writer.step = if before.is_some() { Step::UntagList } else { Step::Idle };
+            }
+            Step::UntagList => {
+                writer.finish = store.sessions(|session| session.stage == Stage::Committed);
+                writer.step = Step::UntagSet;
+            }
+            Step::UntagSet if writer.commit.is_stale => {
+                writer.finish = 0;
+                writer.step = Step::Untag;
+            }
+            Step::UntagSet => {
+                let removed = if self.fault == Fault::NoTraces { 0 } else { writer.finish };
+                store.set_tag(operation.name(), None, removed, Some(number));
                 writer.step = Step::Idle;
             }
             Step::CreateAnother => {
@@ -601,7 +641,7 @@ impl Protocol {
                 collection.phase = if collection.finish == 0 { Phase::ListPacks } else { Phase::Claim };
             }
             Phase::FinishTag => {
-                Self::finish_tag(store, first(collection.finish));
+                self.finish_tag(store, first(collection.finish), None);
                 collection.phase = Phase::FinishEnd;
             }
             Phase::FinishEnd => {
@@ -773,6 +813,8 @@ impl Protocol {
                 *session = Session::default();
             }
         }
+        let left = store.sessions(|session| session.stage != Stage::Gone);
+        store.removed.iter_mut().for_each(|removed| *removed &= left);
         if self.fault == Fault::TrustedIndex {
             return;
         }
@@ -818,6 +860,7 @@ impl Model for Protocol {
             index: [0; ALL_PACKS],
             sessions: [Session::default(); ALL_SESSIONS],
             tags: [None; NAMES],
+            removed: [0; NAMES],
             condemned: None,
             writers: self.bounds.operations.map(|operations| Writer { operations, ..Writer::default() }),
             collection: Collection::default(),
@@ -932,6 +975,7 @@ impl Model for Protocol {
             }),
             Property::always(LOST_TAG, |_: &Self, store: &Store| !store.wrong.lost_tag),
             Property::always(LATE_TAG, |_: &Self, store: &Store| !store.wrong.late_tag),
+            Property::always(SECOND_TAG, |_: &Self, store: &Store| !store.wrong.second_tag),
             Property::always(LOST_UPLOAD, |_: &Self, store: &Store| !store.wrong.lost_upload),
             Property::always(REFUSED, |_: &Self, store: &Store| !store.wrong.refused),
             Property::always(PROGRESS, |model: &Self, store: &Store| {
@@ -971,6 +1015,7 @@ impl Model for Protocol {
 const COMPLETE: &str = "what is committed is complete";
 const LOST_TAG: &str = "what a put returned has its tag";
 const LATE_TAG: &str = "a session that has ended sets no tag";
+const SECOND_TAG: &str = "a session sets its tag once";
 const LOST_UPLOAD: &str = "what is uploaded stays until the commit";
 const REFUSED: &str = "an object that has a tag gets another";
 const PROGRESS: &str = "a writer finishes, whatever others do not do";
@@ -1084,4 +1129,8 @@ fn each_part_of_the_protocol_is_needed() {
     is_found(Fault::NoSecondMarkForRewriting, coarse, puts_and_untags(), COMPLETE);
     let killed = Bounds { operations: [2, 1], killed_writers: 1, ..coarse };
     is_found(Fault::NoClaims, killed, puts_and_untags(), LATE_TAG);
+    let killed = Bounds { killed_writers: 1, ..coarse };
+    is_found(Fault::NoTraces, killed, puts_and_untags(), SECOND_TAG);
+    let puts = (0..2).map(|object| Operation::Put { name: 0, object }).collect();
+    is_found(Fault::NoVersions, killed, puts, SECOND_TAG);
 }
