@@ -403,6 +403,9 @@ read(Store, Name) -> read(Store, Name, []).
 %% Errors: `not_found' with the `name' or path that is not there; `io_error' with the kind `eisdir' or, for a symbolic
 %% link, `eloop', if there is no file at the path; `chunk_missing' with `digests', `store_corrupt' with `pack', `offset' and `why', and
 %% `bounds_check_failed'.
+%%
+%% After `store_corrupt', {@link check/2} lists all damage, and {@link repair/2} saves what is left. After `chunk_missing',
+%% {@link put/3} of the source heals the object, and so does {@link copy/4} from another store.
 -spec read(store(), name() | id(), chunker_options:options()) -> {ok, binary()} | {error, error()}.
 read(Store, Name, Options) ->
     Arguments = [Store, Name, Options],

@@ -876,7 +876,8 @@ defmodule Chunker.ErrorsTest do
       ],
       :chunk_missing,
       %{digests: [digest]},
-      "chunks are missing, the first one of which is #{Base.encode16(digest, case: :lower)}"
+      "chunks are missing, the first one of which is #{Base.encode16(digest, case: :lower)}; " <>
+        "put the source again, or copy the object from another store (check lists what is incomplete)"
     )
   end
 
@@ -896,7 +897,7 @@ defmodule Chunker.ErrorsTest do
       ],
       :store_corrupt,
       %{pack: name, offset: 32, why: :record_digest},
-      "#{name} is damaged at byte 32: record digest"
+      "#{name} is damaged at byte 32: record digest; check the store, repair it, and put again what it has lost"
     )
   end
 

@@ -313,6 +313,7 @@ defmodule Mix.Tasks.Chunker.StoreTest do
       to = path <> ".to"
       {"", errors, 2} = run(["get", store, "a", to])
       assert errors =~ "chunker.store: a: #{name} is damaged at byte"
+      assert errors =~ "check the store, repair it"
       refute File.exists?(to)
       {_, errors, 2} = run(["cat", store, "a"])
       assert errors =~ "chunker.store: a: "
@@ -363,7 +364,7 @@ defmodule Mix.Tasks.Chunker.StoreTest do
       format = Path.join(store, "format")
       File.write!(format, "x" <> File.read!(format))
       assert {"", errors, 2} = run(["stats", store])
-      assert errors =~ "chunker.store: #{store}: format is damaged"
+      assert errors =~ "chunker.store: #{store}: format is damaged: check mismatch; write this file anew"
     end
 
     test "a tag whose object is gone is status 2", %{store: store} do

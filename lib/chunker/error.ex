@@ -30,8 +30,8 @@ defmodule Chunker.Error do
   | `:invalid_narinfo` | `:why` (an atom such as `:missing`), and `:field` or `:line`; see `Chunker.NarInfo` |
   | `:invalid_key` | `:why` (an atom such as `:bad_base64`) |
   | `:invalid_signature` | `:why` (an atom such as `:mismatch`) |
-  | `:store_corrupt` | `:pack`, the name of the damaged file in the store, `:why`, and `:offset`, in bytes, if it is known |
-  | `:chunk_missing` | `:digests`, of the first chunks that the store does not have |
+  | `:store_corrupt` | `:pack`, the name of the damaged file in the store, `:why`, and `:offset`, in bytes, if it is known. `Chunker.Store.check/2` lists all damage, `repair/2` saves what is left, and what is put again heals |
+  | `:chunk_missing` | `:digests`, of the first chunks that the store does not have. Put the source again, or copy the object from another store; `Chunker.Store.check/2` lists what is incomplete |
   | `:not_found` | `:name`: a tag, an id, a path in a NAR or a store that is not there |
   | `:already_exists` | `:name`: a tag that exists, or names another object than expected |
   | `:session_fenced` | none: a garbage collection has deleted what was to be put; put it again |
@@ -145,10 +145,12 @@ defmodule Chunker.Error do
   defp describe(:invalid_signature, %{why: why}), do: "no valid signature: #{words(why)}"
 
   defp describe(:store_corrupt, %{pack: pack, why: why} = details),
-    do: "#{show(pack)} is damaged#{at(details)}: #{words(why)}"
+    do: "#{show(pack)} is damaged#{at(details)}: #{words(why)}; #{advice(pack)}"
 
   defp describe(:chunk_missing, %{digests: digests}),
-    do: "chunks are missing, the first one of which is #{digests |> hd() |> Base.encode16(case: :lower)}"
+    do:
+      "chunks are missing, the first one of which is #{digests |> hd() |> Base.encode16(case: :lower)}; " <>
+        "put the source again, or copy the object from another store (check lists what is incomplete)"
 
   defp describe(:not_found, %{name: name}), do: "#{show_name(name)} is not there"
   defp describe(:already_exists, %{name: name}), do: "tag #{show(name)} exists, or names another object"
@@ -163,6 +165,10 @@ defmodule Chunker.Error do
     do: "the store needs #{feature}, which this version of Chunker does not know"
 
   defp describe(:cancelled, _details), do: "the operation was cancelled, or its stream or store is closed"
+
+  # The names of functions and subcommands, which are the same in Elixir, Erlang and the shell.
+  defp advice("format"), do: "write this file anew, as docs/store-format.md describes it"
+  defp advice(_pack), do: "check the store, repair it, and put again what it has lost"
 
   defp words(why), do: why |> Atom.to_string() |> String.replace("_", " ")
 

@@ -7,8 +7,8 @@ use crate::hash::Digest;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// An object is damaged.
-    #[error("{object} is damaged{}: {why}", .offset.map(|at| format!(" at byte {at}")).unwrap_or_default())]
+    /// An object is damaged. A check lists all damage, a repair saves what is left, and what is put again heals.
+    #[error("{object} is damaged{}: {why}; check and repair the store", .offset.map(|at| format!(" at byte {at}")).unwrap_or_default())]
     Corrupt {
         /// The name of the object, relative to the store.
         object: String,
@@ -17,8 +17,9 @@ pub enum StoreError {
         /// What is wrong.
         why: &'static str,
     },
-    /// Chunks that an object consists of are not in the store.
-    #[error("{} chunks of the object are missing", .digests.len())]
+    /// Chunks that an object consists of are not in the store. What is put again, or copied from another store, heals
+    /// the object.
+    #[error("{} chunks of the object are missing; put its source again", .digests.len())]
     ChunkMissing {
         /// The digests of the first of them, at most [`Self::MOST_DIGESTS`].
         digests: Vec<Digest>,
