@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Inner;
-use super::error::StoreError;
+use super::error::{StoreError, is_unwritable};
 use super::gc;
 use super::manifest::{Item, Manifest, read_node};
 use super::pack::{self, Lengths, Listed, PACK_HEADER, PackId, Section};
@@ -182,16 +182,23 @@ impl Inner {
             report.packs += 1;
             report.bytes += pack.bytes;
             report.records += pack.records;
-            if pack.damage.is_empty() {
+            let marked = if pack.damage.is_empty() {
                 // It may have been replaced by hand since it was marked.
-                self.marks.remove(objects, &pack.id)?;
-                continue;
-            }
-            report.damage.extend(pack.damage);
-            damaged_packs.insert(pack.id);
-            if !pack.damaged.is_empty() {
+                self.marks.remove(objects, &pack.id)
+            } else if pack.damaged.is_empty() {
+                Ok(())
+            } else {
                 // New objects do not rely on them.
-                self.marks.add(objects, pack.id, &pack.damaged)?;
+                self.marks.add(objects, pack.id, &pack.damaged)
+            };
+            match marked {
+                // For this process they are marked.
+                Err(error) if is_unwritable(&error) => {}
+                marked => marked?,
+            }
+            if !pack.damage.is_empty() {
+                report.damage.extend(pack.damage);
+                damaged_packs.insert(pack.id);
             }
         }
         self.check_objects(&mut report, is_cancelled)?;

@@ -1,6 +1,8 @@
 //! Errors of a store.
 
-use crate::error::{Detail, ErrorCode};
+use std::io::ErrorKind;
+
+use crate::error::{Detail, Error, ErrorCode, IoError};
 use crate::hash::Digest;
 
 /// An error of a store that is neither one of the operating system nor of an option.
@@ -115,4 +117,16 @@ impl ErrorCode for StoreError {
             ],
         }
     }
+}
+
+/// Returns whether a store could not be written to, and can perhaps be read.
+pub(super) fn is_unwritable(error: &Error) -> bool {
+    let Error::Io(IoError { source, .. }) = error else { return false };
+    matches!(
+        source.kind(),
+        ErrorKind::PermissionDenied
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::StorageFull
+            | ErrorKind::QuotaExceeded
+    )
 }

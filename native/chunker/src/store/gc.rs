@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use super::Inner;
 use super::check::{fails, ignores};
-use super::error::StoreError;
+use super::error::{StoreError, is_unwritable};
 use super::manifest::{Item, Manifest, read_node};
 use super::objects::{Lock, Objects};
 use super::pack::{self, FULL, PACK_HEADER, PackId, Section};
@@ -308,6 +308,15 @@ impl Inner {
         Ok(())
     }
 
+    /// Does that, unless the store is read-only or its disk is full. What needs no writing can then be done still,
+    /// and nothing is lost: the sessions stay.
+    pub(super) fn finish_sessions_if_writable(&self) -> Result<(), Error> {
+        match self.finish_sessions() {
+            Err(error) if is_unwritable(&error) => Ok(()),
+            finished => finished,
+        }
+    }
+
     /// Sets the tags of a committed session, and ends it. Returns the tags that were changed by others after the
     /// commit.
     pub(super) fn finish_session(&self, session: &Session, commit: &Commit) -> Result<Vec<String>, Error> {
@@ -339,7 +348,7 @@ impl Inner {
         let objects = &*self.objects;
         objects.clean()?;
         self.marks.clean(objects)?;
-        self.finish_sessions()?;
+        self.finish_sessions_if_writable()?;
         self.index.complete(is_cancelled)?;
         let packs = all_packs(objects)?;
         let mut marker = Marker {
@@ -505,11 +514,16 @@ impl Inner {
         list: Option<&[u8]>,
     ) -> Result<(), Error> {
         let objects = &*self.objects;
+        let is_kept = |pack: &PackId| {
+            let stays = !packs.contains(pack);
+            Ok(stays && (known.contains(pack) || objects.length(&pack.name())?.is_some()))
+        };
         if !packs.is_empty() {
-            self.index.retain(&|pack| {
-                let stays = !packs.contains(pack);
-                Ok(stays && (known.contains(pack) || objects.length(&pack.name())?.is_some()))
-            })?;
+            match self.index.retain(&is_kept) {
+                // Entries of packs that are gone do no harm.
+                Err(error) if is_unwritable(&error) => {}
+                retained => retained?,
+            }
         }
         if list.is_some() {
             objects.compare_and_set(CONDEMNED, list, None)?;

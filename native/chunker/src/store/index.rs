@@ -5,16 +5,19 @@
 //!
 //! A segment may name packs that a garbage collection has deleted since, so its entries are hints. A writer
 //! checks that a pack exists before it relies on a chunk in it, and a reader checks each chunk.
+//!
+//! What cannot be written, since the store is read-only or its disk is full, is kept in memory.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::error::StoreError;
+use super::error::{StoreError, is_unwritable};
 use super::objects::Objects;
 use super::pack::{self, Entry, PackId, Section};
 use super::segment::{self, Location, Pages, Segment};
+use super::unwritten::Unwritten;
 use crate::error::Error;
 use crate::hash::Digest;
 use crate::{Cancel, NEVER};
@@ -42,6 +45,9 @@ const RATIO: u64 = 3;
 pub(super) struct Index {
     objects: Arc<dyn Objects>,
     segments: RwLock<Vec<Arc<Segment>>>,
+    unwritten: RwLock<Arc<Unwritten>>,
+    /// The names of damaged segments that could not be removed.
+    ignored: Mutex<HashSet<String>>,
     pages: Pages,
     /// When [`complete_if_due`](Self::complete_if_due) last did something, and how long that took.
     completed: Mutex<Option<(Instant, Duration)>>,
@@ -51,8 +57,14 @@ impl Index {
     /// Opens the index. Segments that are damaged are ignored; what they had is missing until the index is
     /// rebuilt.
     pub(super) fn open(objects: Arc<dyn Objects>) -> Result<Self, Error> {
-        let (segments, pages, completed) = (RwLock::default(), Pages::new(PAGES), Mutex::default());
-        let index = Self { objects, segments, pages, completed };
+        let index = Self {
+            objects,
+            segments: RwLock::default(),
+            unwritten: RwLock::default(),
+            ignored: Mutex::default(),
+            pages: Pages::new(PAGES),
+            completed: Mutex::default(),
+        };
         index.refresh()?;
         Ok(index)
     }
@@ -74,6 +86,9 @@ impl Index {
             attempts += 1;
             let (mut segments, mut damaged) = (Vec::new(), Vec::new());
             for name in self.objects.list_at_once(FOLDER)? {
+                if self.ignored().contains(&name) {
+                    continue;
+                }
                 if let Some(segment) = known.iter().find(|segment| segment.name == name) {
                     segments.push(Arc::clone(segment));
                     continue;
@@ -98,6 +113,25 @@ impl Index {
         self.segments.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn unwritten(&self) -> Arc<Unwritten> {
+        Arc::clone(&self.unwritten.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn ignored(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.ignored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes a damaged segment, or ignores it if that is not possible.
+    fn discard(&self, name: &str) -> Result<(), Error> {
+        match self.objects.delete(name) {
+            Err(error) if is_unwritable(&error) => {
+                self.ignored().insert(name.into());
+                Ok(())
+            }
+            deleted => deleted,
+        }
+    }
+
     /// Returns the first place of a digest for which `accept` returns true.
     pub(super) fn find(
         &self,
@@ -114,7 +148,7 @@ impl Index {
                     Err(error) => return Err(error),
                 }
             }
-            let Some(lost) = lost else { return Ok(None) };
+            let Some(lost) = lost else { return self.unwritten().find(digest, &mut accept) };
             self.replace_lost(&lost)?;
         }
     }
@@ -124,7 +158,7 @@ impl Index {
         self.refresh()?;
         // If another process has merged it, its entries are in the new one.
         if self.segments().iter().any(|segment| Arc::ptr_eq(segment, lost)) {
-            self.objects.delete(&lost.name)?;
+            self.discard(&lost.name)?;
             self.complete(NEVER)?;
         }
         Ok(())
@@ -145,7 +179,11 @@ impl Index {
             segment::write(out, entries.iter().map(|&entry| Ok(entry)), ids)
         })?;
         self.refresh()?;
-        self.merge()
+        match self.merge() {
+            // It needs as much space again.
+            Err(error) if is_unwritable(&error) => Ok(()),
+            merged => merged,
+        }
     }
 
     /// Writes a segment of at most so many entries, and returns its name.
@@ -244,6 +282,7 @@ impl Index {
     /// Reads all segments, removes those that are damaged, and returns them with what is wrong with each.
     /// [`complete`](Self::complete) finds again what they had.
     pub(super) fn check(&self) -> Result<Vec<(String, &'static str)>, Error> {
+        self.ignored().clear();
         let mut damage: Vec<_> = self.refreshed()?.into_iter().map(|name| (name, "index_segment")).collect();
         for segment in self.segments() {
             let packs = segment.packs(&*self.objects, &self.pages).find_map(Result::err);
@@ -260,7 +299,7 @@ impl Index {
             }
         }
         for (name, _) in &damage {
-            self.objects.delete(name)?;
+            self.discard(name)?;
         }
         self.refresh()?;
         Ok(damage)
@@ -269,7 +308,7 @@ impl Index {
     /// Returns the packs that the index has.
     fn packs(&self) -> Result<HashSet<PackId>, Error> {
         'all: loop {
-            let mut known = HashSet::new();
+            let mut known: HashSet<PackId> = self.unwritten().packs.iter().copied().collect();
             for segment in self.segments() {
                 for pack in segment.packs(&*self.objects, &self.pages) {
                     match pack {
@@ -277,7 +316,7 @@ impl Index {
                         Err(Error::Store(StoreError::Corrupt { .. })) => {
                             self.refresh()?;
                             if self.segments().iter().any(|now| Arc::ptr_eq(now, &segment)) {
-                                self.objects.delete(&segment.name)?;
+                                self.discard(&segment.name)?;
                                 self.refresh()?;
                             }
                             continue 'all;
@@ -293,6 +332,7 @@ impl Index {
     /// Adds the packs that no segment has, from their footers, and returns how many there were. Takes a read
     /// for each such pack.
     pub(super) fn complete(&self, is_cancelled: Cancel<'_>) -> Result<u64, Error> {
+        self.write_unwritten()?;
         self.refresh()?;
         let known = self.packs()?;
         let (mut found, mut gathered) = (0, 0);
@@ -333,11 +373,39 @@ impl Index {
 
     /// Adds packs that other processes may not yet have flushed.
     fn add_settled(&self, packs: &[(PackId, Vec<Entry>)]) -> Result<(), Error> {
-        let folders: HashSet<String> = packs.iter().map(|(pack, _)| pack.folder()).collect();
-        for folder in folders {
-            self.objects.settle(&folder)?;
+        let added = self.settle(packs).and_then(|()| self.add(packs));
+        match added {
+            Err(error) if is_unwritable(&error) => {
+                let mut unwritten = self.unwritten.write().unwrap_or_else(PoisonError::into_inner);
+                Arc::make_mut(&mut unwritten).add(packs);
+                Ok(())
+            }
+            added => added,
         }
-        self.add(packs)
+    }
+
+    fn settle(&self, packs: &[(PackId, Vec<Entry>)]) -> Result<(), Error> {
+        let folders: HashSet<String> = packs.iter().map(|(pack, _)| pack.folder()).collect();
+        folders.iter().try_for_each(|folder| self.objects.settle(folder))
+    }
+
+    /// Writes what could not be written before, if that is possible by now.
+    fn write_unwritten(&self) -> Result<(), Error> {
+        let unwritten = self.unwritten();
+        if unwritten.packs.is_empty() || self.objects.owner().is_err() {
+            return Ok(());
+        }
+        let packs = unwritten.packs();
+        match self.settle(&packs).and_then(|()| self.add(&packs)) {
+            Err(error) if is_unwritable(&error) => return Ok(()),
+            added => added?,
+        }
+        let mut current = self.unwritten.write().unwrap_or_else(PoisonError::into_inner);
+        // Unless another thread has added some.
+        if Arc::ptr_eq(&current, &unwritten) {
+            *current = Arc::default();
+        }
+        Ok(())
     }
 }
 

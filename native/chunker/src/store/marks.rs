@@ -3,7 +3,7 @@
 //! A mark is kept in the store, for other processes, until the pack of the record is deleted. Without it, the
 //! damage is found again by the next check or read.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
 use super::objects::Objects;
@@ -18,7 +18,8 @@ const FOLDER: &str = "damaged";
 /// The records that are known to be damaged, by their packs and their positions there.
 #[derive(Default)]
 pub(super) struct Marks {
-    records: RwLock<HashSet<(PackId, u32)>>,
+    /// Each with whether its mark is in the store.
+    records: RwLock<HashMap<(PackId, u32), bool>>,
 }
 
 fn object(pack: &PackId) -> String {
@@ -35,31 +36,31 @@ fn read(object: &str, content: &[u8]) -> Option<(PackId, Vec<u32>)> {
 impl Marks {
     pub(super) fn contains(&self, location: &Location) -> bool {
         let records = self.records.read().unwrap_or_else(PoisonError::into_inner);
-        !records.is_empty() && records.contains(&(location.pack, location.entry.offset))
+        !records.is_empty() && records.contains_key(&(location.pack, location.entry.offset))
     }
 
     /// Looks for marks that others have set.
     pub(super) fn refresh(&self, objects: &dyn Objects) -> Result<(), Error> {
-        let mut found = HashSet::new();
+        let mut found = HashMap::new();
         for object in objects.list_at_once(FOLDER)? {
             // One that is damaged is made anew when its records are found again.
             let content = objects.get(&object)?;
             if let Some((pack, offsets)) = content.and_then(|content| read(&object, &content)) {
-                found.extend(offsets.into_iter().map(|offset| (pack, offset)));
+                found.extend(offsets.into_iter().map(|offset| ((pack, offset), true)));
             }
         }
         self.records.write().unwrap_or_else(PoisonError::into_inner).extend(found);
         Ok(())
     }
 
-    /// Marks records of a pack.
+    /// Marks records of a pack: for this process at once, also if the marks cannot be written.
     pub(super) fn add(&self, objects: &dyn Objects, pack: PackId, offsets: &[u32]) -> Result<(), Error> {
-        let is_new = {
+        let is_written = {
             let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
             // Each of them is added.
-            offsets.iter().filter(|&&offset| records.insert((pack, offset))).count() > 0
+            offsets.iter().filter(|&&offset| !*records.entry((pack, offset)).or_default()).count() == 0
         };
-        if !is_new {
+        if is_written {
             return Ok(());
         }
         let object = object(&pack);
@@ -73,6 +74,8 @@ impl Marks {
             all.dedup();
             let content = text::write(all.iter().map(|offset| ("record", offset.to_string())));
             if objects.compare_and_set(&object, before.as_deref(), Some(&content))? {
+                let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
+                records.extend(offsets.iter().map(|&offset| ((pack, offset), true)));
                 return Ok(());
             }
         }
@@ -80,10 +83,14 @@ impl Marks {
 
     /// Removes the marks of a pack that is deleted.
     pub(super) fn remove(&self, objects: &dyn Objects, pack: &PackId) -> Result<(), Error> {
-        objects.delete(&object(pack))?;
-        self.records.write().unwrap_or_else(PoisonError::into_inner).retain(|(marked, _)| marked != pack);
+        let object = object(pack);
+        if objects.length(&object)?.is_some() {
+            objects.delete(&object)?;
+        }
+        self.records.write().unwrap_or_else(PoisonError::into_inner).retain(|(marked, _), _| marked != pack);
         Ok(())
     }
+
     /// Removes the marks of packs that are gone, which a process has left that was killed after it deleted them.
     pub(super) fn clean(&self, objects: &dyn Objects) -> Result<(), Error> {
         for object in objects.list_at_once(FOLDER)? {

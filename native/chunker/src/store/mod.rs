@@ -42,6 +42,7 @@ mod session;
 mod stats;
 mod tap;
 mod text;
+mod unwritten;
 mod writer;
 
 use std::collections::{HashMap, HashSet};
@@ -173,15 +174,7 @@ impl Store {
             unfinished: Mutex::default(),
             buffers: Mutex::default(),
         });
-        match inner.finish_sessions() {
-            // Someone without permission to write can still read.
-            Err(Error::Io(IoError { source, .. }))
-                if matches!(
-                    source.kind(),
-                    std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem
-                ) => {}
-            finished => finished?,
-        }
+        inner.finish_sessions_if_writable()?;
         Ok(Self { inner })
     }
 
@@ -380,8 +373,8 @@ impl Store {
     ///
     /// Returns [`StoreError::AlreadyExists`] if the tag is not what `condition` says.
     pub fn remove_tag(&self, name: &str, condition: If) -> Result<bool, Error> {
-        // As for a tag that is set.
-        self.inner.finish_sessions()?;
+        // As for a tag that is set, except that a full disk does not matter.
+        self.inner.finish_sessions_if_writable()?;
         let was_there = refs::remove(&*self.inner.objects, name, condition)?;
         self.inner.objects.flush()?;
         Ok(was_there)
@@ -394,7 +387,7 @@ impl Store {
     ///
     /// Returns [`Error::Io`] if the store cannot be written to.
     pub fn forget(&self, id: &Digest) -> Result<bool, Error> {
-        self.inner.finish_sessions()?;
+        self.inner.finish_sessions_if_writable()?;
         refs::forget(&*self.inner.objects, id)
     }
 

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::disk::Disk;
-use super::error::StoreError;
+use super::error::{StoreError, is_unwritable};
 use crate::error::{Error, IoError};
 
 /// Objects by their names, which are paths with `/` between the components.
@@ -507,7 +507,11 @@ impl<D: Disk> Objects for LocalObjects<D> {
     }
 
     fn list_at_once(&self, folder: &str) -> Result<Vec<String>, Error> {
-        let _lock = self.wait()?;
+        let _lock = match self.wait() {
+            // Its file cannot be created, or not be opened. The list is then as good as that of a folder.
+            Err(error) if is_unwritable(&error) => None,
+            lock => Some(lock?),
+        };
         self.list(folder)
     }
 

@@ -11,6 +11,7 @@ mod format;
 mod interleavings;
 mod model;
 mod objects;
+mod read_only;
 mod simulated_disk;
 mod watched_disk;
 

@@ -2,7 +2,7 @@
 //! between.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chunker::store::{Disk, Folder, Store};
@@ -25,6 +25,8 @@ pub(super) enum Operation {
     Remove,
     List,
     Lock,
+    /// Only of a folder that does not exist.
+    CreateFolder,
 }
 
 type Watch = Box<dyn FnMut(Operation, &str) -> io::Result<()> + Send>;
@@ -32,6 +34,7 @@ type Watch = Box<dyn FnMut(Operation, &str) -> io::Result<()> + Send>;
 /// The folder. Clones have the same watch.
 #[derive(Clone)]
 pub(super) struct WatchedDisk {
+    root: PathBuf,
     folder: Arc<Folder>,
     watch: Arc<Mutex<Option<Watch>>>,
     locks: Arc<Mutex<Vec<Held>>>,
@@ -52,7 +55,8 @@ impl Drop for Held {
 
 impl WatchedDisk {
     pub(super) fn new(path: &Path) -> Self {
-        Self { folder: Arc::new(Folder::new(path)), watch: Arc::default(), locks: Arc::default() }
+        let root = path.to_owned();
+        Self { root, folder: Arc::new(Folder::new(path)), watch: Arc::default(), locks: Arc::default() }
     }
 
     /// Opens the store in the folder.
@@ -124,6 +128,9 @@ impl Disk for WatchedDisk {
     }
 
     fn create_folder(&self, path: &str) -> io::Result<()> {
+        if !self.root.join(path).exists() {
+            self.before(Operation::CreateFolder, path)?;
+        }
         self.folder.create_folder(path)
     }
 
