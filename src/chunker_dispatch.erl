@@ -789,11 +789,11 @@ store_forget(Store, Id) -> job(short, fun(Ticket) -> ?NIF:store_forget_job(Ticke
 -spec store_tags(store(), Prefix :: binary()) -> {ok, [{binary(), Id :: binary()}]} | failure().
 store_tags(Store, Prefix) -> job(short, fun(Ticket) -> ?NIF:store_tags_job(Ticket, Store, Prefix) end).
 
--spec store_gc(store(), Progress :: nil | fun()) ->
+-spec store_gc(store(), chunker_options:work()) ->
     {ok, {Objects :: non_neg_integer(), Packs :: non_neg_integer(), DeletedPacks :: non_neg_integer(),
         DeletedBytes :: non_neg_integer(), RewrittenBytes :: non_neg_integer()}} | failure().
-store_gc(Store, Progress) ->
-    chunker_progress:with(Progress, fun(To) -> job(long, fun(Ticket) -> ?NIF:store_gc_job(Ticket, Store, To) end) end).
+store_gc(Store, Work) ->
+    work(Work, fun(Ticket, Native) -> ?NIF:store_gc_job(Ticket, Store, Native) end).
 
 -spec store_check(store(), Repairs :: boolean(), chunker_options:work()) -> {ok, report()} | failure().
 store_check(Store, Repairs, Work) ->

@@ -8,7 +8,7 @@
 -export([chunking/1, nar_chunking/1, stream/1, files/1, hash/1, hash_batch/1, algorithm/1, threads/0]).
 -export([compression/1, compressor/1, decompression/1, decompression_prefix/1, decompressor/1]).
 -export([compression_batch/1, decompression_batch/1, dictionary/1]).
--export([store/1, store_put/1, store_read/1, store_restore/1, store_ls/1, store_tag/1, store_work/1, store_copy/1, store_gc/1, store_session/1]).
+-export([store/1, store_put/1, store_read/1, store_restore/1, store_ls/1, store_tag/1, store_work/1, store_copy/1, store_session/1]).
 -export([cache/1, nar_list/1, nar_listing/1, nar_dump/1, hash_data/1, hash_file/1]).
 -export_type([options/0, chunking/0, digests/0, cache/0, batch/0, progress/0, compression/0, decompression/0]).
 -export_type([store/0, work/0]).
@@ -298,10 +298,6 @@ store_tag(Options) ->
 %% For an object that is restored, and for a check, a repair or a collection.
 -spec store_work(term()) -> checked(work()).
 store_work(Options) -> with(Options, ?WORK, [fun work_form/1]).
-
-%% For a collection of garbage.
--spec store_gc(term()) -> checked(Progress :: nil | term()).
-store_gc(Options) -> with(Options, [{progress, nil, progress}], [fun(#{progress := Progress}) -> {ok, Progress} end]).
 
 %% For a session.
 -spec store_session(term()) -> checked(Attempts :: pos_integer()).

@@ -667,13 +667,18 @@ stats(Store) ->
 gc(Store) -> gc(Store, []).
 
 %% @doc Deletes what no object needs, while others read and write. Packs that are mostly garbage, and small ones if there
-%% are many, are written anew. Takes the option `progress', whose unit are names of objects, while it looks for what
-%% they need. The error is `store_locked' if another collection runs.
+%% are many, are written anew. The error is `store_locked' if another collection runs.
+%%
+%% Options are `threads', how many check what is written anew (all else is done by one), and `progress', whose unit are
+%% names of objects, while it looks for what they need.
+%%
+%% On a disk that is full, it removes a part of the index first, which it makes anew at the end. The error is `io_error'
+%% with the kind `enospc' if that does not suffice: nothing is lost; free 1 MiB, and collect again.
 -spec gc(store(), chunker_options:options()) -> {ok, collected()} | {error, error()}.
 gc(Store, Options) ->
     known(Store, [Store, Options]),
-    case checked(chunker_options:store_gc(Options), [Store, Options], 2) of
-        {ok, Progress} -> collected(chunker_dispatch:store_gc(Store, Progress));
+    case checked(chunker_options:store_work(Options), [Store, Options], 2) of
+        {ok, Work} -> collected(chunker_dispatch:store_gc(Store, Work));
         Failure -> Failure
     end.
 

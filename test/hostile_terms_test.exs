@@ -282,7 +282,7 @@ defmodule Chunker.HostileTermsTest do
         store_remove_tag: [store, "name", id],
         store_forget: [store, id],
         store_tags: [store, ""],
-        store_gc: [store, nil],
+        store_gc: [store, @work],
         store_check: [store, true, @work],
         store_stats: [store],
         store_copy: [store, other, [{id, "name"}, {id, nil}], @work],

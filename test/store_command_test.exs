@@ -172,6 +172,23 @@ defmodule Mix.Tasks.Chunker.StoreTest do
     assert errors == "chunker.store: #{folder}/no/such: no such file or directory\n"
   end
 
+  test "untag --if removes only tags that name the object", %{tmp_dir: folder} do
+    store = store(folder)
+    [one, two] = for name <- ["one", "two"], do: file(folder, name, name)
+    for {name, path} <- [a: one, b: two, c: one], do: run(["put", "--name", "#{name}", store, path])
+    assert {printed, errors, 1} = run(["untag", "--json", "--if", "a", store, "a", "b", "c"])
+
+    assert [%{"name" => "a"}, %{"name" => "b", "error" => "already_exists"}, %{"name" => "c"}] =
+             lines(printed)
+
+    assert errors == ""
+    assert {_, "", 0} = run(["ls", store])
+    assert {"", "chunker.store: a is not there\n", 1} = run(["untag", "--if", "a", store, "b"])
+    assert {"", "", 0} = run(["untag", "--if", id(store, two), store, "b"])
+    assert {"", "", 0} = run(["ls", store])
+    assert {_, "", 0} = run(["gc", "--threads", "2", store])
+  end
+
   test "what cannot be done spoils nothing else", %{tmp_dir: folder} do
     store = store(folder)
     [one, two] = for name <- ["one", "two"], do: file(folder, name, name)
@@ -469,10 +486,11 @@ defmodule Mix.Tasks.Chunker.StoreTest do
             {["get", store, "a"], ~r/^get takes other arguments: mix chunker.store get STORE NAME PATH/},
             {["put", "--nam", "a", store, path],
              "unknown option, or one that lacks its value: --nam; mix chunker.store put --help lists the options"},
-            {["gc", "--threads", "2", store], ~r/^unknown option.*--threads/},
+            {["stats", "--threads", "2", store], ~r/^unknown option.*--threads/},
             {["put", "--threads", "many", store, path], ~r/^option --threads cannot be many; /},
             {["put", "--threads", "0", store, path], "option --threads is 0, but must be 1..1024"},
             {["check", "--threads", "2000", store], "option --threads is 2000, but must be 1..1024"},
+            {["gc", "--threads", "0", store], "option --threads is 0, but must be 1..1024"},
             {["put", "--name", "a", store, path, path], "option --name names one object, not 2"},
             {["put", "--name", "a\nb", store, path],
              ~r/^option --name is a\nb, but must be no control characters/},

@@ -646,7 +646,16 @@ defmodule Chunker.Store do
   (`:deleted_bytes`), and of the bytes that were written anew (`:rewritten_bytes`). The error is `:store_locked` if
   another collection runs. Time is linear in the number of chunks of all objects.
 
-  Takes the option `:progress`, in names of objects, while it looks for what they need.
+  ## Options
+
+    * `:threads` - how many threads check what is written anew at most. All else is done by one
+    * `:progress` - see [progress](#module-progress). The unit is the name of an object, while it looks for what these need
+
+  ## On a full disk
+
+  It needs some room before it deletes anything. If there is none, it removes a part of the index, which it makes anew at
+  the end. If that does not suffice, the error is `:io_error` with the kind `:enospc`; nothing is lost. Free 1 MiB, and
+  collect again.
 
   ## Examples
 
@@ -661,7 +670,7 @@ defmodule Chunker.Store do
       iex> File.rm_rf!(folder)
 
   """
-  @spec gc(t(), [{:progress, progress()}] | map()) ::
+  @spec gc(t(), [work_option()] | map()) ::
           {:ok,
            %{
              objects: non_neg_integer(),

@@ -310,7 +310,7 @@ nif! {
 nif! {
     job session_tag_job => fn(call, session: ResourceArc<Held<Session>>, name: &'a str, id: Id) {
         let mut open = session.0.take()?;
-        let tagged = open.tag(name, id.0);
+        let tagged = open.tag(name, id.0, &session.0.is_cancelled(call));
         session.0.put(open);
         tagged?;
         Ok(atoms::ok().encode(call.env))
@@ -542,7 +542,7 @@ nif! {
         id: Id,
         condition: Condition,
     ) {
-        store.get()?.set_tag(name, &id.0, condition.0)?;
+        store.get()?.set_tag(name, &id.0, condition.0, &call.is_cancelled())?;
         Ok(atoms::ok().encode(call.env))
     }
 }
@@ -571,10 +571,10 @@ nif! {
 
 nif! {
     /// `{ok, {Objects, Packs, DeletedPacks, DeletedBytes, RewrittenBytes}}`
-    job store_gc_job => fn(call, store: ResourceArc<SharedStore>, progress: Term<'a>) {
-        let reporter = reporter(call, progress);
-        let progress = reporter.as_ref().map(|reporter| reporter as &dyn Fn(u64, Option<u64>));
-        let collected = store.get()?.collect_garbage(progress, &call.is_cancelled())?;
+    job store_gc_job => fn(call, store: ResourceArc<SharedStore>, work: ReportedWork<'a>) {
+        let (store, is_cancelled) = (store.get()?, call.is_cancelled());
+        let collected =
+            work.run(call, |workers, progress| store.collect_garbage(workers, progress, &is_cancelled))?;
         let Collected { objects, packs, deleted_packs, deleted_bytes, rewritten_bytes } = collected;
         ok(call.env, (objects, packs, deleted_packs, deleted_bytes, rewritten_bytes))
     }

@@ -57,11 +57,15 @@ defmodule Mix.Chunker.Store.Names do
        %Command{
          usage: "untag STORE NAME...",
          arguments: {2, :any},
-         switches: common([:json]),
+         switches: [if: :string] ++ common([:json]),
          help: """
          Removes tags. An object that nothing names any more is deleted by the next `gc`, unless it was also put without a name.
 
              $ mix chunker.store untag store db/monday
+             $ mix chunker.store untag --if db/monday store db/latest
+
+           * `--if OBJECT` - only tags that name this object, which another tag or an id names. The others stay, and the
+             status is 1
 
          With `--json` it prints `{"name"}` for each.
          """,
@@ -190,17 +194,29 @@ defmodule Mix.Chunker.Store.Names do
 
   defp not_found(name), do: {:error, Chunker.Error.new(:not_found, %{name: name})}
 
-  defp untag([path | names], switches), do: each(path, names, switches, &remove_tag/2)
+  defp untag([path | names], switches) do
+    with_store(path, switches, fn store ->
+      # Before any is removed: it may be one of them that names the object.
+      case condition(store, switches) do
+        {:ok, condition} ->
+          each(store, names, switches, &remove_tag(&1, &2, condition))
 
-  defp remove_tag(store, name) do
-    case Store.untag(store, name) do
+        {:error, error} ->
+          failure(switches, [name: switches[:if]], error)
+      end
+    end)
+  end
+
+  defp remove_tag(store, name, condition) do
+    case Store.untag(store, name, if: condition) do
       {:ok, true} -> {:ok, []}
       {:ok, false} -> not_found(name)
       {:error, error} -> {:error, error}
     end
   end
 
-  defp rm([path | names], switches), do: each(path, names, switches, &remove/2)
+  defp rm([path | names], switches),
+    do: with_store(path, switches, &each(&1, names, switches, fn store, name -> remove(store, name) end))
 
   defp remove(store, name) do
     with {:ok, id} <- found(store, name),
@@ -218,19 +234,17 @@ defmodule Mix.Chunker.Store.Names do
     end
   end
 
-  defp each(path, names, switches, remove) do
-    with_store(path, switches, fn store ->
-      worst(
-        Stream.map(names, fn name ->
-          case remove.(store, name) do
-            {:ok, pairs} ->
-              result(switches, [name: name] ++ pairs, [])
+  defp each(store, names, switches, remove) do
+    worst(
+      Stream.map(names, fn name ->
+        case remove.(store, name) do
+          {:ok, pairs} ->
+            result(switches, [name: name] ++ pairs, [])
 
-            {:error, error} ->
-              failure(switches, [name: name], error)
-          end
-        end)
-      )
-    end)
+          {:error, error} ->
+            failure(switches, [name: name], error)
+        end
+      end)
+    )
   end
 end

@@ -15,11 +15,15 @@ defmodule Mix.Chunker.Store.Upkeep do
        %Command{
          usage: "gc STORE",
          arguments: {1, 1},
-         switches: common([:progress, :json]),
+         switches: common([:threads, :progress, :json]),
          help: """
          Deletes what no object needs, while others read and write. If another `gc` or `repair` runs, the status is 1.
 
              $ mix chunker.store gc store
+
+           * `--threads N` - check what is written anew with at most so many threads
+
+         On a disk without any room it may end with status 1 and delete nothing: free 1 MiB, and run it again.
 
          With `--json` it prints `{"store", "deleted_bytes", "deleted_packs", "objects", "packs", "rewritten_bytes",
          "seconds"}`, where `objects` and `packs` are what stays.
@@ -96,6 +100,7 @@ defmodule Mix.Chunker.Store.Upkeep do
           ])
 
         {:error, error} ->
+          refuse(error, path)
           failure(switches, [store: path], error)
       end
     end)

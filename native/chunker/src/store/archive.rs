@@ -38,7 +38,7 @@ impl Store {
         let mut session = self.session()?;
         let stored = session.put_as(source, kind, workers, is_cancelled)?;
         if let Some(name) = name {
-            session.tag(name, stored.id)?;
+            session.tag(name, stored.id, is_cancelled)?;
         }
         session.commit(is_cancelled)?;
         Ok(stored)

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Inner;
-use super::error::{StoreError, is_unwritable};
+use super::error::{StoreError, if_writable};
 use super::gc;
 use super::manifest::{Item, Manifest, read_node};
 use super::pack::{self, Lengths, Listed, PACK_HEADER, PackId, Section};
@@ -80,15 +81,19 @@ impl Report {
     }
 }
 
-/// What was found in a pack.
-struct CheckedPack {
-    id: PackId,
-    bytes: u64,
-    /// The number of records that are whole.
-    records: u64,
-    /// The positions of the records that are not.
-    damaged: Vec<u32>,
+/// What is damaged in a pack.
+struct DamagedPack {
+    /// The positions of the records that are not whole.
+    records: Vec<u32>,
     damage: Vec<Damage>,
+}
+
+/// The number of packs that were checked, of their bytes, and of their whole records.
+#[derive(Default)]
+struct Counts {
+    packs: AtomicU64,
+    bytes: AtomicU64,
+    records: AtomicU64,
 }
 
 /// A record in the bytes of a pack.
@@ -169,36 +174,36 @@ impl Inner {
                 }
             }
         }
+        let counts = Counts::default();
+        // Boxed, since there is a result for each pack, and nearly all are empty.
         let checked = options.run(
             &packs,
             |_| 1,
             Scratch::default,
-            |scratch, &id, is_cancelled| self.check_pack(id, scratch, is_cancelled),
+            |scratch, &id, is_cancelled| {
+                let checked = self.check_pack(id, scratch, &counts, is_cancelled);
+                checked.map(|damaged| damaged.map(Box::new)).map_err(Box::new)
+            },
             is_cancelled,
         )?;
+        report.packs = counts.packs.into_inner();
+        report.bytes = counts.bytes.into_inner();
+        report.records = counts.records.into_inner();
         let mut damaged_packs = HashSet::new();
-        for pack in checked {
-            let Some(pack) = pack? else { continue };
-            report.packs += 1;
-            report.bytes += pack.bytes;
-            report.records += pack.records;
-            let marked = if pack.damage.is_empty() {
+        for (id, damaged) in packs.into_iter().zip(checked) {
+            let damaged = damaged.map_err(|error| *error)?;
+            let marked = match &damaged {
                 // It may have been replaced by hand since it was marked.
-                self.marks.remove(objects, &pack.id)
-            } else if pack.damaged.is_empty() {
-                Ok(())
-            } else {
+                None => self.marks.remove(objects, &id),
+                Some(pack) if pack.records.is_empty() => Ok(()),
                 // New objects do not rely on them.
-                self.marks.add(objects, pack.id, &pack.damaged)
+                Some(pack) => self.marks.add(objects, id, &pack.records),
             };
-            match marked {
-                // For this process they are marked.
-                Err(error) if is_unwritable(&error) => {}
-                marked => marked?,
-            }
-            if !pack.damage.is_empty() {
+            // For this process they are marked.
+            if_writable(marked)?;
+            if let Some(pack) = damaged {
                 report.damage.extend(pack.damage);
-                damaged_packs.insert(pack.id);
+                damaged_packs.insert(id);
             }
         }
         self.check_objects(&mut report, is_cancelled)?;
@@ -206,13 +211,14 @@ impl Inner {
         Ok((report, damaged_packs))
     }
 
-    /// Checks a pack, or returns `None` if a garbage collection has deleted it.
+    /// Checks a pack. Returns `None` if it is whole, or if a garbage collection has deleted it.
     fn check_pack(
         &self,
         id: PackId,
         scratch: &mut Scratch,
+        counts: &Counts,
         is_cancelled: Cancel<'_>,
-    ) -> Result<Option<CheckedPack>, Error> {
+    ) -> Result<Option<DamagedPack>, Error> {
         let name = id.name();
         let Some(length) = self.objects.length(&name)? else { return Ok(None) };
         let Some(bytes) = pack::read(&*self.objects, &name)? else { return Ok(None) };
@@ -255,7 +261,10 @@ impl Inner {
         if !is_named && all_damage.is_empty() {
             all_damage.push(Damage { object: name, offset: None, why: "foreign_bytes" });
         }
-        Ok(Some(CheckedPack { id, bytes: length, records, damaged, damage: all_damage }))
+        for (count, more) in [(&counts.packs, 1), (&counts.bytes, length), (&counts.records, records)] {
+            count.fetch_add(more, Ordering::Relaxed);
+        }
+        Ok((!all_damage.is_empty()).then_some(DamagedPack { records: damaged, damage: all_damage }))
     }
 
     /// Returns the objects that are needed, each with its tags, and reports what is damaged that names some.
@@ -334,7 +343,7 @@ impl Inner {
         }
         let list = self.condemn(&damaged)?;
         self.delete_packs(&damaged)?;
-        self.forget_packs(&damaged, &HashSet::new(), list.as_deref())?;
+        self.forget_packs(&damaged, &[], list.as_deref())?;
         self.repair_names(&mut report, is_cancelled)?;
         // More may be whole than a check finds.
         let mut after = Report::default();

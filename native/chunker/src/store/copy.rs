@@ -121,7 +121,7 @@ impl Store {
         }
         for ((_, name), id) in objects.iter().zip(&copied.ids) {
             if let Some(name) = name {
-                session.tag(name, *id)?;
+                session.tag(name, *id, is_cancelled)?;
             }
         }
         session.commit(is_cancelled)?;

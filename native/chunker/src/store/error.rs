@@ -119,6 +119,14 @@ impl ErrorCode for StoreError {
     }
 }
 
+/// Returns the result of what need not be done, as done if the store could not be written to.
+pub(super) fn if_writable(result: Result<(), Error>) -> Result<(), Error> {
+    match result {
+        Err(error) if is_unwritable(&error) => Ok(()),
+        result => result,
+    }
+}
+
 /// Returns whether a store could not be written to, and can perhaps be read.
 pub(super) fn is_unwritable(error: &Error) -> bool {
     let Error::Io(IoError { source, .. }) = error else { return false };

@@ -7,19 +7,19 @@
 //! 3. Fences all sessions that are open: they cannot commit what they found in a condemned pack.
 //! 4. Marks what was committed in the meantime, and spares the packs that it needs.
 //! 5. Deletes the rest, first those packs that nothing is needed of, since the disk may be full. What is needed of
-//!    the others is written into new packs before.
+//!    the others is written into new packs before, some of them at a time.
 //! 6. Removes the deleted packs from the index, and removes the list.
 //!
 //! No step depends on a clock. One collection runs at a time, for which it holds a lock that ends with its
 //! process; what a killed one leaves is a list without a lock, which the next one replaces.
 
 use std::cell::OnceCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Inner;
 use super::check::{fails, ignores};
-use super::error::{StoreError, is_unwritable};
+use super::error::{StoreError, if_writable, is_unwritable};
 use super::manifest::{Item, Manifest, read_node};
 use super::objects::{Lock, Objects};
 use super::pack::{self, FULL, PACK_HEADER, PackId, Section};
@@ -30,7 +30,9 @@ use super::session::{Commit, NewTag, Session, State};
 use super::text::{self, Lines};
 use super::writer::Writer;
 use crate::Cancel;
+use crate::engine::batch::BatchOptions;
 use crate::engine::progress::{Progress, ProgressReporter};
+use crate::engine::workers::Workers;
 use crate::error::Error;
 use crate::hash::Digest;
 
@@ -43,7 +45,7 @@ pub(super) fn condemned(objects: &dyn Objects) -> Result<HashSet<PackId>, Error>
     match read_condemned(&content) {
         Some(packs) => Ok(packs),
         // A list that is damaged may have named any of those that are there.
-        None => all_packs(objects),
+        None => Ok(all_packs(objects)?.into_iter().collect()),
     }
 }
 
@@ -56,12 +58,13 @@ pub(super) fn is_list_damaged(objects: &dyn Objects) -> Result<bool, Error> {
     Ok(objects.get(CONDEMNED)?.is_some_and(|content| read_condemned(&content).is_none()))
 }
 
-/// Returns all packs that are there.
-fn all_packs(objects: &dyn Objects) -> Result<HashSet<PackId>, Error> {
-    let mut packs = HashSet::new();
+/// Returns all packs that are there, in order.
+fn all_packs(objects: &dyn Objects) -> Result<Vec<PackId>, Error> {
+    let mut packs = Vec::new();
     for section in Section::ALL {
         packs.extend(objects.list(section.folder())?.iter().filter_map(|name| PackId::from_name(name)));
     }
+    packs.sort_unstable();
     Ok(packs)
 }
 
@@ -126,12 +129,20 @@ impl Live {
 /// Packs are rewritten if at least so many of a section are shorter than an eighth of a full one.
 const MANY_SMALL: usize = 16;
 
+/// The number of bytes of packs that are rewritten at once, before these are deleted: a disk that is nearly full
+/// has room for them.
+const REWRITTEN_AT_ONCE: u64 = 256 << 20;
+
+/// The number of bytes of a disk that a collection needs besides its list before it deletes anything.
+const ROOM: u64 = 256 << 10;
+
 /// Finds what is needed.
 struct Marker<'a> {
     inner: &'a Arc<Inner>,
-    /// The packs that are there.
-    packs: &'a HashSet<PackId>,
-    needed: HashMap<PackId, Live>,
+    /// The packs that are there, in order: a pack takes half of what it would in a map.
+    packs: &'a [PackId],
+    /// What is needed of each.
+    live: Vec<Live>,
     /// See [`slot`].
     slot: u32,
     /// The manifests and nodes that were seen.
@@ -218,15 +229,21 @@ impl Marker<'_> {
 
     fn mark(&mut self, digest: &Digest) -> Result<bool, Error> {
         let mut found = false;
-        let (packs, slot, needed) = (self.packs, self.slot, &mut self.needed);
+        let (packs, slot, live) = (self.packs, self.slot, &mut self.live);
         self.inner.index.find(digest, |Location { pack, entry }| {
-            if packs.contains(pack) {
-                needed.entry(*pack).or_default().mark(entry.offset, entry.stored, slot);
+            if let Ok(place) = packs.binary_search(pack) {
+                live[place].mark(entry.offset, entry.stored, slot);
                 found = true;
             }
             Ok(false)
         })?;
         Ok(found)
+    }
+
+    /// Returns what is needed of a pack, or `None` if nothing is.
+    fn live(&self, pack: &PackId) -> Option<&Live> {
+        let place = self.packs.binary_search(pack).ok()?;
+        Some(&self.live[place]).filter(|live| live.bytes > 0)
     }
 
     /// Returns the packs that are to be rewritten: those with less in them that is needed than not, and small
@@ -235,7 +252,7 @@ impl Marker<'_> {
         let objects = &*self.inner.objects;
         let mut wasteful = HashSet::new();
         let mut small: [Vec<PackId>; 2] = Default::default();
-        for (pack, live) in &self.needed {
+        for (pack, live) in self.packs.iter().zip(&self.live).filter(|(_, live)| live.bytes > 0) {
             let name = pack.name();
             let length = objects.length(&name)?.unwrap_or(0);
             if length < FULL as u64 / 8 {
@@ -311,10 +328,7 @@ impl Inner {
     /// Does that, unless the store is read-only or its disk is full. What needs no writing can then be done still,
     /// and nothing is lost: the sessions stay.
     pub(super) fn finish_sessions_if_writable(&self) -> Result<(), Error> {
-        match self.finish_sessions() {
-            Err(error) if is_unwritable(&error) => Ok(()),
-            finished => finished,
-        }
+        if_writable(self.finish_sessions())
     }
 
     /// Sets the tags of a committed session, and ends it. Returns the tags that were changed by others after the
@@ -341,12 +355,13 @@ impl Inner {
     /// time.
     pub(super) fn collect(
         self: &Arc<Self>,
+        workers: Workers,
         progress: Progress<'_>,
         is_cancelled: Cancel<'_>,
     ) -> Result<Collected, Error> {
         let _lock = self.lock_collection()?;
         let objects = &*self.objects;
-        objects.clean()?;
+        if_writable(objects.clean())?;
         self.marks.clean(objects)?;
         self.finish_sessions_if_writable()?;
         self.index.complete(is_cancelled)?;
@@ -354,7 +369,7 @@ impl Inner {
         let mut marker = Marker {
             inner: self,
             packs: &packs,
-            needed: HashMap::new(),
+            live: packs.iter().map(|_| Live::default()).collect(),
             slot: slot(self.format.chunking.avg_size),
             seen: HashSet::new(),
             objects: 0,
@@ -373,28 +388,36 @@ impl Inner {
         }
         refs::clean(objects, &marker.removed)?;
         let mut dead: HashSet<PackId> =
-            packs.iter().filter(|pack| !marker.needed.contains_key(pack)).copied().collect();
+            packs.iter().filter(|pack| marker.live(pack).is_none()).copied().collect();
         let mut wasteful = marker.wasteful()?;
         self.spare_open_sessions([&mut dead, &mut wasteful])?;
-        let list = self.condemn(dead.union(&wasteful))?;
+        let list = self.condemn_on_full_disk(&dead, &wasteful)?;
         if list.is_some() {
             // What sessions committed before they were fenced.
             self.index.refresh()?;
             marker.roots(&|_, _| {}, is_cancelled)?;
         }
-        dead.retain(|pack| !marker.needed.contains_key(pack));
+        dead.retain(|pack| marker.live(pack).is_none());
         let mut deleted_bytes = self.delete_packs(&dead)?;
-        let rewritten = if wasteful.is_empty() {
-            Ok((0, 0))
-        } else {
-            self.rewrite(&mut wasteful, &marker.needed, is_cancelled)
-        };
-        if rewritten.is_ok() {
-            deleted_bytes += self.delete_packs(&wasteful)?;
-            dead.extend(wasteful);
+        let (mut new_packs, mut rewritten_bytes, mut failed) = (0, 0, None);
+        for mut batch in self.batches(wasteful)? {
+            match self.rewrite(&mut batch, &marker, workers, is_cancelled) {
+                Ok((packs, bytes)) => {
+                    new_packs += packs;
+                    rewritten_bytes += bytes;
+                    deleted_bytes += self.delete_packs(&batch)?;
+                    dead.extend(batch);
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
         }
         self.forget_packs(&dead, &packs, list.as_deref())?;
-        let (new_packs, rewritten_bytes) = rewritten?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
         let deleted_packs = dead.len() as u64;
         let (reporter, all) =
             reporter.into_inner().unwrap_or_else(|| (ProgressReporter::start(progress, Some(0)), 0));
@@ -408,16 +431,33 @@ impl Inner {
         })
     }
 
+    /// Divides packs that are to be rewritten into those that are at once.
+    fn batches(&self, packs: HashSet<PackId>) -> Result<Vec<HashSet<PackId>>, Error> {
+        let mut sorted: Vec<PackId> = packs.into_iter().collect();
+        sorted.sort_unstable();
+        let (mut batches, mut bytes) = (Vec::new(), REWRITTEN_AT_ONCE);
+        for pack in sorted {
+            if bytes >= REWRITTEN_AT_ONCE {
+                batches.push(HashSet::new());
+                bytes = 0;
+            }
+            bytes += self.objects.length(&pack.name())?.unwrap_or(0);
+            batches.last_mut().expect("there is one").insert(pack);
+        }
+        Ok(batches)
+    }
+
     /// Writes the needed records of packs into new ones, unless they are in others too. Takes a pack with a
     /// damaged record out of the list. Returns the number of new packs, and of the bytes written.
     fn rewrite(
         self: &Arc<Self>,
         packs: &mut HashSet<PackId>,
-        needed: &HashMap<PackId, Live>,
+        marker: &Marker<'_>,
+        workers: Workers,
         is_cancelled: Cancel<'_>,
     ) -> Result<(u64, u64), Error> {
         let writer = Writer::open(Arc::clone(self), Vec::new())?;
-        let written = self.rewrite_with(&writer, packs, needed, is_cancelled);
+        let written = self.rewrite_with(&writer, packs, marker, workers, is_cancelled);
         let finished = written.and_then(|bytes| Ok((writer.finish()?, bytes)));
         writer.abandon()?;
         finished
@@ -427,11 +467,12 @@ impl Inner {
         &self,
         writer: &Writer,
         packs: &mut HashSet<PackId>,
-        needed: &HashMap<PackId, Live>,
+        marker: &Marker<'_>,
+        workers: Workers,
         is_cancelled: Cancel<'_>,
     ) -> Result<u64, Error> {
-        let (mut scratch, mut content) = (Scratch::default(), Vec::new());
-        let slot = slot(self.format.chunking.avg_size);
+        let options = BatchOptions { workers: Some(workers), ..BatchOptions::default() };
+        let slot = marker.slot;
         let mut written = 0;
         let mut sorted: Vec<PackId> = packs.iter().copied().collect();
         sorted.sort_unstable();
@@ -439,7 +480,7 @@ impl Inner {
             if is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            let (name, live) = (pack.name(), needed.get(&pack));
+            let (name, live) = (pack.name(), marker.live(&pack));
             let is_live = |offset| live.is_some_and(|live| live.has(offset, slot));
             let Some(bytes) = pack::read(&*self.objects, &name)? else { continue };
             let records: Vec<_> = pack::scan(&bytes)
@@ -455,11 +496,16 @@ impl Inner {
                     records.binary_search_by_key(&entry.offset, |(offset, ..)| *offset).is_ok()
                 })
             });
-            let is_whole = is_whole
-                && records.iter().all(|(_, header, payload)| {
-                    scratch.content(header, payload, self.format.hash, &mut content).is_ok()
-                });
-            if !is_whole {
+            let checked = options.run(
+                &records,
+                |(_, header, _)| header.length as usize,
+                <(Scratch, Vec<u8>)>::default,
+                |(scratch, content), (_, header, payload), _| {
+                    scratch.content(header, payload, self.format.hash, content).is_ok()
+                },
+                is_cancelled,
+            )?;
+            if !is_whole || checked.contains(&false) {
                 // For a repair, which says what is lost.
                 packs.remove(&pack);
                 continue;
@@ -471,6 +517,24 @@ impl Inner {
             }
         }
         Ok(written)
+    }
+
+    /// Condemns packs, also on a disk that is full: the list, and the sessions that are fenced, take some room, which
+    /// is made by removing segments of the index.
+    fn condemn_on_full_disk(
+        &self,
+        dead: &HashSet<PackId>,
+        wasteful: &HashSet<PackId>,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let condemned = || dead.union(wasteful);
+        match self.condemn(condemned()) {
+            Err(error) if is_unwritable(&error) && condemned().next().is_some() => {
+                // A line of the list for each, and the temporary files of a few sessions.
+                let needed = 128 * condemned().count() as u64 + ROOM;
+                if self.index.make_room(needed)? { self.condemn(condemned()) } else { Err(error) }
+            }
+            list => list,
+        }
     }
 
     /// Publishes a list of packs that are about to be deleted, so that no new session relies on them, and
@@ -506,24 +570,21 @@ impl Inner {
     }
 
     /// Removes packs that were deleted from the index, and the list of condemned ones. `known` are packs that
-    /// are there.
+    /// are there, in order.
     pub(super) fn forget_packs(
         &self,
         packs: &HashSet<PackId>,
-        known: &HashSet<PackId>,
+        known: &[PackId],
         list: Option<&[u8]>,
     ) -> Result<(), Error> {
         let objects = &*self.objects;
         let is_kept = |pack: &PackId| {
             let stays = !packs.contains(pack);
-            Ok(stays && (known.contains(pack) || objects.length(&pack.name())?.is_some()))
+            Ok(stays && (known.binary_search(pack).is_ok() || objects.length(&pack.name())?.is_some()))
         };
         if !packs.is_empty() {
-            match self.index.retain(&is_kept) {
-                // Entries of packs that are gone do no harm.
-                Err(error) if is_unwritable(&error) => {}
-                retained => retained?,
-            }
+            // Entries of packs that are gone do no harm.
+            if_writable(self.index.write_unwritten().and_then(|()| self.index.retain(&is_kept)))?;
         }
         if list.is_some() {
             objects.compare_and_set(CONDEMNED, list, None)?;

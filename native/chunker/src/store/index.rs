@@ -13,7 +13,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::error::{StoreError, is_unwritable};
+use super::error::{StoreError, if_writable, is_unwritable};
 use super::objects::Objects;
 use super::pack::{self, Entry, PackId, Section};
 use super::segment::{self, Location, Pages, Segment};
@@ -166,6 +166,22 @@ impl Index {
 
     /// Adds the entries of packs, which must be durable, and merges small segments.
     pub(super) fn add(&self, packs: &[(PackId, Vec<Entry>)]) -> Result<(), Error> {
+        self.or_in_memory(packs, self.add_segment(packs))
+    }
+
+    /// Keeps the entries of packs in memory if they could not be written.
+    fn or_in_memory(&self, packs: &[(PackId, Vec<Entry>)], written: Result<(), Error>) -> Result<(), Error> {
+        match written {
+            Err(error) if is_unwritable(&error) => {
+                let mut unwritten = self.unwritten.write().unwrap_or_else(PoisonError::into_inner);
+                Arc::make_mut(&mut unwritten).add(packs);
+                Ok(())
+            }
+            written => written,
+        }
+    }
+
+    fn add_segment(&self, packs: &[(PackId, Vec<Entry>)]) -> Result<(), Error> {
         if packs.is_empty() {
             return Ok(());
         }
@@ -179,11 +195,8 @@ impl Index {
             segment::write(out, entries.iter().map(|&entry| Ok(entry)), ids)
         })?;
         self.refresh()?;
-        match self.merge() {
-            // It needs as much space again.
-            Err(error) if is_unwritable(&error) => Ok(()),
-            merged => merged,
-        }
+        // It needs as much space again.
+        if_writable(self.merge())
     }
 
     /// Writes a segment of at most so many entries, and returns its name.
@@ -373,15 +386,7 @@ impl Index {
 
     /// Adds packs that other processes may not yet have flushed.
     fn add_settled(&self, packs: &[(PackId, Vec<Entry>)]) -> Result<(), Error> {
-        let added = self.settle(packs).and_then(|()| self.add(packs));
-        match added {
-            Err(error) if is_unwritable(&error) => {
-                let mut unwritten = self.unwritten.write().unwrap_or_else(PoisonError::into_inner);
-                Arc::make_mut(&mut unwritten).add(packs);
-                Ok(())
-            }
-            added => added,
-        }
+        self.or_in_memory(packs, self.settle(packs).and_then(|()| self.add_segment(packs)))
     }
 
     fn settle(&self, packs: &[(PackId, Vec<Entry>)]) -> Result<(), Error> {
@@ -389,14 +394,45 @@ impl Index {
         folders.iter().try_for_each(|folder| self.objects.settle(folder))
     }
 
+    /// Removes the smallest segments, so that at least so many bytes of the disk become free, or all. What they have
+    /// is kept in memory until it can be written again; others find it in the packs. Returns whether there were
+    /// any.
+    pub(super) fn make_room(&self, bytes: u64) -> Result<bool, Error> {
+        let mut freed = 0;
+        for segment in self.segments().iter().rev() {
+            if freed >= bytes {
+                break;
+            }
+            let length = self.objects.length(&segment.name)?.unwrap_or(0);
+            let Ok(packs) = self.entries_of(segment) else { continue };
+            Arc::make_mut(&mut self.unwritten.write().unwrap_or_else(PoisonError::into_inner)).add(&packs);
+            self.objects.delete(&segment.name)?;
+            freed += length;
+        }
+        self.refresh()?;
+        Ok(freed > 0)
+    }
+
+    /// Returns all packs of a segment with their entries.
+    fn entries_of(&self, segment: &Segment) -> Result<Vec<(PackId, Vec<Entry>)>, Error> {
+        let packs = segment.packs(&*self.objects, &self.pages).map(|id| Ok((id?, Vec::new())));
+        let mut packs = packs.collect::<Result<Vec<(PackId, Vec<Entry>)>, Error>>()?;
+        for entry in segment.iter(&*self.objects, &self.pages) {
+            let (entry, number) = entry?;
+            let pack = packs.get_mut(number as usize);
+            pack.ok_or_else(|| StoreError::corrupt(&segment.name, None, "pack_number"))?.1.push(entry);
+        }
+        Ok(packs)
+    }
+
     /// Writes what could not be written before, if that is possible by now.
-    fn write_unwritten(&self) -> Result<(), Error> {
+    pub(super) fn write_unwritten(&self) -> Result<(), Error> {
         let unwritten = self.unwritten();
         if unwritten.packs.is_empty() || self.objects.owner().is_err() {
             return Ok(());
         }
         let packs = unwritten.packs();
-        match self.settle(&packs).and_then(|()| self.add(&packs)) {
+        match self.settle(&packs).and_then(|()| self.add_segment(&packs)) {
             Err(error) if is_unwritable(&error) => return Ok(()),
             added => added?,
         }

@@ -349,9 +349,15 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Returns [`StoreError::AlreadyExists`] if it is not, and [`StoreError::NotFound`] if there is no such
-    /// object.
-    pub fn set_tag(&self, name: &str, id: &Digest, condition: If) -> Result<(), Error> {
+    /// Returns [`StoreError::AlreadyExists`] if it is not, [`StoreError::NotFound`] if there is no such object, and
+    /// [`Error::Cancelled`] if `is_cancelled` returns true.
+    pub fn set_tag(
+        &self,
+        name: &str,
+        id: &Digest,
+        condition: If,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<(), Error> {
         // So that none sets a tag later that it had set before it was killed, and that this replaces.
         self.inner.finish_sessions()?;
         let before = refs::before(&*self.inner.objects, name)?;
@@ -361,8 +367,8 @@ impl Store {
         }
         // In a session, so that no garbage collection takes the object in the meantime.
         let mut session = self.session()?;
-        session.tag(name, *id)?;
-        let others = session.commit_after(&|_| Ok(before.version), crate::NEVER)?;
+        session.tag(name, *id, is_cancelled)?;
+        let others = session.commit_after(&|_| Ok(before.version), is_cancelled)?;
         if condition == If::Any || others.is_empty() { Ok(()) } else { Err(exists().into()) }
     }
 
@@ -411,7 +417,8 @@ impl Store {
         self.inner.stats(is_cancelled)
     }
 
-    /// Deletes what no object needs, while others read and write. Progress is in objects that are marked.
+    /// Deletes what no object needs, while others read and write. The workers check the records of packs that are
+    /// written anew; everything else is done by this thread. Progress is in objects that are marked.
     ///
     /// # Errors
     ///
@@ -419,10 +426,11 @@ impl Store {
     /// returns true.
     pub fn collect_garbage(
         &self,
+        workers: Workers,
         progress: Progress<'_>,
         is_cancelled: Cancel<'_>,
     ) -> Result<Collected, Error> {
-        self.inner.collect(progress, is_cancelled)
+        self.inner.collect(workers, progress, is_cancelled)
     }
 }
 
@@ -559,14 +567,15 @@ impl Session {
     /// # Errors
     ///
     /// Returns [`StoreError::InvalidName`] for a name that no tag can have, [`StoreError::NotFound`] if there is
-    /// no such object, and [`StoreError::ChunkMissing`] if it is not there as a whole.
-    pub fn tag(&mut self, name: &str, id: Digest) -> Result<(), Error> {
+    /// no such object, [`StoreError::ChunkMissing`] if it is not there as a whole, and [`Error::Cancelled`] if
+    /// `is_cancelled` returns true.
+    pub fn tag(&mut self, name: &str, id: Digest, is_cancelled: Cancel<'_>) -> Result<(), Error> {
         refs::check_name(name)?;
         if !self.objects.contains(&id) {
             // As a whole.
             self.inner.manifest(&id)?;
-            if !self.inner.keep_object(&self.writer, &id, &mut HashSet::new(), crate::NEVER)? {
-                let digests = Lists::new(&self.inner).lacks(&id, crate::NEVER)?;
+            if !self.inner.keep_object(&self.writer, &id, &mut HashSet::new(), is_cancelled)? {
+                let digests = Lists::new(&self.inner).lacks(&id, is_cancelled)?;
                 return Err(StoreError::ChunkMissing { digests }.into());
             }
             self.add_object(id);

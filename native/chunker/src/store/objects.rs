@@ -18,6 +18,21 @@ use crate::error::{Error, IoError};
 ///
 /// All but those that [`compare_and_set`](Self::compare_and_set) sets never change: an object has one content
 /// for ever, or none.
+///
+/// An object store gives most of this with one request each: [`put`](Self::put), [`get`](Self::get),
+/// [`get_range`](Self::get_range), [`length`](Self::length), [`list`](Self::list), [`delete`](Self::delete), and
+/// [`exchange`](Self::exchange) as a write on condition that an object is absent or has a certain version. What it has
+/// written survives a power cut, and it has no files that are half written, so that these methods are needed for a
+/// folder only:
+///
+/// - [`flush`](Self::flush), [`settle`](Self::settle) and [`clean`](Self::clean) do nothing elsewhere, and
+///   [`compare_and_set`](Self::compare_and_set) is [`exchange`](Self::exchange);
+/// - [`list_at_once`](Self::list_at_once) is [`list`](Self::list) where a list has each object that is there all the
+///   time. The entries of a folder may lack one that is replaced meanwhile;
+/// - [`try_lock`](Self::try_lock), [`owner`](Self::owner) and [`claim`](Self::claim) are locks that end with a process.
+///   Machines that share nothing but objects have none, and need another way to find out that one has ended.
+///
+/// [`exchange`](Self::exchange) also removes an object on a condition, which not every object store does.
 pub trait Objects: Send + Sync {
     /// Creates an object, unless it exists. It survives a power cut after the next [`flush`](Self::flush).
     ///

@@ -5,7 +5,7 @@
 //! those writers cannot commit what they found present, and look again.
 
 use super::check::{Damage, Unreadable};
-use super::error::StoreError;
+use super::error::{StoreError, is_unwritable};
 use super::objects::{Lock, Objects};
 use super::refs::{from_hex, hex};
 use super::text::{self, Lines};
@@ -119,9 +119,13 @@ impl Session {
         Ok(changed)
     }
 
-    /// Returns a lock if its writer has ended, which keeps others from finishing the session.
+    /// Returns a lock if its writer has ended, which keeps others from finishing the session. If the lock cannot be
+    /// made, the writer counts as alive.
     pub(super) fn claim(&self, objects: &dyn Objects) -> Result<Option<Lock>, Error> {
-        objects.claim(&self.owner)
+        match objects.claim(&self.owner) {
+            Err(error) if is_unwritable(&error) => Ok(None),
+            claimed => claimed,
+        }
     }
 
     /// Returns the session as it is now, unless it has ended.

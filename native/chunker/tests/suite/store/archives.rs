@@ -84,7 +84,7 @@ fn put(store: &Store, bytes: &[u8], kind: PutKind, name: &str) -> Stored {
     }
     let again = pieces.finish(NEVER).unwrap();
     session.add(&again);
-    session.tag(name, again.id).unwrap();
+    session.tag(name, again.id, NEVER).unwrap();
     session.commit(NEVER).unwrap();
     assert_eq!(again, Stored { new_chunks: 0, new_bytes: 0, stored_bytes: 0, ..stored });
     stored
@@ -375,7 +375,7 @@ fn what_is_no_nar_is_refused_and_leaves_nothing() {
         }
     }
     assert!(store.tags("").unwrap().is_empty());
-    let collected = store.collect_garbage(None, NEVER).unwrap();
+    let collected = store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
     assert_eq!((collected.objects, collected.packs), (0, 0));
 }
 
@@ -527,11 +527,11 @@ fn a_collection_keeps_what_belongs_to_a_nar() {
         NEVER,
     );
     shared.remove_parts();
-    let collected = shared.store.collect_garbage(None, NEVER).unwrap();
+    let collected = shared.store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
     assert_eq!((collected.objects, shared.packs().len()), (1, 3));
     shared.assert_whole(&stored.unwrap().id);
     shared.store.remove_tag("nar", If::Any).unwrap();
-    assert_eq!(shared.store.collect_garbage(None, NEVER).unwrap().packs, 0);
+    assert_eq!(shared.store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap().packs, 0);
 }
 
 #[test]
@@ -540,13 +540,15 @@ fn a_pack_that_is_rewritten_keeps_what_belongs_to_a_nar() {
     let mut session = shared.store.session().unwrap();
     let large = FromRead(Cursor::new(Random::new(17).bytes(10 * shared.nar.len())));
     let large = session.put(large, workers(), NEVER).unwrap();
-    session.tag("large", large.id).unwrap();
+    session.tag("large", large.id, NEVER).unwrap();
     let source = FromRead(Cursor::new(shared.nar.clone()));
     let stored = session.put_as(source, WITH_REFERENCES, workers(), NEVER).unwrap();
-    session.tag("nar", stored.id).unwrap();
+    session.tag("nar", stored.id, NEVER).unwrap();
     session.commit(NEVER).unwrap();
     shared.store.remove_tag("large", If::Any).unwrap();
-    assert!(shared.store.collect_garbage(None, NEVER).unwrap().rewritten_bytes > 0);
+    assert!(
+        shared.store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap().rewritten_bytes > 0
+    );
     shared.assert_whole(&stored.id);
 }
 
@@ -561,7 +563,10 @@ fn a_session_is_fenced_if_what_belongs_to_its_nar_was_deleted() {
         for name in lost {
             shared.store.remove_tag(name, If::Any).unwrap();
         }
-        assert_eq!(shared.store.collect_garbage(None, NEVER).unwrap().deleted_packs, 2 * lost.len() as u64);
+        assert_eq!(
+            shared.store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap().deleted_packs,
+            2 * lost.len() as u64
+        );
         assert_eq!(session.commit(NEVER).unwrap_err().code(), "session_fenced");
         let stored = shared.store.put_as(source(), WITH_REFERENCES, Some("nar"), workers(), NEVER).unwrap();
         shared.assert_whole(&stored.id);

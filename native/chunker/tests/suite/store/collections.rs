@@ -37,14 +37,14 @@ fn a_session_that_found_what_is_deleted_cannot_commit() {
     let source = FromRead(Cursor::new(content.clone()));
     let stored = session.put(source, Workers::of_this_thread(), NEVER).unwrap();
     assert_eq!(stored.new_chunks, 0);
-    session.tag("b", stored.id).unwrap();
-    assert!(collector.collect_garbage(None, NEVER).unwrap().deleted_packs > 0);
+    session.tag("b", stored.id, NEVER).unwrap();
+    assert!(collector.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap().deleted_packs > 0);
     assert_eq!(session.commit(NEVER).unwrap_err().code(), "session_fenced");
     assert_eq!(writer.tag("b").unwrap(), None);
     assert_eq!(writer.tags("").unwrap(), []);
     let id = put(&writer, Some("b"), &content).unwrap();
     assert!(read(&collector, &id) == content);
-    collector.collect_garbage(None, NEVER).unwrap();
+    collector.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
     assert!(read(&collector, &id) == content);
 }
 
@@ -63,13 +63,13 @@ fn a_session_that_needs_nothing_that_is_deleted_commits() {
         session.put(source, Workers::of_this_thread(), NEVER).unwrap();
     }
     // Twice: the session that continues the first one is fenced, too.
-    assert!(collector.collect_garbage(None, NEVER).unwrap().deleted_packs > 0);
+    assert!(collector.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap().deleted_packs > 0);
     put(&collector, Some("garbage"), &garbage).unwrap();
     collector.remove_tag("garbage", If::Any).unwrap();
-    assert!(collector.collect_garbage(None, NEVER).unwrap().deleted_packs > 0);
+    assert!(collector.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap().deleted_packs > 0);
     session.commit(NEVER).unwrap();
     let id = put(&writer, Some("new"), &new).unwrap();
-    collector.collect_garbage(None, NEVER).unwrap();
+    collector.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
     assert!(read(&collector, &id) == new);
     assert!(read(&collector, &put(&writer, None, &kept).unwrap()) == kept);
 }
@@ -86,7 +86,7 @@ fn packs_of_a_session_that_is_open_are_not_deleted() {
     let mut session = writer.session().unwrap();
     let source = FromRead(Cursor::new(content.clone()));
     let stored = session.put(source, Workers::of_this_thread(), NEVER).unwrap();
-    session.tag("a", stored.id).unwrap();
+    session.tag("a", stored.id, NEVER).unwrap();
     // The thread of the session uploads the first pack.
     while !std::fs::read_dir(folder.path().join("packs")).unwrap().any(|folder| {
         std::fs::read_dir(folder.unwrap().path())
@@ -95,7 +95,7 @@ fn packs_of_a_session_that_is_open_are_not_deleted() {
     }) {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    let collected = collector.collect_garbage(None, NEVER).unwrap();
+    let collected = collector.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
     assert!(collected.packs > 0 && collected.deleted_packs > 0, "{collected:?}");
     session.commit(NEVER).unwrap();
     assert!(read(&collector, &stored.id) == content);
@@ -143,7 +143,7 @@ fn writers_readers_and_collections_at_once() {
         scope.spawn(move || {
             let store = open(folder);
             for _ in 0..40 {
-                store.collect_garbage(None, NEVER).unwrap();
+                store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
             }
         });
     });
@@ -152,8 +152,8 @@ fn writers_readers_and_collections_at_once() {
         store.remove_tag(&name, If::Any).unwrap();
     }
     // The first one fences, and the second one finds the rest.
-    store.collect_garbage(None, NEVER).unwrap();
-    let left = store.collect_garbage(None, NEVER).unwrap();
+    store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
+    let left = store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
     assert_eq!((left.objects, left.packs), (0, 0));
 }
 
@@ -169,12 +169,12 @@ fn a_session_that_is_dropped_leaves_nothing_but_garbage() {
             // Something else that it deletes.
             let id = put(&store, None, b"garbage").unwrap();
             store.forget(&id).unwrap();
-            store.collect_garbage(None, NEVER).unwrap();
+            store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
         }
         drop(session);
         assert_eq!(std::fs::read_dir(folder.path().join("sessions")).unwrap().count(), 0);
-        assert!(store.collect_garbage(None, NEVER).unwrap().deleted_packs > 0);
-        assert_eq!(store.collect_garbage(None, NEVER).unwrap().packs, 0);
+        assert!(store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap().deleted_packs > 0);
+        assert_eq!(store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap().packs, 0);
     }
 }
 
@@ -194,7 +194,7 @@ fn a_session_with_a_failed_put_cannot_commit() {
         }
         let source = FromRead(Cursor::new(content.clone()));
         let stored = session.put(source, Workers::of_this_thread(), NEVER).unwrap();
-        session.tag("a", stored.id).unwrap();
+        session.tag("a", stored.id, NEVER).unwrap();
         assert_eq!(session.commit(NEVER).unwrap_err().code(), "cancelled");
         assert_eq!(store.tag("a").unwrap(), None);
     }
@@ -216,7 +216,7 @@ fn a_collection_keeps_what_heals() {
     std::fs::write(&pack, bytes).unwrap();
     store.check(&chunker::BatchOptions::default(), NEVER).unwrap();
     put(&store, Some("a"), &content).unwrap();
-    store.collect_garbage(None, NEVER).unwrap();
+    store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
     assert!(read(&open(folder.path()), &id) == content);
 }
 
@@ -226,7 +226,7 @@ fn an_object_that_is_not_whole_gets_no_tag() {
     let store = open(folder.path());
     let id = put(&store, None, &Random::new(10).bytes(9000)).unwrap();
     std::fs::remove_dir_all(folder.path().join("packs")).unwrap();
-    assert_eq!(store.set_tag("a", &id, If::Any).unwrap_err().code(), "chunk_missing");
+    assert_eq!(store.set_tag("a", &id, If::Any, NEVER).unwrap_err().code(), "chunk_missing");
     assert_eq!(store.tag("a").unwrap(), None);
 }
 
@@ -239,10 +239,10 @@ fn one_collection_runs_at_a_time() {
     let other = open(folder.path());
     let refused = std::cell::Cell::new(None);
     let during = || {
-        refused.set(Some(other.collect_garbage(None, NEVER).unwrap_err().code()));
+        refused.set(Some(other.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap_err().code()));
         false
     };
-    store.collect_garbage(None, &during).unwrap();
+    store.collect_garbage(Workers::of_this_thread(), None, &during).unwrap();
     assert_eq!(refused.get(), Some("store_locked"));
 }
 
@@ -267,7 +267,7 @@ fn an_object_that_shares_chunks_outlives_the_other() {
     let stored = store.put(Cursor::new(b.clone()), Some("b"), Workers::of_this_thread(), NEVER).unwrap();
     assert!(stored.new_bytes < 200_000, "{stored:?}");
     store.remove_tag("a", If::Any).unwrap();
-    store.collect_garbage(None, NEVER).unwrap();
+    store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
     assert!(read(&store, &stored.id) == b);
 }
 
@@ -282,13 +282,13 @@ fn packs_that_are_mostly_garbage_are_rewritten() {
     for (name, content) in [("large", &large), ("small", &small)] {
         let source = chunker::io::source::FromRead(Cursor::new(content.clone()));
         let stored = session.put(source, Workers::of_this_thread(), NEVER).unwrap();
-        session.tag(name, stored.id).unwrap();
+        session.tag(name, stored.id, NEVER).unwrap();
     }
     session.commit(NEVER).unwrap();
     let bytes = |store: &Store| store.check(&chunker::BatchOptions::default(), NEVER).unwrap().bytes;
     let before = bytes(&store);
     store.remove_tag("large", If::Any).unwrap();
-    let collected = store.collect_garbage(None, NEVER).unwrap();
+    let collected = store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
     assert!((20_000..40_000).contains(&collected.rewritten_bytes), "{collected:?}");
     let after = bytes(&store);
     assert_eq!(before + collected.rewritten_bytes - collected.deleted_bytes, after - 2 * (32 + 16));
@@ -297,7 +297,7 @@ fn packs_that_are_mostly_garbage_are_rewritten() {
     assert!(read(&store, &id) == small);
     assert!(read(&open(folder.path()), &id) == small);
     // Now they are not.
-    let collected = store.collect_garbage(None, NEVER).unwrap();
+    let collected = store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
     assert_eq!((collected.rewritten_bytes, collected.deleted_packs), (0, 0));
 }
 
@@ -312,9 +312,9 @@ fn many_small_packs_become_one() {
         .map(|content| put(&store, Some("x"), content).unwrap_or_else(|e| panic!("{e}")))
         .collect();
     for (number, id) in ids.iter().enumerate() {
-        store.set_tag(&format!("object/{number}"), id, If::Any).unwrap();
+        store.set_tag(&format!("object/{number}"), id, If::Any, NEVER).unwrap();
     }
-    let collected = store.collect_garbage(None, NEVER).unwrap();
+    let collected = store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
     assert_eq!(collected.packs, 2);
     for (id, content) in ids.iter().zip(&contents) {
         assert!(read(&store, id) == *content);
@@ -322,7 +322,7 @@ fn many_small_packs_become_one() {
     let report = store.check(&chunker::BatchOptions::default(), NEVER).unwrap();
     assert!(report.is_good(), "{report:?}");
     assert_eq!(report.objects, 40);
-    let collected = store.collect_garbage(None, NEVER).unwrap();
+    let collected = store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
     assert_eq!((collected.packs, collected.deleted_packs), (2, 0));
 }
 
@@ -336,7 +336,7 @@ fn what_killed_writers_left_is_removed() {
     std::fs::write(tmp.join("0123456789abcdef-7"), "half").unwrap();
     std::fs::write(tmp.join("0123456789abcdef.lock"), "").unwrap();
     std::fs::write(tmp.join("00000000000000aa-0"), "half").unwrap();
-    other.collect_garbage(None, NEVER).unwrap();
+    other.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
     let left = || -> Vec<_> {
         let names = std::fs::read_dir(&tmp).unwrap().map(|entry| entry.unwrap().file_name());
         names.filter(|name| !name.to_str().unwrap().ends_with(".lock")).collect()
@@ -374,7 +374,7 @@ fn a_session_with_an_open_put_cannot_commit() {
     pieces.push(&content, NEVER).unwrap();
     let source = chunker::io::source::FromRead(Cursor::new(content.clone()));
     let stored = session.put(source, Workers::of_this_thread(), NEVER).unwrap();
-    session.tag("a", stored.id).unwrap();
+    session.tag("a", stored.id, NEVER).unwrap();
     assert_eq!(session.commit(NEVER).unwrap_err().code(), "cancelled");
     assert_eq!(store.tag("a").unwrap(), None);
     let id = put(&store, Some("a"), &content).unwrap();
@@ -390,15 +390,18 @@ fn a_commit_of_many_objects_has_several_records() {
         .put(chunker::io::source::FromRead(&b"content"[..]), Workers::of_this_thread(), NEVER)
         .unwrap();
     for number in 0..30_000 {
-        session.tag(&format!("tag {number}"), stored.id).unwrap();
+        session.tag(&format!("tag {number}"), stored.id, NEVER).unwrap();
     }
     // A collection that fences it lets it look again at all of them.
     put(&store, Some("garbage"), b"garbage").unwrap();
     store.remove_tag("garbage", If::Any).unwrap();
-    assert!(open(folder.path()).collect_garbage(None, NEVER).unwrap().deleted_packs > 0);
+    assert!(
+        open(folder.path()).collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap().deleted_packs
+            > 0
+    );
     session.commit(NEVER).unwrap();
     assert_eq!(store.tags("").unwrap().len(), 30_000);
-    store.collect_garbage(None, NEVER).unwrap();
+    store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
     assert_eq!(read(&store, &stored.id), b"content");
 }
 
@@ -415,7 +418,7 @@ fn what_is_no_object_is_not_found_and_what_is_not_whole_gets_no_tag() {
     drop(store);
     let store = open(folder.path());
     assert!(store.manifest(&stored.id).is_ok());
-    match store.set_tag("b", &stored.id, If::Any) {
+    match store.set_tag("b", &stored.id, If::Any, NEVER) {
         Err(chunker::Error::Store(StoreError::ChunkMissing { digests })) => {
             assert_eq!(digests, [stored.hash]);
         }

@@ -74,7 +74,7 @@ fn what_is_missing_is_sent_and_nothing_else() {
     assert_eq!((again.new_chunks, again.new_bytes, again.stored_bytes), (0, 0, 0));
     assert!(is_good(&to) && is_good(&from));
     // Nothing that the copies need is garbage.
-    to.collect_garbage(None, NEVER).unwrap();
+    to.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
     assert!(read(&to, &second) == both && read(&to, &first) == shared);
     assert_eq!(to.stats(NEVER).unwrap().objects, 2);
 }
@@ -170,14 +170,16 @@ fn a_collection_in_the_other_store_takes_nothing_that_is_copied() {
     let during = || {
         *asked.borrow_mut() += 1;
         if *asked.borrow() == 100 {
-            assert!(collector.collect_garbage(None, NEVER).unwrap().deleted_packs > 0);
+            assert!(
+                collector.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap().deleted_packs > 0
+            );
         }
         false
     };
     let copied = from.copy(&to, &[(id, Some("a"))], Workers::of_this_thread(), None, &during).unwrap();
     assert_eq!(copied.new_bytes, 100_000);
     assert!(*asked.borrow() > 100);
-    collector.collect_garbage(None, NEVER).unwrap();
+    collector.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
     assert!(read(&to, &id) == content && is_good(&to));
 }
 
@@ -205,7 +207,7 @@ fn stats_count_what_there_is() {
     let store = open(folder.path(), "store");
     assert_eq!(store.stats(NEVER).unwrap(), chunker::store::Stats::default());
     let id = put(&store, Some("a"), &Random::new(5).bytes(100_000));
-    store.set_tag("b", &id, If::Any).unwrap();
+    store.set_tag("b", &id, If::Any, NEVER).unwrap();
     put(&store, None, b"kept");
     let stats = store.stats(NEVER).unwrap();
     let chunks = store.manifest(&id).unwrap().chunk_count + 1;

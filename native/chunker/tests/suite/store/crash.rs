@@ -66,7 +66,7 @@ impl Workload<'_> {
         for (name, content) in objects {
             let source = chunker::io::source::FromRead(Cursor::new(content.to_vec()));
             let stored = session.put(source, Workers::of_this_thread(), NEVER)?;
-            session.tag(name, stored.id)?;
+            session.tag(name, stored.id, NEVER)?;
         }
         session.commit(NEVER)?;
         for (name, _) in objects {
@@ -83,7 +83,7 @@ impl Workload<'_> {
         let mut session = other.session()?;
         let source = chunker::io::source::FromRead(Cursor::new(content.to_vec()));
         let stored = session.put(source, Workers::of_this_thread(), NEVER)?;
-        session.tag(name, stored.id)?;
+        session.tag(name, stored.id, NEVER)?;
         self.put(&format!("{name}/beside"), content)?;
         self.collect()?;
         match session.commit(NEVER) {
@@ -109,7 +109,7 @@ impl Workload<'_> {
     }
 
     fn collect(&mut self) -> Result<(), Error> {
-        self.store.collect_garbage(None, NEVER).map(drop)
+        self.store.collect_garbage(Workers::of_this_thread(), None, NEVER).map(drop)
     }
 }
 
@@ -166,7 +166,9 @@ fn cut_everywhere(seed: u64, workload: impl Fn(&mut Workload<'_>, &mut Random) -
             let store = open(&disk).unwrap_or_else(|error| panic!("{why}: {error}"));
             check(&store, &expected, &why);
             // Whatever was left does not harm what comes later.
-            store.collect_garbage(None, NEVER).unwrap_or_else(|error| panic!("{why}: {error}"));
+            store
+                .collect_garbage(Workers::of_this_thread(), None, NEVER)
+                .unwrap_or_else(|error| panic!("{why}: {error}"));
             check(&store, &expected, &format!("{why}, after a collection"));
             for (name, values) in &mut expected.clone().tags {
                 if let Some(content) = values.pop().flatten() {
@@ -182,7 +184,7 @@ fn cut_everywhere(seed: u64, workload: impl Fn(&mut Workload<'_>, &mut Random) -
                 }
             }
             // Nothing is left over.
-            store.collect_garbage(None, NEVER).expect(&why);
+            store.collect_garbage(Workers::of_this_thread(), None, NEVER).expect(&why);
             for folder in ["packs", "meta", "sessions", "refs", "kept", "tmp", "damaged"] {
                 assert_eq!(disk.files(folder), 0, "{why}: {folder}");
             }

@@ -246,6 +246,29 @@ fn other_handles_do_not_rely_on_what_a_check_found_damaged() {
 }
 
 #[test]
+fn marks_that_could_not_be_written_are_written_later() {
+    let sample = Sample::new();
+    let pack = sample.files("packs").pop().unwrap();
+    let mut bytes = std::fs::read(&pack).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&pack, bytes).unwrap();
+    let disk = WatchedDisk::new(sample.folder.path());
+    let store = disk.store();
+    disk.watch(|operation, path| {
+        if operation == Operation::Rename && path.starts_with("damaged/") {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    });
+    let marks = || sample.files("damaged").len();
+    assert!(!check(&store).is_good());
+    assert_eq!(marks(), 0);
+    disk.unwatch();
+    assert!(!check(&store).is_good());
+    assert_eq!(marks(), 1);
+}
+
+#[test]
 fn a_damaged_list_of_condemned_packs_stops_nothing() {
     let sample = Sample::new();
     std::fs::write(sample.folder.path().join("condemned"), "pack packs/00").unwrap();
@@ -279,7 +302,11 @@ fn a_repair_keeps_the_objects_of_damaged_tags() {
             std::fs::write(file, "id 0").unwrap();
         }
         let store = sample.store();
-        assert_eq!(store.collect_garbage(None, NEVER).unwrap_err().code(), "store_corrupt", "{folder}");
+        assert_eq!(
+            store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap_err().code(),
+            "store_corrupt",
+            "{folder}"
+        );
         let report = store.repair(&BatchOptions::default(), NEVER).unwrap();
         assert_eq!(report.damage.len(), files.len(), "{folder}");
         let kept = match folder {
@@ -288,7 +315,7 @@ fn a_repair_keeps_the_objects_of_damaged_tags() {
             _ => 0,
         };
         assert_eq!(report.kept.len(), kept, "{folder}: {report:?}");
-        store.collect_garbage(None, NEVER).unwrap();
+        store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
         let report = check(&store);
         assert!(report.is_good(), "{folder}: {report:?}");
         assert_eq!(sample.judge(&store, &report, folder), 0);
@@ -305,7 +332,11 @@ fn damage_of_tags_is_found() {
             if file.exists() {
                 assert_eq!(report.damage.len(), 1, "{why}: {:?}", report.damage);
                 // Nothing is deleted as long as it is not known what is needed.
-                assert_eq!(store.collect_garbage(None, NEVER).unwrap_err().code(), "store_corrupt", "{why}");
+                assert_eq!(
+                    store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap_err().code(),
+                    "store_corrupt",
+                    "{why}"
+                );
             } else {
                 assert!(report.is_good(), "{why}");
             }
@@ -315,7 +346,7 @@ fn damage_of_tags_is_found() {
             // Setting the tag again mends it.
             for (name, id, content) in &sample.objects {
                 match name {
-                    Some(name) => store.set_tag(name, id, If::Any).unwrap(),
+                    Some(name) => store.set_tag(name, id, If::Any, NEVER).unwrap(),
                     None => drop(
                         store
                             .put(Cursor::new(content.clone()), None, Workers::of_this_thread(), NEVER)
@@ -462,7 +493,7 @@ fn damage_of_sessions_is_found_and_deletes_nothing() {
         let mut session = store.session().unwrap();
         let source = chunker::io::source::FromRead(Cursor::new(content.clone()));
         let id = session.put(source, Workers::of_this_thread(), NEVER).unwrap().id;
-        session.tag("of the session", id).unwrap();
+        session.tag("of the session", id, NEVER).unwrap();
         if committed {
             disk.watch(|operation, path| match operation {
                 Operation::Rename if path.starts_with("refs/") => Err(std::io::Error::other("killed")),
@@ -489,7 +520,11 @@ fn damage_of_sessions_is_found_and_deletes_nothing() {
             assert_eq!(report.damage.len(), 1, "{why}: {report:?}");
             assert!(report.damage[0].object.starts_with("sessions/"), "{why}: {report:?}");
             // It may be committed: nothing is deleted.
-            assert_eq!(store.collect_garbage(None, NEVER).unwrap_err().code(), "store_corrupt", "{why}");
+            assert_eq!(
+                store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap_err().code(),
+                "store_corrupt",
+                "{why}"
+            );
             let report = store.repair(&BatchOptions::default(), NEVER).unwrap();
             // What it may have committed can still be had.
             if committed {
@@ -499,7 +534,7 @@ fn damage_of_sessions_is_found_and_deletes_nothing() {
         } else {
             assert!(report.is_good(), "{why}: {report:?}");
         }
-        store.collect_garbage(None, NEVER).unwrap();
+        store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
         let report = check(&sample.store());
         assert!(report.is_good(), "{why}: {report:?}");
         assert_eq!(sample.judge(&sample.store(), &report, &why), 0, "{why}");
@@ -522,7 +557,7 @@ fn damage_of_lists_of_condemned_packs_and_of_marks_stops_nothing() {
             }
             _ => Ok(()),
         });
-        disk.store().collect_garbage(None, NEVER).unwrap_err();
+        disk.store().collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap_err();
         disk.kill();
         let packs = sample.files("packs");
         let pack = &packs[random.below(packs.len())];
@@ -552,7 +587,7 @@ fn damage_of_lists_of_condemned_packs_and_of_marks_stops_nothing() {
             assert_eq!(stored.id, *id, "{why}");
         }
         sample.store().repair(&BatchOptions::default(), NEVER).unwrap();
-        sample.store().collect_garbage(None, NEVER).unwrap();
+        sample.store().collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
         let report = check(&sample.store());
         assert!(report.is_good(), "{why}: {report:?}");
         assert_eq!(sample.judge(&sample.store(), &report, &why), 0, "{why}");

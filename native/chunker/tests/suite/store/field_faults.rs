@@ -85,10 +85,10 @@ fn chunks_of_a_failed_upload_are_not_relied_on() {
         // What the first one has left is not in the way of anything. If it had committed, and lacked room for
         // its tag, that is set once its process has ended.
         drop(store);
-        other.collect_garbage(None, NEVER).unwrap();
+        other.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
         other.remove_tag("a", If::Any).unwrap();
-        other.collect_garbage(None, NEVER).unwrap();
-        assert_eq!(other.collect_garbage(None, NEVER).unwrap().packs, 0, "{full}");
+        other.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
+        assert_eq!(other.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap().packs, 0, "{full}");
     }
     assert!(failed > 5, "{failed}");
 }
@@ -114,7 +114,7 @@ fn a_stale_index_is_not_believed() {
         .map(|path| (path.clone(), std::fs::read(path).unwrap()))
         .collect();
     store.remove_tag("a", If::Any).unwrap();
-    assert!(store.collect_garbage(None, NEVER).unwrap().deleted_packs > 0);
+    assert!(store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap().deleted_packs > 0);
     // As a backup or a slow network file system may bring them back.
     for (path, bytes) in segments {
         std::fs::write(path, bytes).unwrap();
@@ -128,7 +128,7 @@ fn a_stale_index_is_not_believed() {
         assert_eq!((again.id, again.new_chunks), (stored.id, stored.chunk_count));
         assert!(read(&open(folder.path()), &stored.id) == content);
         store.remove_tag("a", If::Any).unwrap();
-        assert!(store.collect_garbage(None, NEVER).unwrap().deleted_packs > 0);
+        assert!(store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap().deleted_packs > 0);
     }
     assert!(open(folder.path()).check(&BatchOptions::default(), NEVER).unwrap().is_good());
 }
@@ -180,10 +180,10 @@ fn lookups_of_a_large_object_are_bounded() {
     judge("missing", 2);
     assert_eq!(put(&disk.store(), "b", &content).new_chunks, 0);
     judge("put", 2);
-    disk.store().set_tag("c", &stored.id, If::Any).unwrap();
+    disk.store().set_tag("c", &stored.id, If::Any, NEVER).unwrap();
     judge("tag", 2);
     // Twice to mark, and once to look for packs that are not in the index.
-    disk.store().collect_garbage(None, NEVER).unwrap();
+    disk.store().collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
     judge("gc", 4);
 }
 
@@ -226,13 +226,16 @@ fn half_of_the_metadata_is_gone() {
     incomplete.sort();
     assert_eq!(incomplete, lost.iter().map(|(name, ..)| name.clone()).collect::<Vec<_>>());
     // It is not known what they need: nothing is deleted.
-    assert_eq!(store.collect_garbage(None, NEVER).unwrap_err().code(), "chunk_missing");
+    assert_eq!(
+        store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap_err().code(),
+        "chunk_missing"
+    );
     assert_eq!(files(&folder.path().join("packs")), chunks);
     for (name, content, id) in &objects {
         let stored = put(&store, name, content);
         assert_eq!((stored.id, stored.new_chunks), (*id, 0), "their chunks were there all the time");
     }
-    assert_eq!(store.collect_garbage(None, NEVER).unwrap().objects, 8);
+    assert_eq!(store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap().objects, 8);
     assert!(store.check(&BatchOptions::default(), NEVER).unwrap().is_good());
 }
 

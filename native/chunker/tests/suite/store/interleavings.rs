@@ -30,7 +30,7 @@ fn read(store: &Store, id: &Digest) -> Vec<u8> {
 }
 
 fn collect(store: &Store) {
-    store.collect_garbage(None, NEVER).unwrap();
+    store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
 }
 
 fn untag(store: &Store, name: &str) {
@@ -86,8 +86,8 @@ fn interleave<T>(
         for (name, _) in store.tags("").unwrap() {
             untag(&store, &name);
         }
-        store.collect_garbage(None, NEVER).unwrap();
-        assert_eq!(store.collect_garbage(None, NEVER).unwrap().packs, 0, "{why}");
+        store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
+        assert_eq!(store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap().packs, 0, "{why}");
     }
 }
 
@@ -123,7 +123,7 @@ fn a_writer_sleeps_anywhere_while_garbage_is_collected() {
                     put(store, "a", &content).unwrap();
                 }
             }
-            store.collect_garbage(None, NEVER).unwrap();
+            store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
             let id = store.tag("a").unwrap().unwrap();
             assert!(read(store, &id) == content, "{why}");
         },
@@ -155,7 +155,7 @@ fn a_collection_sleeps_anywhere_while_others_write() {
     let written = content.clone();
     interleave(
         garbage,
-        |store| store.collect_garbage(None, NEVER),
+        |store| store.collect_garbage(Workers::of_this_thread(), None, NEVER),
         move |other| {
             let id = put(other, "a", &written).unwrap();
             assert!(read(other, &id) == written);
@@ -195,7 +195,7 @@ fn a_session_that_found_garbage_outlives_a_collection_that_is_killed_anywhere() 
         for bytes in [&shared, &content] {
             let source = chunker::io::source::FromRead(io::Cursor::new(bytes.clone()));
             let stored = session.put(source, Workers::of_this_thread(), NEVER).unwrap();
-            session.tag("a", stored.id).unwrap();
+            session.tag("a", stored.id, NEVER).unwrap();
         }
         let disk = WatchedDisk::new(folder.path());
         let collector = disk.store();
@@ -205,7 +205,7 @@ fn a_session_that_found_garbage_outlives_a_collection_that_is_killed_anywhere() 
             count += usize::from(is_change);
             if is_change && count > moment { Err(io::Error::other("killed")) } else { Ok(()) }
         });
-        let collected = collector.collect_garbage(None, NEVER);
+        let collected = collector.collect_garbage(Workers::of_this_thread(), None, NEVER);
         let is_whole = collected.is_ok();
         match session.commit(NEVER) {
             Ok(()) => {}
@@ -216,7 +216,7 @@ fn a_session_that_found_garbage_outlives_a_collection_that_is_killed_anywhere() 
         }
         let id = store.tag("a").unwrap().unwrap();
         assert!(read(&open(folder.path()), &id) == content, "{moment}");
-        store.collect_garbage(None, NEVER).unwrap();
+        store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
         assert!(read(&open(folder.path()), &id) == content, "{moment}");
         assert!(store.check(&BatchOptions::default(), NEVER).unwrap().is_good(), "{moment}");
         if is_whole {
@@ -233,7 +233,7 @@ fn live_beside_garbage(store: &Store) {
     for (name, length) in [("live", 3000), ("garbage", 30_000)] {
         let content = io::Cursor::new(random.bytes(length));
         let stored = session.put(FromRead(content), Workers::of_this_thread(), NEVER).unwrap();
-        session.tag(name, stored.id).unwrap();
+        session.tag(name, stored.id, NEVER).unwrap();
     }
     session.commit(NEVER).unwrap();
     untag(store, "garbage");
@@ -250,7 +250,7 @@ fn an_object_gets_another_tag_while_its_packs_are_rewritten() {
         collect,
         |store| {
             let id = store.tag("live").unwrap().unwrap();
-            store.set_tag("other", &id, If::Any).unwrap();
+            store.set_tag("other", &id, If::Any, NEVER).unwrap();
             untag(store, "live");
         },
         |store, (), why| {
@@ -286,7 +286,7 @@ fn a_handle_finds_chunks_that_another_one_has_rewritten() {
         digests.push(chunk.digest);
     }
     assert_eq!(other.missing(&digests, NEVER).unwrap(), []);
-    assert!(store.collect_garbage(None, NEVER).unwrap().rewritten_bytes > 3000);
+    assert!(store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap().rewritten_bytes > 3000);
     assert_eq!(other.missing(&digests, NEVER).unwrap(), []);
 }
 
@@ -299,7 +299,7 @@ fn an_upload_during_two_collections_loses_nothing() {
     let content = random.bytes(18 << 20);
     let mut session = writer.session().unwrap();
     let stored = session.put(FromRead(io::Cursor::new(content)), Workers::of_this_thread(), NEVER).unwrap();
-    session.tag("a", stored.id).unwrap();
+    session.tag("a", stored.id, NEVER).unwrap();
     let uploaded = || std::fs::read_dir(folder.path().join("packs")).is_ok_and(|folders| folders.count() > 0);
     while !uploaded() {
         std::thread::yield_now();
@@ -367,7 +367,7 @@ fn a_tag_that_was_removed_is_not_set_again_for_a_writer_that_was_killed() {
     assert!(other.tag("a").unwrap().is_some());
     assert!(other.remove_tag("a", If::Any).unwrap());
     assert_eq!(open(folder.path()).tag("a").unwrap(), None);
-    other.collect_garbage(None, NEVER).unwrap();
+    other.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
     assert_eq!(other.tag("a").unwrap(), None);
 }
 
@@ -411,9 +411,9 @@ fn kill_before_the_end(
     let store = open(folder.path());
     judge(&store, &id);
     assert_eq!(std::fs::read_dir(folder.path().join("sessions")).unwrap().count(), 0);
-    store.collect_garbage(None, NEVER).unwrap();
+    store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
     judge(&store, &id);
-    store.collect_garbage(None, NEVER).unwrap();
+    store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
     // Nothing is left of what was removed.
     let names = ["refs", "kept"].map(|names| files(&folder.path().join(names)));
     assert_eq!(names.iter().sum::<usize>(), store.tags("").unwrap().len());
@@ -437,7 +437,7 @@ fn a_tag_that_is_set_back_before_its_writer_is_killed_stays() {
             put(store, "a", b"before").unwrap();
         },
         Some("a"),
-        move |other, _| other.set_tag("a", &before(), If::Any).unwrap(),
+        move |other, _| other.set_tag("a", &before(), If::Any, NEVER).unwrap(),
         |store, id| {
             let named = store.tag("a").unwrap().unwrap();
             assert!(named != *id);
@@ -453,7 +453,7 @@ fn a_tag_that_is_removed_and_set_again_before_its_writer_is_killed_can_be_remove
         Some("a"),
         |other, id| {
             untag(other, "a");
-            other.set_tag("a", id, If::Absent).unwrap();
+            other.set_tag("a", id, If::Absent, NEVER).unwrap();
             untag(other, "a");
         },
         |store, _| assert_eq!(store.tag("a").unwrap(), None),
@@ -468,7 +468,7 @@ fn an_object_that_is_let_go_before_its_writer_is_killed_is_not_kept() {
         |other, id| assert!(other.forget(id).unwrap()),
         |store, id| {
             assert!(!store.forget(id).unwrap());
-            assert_eq!(store.collect_garbage(None, NEVER).unwrap().objects, 0);
+            assert_eq!(store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap().objects, 0);
         },
     );
 }

@@ -8,6 +8,7 @@ mod crash;
 mod damage;
 mod field_faults;
 mod format;
+mod full_disk;
 mod interleavings;
 mod model;
 mod objects;

@@ -765,11 +765,12 @@ impl Protocol {
             Phase::Rewrite => {
                 let condemned = store.condemned.unwrap_or(0);
                 let staying = bits(store.there() & !condemned).fold(0, |all, pack| all | store.packs[pack]);
-                let going = bits(collection.wasteful).fold(0, |all, pack| all | store.packs[pack]);
+                // One at a time; a real collection takes as many as have some bytes.
+                let next = collection.wasteful & collection.wasteful.wrapping_neg();
+                let going = bits(next).fold(0, |all, pack| all | store.packs[pack]);
                 let records = collection.rewritten & !staying;
                 let records = if self.fault == Fault::LateRewriting { records } else { records & going };
                 store.upload(usize::from(collection.session) * 2, records);
-                collection.rewritten = 0;
                 collection.phase = Phase::EndRewriting;
             }
             Phase::EndRewriting => {
@@ -782,7 +783,9 @@ impl Protocol {
                     store.delete(first(collection.wasteful));
                     collection.wasteful &= collection.wasteful - 1;
                 }
+                collection.phase = Phase::RewriteSession;
                 if collection.wasteful == 0 {
+                    collection.rewritten = 0;
                     collection.phase = Phase::Unlist;
                 }
             }

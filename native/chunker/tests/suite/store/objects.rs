@@ -53,13 +53,13 @@ fn tags_are_compared_and_set() {
     let store = Store::open(folder.path(), &small_chunks()).unwrap();
     let put = |content: &'static [u8]| store.put(content, None, workers(), NEVER).unwrap().id;
     let (a, b) = (put(b"a"), put(b"b"));
-    store.set_tag("x", &a, If::Absent).unwrap();
-    let error = store.set_tag("x", &b, If::Absent).unwrap_err();
+    store.set_tag("x", &a, If::Absent, NEVER).unwrap();
+    let error = store.set_tag("x", &b, If::Absent, NEVER).unwrap_err();
     assert!(matches!(&error, Error::Store(StoreError::AlreadyExists { name }) if name == "x"));
-    store.set_tag("x", &b, If::Is(b)).unwrap_err();
-    store.set_tag("x", &b, If::Is(a)).unwrap();
-    store.set_tag("x/y", &a, If::Any).unwrap();
-    store.set_tag(".hidden/ü %", &a, If::Any).unwrap();
+    store.set_tag("x", &b, If::Is(b), NEVER).unwrap_err();
+    store.set_tag("x", &b, If::Is(a), NEVER).unwrap();
+    store.set_tag("x/y", &a, If::Any, NEVER).unwrap();
+    store.set_tag(".hidden/ü %", &a, If::Any, NEVER).unwrap();
     assert_eq!(
         store.tags("").unwrap(),
         [(".hidden/ü %".to_owned(), a), ("x".to_owned(), b), ("x/y".to_owned(), a)]
@@ -68,10 +68,10 @@ fn tags_are_compared_and_set() {
     assert!(store.remove_tag("x", If::Any).unwrap());
     assert!(!store.remove_tag("x", If::Any).unwrap());
     for name in ["", "/", "a//b", "a/", "a\nb", &"x".repeat(2000)] {
-        assert_eq!(store.set_tag(name, &a, If::Any).unwrap_err().code(), "invalid_options");
+        assert_eq!(store.set_tag(name, &a, If::Any, NEVER).unwrap_err().code(), "invalid_options");
     }
     let unknown = chunker::hash::Digest([7; 32]);
-    assert_eq!(store.set_tag("y", &unknown, If::Any).unwrap_err().code(), "not_found");
+    assert_eq!(store.set_tag("y", &unknown, If::Any, NEVER).unwrap_err().code(), "not_found");
 }
 
 #[test]
@@ -103,14 +103,32 @@ fn the_index_is_made_anew_if_it_is_lost() {
     let lose = || std::fs::remove_dir_all(folder.path().join("index")).unwrap();
     lose();
     let store = Store::open(folder.path(), &small_chunks()).unwrap();
-    store.set_tag("found", &objects[7].0, If::Any).unwrap();
+    store.set_tag("found", &objects[7].0, If::Any, NEVER).unwrap();
     lose();
     let store = Store::open(folder.path(), &small_chunks()).unwrap();
     assert!(store.read(&objects[8].0, .., workers(), NEVER).unwrap() == objects[8].1);
     lose();
     let store = Store::open(folder.path(), &small_chunks()).unwrap();
-    store.collect_garbage(None, NEVER).unwrap();
+    store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
     for (id, content) in objects {
         assert!(store.read(&id, .., workers(), NEVER).unwrap() == content);
     }
+}
+
+#[test]
+fn a_tag_of_a_large_object_is_cancelled_with_its_caller() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), &small_chunks()).unwrap();
+    let content = super::simulated_disk::Random::new(1).bytes(30_000);
+    let id =
+        store.put(std::io::Cursor::new(content), Some("a"), Workers::of_this_thread(), NEVER).unwrap().id;
+    let asked = std::cell::Cell::new(0);
+    let is_cancelled = || {
+        asked.set(asked.get() + 1);
+        asked.get() > 10
+    };
+    assert_eq!(store.set_tag("b", &id, If::Any, &is_cancelled).unwrap_err().code(), "cancelled");
+    assert_eq!(store.tag("b").unwrap(), None);
+    store.set_tag("b", &id, If::Any, NEVER).unwrap();
+    assert_eq!(store.tag("b").unwrap(), Some(id));
 }

@@ -95,7 +95,11 @@ fn a_store_is_read_without_permission_to_write() {
             let put = store.put(Cursor::new(b"new"), Some("new"), workers, NEVER);
             assert_eq!(put.unwrap_err().code(), "io_error", "{why}");
             assert_eq!(store.remove_tag("a", If::Any).unwrap_err().code(), "io_error", "{why}");
-            assert_eq!(store.collect_garbage(None, NEVER).unwrap_err().code(), "io_error", "{why}");
+            assert_eq!(
+                store.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap_err().code(),
+                "io_error",
+                "{why}"
+            );
             assert_eq!(tree(folder.path()), before, "{why}");
             // The same handle, once it can write again.
             disk.unwatch();

@@ -64,6 +64,8 @@ struct State {
     operations: usize,
     /// The number of operations after which the power is cut.
     end: Option<usize>,
+    /// The number of bytes that the files may have, if the disk can be full.
+    room: Option<usize>,
     /// A power cut ends all processes, and with them these.
     locks: BTreeMap<String, Arc<()>>,
 }
@@ -81,6 +83,20 @@ impl SimulatedDisk {
     /// Returns the number of operations that changed something.
     pub(super) fn operations(&self) -> usize {
         self.state().operations
+    }
+
+    /// Fills the disk except for so many bytes.
+    pub(super) fn leave_free(&self, bytes: usize) {
+        let mut state = self.state();
+        state.room = Some(state.used() + bytes);
+    }
+
+    /// Removes all files of a folder.
+    pub(super) fn remove_all(&self, folder: &str) {
+        self.state().entries.retain(|path, entry| {
+            let is_below = path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+            !is_below || *entry == Entry::Folder
+        });
     }
 
     /// Flips a bit of a byte of the first file in a folder or below it, as a bad disk does.
@@ -194,6 +210,22 @@ impl State {
         Ok(())
     }
 
+    /// Returns the number of bytes of all files, each in blocks.
+    fn used(&self) -> usize {
+        let length = |entry: &Entry| match entry {
+            Entry::File(number) => self.files[*number].content.len().next_multiple_of(256),
+            Entry::Folder => 0,
+        };
+        self.entries.values().map(length).sum()
+    }
+
+    fn take(&self, bytes: usize) -> io::Result<()> {
+        match self.room {
+            Some(room) if self.used() + bytes > room => Err(ErrorKind::StorageFull.into()),
+            _ => Ok(()),
+        }
+    }
+
     fn set(&mut self, path: &str, entry: Option<Entry>) {
         match entry {
             Some(entry) => self.entries.insert(path.into(), entry),
@@ -243,6 +275,7 @@ impl Disk for SimulatedDisk {
         if state.entries.contains_key(path) {
             return Err(ErrorKind::AlreadyExists.into());
         }
+        state.take(parts.iter().map(|part| part.len()).sum())?;
         state.files.push(File { content: parts.concat(), synced: None });
         let number = state.files.len() - 1;
         state.set(path, Some(Entry::File(number)));
@@ -250,7 +283,9 @@ impl Disk for SimulatedDisk {
     }
 
     fn append(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
-        self.change()?.file(path)?.content.extend(bytes);
+        let mut state = self.change()?;
+        state.take(bytes.len())?;
+        state.file(path)?.content.extend(bytes);
         Ok(())
     }
 
