@@ -1,11 +1,12 @@
 Code.require_file("support/reference.exs", __DIR__)
+Code.require_file("support/task_run.exs", __DIR__)
 
 defmodule Mix.Tasks.Chunker.ChunkTest do
   # Not async: the task prints to this VM's standard output and error.
   use ExUnit.Case, async: false
 
-  import ExUnit.CaptureIO
-  alias Chunker.Reference
+  import Chunker.TaskRun, only: [file: 3]
+  alias Chunker.{Reference, TaskRun}
   alias Mix.Tasks.Chunker.Chunk
 
   @moduletag :tmp_dir
@@ -13,37 +14,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
   @sizes ~w(--min-size 1K --avg-size 4K --max-size 16K)
 
   # Returns what the task prints, with its exit status.
-  defp run(arguments) do
-    parent = self()
-
-    printed =
-      capture_io(fn ->
-        errors =
-          capture_io(:stderr, fn ->
-            status =
-              try do
-                Chunk.run(arguments)
-                0
-              catch
-                :exit, {:shutdown, status} -> status
-              end
-
-            send(parent, {:status, status})
-          end)
-
-        send(parent, {:errors, errors})
-      end)
-
-    assert_received {:status, status}
-    assert_received {:errors, errors}
-    {printed, errors, status}
-  end
-
-  defp file(folder, name, content) do
-    path = folder <> "/" <> name
-    File.write!(path, content)
-    path
-  end
+  defp run(arguments), do: TaskRun.run(Chunk, arguments)
 
   defp sha256(bytes), do: :crypto.hash(:sha256, bytes)
   defp hex(bytes), do: Base.encode16(bytes, case: :lower)

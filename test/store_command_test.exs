@@ -1,41 +1,19 @@
+Code.require_file("support/task_run.exs", __DIR__)
+
 defmodule Mix.Tasks.Chunker.StoreTest do
   # Not async: the task prints to this VM's standard output and error.
   use ExUnit.Case, async: false
 
-  import ExUnit.CaptureIO
+  import Chunker.TaskRun, only: [file: 3]
 
-  alias Chunker.Store
+  alias Chunker.{Store, TaskRun}
   alias Mix.Chunker.ProgressLine
   alias Mix.Tasks.Chunker.Store, as: Task
 
   @moduletag :tmp_dir
 
   # Returns what the task prints, with its exit status.
-  defp run(arguments) do
-    parent = self()
-
-    printed =
-      capture_io(fn ->
-        errors =
-          capture_io(:stderr, fn ->
-            status =
-              try do
-                Task.run(arguments)
-                0
-              catch
-                :exit, {:shutdown, status} -> status
-              end
-
-            send(parent, {:status, status})
-          end)
-
-        send(parent, {:errors, errors})
-      end)
-
-    assert_received {:status, status}
-    assert_received {:errors, errors}
-    {printed, errors, status}
-  end
+  defp run(arguments), do: TaskRun.run(Task, arguments)
 
   # Returns one line of JSON, as a map. OTP 25 has no reader, so Nix or Python is one.
   defp json(text) do
@@ -65,12 +43,6 @@ defmodule Mix.Tasks.Chunker.StoreTest do
     {printed, 0} = System.cmd("python3", ["-c", program, line])
     {term, _} = Code.eval_string(printed)
     term
-  end
-
-  defp file(folder, name, content) do
-    path = Path.join(folder, name)
-    File.write!(path, content)
-    path
   end
 
   # A store with small chunks.

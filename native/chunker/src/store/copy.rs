@@ -7,12 +7,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::error::StoreError;
-use super::manifest::{Item, read_node};
+use super::manifest::Item;
 use super::pack::Lengths;
 use super::put::PutKind;
 use super::read::AT_ONCE;
 use super::record::{HEADER, Header, Kind, Scratch};
 use super::segment::Location;
+use super::walk::Order;
 use super::writer::Writer;
 use super::{Inner, MOST_ATTEMPTS, ObjectReader, Session, Store};
 use crate::Cancel;
@@ -154,6 +155,9 @@ impl Store {
     }
 }
 
+/// The length that a node is taken to have before it is read.
+const NODE: u64 = 128 << 10;
+
 /// Sends records.
 struct Copier<'a> {
     inner: &'a Arc<Inner>,
@@ -183,25 +187,21 @@ impl Copier<'_> {
         let (manifest, items) = self.inner.manifest(id)?;
         let items = manifest.parts(items);
         let length = (items.len() * size_of::<Item>()) as u64;
-        self.items(items)?;
-        self.claim(*id, length, 0)
-    }
-
-    /// A node that is there says nothing of its chunks, so all are looked for.
-    fn items(&mut self, items: Vec<Item>) -> Result<(), Error> {
-        for item in items {
-            if item.height == 0 {
-                self.claim(item.digest, item.bytes, item.bytes)?;
-            } else if self.seen.insert(item.digest) {
-                let missing = || StoreError::ChunkMissing { digests: vec![item.digest] };
-                let node = self.inner.record(&item.digest)?.ok_or_else(missing)?;
-                self.items(read_node(&item, &node)?)?;
-                self.claim(item.digest, node.len() as u64, 0)?;
-            } else {
+        let (inner, is_cancelled) = (self.inner, self.is_cancelled);
+        let mut seen = std::mem::take(&mut self.seen);
+        // A node that is there says nothing of its chunks, so all are looked for.
+        let mut claim = |item: &Item, is_new_node: bool| match item.height {
+            0 => self.claim(item.digest, item.bytes, item.bytes),
+            _ if is_new_node => self.claim(item.digest, NODE, 0),
+            _ => {
                 self.done += item.bytes;
+                Ok(())
             }
-        }
-        Ok(())
+        };
+        let claimed = inner.walk(items, Order::Object, &mut seen, &mut claim, is_cancelled);
+        self.seen = seen;
+        claimed?;
+        self.claim(*id, length, 0)
     }
 
     /// Sends a record of some length, of which so many bytes are an object's, unless the other store has it.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use super::Inner;
 use super::check::{fails, ignores};
 use super::error::{StoreError, if_writable, is_unwritable};
-use super::manifest::{Item, Manifest, read_node};
+use super::manifest::{Item, Manifest};
 use super::objects::{Lock, Objects};
 use super::pack::{self, FULL, PACK_HEADER, PackId, Section};
 use super::record::{HEADER, Scratch};
@@ -28,6 +28,7 @@ use super::refs;
 use super::segment::Location;
 use super::session::{Commit, NewTag, Session, State};
 use super::text::{self, Lines};
+use super::walk::Order;
 use super::writer::Writer;
 use crate::Cancel;
 use crate::engine::batch::BatchOptions;
@@ -189,25 +190,15 @@ impl Marker<'_> {
         self.record(id)?;
         let bytes = self.needed_record(id)?;
         let (manifest, items) = Manifest::read(*id, &bytes)?;
-        self.items(manifest.parts(items), is_cancelled)
-    }
-
-    fn items(&mut self, mut items: Vec<Item>, is_cancelled: Cancel<'_>) -> Result<(), Error> {
-        // In the order of the index, so that each page of it is read once.
-        items.sort_unstable_by_key(|item| item.digest);
-        for item in items {
-            if is_cancelled() {
-                return Err(Error::Cancelled);
-            }
-            if item.height == 0 {
-                self.record(&item.digest)?;
-            } else if self.seen.insert(item.digest) {
-                self.record(&item.digest)?;
-                let node = self.needed_record(&item.digest)?;
-                self.items(read_node(&item, &node)?, is_cancelled)?;
-            }
-        }
-        Ok(())
+        let (inner, mut seen) = (self.inner, std::mem::take(&mut self.seen));
+        let items = manifest.parts(items);
+        let mut mark = |item: &Item, is_new_node: bool| {
+            // The record of a node that was seen is marked.
+            if item.height == 0 || is_new_node { self.record(&item.digest) } else { Ok(()) }
+        };
+        let marked = inner.walk(items, Order::Index, &mut seen, &mut mark, is_cancelled);
+        self.seen = seen;
+        marked
     }
 
     /// Returns a record. Without it nothing is known of what it needs, so that nothing can be deleted.

@@ -43,6 +43,7 @@ mod stats;
 mod tap;
 mod text;
 mod unwritten;
+mod walk;
 mod writer;
 
 use std::collections::{HashMap, HashSet};
@@ -66,11 +67,13 @@ pub use stats::Stats;
 
 use self::check::Lists;
 use self::index::Index;
+use self::manifest::Item;
 use self::marks::Marks;
 use self::pack::Lengths;
 use self::put::PutOptions;
 use self::record::Kind;
 use self::session::{Commit, NewTag, State};
+use self::walk::Order;
 use self::writer::Writer;
 use crate::Cancel;
 use crate::cdc::CdcParams;
@@ -705,20 +708,14 @@ impl Inner {
             return Ok(false);
         }
         let (manifest, items) = self.manifest(id)?;
-        let mut items = manifest.parts(items);
-        while let Some(item) = items.pop() {
-            if is_cancelled() {
-                return Err(Error::Cancelled);
-            }
-            if !writer.keep(&item.digest)? {
-                return Ok(false);
-            }
-            if item.height > 0 && seen.insert(item.digest) {
-                let Some(node) = self.record(&item.digest)? else { return Ok(false) };
-                items.extend(manifest::read_node(&item, &node)?);
-            }
+        let mut keep = |item: &Item, _: bool| {
+            let missing = || StoreError::ChunkMissing { digests: vec![item.digest] };
+            if writer.keep(&item.digest)? { Ok(()) } else { Err(missing().into()) }
+        };
+        match self.walk(manifest.parts(items), Order::Object, seen, &mut keep, is_cancelled) {
+            Err(Error::Store(StoreError::ChunkMissing { .. })) => Ok(false),
+            kept => kept.map(|()| true),
         }
-        Ok(true)
     }
 
     /// Returns those of some chunks that are not in the store.
