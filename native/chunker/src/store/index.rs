@@ -318,14 +318,14 @@ impl Index {
         Ok(damage)
     }
 
-    /// Returns the packs that the index has.
-    fn packs(&self) -> Result<HashSet<PackId>, Error> {
+    /// Returns the packs that the index has, in order.
+    fn packs(&self) -> Result<Vec<PackId>, Error> {
         'all: loop {
-            let mut known: HashSet<PackId> = self.unwritten().packs.iter().copied().collect();
+            let mut known = self.unwritten().packs.clone();
             for segment in self.segments() {
                 for pack in segment.packs(&*self.objects, &self.pages) {
                     match pack {
-                        Ok(pack) => drop(known.insert(pack)),
+                        Ok(pack) => known.push(pack),
                         Err(Error::Store(StoreError::Corrupt { .. })) => {
                             self.refresh()?;
                             if self.segments().iter().any(|now| Arc::ptr_eq(now, &segment)) {
@@ -338,6 +338,8 @@ impl Index {
                     }
                 }
             }
+            known.sort_unstable();
+            known.dedup();
             return Ok(known);
         }
     }
@@ -355,7 +357,9 @@ impl Index {
                 if is_cancelled() {
                     return Err(Error::Cancelled);
                 }
-                let Some(id) = PackId::from_name(&name).filter(|id| !known.contains(id)) else { continue };
+                let Some(id) = PackId::from_name(&name).filter(|id| known.binary_search(id).is_err()) else {
+                    continue;
+                };
                 if let Some(entries) = pack::entries(&*self.objects, id)? {
                     gathered += entries.len();
                     missing.push((id, entries));

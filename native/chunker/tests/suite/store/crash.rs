@@ -267,6 +267,36 @@ fn a_repair_survives_a_power_cut() {
     });
 }
 
+#[test]
+fn a_tag_that_was_removed_does_not_come_back_after_a_power_cut() {
+    let mut random = Random::new(8);
+    let mut removals = 0;
+    for end in 0.. {
+        let disk = SimulatedDisk::default();
+        let (store, writer) = (open(&disk).unwrap(), open(&disk).unwrap());
+        // Only the writer stops here, and it is not yet known to have ended.
+        disk.cut_after(disk.operations() + end);
+        let is_whole =
+            writer.put(Cursor::new(b"content"), Some("a"), Workers::of_this_thread(), NEVER).is_ok();
+        disk.cut_after(usize::MAX);
+        if store.remove_tag("a", If::Any).unwrap() {
+            removals += 1;
+            for chance in [Chance::Least, Chance::Most, Chance::Any, Chance::Any] {
+                let why = format!("operation {end}, {chance:?}");
+                let store = open(&disk.after_power_cut(&mut random, chance)).expect(&why);
+                assert_eq!(store.tag("a").expect(&why), None, "{why}");
+                store.collect_garbage(Workers::of_this_thread(), None, NEVER).expect(&why);
+                assert_eq!(store.tag("a").expect(&why), None, "{why}");
+            }
+        }
+        if is_whole {
+            break;
+        }
+    }
+    // Not only after the last operation.
+    assert!(removals > 2, "{removals}");
+}
+
 #[cfg(feature = "sha256")]
 #[test]
 fn nars_survive_a_power_cut() {

@@ -68,6 +68,7 @@ fn a_collection_frees_a_disk_that_is_full() {
     for name in ["garbage", "large"] {
         assert!(store.remove_tag(name, If::Any).unwrap());
     }
+    disk.leave_free(0);
     let collected = store.collect_garbage(workers(), None, NEVER).unwrap();
     assert!(collected.deleted_bytes > 5000, "{collected:?}");
     assert!(collected.rewritten_bytes > 3000, "{collected:?}");
