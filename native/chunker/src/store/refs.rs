@@ -105,7 +105,7 @@ enum Name {
     Removed(Vec<[u8; 16]>),
 }
 
-/// Returns the content of a tag, which no session that sets it writes twice, unless to finish what it began.
+/// Returns the content of a tag. It has the session that sets it, so that no two versions of a tag are equal.
 fn content(id: &Digest, session: Option<&[u8; 16]>) -> Vec<u8> {
     let session = session.map(|session| ("session", id_text(session)));
     text::write([("id", hex(id))].into_iter().chain(session))
@@ -174,7 +174,7 @@ pub(super) fn tag(objects: &dyn Objects, name: &str) -> Result<Option<Digest>, E
 /// What a tag is before a session changes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Before {
-    /// The id that it names, unless it is damaged.
+    /// The id that it names. One that is damaged names nothing.
     pub(super) id: Option<Digest>,
     /// The BLAKE3 of its content, which no tag of this name has again, or `None` if it names nothing.
     pub(super) version: Option<Digest>,
@@ -183,14 +183,10 @@ pub(super) struct Before {
 /// Returns what a tag is.
 pub(super) fn before(objects: &dyn Objects, name: &str) -> Result<Before, Error> {
     let object = tag_object(name)?;
-    let none = Before { id: None, version: None };
-    let Some(content) = objects.get(&object)? else { return Ok(none) };
-    let version = Some(version(&content));
-    match Name::read(&object, &content) {
-        Ok(Name::Named(id)) => Ok(Before { id: Some(id), version }),
-        Ok(Name::Removed(_)) => Ok(none),
-        Err(_) => Ok(Before { id: None, version }),
-    }
+    let content = objects.get(&object)?;
+    let id = content.as_ref().and_then(|content| Name::read(&object, content).ok()).and_then(Name::named);
+    let version = content.filter(|_| id.is_some()).map(|content| version(&content));
+    Ok(Before { id, version })
 }
 
 fn version(content: &[u8]) -> Digest {
@@ -212,8 +208,9 @@ pub(super) fn set(
         let is_as_before = match &current {
             None => before.is_none(),
             Some(content) => match Name::read(&object, content) {
+                Ok(Name::Named(_)) => before == Some(version(content)),
                 Ok(Name::Removed(sessions)) => before.is_none() && !sessions.contains(session),
-                _ => before == Some(version(content)),
+                Err(_) => before.is_none(),
             },
         };
         if !is_as_before {

@@ -74,6 +74,19 @@ fn a_session_that_needs_nothing_that_is_deleted_commits() {
     assert!(read(&collector, &put(&writer, None, &kept).unwrap()) == kept);
 }
 
+/// Waits until the thread of a session has uploaded a full pack.
+fn wait_for_upload(folder: &Path) {
+    let is_full =
+        |pack: std::io::Result<std::fs::DirEntry>| pack.unwrap().metadata().unwrap().len() > 16 << 20;
+    let is_uploaded = || {
+        let mut folders = std::fs::read_dir(folder.join("packs")).into_iter().flatten();
+        folders.any(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap().any(is_full))
+    };
+    while !is_uploaded() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn packs_of_a_session_that_is_open_are_not_deleted() {
     let folder = tempfile::tempdir().unwrap();
@@ -87,14 +100,7 @@ fn packs_of_a_session_that_is_open_are_not_deleted() {
     let source = FromRead(Cursor::new(content.clone()));
     let stored = session.put(source, Workers::of_this_thread(), NEVER).unwrap();
     session.tag("a", stored.id, NEVER).unwrap();
-    // The thread of the session uploads the first pack.
-    while !std::fs::read_dir(folder.path().join("packs")).unwrap().any(|folder| {
-        std::fs::read_dir(folder.unwrap().path())
-            .unwrap()
-            .any(|pack| pack.unwrap().metadata().unwrap().len() > 16 << 20)
-    }) {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    wait_for_upload(folder.path());
     let collected = collector.collect_garbage(Workers::of_this_thread(), None, NEVER).unwrap();
     assert!(collected.packs > 0 && collected.deleted_packs > 0, "{collected:?}");
     session.commit(NEVER).unwrap();
@@ -165,6 +171,7 @@ fn a_session_that_is_dropped_leaves_nothing_but_garbage() {
         let mut session = store.session().unwrap();
         let source = FromRead(Cursor::new(Random::new(7).bytes(20 << 20)));
         session.put(source, Workers::of_this_thread(), NEVER).unwrap();
+        wait_for_upload(folder.path());
         if fenced {
             // Something else that it deletes.
             let id = put(&store, None, b"garbage").unwrap();

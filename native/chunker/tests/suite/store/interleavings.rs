@@ -472,3 +472,25 @@ fn an_object_that_is_let_go_before_its_writer_is_killed_is_not_kept() {
         },
     );
 }
+
+#[test]
+fn a_damaged_tag_is_set_also_if_it_is_repaired_in_the_meantime() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = open(folder.path());
+    put(&other, "a", b"before").unwrap();
+    std::fs::write(folder.path().join("refs/a="), "id 1\n").unwrap();
+    let disk = WatchedDisk::new(folder.path());
+    let store = disk.store();
+    let (mut is_read, mut is_done) = (false, false);
+    disk.watch(move |operation, path| {
+        is_read |= operation == Operation::Read && path == "refs/a=";
+        if is_read && !is_done && operation == Operation::Lock && path == "lock" {
+            is_done = true;
+            assert_eq!(other.repair(&BatchOptions::default(), NEVER).unwrap().damage.len(), 1);
+            assert_eq!(other.tag("a").unwrap(), None);
+        }
+        Ok(())
+    });
+    let id = put(&store, "a", b"content").unwrap();
+    assert_eq!(store.tag("a").unwrap(), Some(id));
+}
