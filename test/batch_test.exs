@@ -159,10 +159,10 @@ defmodule Chunker.BatchTest do
 
       assert {:error, %Error{details: %{option: :hash, value: :md5}}} = Chunker.hash_batch([], hash: :md5)
       assert {:error, %Error{details: %{option: :min_size}}} = Chunker.chunk_files([], min_size: 1)
-      assert_raise Error, fn -> Chunker.hash_batch!([], threads: 0) end
-      assert_raise Error, fn -> Chunker.compress_batch!([], threads: 0) end
-      assert_raise Error, fn -> Chunker.decompress_batch!([], threads: 0) end
-      assert_raise Error, fn -> Chunker.chunk_files!([], threads: 0) end
+
+      for function <- [:hash_batch!, :compress_batch!, :decompress_batch!, :chunk_files!] do
+        assert_raise Error, fn -> apply(Chunker, function, [[], [threads: 0]]) end
+      end
     end
 
     test "of the wrong type raise" do

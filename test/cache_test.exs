@@ -292,17 +292,30 @@ defmodule Chunker.CacheTest do
           &if(&1, do: %{hits: 3, misses: 1, insertions: 1}, else: %{hits: 0, misses: 0, insertions: 0})
 
         cache = Cache.new(verify: verify)
-        assert Chunker.hash([content], hash, cache: cache) == digest
-        assert Chunker.hash(content, hash, %{cache: cache}) == digest
-        assert :chunker.hash(content, hash, cache: cache.cache) == digest
-        assert :chunker.hash([content], hash, %{cache: cache}) == digest
+
+        for {module, input, options} <- [
+              {Chunker, [content], [cache: cache]},
+              {Chunker, content, %{cache: cache}},
+              {:chunker, content, [cache: cache.cache]},
+              {:chunker, [content], %{cache: cache}}
+            ] do
+          assert {module, options, module.hash(input, hash, options)} == {module, options, digest}
+        end
+
         assert Map.take(Cache.stats(cache), [:hits, :misses, :insertions]) == looked_up.(size >= 2048)
 
         cache = Cache.new(verify: verify)
-        assert Chunker.hash_file(path, hash, cache: cache) == {:ok, digest}
-        assert Chunker.hash_file!(path, hash, cache: cache, on_change: :snapshot) == digest
-        assert :chunker.hash_file(path, hash, cache: cache.cache) == {:ok, digest}
-        assert :chunker.hash_file(path, hash, %{cache: cache}) == {:ok, digest}
+
+        for {module, function, options, expected} <- [
+              {Chunker, :hash_file, [cache: cache], {:ok, digest}},
+              {Chunker, :hash_file!, [cache: cache, on_change: :snapshot], digest},
+              {:chunker, :hash_file, [cache: cache.cache], {:ok, digest}},
+              {:chunker, :hash_file, %{cache: cache}, {:ok, digest}}
+            ] do
+          result = apply(module, function, [path, hash, options])
+          assert {module, function, options, result} == {module, function, options, expected}
+        end
+
         by_file = size >= 2048 and (verify == :fingerprint or size < 1_048_576)
         assert Map.take(Cache.stats(cache), [:hits, :misses, :insertions]) == looked_up.(by_file)
 

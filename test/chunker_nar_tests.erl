@@ -150,16 +150,20 @@ explained(Fun) ->
 
 mistakes_test() ->
     Not = <<"must be iodata">>,
-    ?assertEqual(#{1 => Not}, explained(fun() -> chunker_nar:list(no_data) end)),
-    ?assertEqual(#{1 => Not}, explained(fun() -> chunker_nar:hash([[300]]) end)),
     Name = <<"must be the name of a file">>,
-    ?assertEqual(#{1 => Name}, explained(fun() -> chunker_nar:list({file, 1}) end)),
-    ?assertEqual(#{2 => Name}, explained(fun() -> chunker_nar:read_file(<<>>, 1) end)),
-    ?assertEqual(#{2 => Name}, explained(fun() -> chunker_nar:restore(<<>>, {1}) end)),
-    ?assertEqual(#{1 => Name}, explained(fun() -> chunker_nar:stream(1) end)),
-    ?assertEqual(#{1 => Name}, explained(fun() -> chunker_nar:dump(1, {file, "x"}) end)),
-    ?assertEqual(#{2 => Name}, explained(fun() -> chunker_nar:dump("x", {file, 1}) end)),
-    ?assertEqual(#{2 => <<"must be {file, Path}">>}, explained(fun() -> chunker_nar:dump("x", "y") end)),
+    [?assertEqual({Function, Arguments, Expected},
+                  {Function, Arguments, explained(fun() -> apply(chunker_nar, Function, Arguments) end)})
+     || {Function, Arguments, Expected} <- [
+        {list, [no_data], #{1 => Not}},
+        {hash, [[[300]]], #{1 => Not}},
+        {list, [{file, 1}], #{1 => Name}},
+        {read_file, [<<>>, 1], #{2 => Name}},
+        {restore, [<<>>, {1}], #{2 => Name}},
+        {stream, [1], #{1 => Name}},
+        {dump, [1, {file, "x"}], #{1 => Name}},
+        {dump, ["x", {file, 1}], #{2 => Name}},
+        {dump, ["x", "y"], #{2 => <<"must be {file, Path}">>}}
+    ]],
     Iterator = <<"must be an iterator">>,
     [?assertEqual(#{1 => Iterator}, explained(fun() -> Call(Wrong) end))
      || Call <- [fun chunker_nar:next/1, fun chunker_nar:close/1], Wrong <- [make_ref(), iterator]],

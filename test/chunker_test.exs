@@ -171,9 +171,10 @@ defmodule ChunkerTest do
     test "reject another algorithm and what is not iodata" do
       for wrong <- [:md5, "sha256", nil, 1, ~c"blake3"] do
         message = "the algorithm must be :blake3 or :sha256, not #{inspect(wrong)}"
-        assert_raise ArgumentError, message, fn -> Chunker.hash("", wrong) end
-        assert_raise ArgumentError, message, fn -> Chunker.hash_file("/dev/null", wrong) end
-        assert_raise ArgumentError, message, fn -> Chunker.hash_file!("/dev/null", wrong) end
+
+        for {function, input} <- [hash: "", hash_file: "/dev/null", hash_file!: "/dev/null"] do
+          assert_raise ArgumentError, message, fn -> apply(Chunker, function, [input, wrong]) end
+        end
       end
 
       for wrong <- [:atom, 1, <<1::3>>, ["a", :b], [256], [-1], %{}, {"a"}, ["a" | 1], [<<1::1>>]] do
@@ -274,11 +275,14 @@ defmodule ChunkerTest do
             {[threads: :infinity], ~r/^option :threads must be an integer/},
             {[hash: "sha256"], ~r/^option :hash must be an atom/}
           ] do
-        for call <- calls(options), do: assert_raise(ArgumentError, message, call)
-        # Without running the stream.
-        assert_raise ArgumentError, message, fn -> Chunker.stream(["abc"], options) end
-        assert_raise ArgumentError, message, fn -> Chunker.stream("/no/such/file", options) end
-        assert_raise ArgumentError, message, fn -> Chunker.chunk_file("/no/such/file", options) end
+        # Also without running the stream, and before the file is looked at.
+        unrun = [
+          fn -> Chunker.stream(["abc"], options) end,
+          fn -> Chunker.stream("/no/such/file", options) end,
+          fn -> Chunker.chunk_file("/no/such/file", options) end
+        ]
+
+        for call <- calls(options) ++ unrun, do: assert_raise(ArgumentError, message, call)
       end
     end
 
@@ -414,13 +418,19 @@ defmodule ChunkerTest do
 
     test "raise the error of the others" do
       missing = "/no/such/file: no such file or directory"
-      assert_raise Error, missing, fn -> Chunker.chunk_file!("/no/such/file") end
-      assert_raise Error, missing, fn -> Chunker.hash_file!("/no/such/file", :blake3) end
-      assert_raise Error, missing, fn -> Enum.to_list(Chunker.stream("/no/such/file")) end
-      message = "option :min_size is 1, but must be 64..1048576"
-      assert_raise Error, message, fn -> Chunker.chunk_data!("", min_size: 1) end
-      assert_raise Error, message, fn -> Enum.to_list(Chunker.stream([], min_size: 1)) end
-      assert_raise Error, "invalid Nix base-32 at character 1", fn -> Chunker.from_nix_base32!("0e") end
+      out_of_range = "option :min_size is 1, but must be 64..1048576"
+
+      for {message, call} <- [
+            {missing, fn -> Chunker.chunk_file!("/no/such/file") end},
+            {missing, fn -> Chunker.hash_file!("/no/such/file", :blake3) end},
+            {missing, fn -> Enum.to_list(Chunker.stream("/no/such/file")) end},
+            {out_of_range, fn -> Chunker.chunk_data!("", min_size: 1) end},
+            {out_of_range, fn -> Enum.to_list(Chunker.stream([], min_size: 1)) end},
+            {"invalid Nix base-32 at character 1", fn -> Chunker.from_nix_base32!("0e") end}
+          ] do
+        assert_raise Error, message, call
+      end
+
       error = catch_error(Chunker.hash_file!("/no/such/file", :blake3))
       assert error == elem(Chunker.hash_file("/no/such/file", :blake3), 1)
     end

@@ -79,10 +79,13 @@ chunk_file_test() ->
     {ok, InMemory} = chunker:chunk_data(Data, ?SMALL),
     Expected = [maps:remove(data, Chunk) || Chunk <- InMemory],
     with_file(Data, fun(Path) ->
-        ?assertEqual({ok, Expected}, chunker:chunk_file(Path, ?SMALL)),
-        ?assertEqual({ok, Expected}, chunker:chunk_file(list_to_binary(Path), maps:to_list(?SMALL))),
-        ?assertEqual({ok, Expected}, chunker:chunk_file(list_to_atom(Path), ?SMALL)),
-        ?assertEqual({ok, Expected}, chunker:chunk_file([filename:dirname(Path), $/, [filename:basename(Path)]], ?SMALL)),
+        [?assertEqual({Name, {ok, Expected}}, {Name, chunker:chunk_file(Name, Options)})
+         || {Name, Options} <- [
+            {Path, ?SMALL},
+            {list_to_binary(Path), maps:to_list(?SMALL)},
+            {list_to_atom(Path), ?SMALL},
+            {[filename:dirname(Path), $/, [filename:basename(Path)]], ?SMALL}
+        ]],
         {ok, [#{offset := 0, length := 100_000}]} = chunker:chunk_file(Path)
     end).
 
@@ -105,14 +108,16 @@ names_of_files_test() ->
 stream_test() ->
     Data = data(300_000),
     {ok, Expected} = chunker:chunk_data(Data, ?SMALL),
-    ?assertEqual(Expected, stream([Data], ?SMALL)),
-    ?assertEqual(Expected, stream([[B] || <<B>> <= Data], ?SMALL)),
-    ?assertEqual(Expected, stream([<<>>, [], [[Data]], ""], maps:to_list(?SMALL))),
-    ?assertEqual(Expected, stream(slices(Data, 1000), ?SMALL)),
-    ?assertEqual(Expected, stream(fun() -> {Data, []} end, ?SMALL)),
     with_file(Data, fun(Path) ->
-        ?assertEqual(Expected, stream({file, Path}, ?SMALL)),
-        ?assertEqual(Expected, stream({file, list_to_binary(Path)}, ?SMALL))
+        [?assertEqual({Way, Expected}, {Way, stream(Source, Options)}) || {Way, Source, Options} <- [
+            {whole, [Data], ?SMALL},
+            {bytes, [[B] || <<B>> <= Data], ?SMALL},
+            {nested, [<<>>, [], [[Data]], ""], maps:to_list(?SMALL)},
+            {slices, slices(Data, 1000), ?SMALL},
+            {function, fun() -> {Data, []} end, ?SMALL},
+            {file, {file, Path}, ?SMALL},
+            {binary_name, {file, list_to_binary(Path)}, ?SMALL}
+        ]]
     end),
     ?assertEqual([], stream([], [])),
     ?assertEqual([], stream(fun() -> done end, [])),

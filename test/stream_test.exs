@@ -411,16 +411,17 @@ defmodule Chunker.StreamTest do
       assert :chunker_nif.stream_close(pieces) == :ok
       assert :chunker_nif.stream_close(pieces) == :ok
 
-      for wrong <- [make_ref(), nil, 1, "x"] do
-        assert_raise ArgumentError, fn -> :chunker_nif.stream_next(wrong) end
-        assert_raise ArgumentError, fn -> :chunker_nif.stream_push(wrong, "") end
-        assert_raise ArgumentError, fn -> :chunker_nif.stream_close(wrong) end
-      end
-
       {:ok, pieces} = :chunker_nif.stream_pieces(@native, nil, false)
-      assert_raise ArgumentError, fn -> :chunker_nif.stream_push(pieces, ["a"]) end
-      assert_raise ArgumentError, fn -> :chunker_nif.stream_pieces({}, nil, false) end
-      assert_raise ArgumentError, fn -> :chunker_nif.stream_pieces(nil, nil, false) end
+      options = for wrong <- [{}, nil], do: {:stream_pieces, [wrong, nil, false]}
+
+      streams =
+        for wrong <- [make_ref(), nil, 1, "x"],
+            {function, arguments} <- [stream_next: [], stream_push: [""], stream_close: []],
+            do: {function, [wrong | arguments]}
+
+      for {function, arguments} <- [{:stream_push, [pieces, ["a"]]} | options ++ streams] do
+        assert_raise ArgumentError, fn -> apply(:chunker_nif, function, arguments) end
+      end
     end
 
     test "that is closed while another process waits in it stays closed, and releases that process", %{
