@@ -527,6 +527,24 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
       assert {"", 0} = real_task("mix chunker.chunk #{sizes} #{path} | true")
     end
 
+    test "it prints no error either if it ends long after its output is closed", %{tmp_dir: folder} do
+      # By then the VM has logged that the output is closed, as it has on a busy machine.
+      script =
+        file(folder, "slow.exs", """
+        Mix.Chunker.StandardStreams.run(fn ->
+          try do
+            for _ <- Stream.cycle([1]), do: Mix.Chunker.StandardStreams.write("0123456789abcdef")
+          rescue
+            error ->
+              Process.sleep(500)
+              reraise error, __STACKTRACE__
+          end
+        end)
+        """)
+
+      assert {"0123456789abcdef0123", 0} = real_task("mix run --no-start #{script} | head -c 20")
+    end
+
     test "it reports a full disk", %{tmp_dir: folder} do
       path = file(folder, "data", :crypto.strong_rand_bytes(3_000_000))
       sizes = "--min-size 64 --avg-size 256 --max-size 1024"

@@ -52,7 +52,8 @@ defmodule Mix.Chunker.StandardStreams do
   @spec run(fun()) :: term()
   def run(command) do
     # It stays, since the VM may notice a closed output only after the last line is written.
-    :logger.add_primary_filter(:chunker_closed_output, {&drop_closed_output/2, nil})
+    user = if System.otp_release() < "26", do: Process.whereis(:user)
+    :logger.add_primary_filter(:chunker_closed_output, {&drop_closed_output/2, user})
     command.()
   rescue
     # The reader of the output has seen enough.
@@ -66,6 +67,12 @@ defmodule Mix.Chunker.StandardStreams do
   defp read_by_another?, do: match?({:ok, %{type: :other}}, File.stat("/dev/stdout"))
 
   # OTP 26 and newer log it as an error of theirs if the reader of the output closes it. A full disk stays an error.
-  defp drop_closed_output(%{msg: {_format, [:epipe]}, meta: %{mfa: {:user_drv, _, _}}}, _), do: :stop
-  defp drop_closed_output(_event, _), do: :ignore
+  defp drop_closed_output(%{msg: {_format, [:epipe]}, meta: %{mfa: {:user_drv, _, _}}}, _user), do: :stop
+
+  # In OTP 25 the process `user` crashes, which it logs itself, and then its supervisors do. Without that process Logger
+  # cannot print: it would crash too, and say so on standard error if the VM still runs by then.
+  defp drop_closed_output(%{meta: meta}, user) when is_pid(user),
+    do: if(meta[:pid] == user or not Process.alive?(user), do: :stop, else: :ignore)
+
+  defp drop_closed_output(_event, _user), do: :ignore
 end
