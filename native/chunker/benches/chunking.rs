@@ -1,8 +1,11 @@
-//! Compares the engine with the bare crate `fastcdc`, on data in memory and on a file.
+//! Compares the engine with the bare crate `fastcdc`, on data in memory and on a file, and reading into new
+//! blocks with reading into those of a buffer pool.
 //!
 //! Run with `cargo bench -p chunker --bench chunking`; a name after `--` filters.
 
+use std::fs::File;
 use std::hint::black_box;
+use std::io::Read;
 use std::path::PathBuf;
 
 use chunker::NEVER;
@@ -104,5 +107,28 @@ fn chunk_and_hash(c: &mut Criterion) {
     std::fs::remove_file(&path).unwrap();
 }
 
-criterion_group!(benches, cut_points, chunk_and_hash);
+/// Reads a file of as many blocks as the engine's buffer pool keeps between two inputs: into new blocks, as
+/// without the pool, and into kept ones.
+fn blocks(c: &mut Criterion) {
+    const BLOCK_SIZE: usize = 256 << 10;
+    const BLOCKS: usize = 40;
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("blocks-bench");
+    std::fs::write(&path, &random()[..BLOCKS * BLOCK_SIZE]).unwrap();
+    let new_blocks = || (0..BLOCKS).map(|_| vec![0; BLOCK_SIZE]).collect::<Vec<_>>();
+    let read = |blocks: &mut [Vec<u8>]| {
+        let mut file = File::open(&path).unwrap();
+        for block in blocks {
+            file.read_exact(block).unwrap();
+        }
+    };
+    let mut group = c.benchmark_group("blocks");
+    group.throughput(Throughput::Bytes((BLOCKS * BLOCK_SIZE) as u64));
+    group.bench_function("new", |b| b.iter(|| read(&mut new_blocks())));
+    let mut kept = new_blocks();
+    group.bench_function("kept", |b| b.iter(|| read(&mut kept)));
+    group.finish();
+    std::fs::remove_file(&path).unwrap();
+}
+
+criterion_group!(benches, cut_points, chunk_and_hash, blocks);
 criterion_main!(benches);

@@ -1,7 +1,8 @@
 //! A buffer pool for reading input: blocks of one size that are reused.
 //!
 //! A fresh page costs more than the work on its content, so an input refills its blocks, and some blocks are
-//! kept for the next input.
+//! kept for the next input. `cargo bench -p chunker --bench chunking -- blocks` measures what that gains: it
+//! reads a file of as many blocks as are kept, into new blocks and into kept ones.
 
 use std::sync::{Mutex, PoisonError};
 
