@@ -121,7 +121,7 @@
 }.
 -opaque compressor() :: chunker_dispatch:compressor().
 -opaque decompressor() :: chunker_dispatch:decompressor().
--type options() :: chunker_options:options().
+-type options() :: [{atom(), term()}] | #{atom() => term()}.
 -type error() :: {Reason :: atom(), Details :: map()}.
 
 %% The input of {@link stream/2}: the name of a file, or pieces of the input, as a list or from a fun that

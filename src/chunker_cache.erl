@@ -53,7 +53,7 @@ new() -> new([]).
 %% <li>`verify': `fingerprint' (the default), or `content' to keep the contents as well, within that memory,
 %%     and to compare them.</li>
 %% </ul>
--spec new(chunker_options:options()) -> cache().
+-spec new(chunker:options()) -> cache().
 new(Options) ->
     case chunker_options:cache(Options) of
         {ok, Checked} ->

@@ -63,7 +63,7 @@ list(Source) -> list(Source, []).
 %% Options are `max_entries' (1,000,000) and `max_memory' (512 MiB), each an integer or `infinity'. An archive
 %% that exceeds one is `{error, {limit_exceeded, #{option => Option, limit => Limit}}}'. An entry counts 256
 %% bytes of memory, and its path and target.
--spec list(source(), chunker_options:options()) -> {ok, [entry()]} | {error, chunker:error()}.
+-spec list(source(), chunker:options()) -> {ok, [entry()]} | {error, chunker:error()}.
 list(Source, Options) ->
     Arguments = [Source, Options],
     case checked(chunker_options:nar_list(Options), Arguments, 2) of
@@ -94,7 +94,7 @@ listing(Source) -> listing(Source, []).
 %% Option `format' is `json' (default), what `nix nar ls --json --recursive' prints, or `ls', the `.ls' file
 %% of a binary cache. Option `notation' is `nix_2_8' (default) or `newest', whose objects have sorted keys.
 %% The limits are those of {@link list/2}; `max_memory' is that of the JSON.
--spec listing(source(), chunker_options:options()) -> {ok, binary()} | {error, chunker:error()}.
+-spec listing(source(), chunker:options()) -> {ok, binary()} | {error, chunker:error()}.
 listing(Source, Options) ->
     Arguments = [Source, Options],
     case checked(chunker_options:nar_listing(Options), Arguments, 2) of
@@ -124,12 +124,12 @@ chunk(Source) -> chunk(Source, []).
 %% @doc Returns the chunks of an archive, as {@link chunker:chunk_file/2} with `nar' does, together with its
 %% hash, as {@link hash/1} returns it, and its size in bytes. Options are those of {@link
 %% chunker:chunk_file/2}, without `nar' and `tar'.
--spec chunk(source(), chunker_options:options()) ->
+-spec chunk(source(), chunker:options()) ->
     {ok, #{chunks := [chunker:chunk()], hash := binary(), size := non_neg_integer()}} | {error, chunker:error()}.
 chunk(Source, Options) -> chunk(Source, Options, map).
 
 %% @private
--spec chunk(source(), chunker_options:options(), chunker_chunk:form()) ->
+-spec chunk(source(), chunker:options(), chunker_chunk:form()) ->
     {ok, #{chunks := [map()], hash := binary(), size := non_neg_integer()}} | {error, chunker:error()}.
 chunk(Source, Options, Form) ->
     Arguments = [Source, Options],
@@ -197,7 +197,7 @@ dump(Path, File) -> dump(Path, File, []).
 %% Errors: `io_error', with the kind `enotsup' for a socket, a FIFO or a device; `file_changed';
 %% `tree_too_deep', with the `path' of the first entry that is too deep and the `limit' of names below the
 %% root.
--spec dump(file:name_all(), {file, file:name_all()}, chunker_options:options()) ->
+-spec dump(file:name_all(), {file, file:name_all()}, chunker:options()) ->
     {ok, binary()} | {error, chunker:error()}.
 dump(Path, {file, Into} = File, Options) ->
     Arguments = [Path, File, Options],
@@ -219,7 +219,7 @@ stream(Path) -> stream(Path, []).
 
 %% @doc Opens a stream of the archive of the tree at `Path', for {@link next/1}. The option is that of {@link
 %% dump/3}.
--spec stream(file:name_all(), chunker_options:options()) -> {ok, iterator()} | {error, chunker:error()}.
+-spec stream(file:name_all(), chunker:options()) -> {ok, iterator()} | {error, chunker:error()}.
 stream(Path, Options) ->
     Arguments = [Path, Options],
     Name = valid(chunker_input:path(Path), Arguments, 1),

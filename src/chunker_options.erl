@@ -14,7 +14,7 @@
 -export_type([store/0, work/0]).
 -export_type([checked/1, threads_and_pool/0, limits/0, listing/0, on_change/0]).
 
--type options() :: [{atom(), term()}] | #{atom() => term()}.
+-type options() :: chunker:options().
 
 -type checked(Form) :: {ok, Form} | {error, {invalid_options, map()}} | {badarg, chunker_badarg:message()}.
 

@@ -92,7 +92,7 @@ open(Folder) -> open(Folder, []).
 %% <li>`durability': `full' (the default), or `relaxed' to leave it to the system when files are written to the
 %%     disk: after a power cut objects may be damaged. A new store keeps it, and an existing one must have it.</li>
 %% </ul>
--spec open(file:name_all(), chunker_options:options()) -> {ok, store()} | {error, error()}.
+-spec open(file:name_all(), chunker:options()) -> {ok, store()} | {error, error()}.
 open(Folder, Options) ->
     Arguments = [Folder, Options],
     Path = valid(chunker_input:path(Folder), Arguments, 1),
@@ -131,7 +131,7 @@ put(Store, Source) -> put(Store, Source, []).
 %% In a session, the object is visible after the commit. Errors are those of the source, and `session_fenced' if
 %% a garbage collection has deleted chunks that the source has in common with what was deleted: put it again. A file or
 %% a tree is put again by itself.
--spec put(store() | session(), source(), chunker_options:options()) -> {ok, put()} | {error, error()}.
+-spec put(store() | session(), source(), chunker:options()) -> {ok, put()} | {error, error()}.
 put(Store, Source, Options) ->
     Arguments = [Store, Source, Options],
     case checked(chunker_options:store_put(Options), Arguments, 3) of
@@ -242,7 +242,7 @@ session(Store, Fun) -> session(Store, [], Fun).
 %%
 %% The option `attempts' (1 by default) says how often the fun is called at most if garbage collections delete what its
 %% session had found in the store. After the last attempt the error is `session_fenced'.
--spec session(store(), chunker_options:options(), fun((session()) -> {error, Reason} | Result)) ->
+-spec session(store(), chunker:options(), fun((session()) -> {error, Reason} | Result)) ->
     {ok, Result} | {error, Reason | error()}.
 session(Store, Options, Fun) when is_function(Fun, 1) ->
     Arguments = [Store, Options, Fun],
@@ -293,7 +293,7 @@ tag(Store, Name, Id) -> tag(Store, Name, Id, []).
 
 %% @doc Lets a tag name an object. With the option `if', a store sets it only if there is none (`absent') or if it
 %% names a certain object (`{is, Id}'); otherwise the error is `already_exists'.
--spec tag(store() | session(), name(), id(), chunker_options:options()) -> ok | {error, error()}.
+-spec tag(store() | session(), name(), id(), chunker:options()) -> ok | {error, error()}.
 tag(Store, Name, Id, Options) ->
     Arguments = [Store, Name, Id, Options],
     Tag = valid(name(Name), Arguments, 2),
@@ -318,7 +318,7 @@ untag(Store, Name) -> untag(Store, Name, []).
 
 %% @doc Removes a tag, and returns whether there was one. The object stays until the next garbage collection. Takes the
 %% option `if' of {@link tag/4}.
--spec untag(store(), name(), chunker_options:options()) -> {ok, boolean()} | {error, error()}.
+-spec untag(store(), name(), chunker:options()) -> {ok, boolean()} | {error, error()}.
 untag(Store, Name, Options) ->
     Arguments = [Store, Name, Options],
     Tag = valid(name(Name), Arguments, 2),
@@ -406,7 +406,7 @@ read(Store, Name) -> read(Store, Name, []).
 %%
 %% After `store_corrupt', {@link check/2} lists all damage, and {@link repair/2} saves what is left. After `chunk_missing',
 %% {@link put/3} of the source heals the object, and so does {@link copy/4} from another store.
--spec read(store(), name() | id(), chunker_options:options()) -> {ok, binary()} | {error, error()}.
+-spec read(store(), name() | id(), chunker:options()) -> {ok, binary()} | {error, error()}.
 read(Store, Name, Options) ->
     Arguments = [Store, Name, Options],
     Text = valid(name(Name), Arguments, 2),
@@ -448,7 +448,7 @@ stream(Store, Name) -> stream(Store, Name, []).
 
 %% @doc Opens an object for {@link next/1}, which returns lists of binaries. Takes the options of {@link read/3}. Fails
 %% before the first byte if a chunk is not in the store.
--spec stream(store(), name() | id(), chunker_options:options()) -> {ok, iterator()} | {error, error()}.
+-spec stream(store(), name() | id(), chunker:options()) -> {ok, iterator()} | {error, error()}.
 stream(Store, Name, Options) ->
     Arguments = [Store, Name, Options],
     Text = valid(name(Name), Arguments, 2),
@@ -507,7 +507,7 @@ restore(Store, Name, To) -> restore(Store, Name, To, []).
 %% synced to the disk.
 %%
 %% Options are `threads', `progress' in bytes, and, for a file, `path': that of a file in a NAR, as {@link read/3} takes it.
--spec restore(store(), name() | id(), {file | tree, file:name_all()}, chunker_options:options()) ->
+-spec restore(store(), name() | id(), {file | tree, file:name_all()}, chunker:options()) ->
     ok | {error, error()}.
 restore(Store, Name, {Kind, File} = To, Options) when Kind =:= file; Kind =:= tree ->
     Arguments = [Store, Name, To, Options],
@@ -546,7 +546,7 @@ ls(Store, Name, Path) -> ls(Store, Name, Path, []).
 %%
 %% With `recursive', returns all entries below the folder. Other options are `threads', and the limits of {@link
 %% chunker_nar:list/2}.
--spec ls(store(), name() | id(), file:name_all(), chunker_options:options()) ->
+-spec ls(store(), name() | id(), file:name_all(), chunker:options()) ->
     {ok, [chunker_nar:entry()]} | {error, error()}.
 ls(Store, Name, Path, Options) ->
     Arguments = [Store, Name, Path, Options],
@@ -607,7 +607,7 @@ copy(Store, Other, Names) -> copy(Store, Other, Names, []).
 %% </ul>
 %%
 %% Errors: `not_found', `chunk_missing', `store_corrupt'; then nothing is visible in the other store.
--spec copy(store(), store(), [name() | id()], chunker_options:options()) -> {ok, copied()} | {error, error()}.
+-spec copy(store(), store(), [name() | id()], chunker:options()) -> {ok, copied()} | {error, error()}.
 copy(Store, Other, Names, Options) ->
     Arguments = [Store, Other, Names, Options],
     List = valid(chunker_input:list(fun name/1, Names), Arguments, 3),
@@ -674,7 +674,7 @@ gc(Store) -> gc(Store, []).
 %%
 %% On a disk that is full, it removes a part of the index first, which it makes anew at the end. The error is `io_error'
 %% with the kind `enospc' if that does not suffice: nothing is lost; free 1 MiB, and collect again.
--spec gc(store(), chunker_options:options()) -> {ok, collected()} | {error, error()}.
+-spec gc(store(), chunker:options()) -> {ok, collected()} | {error, error()}.
 gc(Store, Options) ->
     known(Store, [Store, Options]),
     case checked(chunker_options:store_work(Options), [Store, Options], 2) of
@@ -699,7 +699,7 @@ check(Store) -> check(Store, []).
 
 %% @doc Reads and checks everything. New objects do not rely on chunks that were found damaged. Takes the option
 %% `threads', and `progress', whose unit are packs.
--spec check(store(), chunker_options:options()) -> {ok, report()} | {error, error()}.
+-spec check(store(), chunker:options()) -> {ok, report()} | {error, error()}.
 check(Store, Options) ->
     known(Store, [Store, Options]),
     case checked(chunker_options:store_work(Options), [Store, Options], 2) of
@@ -713,7 +713,7 @@ repair(Store) -> repair(Store, []).
 
 %% @doc Does the same, and replaces damaged packs with ones that have what is left of them. What objects then lack is
 %% lost until it is put again. Tags that are damaged are removed, and all whole objects without a name are kept.
--spec repair(store(), chunker_options:options()) -> {ok, report()} | {error, error()}.
+-spec repair(store(), chunker:options()) -> {ok, report()} | {error, error()}.
 repair(Store, Options) ->
     known(Store, [Store, Options]),
     case checked(chunker_options:store_work(Options), [Store, Options], 2) of
