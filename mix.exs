@@ -73,7 +73,7 @@ defmodule Chunker.MixProject do
         # Cargo refuses a manifest whose benchmarks and examples are missing.
         "native/*/{benches,examples}",
         "docs/{building,cache,changing-files,chunking,features,nar-chunking,rust,store,store-format,tar-chunking}.md",
-        "docs/measurements/{benchmarks,build-variants,cache,memory,nar-chunking,tar-chunking,vm}.md",
+        "docs/measurements/{benchmarks,build-variants,caching,chunking-nars,chunking-tars,memory,vm}.md",
         "README.md",
         "CHANGELOG.md",
         "LICENSE"
@@ -100,9 +100,9 @@ defmodule Chunker.MixProject do
         "docs/measurements/benchmarks.md",
         {"docs/measurements/vm.md", filename: "measurements-vm"},
         {"docs/measurements/memory.md", filename: "measurements-memory"},
-        {"docs/measurements/cache.md", filename: "measurements-cache"},
-        {"docs/measurements/nar-chunking.md", filename: "measurements-nar-chunking"},
-        {"docs/measurements/tar-chunking.md", filename: "measurements-tar-chunking"},
+        "docs/measurements/caching.md",
+        "docs/measurements/chunking-nars.md",
+        "docs/measurements/chunking-tars.md",
         {"docs/measurements/build-variants.md", filename: "measurements-build-variants"},
         "CHANGELOG.md",
         "LICENSE"

@@ -9,7 +9,7 @@
 //! any input, with one exception: if a member ended shortly before a cut, the cut moves back to that end.
 //! That changes where chunks end, and hardly changes their number.
 //!
-//! A format supplies a `Layout`, which reports where members are; docs/measurements/nar-chunking.md has the
+//! A format supplies a `Layout`, which reports where members are; docs/measurements/chunking-nars.md has the
 //! measurements behind these rules, and the variants that were compared.
 
 mod config;

@@ -88,7 +88,7 @@ const GHOSTS: f64 = 0.125;
 
 /// The share of a shard for entries that were used; the rest is for new ones. With less, the chunks of one
 /// version are evicted before the next version is chunked; with more, those of old versions stay too long.
-/// `docs/measurements/cache.md` lists the hit rates.
+/// `docs/measurements/caching.md` lists the hit rates.
 const HOT: f64 = 0.7;
 
 /// The fewest entries of a shard. Shards fill unevenly: with this many, by 1.6 % (one standard deviation).
