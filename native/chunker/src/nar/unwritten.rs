@@ -20,7 +20,7 @@ use crate::io::staging::{create_file, make_executable};
 /// for each other.
 const MOST_FILES: usize = 128;
 
-/// The number of bytes from which on a task gets no more files.
+/// The number of bytes from which on a task gets no more of them.
 const ENOUGH_BYTES: u64 = 1 << 20;
 
 /// The number of tasks from which on they are done. Each holds a descriptor.
@@ -167,6 +167,14 @@ impl Unwritten {
     pub(super) fn write(&mut self, open: &mut OpenFile, length: u64) {
         let contents = open.next..open.next + length;
         open.next = contents.end;
+        if let Some(Task::Write { file, contents: last, .. }) = self.tasks.last_mut()
+            && Arc::ptr_eq(file, &open.file)
+            && last.end == contents.start
+            && last.end - last.start < ENOUGH_BYTES
+        {
+            last.end = contents.end;
+            return;
+        }
         self.tasks.push(Task::Write {
             file: Arc::clone(&open.file),
             path: open.path.clone(),

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 
 use super::error::StoreError;
 use super::objects::Objects;
-use super::record::{HEADER, Header, Kind};
+use super::record::{HEADER, Header, Kind, MOST};
 use super::segment::Location;
 use crate::error::Error;
 use crate::hash::Digest;
@@ -211,7 +211,11 @@ pub(super) fn entries(objects: &dyn Objects, id: PackId) -> Result<Option<Vec<En
     let name = id.name();
     let Some(length) = objects.length(&name)? else { return Ok(None) };
     match footer(objects, &name, length)? {
-        Some(records) => Ok(Some(records.into_iter().map(|(entry, _)| entry).collect())),
+        Some(records) => {
+            // One that is longer than any record is in no index.
+            let fits = |entry: &Entry| entry.stored as usize <= MOST && entry.length as usize <= MOST;
+            Ok(Some(records.into_iter().map(|(entry, _)| entry).filter(fits).collect()))
+        }
         None => {
             let Some(bytes) = read(objects, &name)? else { return Ok(None) };
             Ok(Some(scan(&bytes).map(|(offset, header)| Entry::new(offset, header)).collect()))

@@ -27,8 +27,10 @@ use crate::io::staging::StagedPath;
 pub(super) const AT_ONCE: u64 = 8 << 20;
 const ONE_READ: u64 = 4 << 20;
 
-/// The number of chunks that are looked up at a time, if their contents need not be kept.
+/// The number of chunks that are looked up at a time, if their contents need not be kept, and of the bytes of their
+/// contents for each thread.
 const MOST_LOCATED: usize = 4096;
+const MOST_LOCATED_BYTES: u64 = 16 * AT_ONCE;
 
 /// How many sets of buffers are kept for the next reads: fresh memory costs as much as reading.
 const MOST_KEPT: usize = 4;
@@ -236,6 +238,8 @@ struct Run {
     pack: PackId,
     /// Of the bytes in the pack.
     range: Range<u64>,
+    /// The number of bytes of their contents.
+    bytes: u64,
     records: Vec<(usize, Location)>,
 }
 
@@ -423,8 +427,9 @@ impl ObjectReader {
             };
             self.take_pieces(take, &reports)?;
         } else {
+            let most = MOST_LOCATED_BYTES * self.workers.threads() as u64;
             loop {
-                let chunks = self.next_chunks(|chunks, _| chunks < MOST_LOCATED)?;
+                let chunks = self.next_chunks(|chunks, bytes| chunks < MOST_LOCATED && bytes < most)?;
                 if chunks.is_empty() {
                     break;
                 }
@@ -547,9 +552,9 @@ impl Inner {
         let options = BatchOptions { workers: Some(workers), parallel_threshold: 2, progress: None };
         let read = options.run(
             &runs,
-            |run| (run.range.end - run.range.start) as usize,
+            |run| run.bytes as usize,
             || Buffers::take(self),
-            |buffers, run, _| self.read_run(run, buffers, take),
+            |buffers, run, is_cancelled| self.read_run(run, buffers, take, is_cancelled),
             is_cancelled,
         )?;
         let mut taken: Vec<Option<T>> = digests.iter().map(|_| None).collect();
@@ -563,6 +568,9 @@ impl Inner {
         }
         let mut scratch = Scratch::default();
         for place in alone {
+            if is_cancelled() {
+                return Err(Error::Cancelled);
+            }
             taken[place] = self.record_as(&digests[place], &mut |location, record| {
                 take(place, location, record, &mut scratch)
             })?;
@@ -576,11 +584,15 @@ impl Inner {
         run: &Run,
         Buffers { scratch, bytes, .. }: &mut Buffers<'_>,
         take: &impl Fn(usize, &Location, &[u8], &mut Scratch) -> Result<T, Error>,
+        is_cancelled: Cancel<'_>,
     ) -> Result<Vec<(usize, Option<T>)>, Error> {
         bytes.resize((run.range.end - run.range.start) as usize, 0);
         let there = self.objects.get_range(&run.pack.name(), run.range.start, bytes)?;
         let mut taken = Vec::with_capacity(run.records.len());
         for (place, location) in &run.records {
+            if is_cancelled() {
+                return Err(Error::Cancelled);
+            }
             let start = (u64::from(location.entry.offset) - run.range.start) as usize;
             let record = &bytes[start..][..HEADER + location.entry.stored as usize];
             match there.then(|| take(*place, location, record, scratch)).transpose() {
@@ -593,23 +605,32 @@ impl Inner {
     }
 }
 
-/// Joins records that are neighbours in a pack.
+/// Joins records that are neighbours in a pack, as long as neither they nor their contents are too much for one
+/// thread: the same record may be asked for many times.
 fn runs(mut located: Vec<(usize, Location)>) -> Vec<Run> {
     located.sort_by_key(|(place, location)| (location.pack, location.entry.offset, *place));
     let mut runs: Vec<Run> = Vec::new();
     for (place, location) in located {
         let start = u64::from(location.entry.offset);
         let end = start + HEADER as u64 + u64::from(location.entry.stored);
+        let bytes = u64::from(location.entry.length);
         match runs.last_mut() {
             Some(run)
                 if run.pack == location.pack
                     && start <= run.range.end + u64::from(GAP)
-                    && end - run.range.start <= ONE_READ =>
+                    && end - run.range.start <= ONE_READ
+                    && run.bytes + bytes <= AT_ONCE =>
             {
                 run.range.end = run.range.end.max(end);
+                run.bytes += bytes;
                 run.records.push((place, location));
             }
-            _ => runs.push(Run { pack: location.pack, range: start..end, records: vec![(place, location)] }),
+            _ => runs.push(Run {
+                pack: location.pack,
+                range: start..end,
+                bytes,
+                records: vec![(place, location)],
+            }),
         }
     }
     runs

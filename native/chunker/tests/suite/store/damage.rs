@@ -222,6 +222,29 @@ fn a_record_whose_header_is_damaged_is_saved_by_the_footer() {
 }
 
 #[test]
+fn a_footer_of_impossible_lengths_ends_no_search() {
+    let sample = Sample::new();
+    for file in sample.files("packs") {
+        let mut content = std::fs::read(&file).unwrap();
+        let end = content.len() - 16;
+        let count = u32::from_le_bytes(content[end..end + 4].try_into().unwrap()) as usize;
+        let footer = end - 48 * count;
+        for entry in content[footer..end].chunks_exact_mut(48) {
+            entry[36..44].fill(0xff);
+        }
+        let check = crc32c::crc32c(&content[footer..end]);
+        content[end + 4..end + 8].copy_from_slice(&check.to_le_bytes());
+        std::fs::write(&file, content).unwrap();
+    }
+    sample.files("index").iter().for_each(|segment| std::fs::remove_file(segment).unwrap());
+    let store = sample.store();
+    let (_, id, _) = &sample.objects[2];
+    let error = store.read(id, .., Workers::of_this_thread(), NEVER).unwrap_err();
+    assert_eq!(error.code(), "chunk_missing");
+    assert!(!check(&store).is_good());
+}
+
+#[test]
 fn other_handles_do_not_rely_on_what_a_check_found_damaged() {
     let sample = Sample::new();
     let (other, store) = (sample.store(), sample.store());

@@ -48,6 +48,29 @@ fn objects_and_ranges_of_them_are_read_as_they_were_put() {
 }
 
 #[test]
+fn a_restore_is_cancelled_also_between_equal_chunks() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("store"), &small_chunks()).unwrap();
+    let content = vec![0; 2_000_000];
+    let stored = store.put(Cursor::new(content.clone()), None, workers(), NEVER).unwrap();
+    assert_eq!(stored.new_chunks, 2);
+    let to = folder.path().join("restored");
+    let polls = std::cell::Cell::new(0);
+    let counts = || polls.replace(polls.get() + 1) > u64::MAX / 2;
+    let alone = Workers::of_this_thread();
+    store.restore_file(&stored.id, &to, alone, None, &counts).unwrap();
+    assert!(std::fs::read(&to).unwrap() == content);
+    std::fs::remove_file(&to).unwrap();
+    // Some polls are for opening.
+    assert!(polls.get() > 2 * stored.chunk_count, "{} polls", polls.get());
+    let most = polls.replace(0) - stored.chunk_count / 2;
+    let later = || polls.replace(polls.get() + 1) > most;
+    let error = store.restore_file(&stored.id, &to, alone, None, &later).unwrap_err();
+    assert_eq!(error.code(), "cancelled");
+    assert!(!to.exists());
+}
+
+#[test]
 fn tags_are_compared_and_set() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), &small_chunks()).unwrap();
