@@ -673,7 +673,9 @@ gc(Store) -> gc(Store, []).
 %% names of objects, while it looks for what they need.
 %%
 %% On a disk that is full, it removes a part of the index first, which it makes anew at the end. The error is `io_error'
-%% with the kind `enospc' if that does not suffice: nothing is lost; free 1 MiB, and collect again.
+%% with the kind `enospc' if that does not suffice: nothing is lost; free 1 MiB, and collect again. The error is the same
+%% if packs without anything that is needed were deleted, but there is no room to write anew what is left of the others:
+%% what was freed stays freed.
 -spec gc(store(), chunker:options()) -> {ok, collected()} | {error, error()}.
 gc(Store, Options) ->
     known(Store, [Store, Options]),

@@ -879,6 +879,8 @@ defmodule Chunker.ErrorsTest do
       "chunks are missing, the first one of which is #{Base.encode16(digest, case: :lower)}; " <>
         "put the source again, or copy the object from another store (check lists what is incomplete)"
     )
+
+    assert Error.new(:chunk_missing, %{digests: []}).message =~ ~r/^chunks are missing; put the source again/
   end
 
   test ":store_corrupt", %{tmp_dir: folder} do

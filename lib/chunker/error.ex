@@ -147,10 +147,16 @@ defmodule Chunker.Error do
   defp describe(:store_corrupt, %{pack: pack, why: why} = details),
     do: "#{show(pack)} is damaged#{at(details)}: #{words(why)}; #{advice(pack)}"
 
-  defp describe(:chunk_missing, %{digests: digests}),
-    do:
-      "chunks are missing, the first one of which is #{digests |> hd() |> Base.encode16(case: :lower)}; " <>
-        "put the source again, or copy the object from another store (check lists what is incomplete)"
+  defp describe(:chunk_missing, %{digests: digests}) do
+    first =
+      case digests do
+        [] -> ""
+        [first | _] -> ", the first one of which is #{Base.encode16(first, case: :lower)}"
+      end
+
+    "chunks are missing#{first}; " <>
+      "put the source again, or copy the object from another store (check lists what is incomplete)"
+  end
 
   defp describe(:not_found, %{name: name}), do: "#{show_name(name)} is not there"
   defp describe(:already_exists, %{name: name}), do: "tag #{show(name)} exists, or names another object"

@@ -655,7 +655,8 @@ defmodule Chunker.Store do
 
   It needs some room before it deletes anything. If there is none, it removes a part of the index, which it makes anew at
   the end. If that does not suffice, the error is `:io_error` with the kind `:enospc`; nothing is lost. Free 1 MiB, and
-  collect again.
+  collect again. The error is the same if packs without anything that is needed were deleted, but there is no room to
+  write anew what is left of the others: what was freed stays freed.
 
   ## Examples
 
