@@ -81,13 +81,14 @@ impl Marks {
         }
     }
 
-    /// Removes the marks of a pack that is deleted.
+    /// Removes the marks of a pack that is deleted or whole: for this process also if they cannot be removed from the
+    /// store.
     pub(super) fn remove(&self, objects: &dyn Objects, pack: &PackId) -> Result<(), Error> {
+        self.records.write().unwrap_or_else(PoisonError::into_inner).retain(|(marked, _), _| marked != pack);
         let object = object(pack);
         if objects.length(&object)?.is_some() {
             objects.delete(&object)?;
         }
-        self.records.write().unwrap_or_else(PoisonError::into_inner).retain(|(marked, _), _| marked != pack);
         Ok(())
     }
 

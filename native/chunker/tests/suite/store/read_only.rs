@@ -1,7 +1,7 @@
 //! Reads stores that cannot be written to: for lack of permission, or since the file system is read-only.
 
 use std::io::{self, Cursor, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chunker::engine::workers::Workers;
 use chunker::hash::Digest;
@@ -127,4 +127,28 @@ fn tree(folder: &Path) -> Vec<(String, u64)> {
     }
     files.sort();
     files
+}
+
+#[test]
+fn a_pack_that_is_whole_again_does_not_count_as_damaged_in_a_read_only_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store_in(folder.path());
+    let pack = files_below(&folder.path().join("packs")).remove(0);
+    let bytes = std::fs::read(&pack).unwrap();
+    let mut damaged = bytes.clone();
+    damaged[100] ^= 1;
+    std::fs::write(&pack, damaged).unwrap();
+    assert!(!store.check(&BatchOptions::default(), NEVER).unwrap().is_good());
+    drop(store);
+    std::fs::write(&pack, bytes).unwrap();
+    let store = read_only(folder.path(), ErrorKind::ReadOnlyFilesystem).store();
+    for _ in 0..2 {
+        let report = store.check(&BatchOptions::default(), NEVER).unwrap();
+        assert!(report.is_good(), "{report:?}");
+    }
+}
+
+/// Returns the paths of the files of a folder.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    tree(folder).into_iter().map(|(path, _)| path.into()).collect()
 }
