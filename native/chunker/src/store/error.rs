@@ -129,12 +129,19 @@ pub(super) fn if_writable(result: Result<(), Error>) -> Result<(), Error> {
 
 /// Returns whether a store could not be written to, and can perhaps be read.
 pub(super) fn is_unwritable(error: &Error) -> bool {
-    let Error::Io(IoError { source, .. }) = error else { return false };
-    matches!(
-        source.kind(),
-        ErrorKind::PermissionDenied
-            | ErrorKind::ReadOnlyFilesystem
-            | ErrorKind::StorageFull
-            | ErrorKind::QuotaExceeded
-    )
+    is_read_only(error) || is_full(error)
+}
+
+/// Returns whether this process is not allowed to write to a store.
+pub(super) fn is_read_only(error: &Error) -> bool {
+    has_kind(error, [ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem])
+}
+
+/// Returns whether a disk has no room, for this user or at all.
+pub(super) fn is_full(error: &Error) -> bool {
+    has_kind(error, [ErrorKind::StorageFull, ErrorKind::QuotaExceeded])
+}
+
+fn has_kind(error: &Error, kinds: [ErrorKind; 2]) -> bool {
+    matches!(error, Error::Io(IoError { source, .. }) if kinds.contains(&source.kind()))
 }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use super::Inner;
 use super::check::{fails, ignores};
-use super::error::{StoreError, if_writable, is_unwritable};
+use super::error::{StoreError, if_writable, is_full};
 use super::manifest::{Item, Manifest};
 use super::objects::{Lock, Objects};
 use super::pack::{self, FULL, PACK_HEADER, PackId, Section};
@@ -519,7 +519,7 @@ impl Inner {
     ) -> Result<Option<Vec<u8>>, Error> {
         let condemned = || dead.union(wasteful);
         match self.condemn(condemned()) {
-            Err(error) if is_unwritable(&error) && condemned().next().is_some() => {
+            Err(error) if is_full(&error) && condemned().next().is_some() => {
                 // A line of the list for each, and the temporary files of a few sessions.
                 let needed = 128 * condemned().count() as u64 + ROOM;
                 if self.index.make_room(needed)? { self.condemn(condemned()) } else { Err(error) }

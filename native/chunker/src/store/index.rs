@@ -13,7 +13,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::error::{StoreError, if_writable, is_unwritable};
+use super::error::{StoreError, if_writable, is_read_only, is_unwritable};
 use super::objects::Objects;
 use super::pack::{self, Entry, PackId, Section};
 use super::segment::{self, Location, Pages, Segment};
@@ -46,11 +46,16 @@ pub(super) struct Index {
     objects: Arc<dyn Objects>,
     segments: RwLock<Vec<Arc<Segment>>>,
     unwritten: RwLock<Arc<Unwritten>>,
+    /// The folders of packs in `unwritten` that another process may not yet have flushed. They are here before the packs
+    /// are there.
+    unsettled: Mutex<HashSet<String>>,
     /// The names of damaged segments that could not be removed.
     ignored: Mutex<HashSet<String>>,
     pages: Pages,
     /// When [`complete_if_due`](Self::complete_if_due) last did something, and how long that took.
     completed: Mutex<Option<(Instant, Duration)>>,
+    /// Is held by [`complete`](Self::complete), so that several threads do not find the same packs.
+    completing: Mutex<()>,
 }
 
 impl Index {
@@ -61,9 +66,11 @@ impl Index {
             objects,
             segments: RwLock::default(),
             unwritten: RwLock::default(),
+            unsettled: Mutex::default(),
             ignored: Mutex::default(),
             pages: Pages::new(PAGES),
             completed: Mutex::default(),
+            completing: Mutex::default(),
         };
         index.refresh()?;
         Ok(index)
@@ -164,21 +171,20 @@ impl Index {
         Ok(())
     }
 
-    /// Adds the entries of packs, which must be durable, and merges small segments.
+    /// Adds the entries of packs, which must be durable, and merges small segments. Keeps them in memory if they cannot
+    /// be written.
     pub(super) fn add(&self, packs: &[(PackId, Vec<Entry>)]) -> Result<(), Error> {
-        self.or_in_memory(packs, self.add_segment(packs))
-    }
-
-    /// Keeps the entries of packs in memory if they could not be written.
-    fn or_in_memory(&self, packs: &[(PackId, Vec<Entry>)], written: Result<(), Error>) -> Result<(), Error> {
-        match written {
+        match self.add_segment(packs) {
             Err(error) if is_unwritable(&error) => {
-                let mut unwritten = self.unwritten.write().unwrap_or_else(PoisonError::into_inner);
-                Arc::make_mut(&mut unwritten).add(packs);
+                self.keep_in_memory(packs);
                 Ok(())
             }
-            written => written,
+            added => added,
         }
+    }
+
+    fn keep_in_memory(&self, packs: &[(PackId, Vec<Entry>)]) {
+        Arc::make_mut(&mut self.unwritten.write().unwrap_or_else(PoisonError::into_inner)).add(packs);
     }
 
     fn add_segment(&self, packs: &[(PackId, Vec<Entry>)]) -> Result<(), Error> {
@@ -347,6 +353,7 @@ impl Index {
     /// Adds the packs that no segment has, from their footers, and returns how many there were. Takes a read
     /// for each such pack.
     pub(super) fn complete(&self, is_cancelled: Cancel<'_>) -> Result<u64, Error> {
+        let _completing = self.completing.lock().unwrap_or_else(PoisonError::into_inner);
         self.write_unwritten()?;
         self.refresh()?;
         let known = self.packs()?;
@@ -390,12 +397,31 @@ impl Index {
 
     /// Adds packs that other processes may not yet have flushed.
     fn add_settled(&self, packs: &[(PackId, Vec<Entry>)]) -> Result<(), Error> {
-        self.or_in_memory(packs, self.settle(packs).and_then(|()| self.add_segment(packs)))
+        if packs.is_empty() {
+            return Ok(());
+        }
+        let folders: HashSet<String> = packs.iter().map(|(pack, _)| pack.folder()).collect();
+        if self.objects.owner().is_err_and(|error| is_read_only(&error)) {
+            // Nothing that relies on them can be committed, and some read-only file systems sync no folders.
+            self.unsettled().extend(folders);
+            self.keep_in_memory(packs);
+            return Ok(());
+        }
+        folders.iter().try_for_each(|folder| self.objects.settle(folder))?;
+        self.add(packs)
     }
 
-    fn settle(&self, packs: &[(PackId, Vec<Entry>)]) -> Result<(), Error> {
-        let folders: HashSet<String> = packs.iter().map(|(pack, _)| pack.folder()).collect();
-        folders.iter().try_for_each(|folder| self.objects.settle(folder))
+    fn unsettled(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until all packs are durable that were found while the store could not be written to, before a writer
+    /// relies on them.
+    pub(super) fn settle_found(&self) -> Result<(), Error> {
+        let mut unsettled = self.unsettled();
+        unsettled.iter().try_for_each(|folder| self.objects.settle(folder))?;
+        unsettled.clear();
+        Ok(())
     }
 
     /// Removes the smallest segments, so that at least so many bytes of the disk become free, or all. What they have
@@ -409,8 +435,9 @@ impl Index {
             }
             let length = self.objects.length(&segment.name)?.unwrap_or(0);
             let Ok(packs) = self.entries_of(segment) else { continue };
-            Arc::make_mut(&mut self.unwritten.write().unwrap_or_else(PoisonError::into_inner)).add(&packs);
+            // First, so that they are not in two places if it fails.
             self.objects.delete(&segment.name)?;
+            self.keep_in_memory(&packs);
             freed += length;
         }
         self.refresh()?;
@@ -436,7 +463,8 @@ impl Index {
             return Ok(());
         }
         let packs = unwritten.packs();
-        match self.settle(&packs).and_then(|()| self.add_segment(&packs)) {
+        self.settle_found()?;
+        match self.add_segment(&packs) {
             Err(error) if is_unwritable(&error) => return Ok(()),
             added => added?,
         }

@@ -1,6 +1,8 @@
 //! Entries of the index that are kept in memory, since they cannot be written: the store is read-only for this
 //! process, or its disk is full.
 
+use std::collections::HashSet;
+
 use super::pack::{Entry, PackId};
 use super::segment::Location;
 use crate::error::Error;
@@ -14,9 +16,10 @@ pub(super) struct Unwritten {
 }
 
 impl Unwritten {
-    /// Adds packs.
+    /// Adds packs, unless they are there.
     pub(super) fn add(&mut self, packs: &[(PackId, Vec<Entry>)]) {
-        for (id, entries) in packs {
+        let mut known: HashSet<PackId> = self.packs.iter().copied().collect();
+        for (id, entries) in packs.iter().filter(|(id, _)| known.insert(*id)) {
             let number = self.packs.len() as u32;
             self.packs.push(*id);
             self.entries.extend(entries.iter().map(|&entry| (entry, number)));

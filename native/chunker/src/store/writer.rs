@@ -89,6 +89,7 @@ impl Writer {
         let condemned = condemned(&*inner.objects)?;
         inner.marks.refresh(&*inner.objects)?;
         inner.index.refresh()?;
+        inner.index.settle_found()?;
         let (sender, receiver) = sync_channel(WAITING);
         let uploaded = Arc::new(Mutex::new(Uploaded::default()));
         let thread = {

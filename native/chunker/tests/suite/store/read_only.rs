@@ -2,6 +2,7 @@
 
 use std::io::{self, Cursor, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use chunker::engine::workers::Workers;
 use chunker::hash::Digest;
@@ -146,6 +147,102 @@ fn a_pack_that_is_whole_again_does_not_count_as_damaged_in_a_read_only_store() {
         let report = store.check(&BatchOptions::default(), NEVER).unwrap();
         assert!(report.is_good(), "{report:?}");
     }
+}
+
+#[test]
+fn readers_at_once_read_what_the_index_lacks_once() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(store_in(folder.path()));
+    std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+    let packs = ["packs", "meta"].iter().map(|section| files_below(&folder.path().join(section)).len()).sum();
+    let disk = WatchedDisk::new(folder.path());
+    let store = disk.store();
+    let footers: Arc<Mutex<Vec<String>>> = Arc::default();
+    let seen = Arc::clone(&footers);
+    disk.watch(move |operation, path| match operation {
+        Operation::Write => Err(ErrorKind::ReadOnlyFilesystem.into()),
+        Operation::Length if path.starts_with("packs/") || path.starts_with("meta/") => {
+            seen.lock().unwrap().push(path.into());
+            Ok(())
+        }
+        _ => Ok(()),
+    });
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(store.missing(&[Digest([1; 32])], NEVER).unwrap().len(), 1));
+        }
+    });
+    let mut footers = footers.lock().unwrap().clone();
+    footers.sort();
+    let read: usize = footers.len();
+    footers.dedup();
+    assert_eq!((read, footers.len()), (packs, packs));
+}
+
+#[test]
+fn a_store_is_read_whose_folders_cannot_be_synced() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(store_in(folder.path()));
+    std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+    let disk = WatchedDisk::new(folder.path());
+    // As squashfs does.
+    disk.watch(|operation, path| match operation {
+        Operation::Sync => Err(ErrorKind::InvalidInput.into()),
+        Operation::Lock if path.starts_with("tmp/") => Err(ErrorKind::ReadOnlyFilesystem.into()),
+        Operation::Write | Operation::Rename | Operation::Remove => Err(ErrorKind::ReadOnlyFilesystem.into()),
+        _ => Ok(()),
+    });
+    let store = disk.store();
+    for name in NAMES {
+        let id = store.tag(name).unwrap().unwrap();
+        assert!(store.read(&id, .., Workers::of_this_thread(), NEVER).unwrap() == content(name), "{name}");
+    }
+    // The same handle, once it can write again, relies on what it has found only when that is durable.
+    disk.watch(|operation, path| match operation {
+        Operation::Sync if path.starts_with("packs/") => Err(io::Error::other("not synced")),
+        _ => Ok(()),
+    });
+    let put = || store.put(Cursor::new(content("a")), Some("again"), Workers::of_this_thread(), NEVER);
+    assert_eq!(put().unwrap_err().code(), "io_error");
+    disk.unwatch();
+    put().unwrap();
+}
+
+#[test]
+fn packs_that_cannot_be_made_durable_do_not_count_as_present() {
+    for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded] {
+        let folder = tempfile::tempdir().unwrap();
+        drop(store_in(folder.path()));
+        std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+        let disk = WatchedDisk::new(folder.path());
+        let store = disk.store();
+        disk.watch(move |operation, path| match operation {
+            Operation::Sync if path.starts_with("packs/") => Err(kind.into()),
+            _ => Ok(()),
+        });
+        let missing = store.missing(&[Digest([1; 32])], NEVER);
+        assert_eq!(missing.unwrap_err().code(), "io_error", "{kind:?}");
+        disk.unwatch();
+        assert_eq!(store.missing(&[Digest([1; 32])], NEVER).unwrap().len(), 1, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_collection_that_is_not_allowed_leaves_the_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store_in(folder.path());
+    assert!(store.remove_tag("a", If::Any).unwrap());
+    drop(store);
+    let before = files_below(&folder.path().join("index"));
+    let disk = WatchedDisk::new(folder.path());
+    let store = disk.store();
+    disk.watch(|operation, path| match operation {
+        Operation::Rename if path == "condemned" => Err(ErrorKind::PermissionDenied.into()),
+        _ => Ok(()),
+    });
+    let collected = store.collect_garbage(Workers::of_this_thread(), None, NEVER);
+    assert_eq!(collected.unwrap_err().code(), "io_error");
+    assert_eq!(files_below(&folder.path().join("index")), before);
 }
 
 /// Returns the paths of the files of a folder.
