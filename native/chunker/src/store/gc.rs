@@ -280,6 +280,29 @@ impl Inner {
         Ok((commit, parts))
     }
 
+    /// Removes a name by `remove`, durably from the next flush on. On a full disk it makes the room that is needed if a
+    /// session that names it cannot be finished.
+    pub(super) fn remove_name(
+        &self,
+        remove: impl Fn(&refs::Concerns<'_>) -> Result<bool, Error>,
+    ) -> Result<bool, Error> {
+        let concerns = |commit: &Digest, name: &refs::Subject<'_>| match self.commit(commit) {
+            Ok((commit, _)) => name.is_in(&commit),
+            // It may name anything.
+            Err(_) => true,
+        };
+        match remove(&concerns) {
+            Err(error) if is_full(&error) => {
+                if self.index.make_room(ROOM)? {
+                    remove(&concerns)
+                } else {
+                    Err(error)
+                }
+            }
+            removed => removed,
+        }
+    }
+
     /// Sets the tags of sessions that were killed after their commit, or could not set them, and ends them.
     pub(super) fn finish_sessions(&self) -> Result<(), Error> {
         let objects = &*self.objects;

@@ -384,7 +384,9 @@ impl Store {
     pub fn remove_tag(&self, name: &str, condition: If) -> Result<bool, Error> {
         // As for a tag that is set, except that a full disk does not matter.
         self.inner.finish_sessions_if_writable()?;
-        let was_there = refs::remove(&*self.inner.objects, name, condition)?;
+        let objects = &*self.inner.objects;
+        let was_there =
+            self.inner.remove_name(|concerns| refs::remove(objects, name, condition, concerns))?;
         self.inner.objects.flush()?;
         Ok(was_there)
     }
@@ -397,7 +399,7 @@ impl Store {
     /// Returns [`Error::Io`] if the store cannot be written to.
     pub fn forget(&self, id: &Digest) -> Result<bool, Error> {
         self.inner.finish_sessions_if_writable()?;
-        refs::forget(&*self.inner.objects, id)
+        self.inner.remove_name(|concerns| refs::forget(&*self.inner.objects, id, concerns))
     }
 
     /// Returns the tags whose names begin with `prefix`, in the order of their names.

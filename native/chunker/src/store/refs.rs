@@ -6,7 +6,7 @@
 use super::check::{Damage, Unreadable, fails, ignores};
 use super::error::StoreError;
 use super::objects::Objects;
-use super::session::{self, Session, State, id_text, read_id};
+use super::session::{self, Commit, Session, State, id_text, read_id};
 use super::text::{self, Lines};
 use crate::error::Error;
 use crate::hash::Digest;
@@ -129,18 +129,47 @@ impl Name {
     }
 
     /// Removes a tag or a mark whose content is `current`, durably from the next flush on, unless it has changed.
-    /// Returns whether it was removed.
-    fn remove(objects: &dyn Objects, object: &str, current: &[u8]) -> Result<bool, Error> {
+    /// `concerns` returns whether a commit names it. Returns whether it was removed.
+    fn remove(
+        objects: &dyn Objects,
+        object: &str,
+        current: &[u8],
+        concerns: &dyn Fn(&Digest) -> bool,
+    ) -> Result<bool, Error> {
         // After the content was read: a session that has set it is in the list, or has ended.
         let sessions = Session::all(objects, &mut ignores)?;
-        let committed = sessions.iter().filter(|session| matches!(session.state, State::Committed(_)));
-        let removed: Vec<_> = committed.map(|session| ("removed", id_text(&session.id))).collect();
+        // Others never set it. Without them, nothing needs to be written, for which a full disk has no room.
+        let concerned = sessions
+            .iter()
+            .filter(|session| matches!(&session.state, State::Committed(commit) if concerns(commit)));
+        let removed: Vec<_> = concerned.map(|session| ("removed", id_text(&session.id))).collect();
         // One that has ended does not come back after a power cut.
         objects.settle(session::FOLDER)?;
         let removed = (!removed.is_empty()).then(|| text::write(removed));
         objects.exchange(object, Some(current), removed.as_deref())
     }
 }
+
+/// What a commit may name.
+pub(super) enum Subject<'a> {
+    /// A tag.
+    Tag(&'a str),
+    /// An object that is kept without one.
+    Kept(&'a Digest),
+}
+
+impl Subject<'_> {
+    /// Returns whether a commit names it.
+    pub(super) fn is_in(&self, commit: &Commit) -> bool {
+        match self {
+            Self::Tag(name) => commit.tags.iter().any(|tag| tag.name == *name),
+            Self::Kept(id) => commit.objects.contains(id),
+        }
+    }
+}
+
+/// Returns whether the commit of a digest names something, or may if it cannot be read.
+pub(super) type Concerns<'a> = dyn Fn(&Digest, &Subject<'_>) -> bool + 'a;
 
 /// What a tag must be for it to be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,7 +253,12 @@ pub(super) fn set(
 
 /// Removes a tag, durably from the next flush on. One that is damaged names nothing. Returns whether there was
 /// any.
-pub(super) fn remove(objects: &dyn Objects, name: &str, condition: If) -> Result<bool, Error> {
+pub(super) fn remove(
+    objects: &dyn Objects,
+    name: &str,
+    condition: If,
+    concerns: &Concerns<'_>,
+) -> Result<bool, Error> {
     let object = tag_object(name)?;
     loop {
         let current = objects.get(&object)?;
@@ -235,7 +269,7 @@ pub(super) fn remove(objects: &dyn Objects, name: &str, condition: If) -> Result
             return Err(StoreError::AlreadyExists { name: name.into() }.into());
         }
         let Some(current) = current.filter(|_| is_there) else { return Ok(false) };
-        if Name::remove(objects, &object, &current)? {
+        if Name::remove(objects, &object, &current, &|commit| concerns(commit, &Subject::Tag(name)))? {
             return Ok(true);
         }
     }
@@ -267,14 +301,14 @@ pub(super) fn keep(objects: &dyn Objects, session: Option<&[u8; 16]>, id: &Diges
 }
 
 /// Lets an object go that is kept without a tag, durably. Returns whether it was kept.
-pub(super) fn forget(objects: &dyn Objects, id: &Digest) -> Result<bool, Error> {
+pub(super) fn forget(objects: &dyn Objects, id: &Digest, concerns: &Concerns<'_>) -> Result<bool, Error> {
     let object = kept_object(id);
     loop {
         let Some(current) = objects.get(&object)? else { return Ok(false) };
         if let Ok(Name::Removed(_)) = Name::read(&object, &current) {
             return Ok(false);
         }
-        if Name::remove(objects, &object, &current)? {
+        if Name::remove(objects, &object, &current, &|commit| concerns(commit, &Subject::Kept(id)))? {
             objects.flush()?;
             return Ok(true);
         }

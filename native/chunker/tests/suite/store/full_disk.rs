@@ -125,3 +125,52 @@ fn a_disk_that_becomes_full_at_any_point_of_a_collection_loses_nothing() {
     }
     assert!(collections > 0 && collections < 40, "{collections}");
 }
+
+/// Puts an object with a name and some others, whose tags need room after the commit.
+fn put_with_tags(store: &Store, name: &str) -> Result<(), Error> {
+    let mut session = store.session()?;
+    let source = chunker::io::source::FromRead(Cursor::new(content(5)));
+    let id = session.put(source, workers(), NEVER)?.id;
+    for name in ["1", "2", "3", "4", "5", name] {
+        session.tag(name, id, NEVER)?;
+    }
+    session.commit(NEVER).map(drop)
+}
+
+#[test]
+fn tags_are_removed_on_a_full_disk_while_a_session_cannot_be_finished() {
+    for put in ["unrelated", "garbage"] {
+        let mut unfinished = 0;
+        for free in (0..).step_by(256) {
+            let disk = SimulatedDisk::default();
+            let store = store_on(&disk);
+            disk.leave_free(free);
+            let is_put = put_with_tags(&store, put).is_ok();
+            drop(store);
+            if is_put {
+                break;
+            }
+            disk.leave_free(0);
+            let store = open(&disk);
+            let (segments, sessions) = (disk.files("index"), disk.files("sessions"));
+            unfinished += sessions;
+            let removed = store.remove_tag("garbage", If::Any);
+            assert!(removed.unwrap_or_else(|error| panic!("{put}, {free}: {error}")), "{put}, {free}");
+            if put == "unrelated" {
+                assert_eq!(disk.files("index"), segments, "{free}");
+            }
+            let collected = store.collect_garbage(workers(), None, NEVER).unwrap();
+            assert!(collected.deleted_bytes > 5000, "{put}, {free}: {collected:?}");
+            judge(&disk);
+            // What was committed is there, except for the tag that was removed since.
+            let is_committed = sessions > 0;
+            assert_eq!(store.tag("1").unwrap().is_some(), is_committed, "{put}, {free}");
+            assert_eq!(
+                store.tag(put).unwrap().is_some(),
+                is_committed && put == "unrelated",
+                "{put}, {free}"
+            );
+        }
+        assert!(unfinished > 0, "{put}");
+    }
+}
