@@ -121,11 +121,14 @@ clear = fn place ->
   File.rm_rf!(folder.(place) <> "-base")
 end
 
+# A store that is no longer used removes its lock when it is closed, at any time.
 weigh = fn place ->
-  folder.(place)
-  |> Mix.Chunker.FileTree.files()
-  |> Enum.map(fn {path, :ok} -> File.lstat!(path).size end)
-  |> Enum.sum()
+  sizes =
+    for {path, :ok} <- Mix.Chunker.FileTree.files(folder.(place)),
+        {:ok, %{size: size}} <- [File.lstat(path)],
+        do: size
+
+  Enum.sum(sizes)
 end
 
 sizes = :ets.new(:sizes, [:public])
