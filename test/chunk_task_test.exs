@@ -77,7 +77,7 @@ defmodule Mix.Tasks.Chunker.ChunkTest do
   test "tars are chunked along their files on request", %{tmp_dir: folder} do
     content = :rand.bytes(100_000)
     path = Path.join(folder, "tar")
-    :ok = path |> String.to_charlist() |> :erl_tar.create([{'content', content}])
+    :ok = path |> String.to_charlist() |> :erl_tar.create([{~c"content", content}])
 
     {printed, "", 0} = run(["--tar", path] ++ @sizes)
     chunks = Chunker.chunk_file!(path, [tar: true] ++ @small)
