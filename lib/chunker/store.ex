@@ -649,7 +649,8 @@ defmodule Chunker.Store do
   ## Options
 
     * `:threads` - how many threads check what is written anew at most. All else is done by one
-    * `:progress` - see [progress](#module-progress). The unit is the name of an object, while it looks for what these need
+    * `:progress` - see [progress](#module-progress). The unit is the name of an object, while it looks for what these
+      need
 
   ## On a full disk
 

@@ -10,7 +10,10 @@ use crate::hash::Digest;
 #[non_exhaustive]
 pub enum StoreError {
     /// An object is damaged. A check lists all damage, a repair saves what is left, and what is put again heals.
-    #[error("{object} is damaged{}: {why}; check and repair the store", .offset.map(|at| format!(" at byte {at}")).unwrap_or_default())]
+    #[error(
+        "{object} is damaged{}: {why}; check and repair the store",
+        .offset.map(|at| format!(" at byte {at}")).unwrap_or_default()
+    )]
     Corrupt {
         /// The name of the object, relative to the store.
         object: String,

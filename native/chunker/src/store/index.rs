@@ -46,8 +46,8 @@ pub(super) struct Index {
     objects: Arc<dyn Objects>,
     segments: RwLock<Vec<Arc<Segment>>>,
     unwritten: RwLock<Arc<Unwritten>>,
-    /// The folders of packs in `unwritten` that another process may not yet have flushed. They are here before the packs
-    /// are there.
+    /// The folders of packs in `unwritten` that another process may not yet have flushed. They are here
+    /// before the packs are there.
     unsettled: Mutex<HashSet<String>>,
     /// The names of damaged segments that could not be removed.
     ignored: Mutex<HashSet<String>>,

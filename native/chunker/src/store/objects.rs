@@ -28,7 +28,7 @@ use crate::error::{Error, IoError};
 /// - [`flush`](Self::flush), [`settle`](Self::settle) and [`clean`](Self::clean) do nothing elsewhere, and
 ///   [`compare_and_set`](Self::compare_and_set) is [`exchange`](Self::exchange);
 /// - [`list_at_once`](Self::list_at_once) is [`list`](Self::list) where a list has each object that is there all the
-///   time. The entries of a folder may lack one that is replaced meanwhile;
+///   time. A list of the entries of a folder may lack one that is replaced while it is made;
 /// - [`try_lock`](Self::try_lock), [`owner`](Self::owner) and [`claim`](Self::claim) are locks that end with a process.
 ///   Machines that share nothing but objects have none, and need another way to find out that one has ended.
 ///
