@@ -22,13 +22,13 @@
 -export([nar_dump_file/4, nar_dump_open/2, nar_dump_next/1, nar_dump_close/1]).
 -export([open_cache/1, is_cache/1, cache_get/3, cache_put/3, cache_fetch/3, cache_stats/1, cache_clear/1]).
 -export([open_file/2, open_pieces/1, next/1, push/2, finish/1, close/1]).
--export([store_open/2, store_put_file/5, store_session/1, session_put_file/4, session_pieces/3, pieces_push/2]).
+-export([store_open/2, store_put_file/5, store_session/1, session_put_file/5, session_pieces/4, pieces_push/2]).
 -export([pieces_finish/2, pieces_close/1, session_tag/3, session_commit/1, session_close/1]).
 -export([store_reader/5, store_read/5, reader_next/1, reader_close/1, store_restore_file/5, store_restore_tree/4, store_entries/5]).
 -export([store_manifest/2, store_chunks/2, chunks_next/1, chunks_close/1]).
 -export([store_missing/2, store_tag/2, store_set_tag/4, store_remove_tag/3, store_forget/2, store_tags/2]).
 -export([store_gc/2, store_check/3, store_stats/1, store_copy/4, store_close/1, is_store/1]).
--export_type([store/0, session/0, pieces/0, object_reader/0, object_chunks/0, put_form/0, stored/0]).
+-export_type([store/0, session/0, pieces/0, object_reader/0, object_chunks/0, put_form/0, put_target/0, stored/0]).
 -export_type([chunk/0, loaded/0, noted/1, entries/0, references/0, failure/0, stream/0, compressor/0, decompressor/0, cache/0]).
 -export_type([nar_wanted/0, nar_reader/0, nar_entry/0, nar_dump/0]).
 
@@ -64,6 +64,7 @@
 -opaque object_reader() :: reference().
 -opaque object_chunks() :: reference().
 %% As what an object is put.
+-type put_target() :: {Name :: nil | binary(), Base :: nil | binary()}.
 -type put_form() :: bytes | {nar, References :: boolean()} | tar | {tree, References :: boolean()}.
 %% What an object is, and the hash of a NAR.
 -type object_kind() :: {bytes | nar | tar, NarHash :: nil | binary()}.
@@ -73,7 +74,7 @@
 -type store_format() ::
     {Uuid :: binary(), chunker:algorithm(),
         {pos_integer(), pos_integer(), pos_integer(), non_neg_integer(), non_neg_integer()}, chunker:codec() | none,
-        Level :: nil | integer(), Durable :: boolean()}.
+        Level :: nil | integer(), Durable :: boolean(), Deltas :: boolean()}.
 -type report() ::
     {Packs :: non_neg_integer(), Bytes :: non_neg_integer(), Records :: non_neg_integer(), Objects :: non_neg_integer(),
         [{Object :: binary(), Offset :: nil | non_neg_integer(), Why :: atom()}],
@@ -669,9 +670,9 @@ store_open(Path, Options) -> job(short, fun(Ticket) -> ?NIF:store_open_job(Ticke
 is_store(Term) -> ?NIF:is_store(Term).
 
 %% Puts a file or a tree.
--spec store_put_file(store(), binary(), put_form(), nil | binary(), chunker_options:work()) -> {ok, stored()} | failure().
-store_put_file(Store, Path, Form, Name, Work) ->
-    work(Work, fun(Ticket, Native) -> ?NIF:store_put_file_job(Ticket, Store, Path, Form, Name, Native) end).
+-spec store_put_file(store(), binary(), put_form(), put_target(), chunker_options:work()) -> {ok, stored()} | failure().
+store_put_file(Store, Path, Form, Target, Work) ->
+    work(Work, fun(Ticket, Native) -> ?NIF:store_put_file_job(Ticket, Store, Path, Form, Target, Native) end).
 
 %% Runs a long job with its options as the NIF takes them.
 work({Threads, Progress}, Start) ->
@@ -680,13 +681,13 @@ work({Threads, Progress}, Start) ->
 -spec store_session(store()) -> {ok, session()} | failure().
 store_session(Store) -> job(short, fun(Ticket) -> ?NIF:store_session_job(Ticket, Store) end).
 
--spec session_put_file(session(), binary(), put_form(), chunker_options:work()) -> {ok, stored()} | failure().
-session_put_file(Session, Path, Form, Work) ->
-    work(Work, fun(Ticket, Native) -> ?NIF:session_put_file_job(Ticket, Session, Path, Form, Native) end).
+-spec session_put_file(session(), binary(), put_form(), put_target(), chunker_options:work()) -> {ok, stored()} | failure().
+session_put_file(Session, Path, Form, Target, Work) ->
+    work(Work, fun(Ticket, Native) -> ?NIF:session_put_file_job(Ticket, Session, Path, Form, Target, Native) end).
 
 %% Begins an object that is pushed, which is no tree.
--spec session_pieces(session(), put_form(), chunker_options:threads_and_pool()) -> {ok, pieces()} | failure().
-session_pieces(Session, Form, Threads) -> ?NIF:session_pieces(Session, Form, Threads).
+-spec session_pieces(session(), put_form(), put_target(), chunker_options:threads_and_pool()) -> {ok, pieces()} | failure().
+session_pieces(Session, Form, Target, Threads) -> ?NIF:session_pieces(Session, Form, Target, Threads).
 
 -spec pieces_push(pieces(), binary()) -> ok | failure().
 pieces_push(Pieces, Piece) -> job(short, fun(Ticket) -> ?NIF:pieces_push_job(Ticket, Pieces, Piece) end).
@@ -802,9 +803,12 @@ store_check(Store, Repairs, Work) ->
 -type counted() :: {Number :: non_neg_integer(), Bytes :: non_neg_integer()}.
 
 -spec store_stats(store()) ->
-    {ok, {Packs :: counted(), MetaPacks :: counted(), Records :: non_neg_integer(), IndexSegments :: counted(),
-        Tags :: non_neg_integer(), Sessions :: non_neg_integer(),
-        {Objects :: non_neg_integer(), Unreadable :: non_neg_integer(), Bytes :: non_neg_integer()}}} | failure().
+    {ok, {Packs :: counted(),
+        {DeltaPacks :: non_neg_integer(), DeltaBytes :: non_neg_integer(), Deltas :: non_neg_integer(),
+            DeltaChunkBytes :: non_neg_integer()},
+        Chunks :: counted(), MetaPacks :: counted(), Records :: non_neg_integer(), IndexSegments :: counted(),
+        {Tags :: non_neg_integer(), Sessions :: non_neg_integer(), Objects :: non_neg_integer(),
+            Unreadable :: non_neg_integer(), Bytes :: non_neg_integer()}}} | failure().
 store_stats(Store) -> job(long, fun(Ticket) -> ?NIF:store_stats_job(Ticket, Store) end).
 
 %% Copies objects to another store, each with the name that it is to have there.

@@ -68,7 +68,8 @@
     },
     nil | none | chunker:codec(),
     Level :: nil | integer(),
-    Durable :: nil | boolean()
+    Durable :: nil | boolean(),
+    Deltas :: nil | boolean()
 }.
 
 -type threads_and_pool() :: {Threads :: integer(), PoolSize :: pos_integer()}.
@@ -240,16 +241,18 @@ store(Options) ->
         {seed, nil, integer},
         {codec, nil, atom},
         {level, nil, integer},
-        {durability, nil, atom}
+        {durability, nil, atom},
+        {delta, nil, boolean}
     ],
     with(Options, Known, [fun store_form/1]).
 
 %% For an object that is put.
--spec store_put(term()) -> checked({Name :: nil | term(), References :: boolean(), work()}).
+-spec store_put(term()) -> checked({Name :: nil | term(), Base :: nil | term(), References :: boolean(), work()}).
 store_put(Options) ->
-    Form = fun(#{name := Name, references := References}) -> {ok, {Name, References}} end,
-    case with(Options, [{name, nil, any}, {references, false, boolean} | ?WORK], [Form, fun work_form/1]) of
-        {ok, {{Name, References}, Work}} -> {ok, {Name, References, Work}};
+    Form = fun(#{name := Name, base := Base, references := References}) -> {ok, {Name, Base, References}} end,
+    Known = [{name, nil, any}, {base, nil, any}, {references, false, boolean} | ?WORK],
+    case with(Options, Known, [Form, fun work_form/1]) of
+        {ok, {{Name, Base, References}, Work}} -> {ok, {Name, Base, References, Work}};
         Error -> Error
     end.
 
@@ -316,6 +319,7 @@ store_copy(Options) ->
     with(Options, [{tags, true, boolean} | ?WORK], [fun(#{tags := Tags}) -> {ok, Tags} end, fun work_form/1]).
 
 store_form(#{create := Create, hash := Hash, codec := Codec, level := Level, durability := Durability} = Values) ->
+    #{delta := Deltas} = Values,
     Checks = [
         one_of(durability, Durability, [nil, full, relaxed]),
         one_of(hash, Hash, [nil | algorithms()]),
@@ -325,7 +329,7 @@ store_form(#{create := Create, hash := Hash, codec := Codec, level := Level, dur
     case [Error || {error, _} = Error <- Checks] of
         [] ->
             Durable = case Durability of nil -> nil; _ -> Durability =:= full end,
-            {ok, {Create, Hash, store_sizes(Values), Codec, Level, Durable}};
+            {ok, {Create, Hash, store_sizes(Values), Codec, Level, Durable, Deltas}};
         [Error | _] -> Error
     end.
 

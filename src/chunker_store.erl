@@ -56,7 +56,9 @@
     ids := [id()], new_chunks := non_neg_integer(), new_bytes := non_neg_integer(), stored_bytes := non_neg_integer()
 }.
 -type stats() :: #{
-    packs := non_neg_integer(), pack_bytes := non_neg_integer(), meta_packs := non_neg_integer(),
+    packs := non_neg_integer(), pack_bytes := non_neg_integer(), delta_packs := non_neg_integer(),
+    delta_bytes := non_neg_integer(), chunks := non_neg_integer(), chunk_bytes := non_neg_integer(),
+    deltas := non_neg_integer(), delta_chunk_bytes := non_neg_integer(), meta_packs := non_neg_integer(),
     meta_bytes := non_neg_integer(), records := non_neg_integer(), index_segments := non_neg_integer(),
     index_bytes := non_neg_integer(), tags := non_neg_integer(), sessions := non_neg_integer(),
     objects := non_neg_integer(), unreadable_objects := non_neg_integer(), object_bytes := non_neg_integer()
@@ -91,6 +93,8 @@ open(Folder) -> open(Folder, []).
 %%     may differ each time.</li>
 %% <li>`durability': `full' (the default), or `relaxed' to leave it to the system when files are written to the
 %%     disk: after a power cut objects may be damaged. A new store keeps it, and an existing one must have it.</li>
+%% <li>`delta': `true' to keep a chunk as what differs from similar chunks, if that is much shorter: see `base' of {@link
+%%     put/3}. `false' by default. Kept, like `durability'. The error is `feature_disabled' in a build without zstd.</li>
 %% </ul>
 -spec open(file:name_all(), chunker:options()) -> {ok, store()} | {error, error()}.
 open(Folder, Options) ->
@@ -123,6 +127,9 @@ put(Store, Source) -> put(Store, Source, []).
 %%     files in other store paths are the same chunks. What is read has them again.</li>
 %% <li>`name': a tag for the object, set in the same commit. Without one, the object is kept until {@link
 %%     forget/2}.</li>
+%% <li>`base': in a store with deltas, the tag or the id of an object that this one resembles. By default it is the object
+%%     that `name' names before. The error is `not_found' if the store does not have it, and `invalid_options' if the
+%%     store has no deltas.</li>
 %% <li>`threads': as {@link chunker:chunk_file/2}.</li>
 %% <li>`progress': as {@link chunker:chunk_files/2}, in bytes of the source. How many there are is `nil' for a fun
 %%     and for a file that is no regular one.</li>
@@ -135,14 +142,23 @@ put(Store, Source) -> put(Store, Source, []).
 put(Store, Source, Options) ->
     Arguments = [Store, Source, Options],
     case checked(chunker_options:store_put(Options), Arguments, 3) of
-        {ok, {Name, References, Work}} ->
+        {ok, {Name, Base, References, Work}} ->
             Tag = case Name of nil -> nil; _ -> valid(name(Name), Arguments, 3) end,
+            Resembled = case Base of nil -> nil; _ -> valid(name(Base), Arguments, 3) end,
             {Form, Bytes} = valid(form(Source, References), Arguments, 3),
             known(Store, Arguments),
-            checked(put(Store, Form, Bytes, Tag, Work), Arguments, 2);
+            case base(Store, Resembled) of
+                {ok, Id} -> checked(put(Store, Form, Bytes, {Tag, Id}, Work), Arguments, 2);
+                Failure -> Failure
+            end;
         Failure ->
             Failure
     end.
+
+%% Returns the id of the object that another one resembles.
+base(_, nil) -> {ok, nil};
+base({session, _, Store}, Name) -> found(Store, Name);
+base(Store, Name) -> found(Store, Name).
 
 %% Returns as what a source is put, and the source of its bytes.
 form({nar, Source}, References) -> {ok, {{nar, References}, Source}};
@@ -151,20 +167,20 @@ form(_, true) -> {badarg, ["option ", {term, references}, " needs a NAR or a tre
 form({tar, Source}, _) -> {ok, {tar, Source}};
 form(Source, _) -> {ok, {bytes, Source}}.
 
-put({session, Session, _}, Form, Source, Tag, Work) ->
-    put_in(Session, Form, Source, Tag, Work);
-put(Store, Form, {file, File}, Tag, Work) ->
+put({session, Session, _}, Form, Source, Target, Work) ->
+    put_in(Session, Form, Source, Target, Work);
+put(Store, Form, {file, File}, Target, Work) ->
     case chunker_input:path(File) of
-        {ok, Path} -> stored(chunker_dispatch:store_put_file(Store, Path, Form, Tag, Work));
+        {ok, Path} -> stored(chunker_dispatch:store_put_file(Store, Path, Form, Target, Work));
         Wrong -> Wrong
     end;
-put(Store, Form, Source, Tag, Work) ->
+put(Store, Form, Source, Target, Work) ->
     %% What a fun has returned is gone.
     Attempts = case is_function(Source) of true -> 1; false -> ?ATTEMPTS end,
-    in_session(Store, Attempts, fun(Session) -> put_in(Session, Form, Source, Tag, Work) end).
+    in_session(Store, Attempts, fun(Session) -> put_in(Session, Form, Source, Target, Work) end).
 
-put_in(Session, Form, Source, Tag, Work) ->
-    case source(Session, Form, Source, Work) of
+put_in(Session, Form, Source, {Tag, _} = Target, Work) ->
+    case source(Session, Form, Source, Target, Work) of
         {ok, #{id := Id}} = Put when Tag =/= nil ->
             case chunker_dispatch:session_tag(Session, Tag, Id) of
                 ok -> Put;
@@ -174,21 +190,21 @@ put_in(Session, Form, Source, Tag, Work) ->
             Result
     end.
 
-source(Session, Form, {file, File}, Work) ->
+source(Session, Form, {file, File}, Target, Work) ->
     case chunker_input:path(File) of
-        {ok, Path} -> stored(chunker_dispatch:session_put_file(Session, Path, Form, Work));
+        {ok, Path} -> stored(chunker_dispatch:session_put_file(Session, Path, Form, Target, Work));
         Wrong -> Wrong
     end;
-source(Session, Form, Source, Work) when is_function(Source, 0) ->
-    pieces(Session, Form, Source, nil, Work);
-source(Session, Form, Source, Work) ->
+source(Session, Form, Source, Target, Work) when is_function(Source, 0) ->
+    pieces(Session, Form, Source, nil, Target, Work);
+source(Session, Form, Source, Target, Work) ->
     case chunker_input:binary(Source) of
-        {ok, Binary} -> pieces(Session, Form, [Binary], byte_size(Binary), Work);
+        {ok, Binary} -> pieces(Session, Form, [Binary], byte_size(Binary), Target, Work);
         Wrong -> Wrong
     end.
 
-pieces(Session, Form, Pieces, Total, {Threads, Progress}) ->
-    case chunker_dispatch:session_pieces(Session, Form, Threads) of
+pieces(Session, Form, Pieces, Total, Target, {Threads, Progress}) ->
+    case chunker_dispatch:session_pieces(Session, Form, Target, Threads) of
         {ok, Open} ->
             try
                 chunker_progress:with(Progress, fun(To) ->
@@ -643,18 +659,23 @@ copied(Failure) ->
 
 %% @doc Counts what the store has.
 %%
-%% `packs' with chunks and `meta_packs' with lists of chunks, with their bytes; `records' in both; `index_segments';
-%% `tags', `sessions', and `objects' that tags name or that are kept without one. `object_bytes' is the length of all of
+%% `packs' with whole chunks, `delta_packs' with chunks that are kept as deltas and `meta_packs' with lists of chunks, with
+%% their bytes; `records' in all of them; `chunks', and how many of them are `deltas', with their bytes before
+%% compression; `index_segments'; `tags', `sessions', and `objects' that tags name or that are kept without one. `object_bytes' is the length of all of
 %% them together. Of `unreadable_objects' the list of chunks is damaged: they do not count, and a check says more. Takes
 %% two reads for each pack and for each object.
 -spec stats(store()) -> {ok, stats()} | {error, error()}.
 stats(Store) ->
     known(Store, [Store]),
     case chunker_dispatch:store_stats(Store) of
-        {ok, {{Packs, PackBytes}, {MetaPacks, MetaBytes}, Records, {Segments, IndexBytes}, Tags, Sessions, Objects}} ->
-            {Number, Unreadable, Bytes} = Objects,
+        {ok, {{Packs, PackBytes}, InDeltas, {Chunks, ChunkBytes}, {MetaPacks, MetaBytes}, Records, InIndex, Objects}} ->
+            {DeltaPacks, DeltaBytes, Deltas, DeltaChunkBytes} = InDeltas,
+            {Segments, IndexBytes} = InIndex,
+            {Tags, Sessions, Number, Unreadable, Bytes} = Objects,
             {ok, #{
-                packs => Packs, pack_bytes => PackBytes, meta_packs => MetaPacks, meta_bytes => MetaBytes,
+                packs => Packs, pack_bytes => PackBytes, delta_packs => DeltaPacks, delta_bytes => DeltaBytes,
+                chunks => Chunks, chunk_bytes => ChunkBytes, deltas => Deltas, delta_chunk_bytes => DeltaChunkBytes,
+                meta_packs => MetaPacks, meta_bytes => MetaBytes,
                 records => Records, index_segments => Segments, index_bytes => IndexBytes, tags => Tags,
                 sessions => Sessions, objects => Number, unreadable_objects => Unreadable, object_bytes => Bytes
             }};

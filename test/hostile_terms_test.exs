@@ -172,7 +172,7 @@ defmodule Chunker.HostileTermsTest do
             do: made.(:chunker_store.open(Path.join(folder, name), avg_size: 256, durability: :relaxed))
 
       session = fn -> made.(:chunker_dispatch.store_session(store)) end
-      pieces = fn -> made.(:chunker_dispatch.session_pieces(session.(), :bytes, {1, 1})) end
+      pieces = fn -> made.(:chunker_dispatch.session_pieces(session.(), :bytes, {nil, nil}, {1, 1})) end
       chunks = fn -> made.(:chunker_dispatch.store_chunks(store, id)) end
       object = fn -> made.(:chunker_dispatch.store_reader(store, id, nil, {0, nil}, {1, 1})) end
 
@@ -254,11 +254,14 @@ defmodule Chunker.HostileTermsTest do
         narinfo_verify: [@narinfo, [@key]],
         narinfo_generate_key: ["name"],
         narinfo_public_key: [@key],
-        store_open: [Path.join(folder, "store"), {true, :blake3, {nil, 64, 256, 1024, 1, 0}, :zstd, 3, false}],
-        store_put_file: [store, path, {:tree, true}, "name", @work],
+        store_open: [
+          Path.join(folder, "store"),
+          {true, :blake3, {nil, 64, 256, 1024, 1, 0}, :zstd, 3, false, true}
+        ],
+        store_put_file: [store, path, {:tree, true}, {"name", nil}, @work],
         store_session: [store],
-        session_put_file: [session.(), nar, {:nar, true}, @work],
-        session_pieces: [session.(), {:nar, true}, {1, 1}],
+        session_put_file: [session.(), nar, {:nar, true}, {nil, nil}, @work],
+        session_pieces: [session.(), {:nar, true}, {"name", nil}, {1, 1}],
         pieces_push: [pieces.(), "a"],
         pieces_finish: [session.(), pieces.()],
         pieces_close: [pieces.()],

@@ -9,7 +9,7 @@ defmodule Chunker.StoreGuideTest do
 
   test "backs up, restores and removes", %{tmp_dir: folder} do
     blocks = Regex.scan(~r/^```elixir\n(.*?)^```$/ms, @guide, capture: :all_but_first)
-    assert [[backup], [use]] = blocks
+    assert [[backup], [use] | _] = blocks
     assert backup |> String.split("\n", trim: true) |> Enum.reject(&(&1 =~ ~r/^\s*(#|$)/)) |> length() <= 30
 
     documents = Path.join(folder, "documents")
@@ -38,5 +38,26 @@ defmodule Chunker.StoreGuideTest do
 
     for {name, content} <- contents,
         do: assert(Chunker.Store.read(store, "tuesday/" <> name) == {:ok, content})
+  end
+
+  test "keeps builds as deltas", %{tmp_dir: folder} do
+    assert [_, _, [versions], [other]] =
+             Regex.scan(~r/^```elixir\n(.*?)^```$/ms, @guide, capture: :all_but_first)
+
+    content = :crypto.strong_rand_bytes(3_000_000)
+
+    for n <- 1..3 do
+      File.mkdir_p!(Path.join(folder, "build-#{n}"))
+      <<start::binary-size(1_000_000 + n), _, rest::binary>> = content
+      File.write!(Path.join(folder, "build-#{n}/program"), [start, n, rest])
+    end
+
+    code = versions <> other <> ~s|\nIO.inspect(Chunker.Store.stats(store), label: "stats")|
+    {printed, status} = System.cmd("elixir", ["-pa", @ebin, "-e", code], cd: folder, stderr_to_stdout: true)
+    assert {status, printed} == {0, printed}, printed
+    assert [_, bytes] = Regex.run(~r/object_bytes: (\d+)/, printed)
+    assert String.to_integer(bytes) > 6_000_000
+    assert [_, deltas] = Regex.run(~r/\bdeltas: (\d+)/, printed)
+    assert String.to_integer(deltas) == 2
   end
 end

@@ -83,7 +83,7 @@ defmodule Chunker.StorePropertyTest do
   end
 
   defp open(folder) do
-    Store.open!(Path.join(folder, "store"), avg_size: 1024, durability: :relaxed)
+    Store.open!(Path.join(folder, "store"), avg_size: 1024, durability: :relaxed, delta: true)
   end
 
   defp worker(folder, number, blocks, ids) do

@@ -100,6 +100,7 @@ defmodule Chunker.Store do
           | {:codec, Chunker.codec() | :none}
           | {:level, integer()}
           | {:durability, :full | :relaxed}
+          | {:delta, boolean()}
 
   @typedoc "What receives progress; see above. The total is `nil` if it is not known."
   @type progress ::
@@ -114,6 +115,12 @@ defmodule Chunker.Store do
   @type stats :: %{
           packs: non_neg_integer(),
           pack_bytes: non_neg_integer(),
+          delta_packs: non_neg_integer(),
+          delta_bytes: non_neg_integer(),
+          chunks: non_neg_integer(),
+          chunk_bytes: non_neg_integer(),
+          deltas: non_neg_integer(),
+          delta_chunk_bytes: non_neg_integer(),
           meta_packs: non_neg_integer(),
           meta_bytes: non_neg_integer(),
           records: non_neg_integer(),
@@ -154,12 +161,15 @@ defmodule Chunker.Store do
       kept as well. If they are given for an existing store, they apply to what is put through this handle
     * `:durability` - `:full` (the default), or `:relaxed` to leave it to the system when files are written to the disk.
       After a power cut objects may then be damaged: for caches and tests. Kept, like the sizes
+    * `:delta` - `true` to keep a chunk as what differs from similar chunks, if that is much shorter: see
+      [deltas](store.md#deltas) and `:base` of `put/3`. Kept, like the sizes. Default: `false`
 
   ## Errors
 
     * `:not_found` - there is no store, and `create: false`
     * `:invalid_options` - an option is out of range, the store has another value, or the folder holds something else
     * `:unsupported_format` - `:feature`: the store was made by a newer version
+    * `:feature_disabled` - `delta: true` in a build without zstd
     * `:store_corrupt`, `:io_error`
 
   ## Examples
@@ -199,6 +209,8 @@ defmodule Chunker.Store do
   ## Options
 
     * `:name` - a tag for the object, set in the same commit. Without one the object stays until `forget/2`
+    * `:base` - in a store with [deltas](store.md#deltas), the tag or the id of an object that this one resembles: chunks
+      are kept as what differs from its chunks. Default: the object that `:name` names before
     * `:references` - with a NAR or a tree, `true` replaces the hashes of Nix store paths before it is chunked, as
       `Chunker.chunk_file/2` does. What is read has them again. Default: `false`
     * `:threads` - how many threads work on it at most
@@ -210,6 +222,7 @@ defmodule Chunker.Store do
       put it again. A file or a tree is put again by itself
     * `:io_error`, `:file_changed` - as with `Chunker.chunk_file/2`, and if the store cannot be written to
     * `:invalid_nar` - `{:nar, source}` is no NAR; see `Chunker.Nar`
+    * `:not_found` - the store does not have `:base`; `:invalid_options` - it has no deltas
     * `:io_error`, `:file_changed`, `:tree_too_deep` - as with `Chunker.Nar.dump/3` for a tree, in which the store must
       not be
 
@@ -601,13 +614,18 @@ defmodule Chunker.Store do
   @doc """
   Counts what the store has.
 
-    * `:packs`, `:pack_bytes` - files with chunks, and their bytes
+    * `:packs`, `:pack_bytes` - files with whole chunks, and their bytes
+    * `:delta_packs`, `:delta_bytes` - files with deltas, if the store has [deltas](store.md#deltas)
+    * `:chunks`, `:chunk_bytes` - chunks in both, and their bytes before compression. `:object_bytes` less `:chunk_bytes` is
+      what the store saves since it keeps each chunk once, if there is no garbage
+    * `:deltas`, `:delta_chunk_bytes` - those of them that are deltas. `:delta_chunk_bytes` less `:delta_bytes` is what deltas and
+      compression save of them
     * `:meta_packs`, `:meta_bytes` - files with lists of chunks
     * `:records` - chunks, lists and commits in all of them; one that is in two files counts twice
     * `:index_segments`, `:index_bytes` - files of the index
     * `:tags`, and `:sessions` of writers
     * `:objects` - those that tags name or that are kept without one
-    * `:object_bytes` - the length of all objects together; divided by `:pack_bytes`, what the store saves
+    * `:object_bytes` - the length of all objects together; divided by `:pack_bytes` and `:delta_bytes`, what the store saves
     * `:unreadable_objects` - those whose list of chunks is missing or damaged, which do not count; `check/2` says more
 
   Takes two reads for each file and for each object: about a second for 100,000 of them.

@@ -25,7 +25,7 @@ defmodule Chunker.KillStore do
   def main(["empty", folder]), do: empty(folder)
 
   defp open(folder, name \\ "store"),
-    do: Store.open!(Path.join(folder, name), avg_size: 1024, durability: read(folder).durability)
+    do: Store.open!(Path.join(folder, name), avg_size: 1024, durability: read(folder).durability, delta: true)
 
   # What the store has: the contents of all tags and of all objects that are kept without one.
   defp read(folder), do: folder |> Path.join("expected") |> File.read!() |> :erlang.binary_to_term()

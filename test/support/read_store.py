@@ -10,6 +10,7 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 
 CODECS = [None, "zstd", "lz4", "xz", "bzip2", "gzip", "brotli"]
 HEADER = struct.Struct("<4sBBxxII32sI")
@@ -30,16 +31,25 @@ def lines(path):
 
 
 def records(pack):
-    """Finds the records of a pack by their headers: digest, codec, length, payload."""
+    """Finds the records of a pack by their headers: digest, kind, codec, length, payload."""
     at = pack.find(b"CKR1")
     while at >= 0 and at + HEADER.size <= len(pack):
-        _, _, codec, stored, length, digest, check = HEADER.unpack_from(pack, at)
+        _, kind, codec, stored, length, digest, check = HEADER.unpack_from(pack, at)
         start = at + HEADER.size
         if check == crc32c(pack[at:start - 4]) and start + stored <= len(pack):
-            yield digest, codec, length, (start, stored)
+            yield digest, kind, codec, length, (start, stored)
             at = pack.find(b"CKR1", start + stored)
         else:
             at = pack.find(b"CKR1", at + 1)
+
+
+def apply_delta(frame, prefix):
+    """Decompresses a frame that was made with a prefix."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(prefix)
+        file.flush()
+        command = ["zstd", "-dc", "--patch-from=" + file.name]
+        return subprocess.run(command, input=frame, stdout=subprocess.PIPE, check=True).stdout
 
 
 def put_back(chunk, start, references):
@@ -56,10 +66,10 @@ class Store:
     def __init__(self, folder):
         self.folder = folder
         self.format = lines(os.path.join(folder, "format"))
-        if self.format["chunker-store"] != "1" or "feature" in self.format:
+        if self.format["chunker-store"] != "1" or self.format.get("feature", "deltas") != "deltas":
             sys.exit("this program does not know the format of the store")
         self.places = {}
-        for section in ("packs", "meta"):
+        for section in ("packs", "meta", "deltas"):
             for path, _, names in os.walk(os.path.join(folder, section)):
                 for name in names:
                     self.read_pack(os.path.join(path, name))
@@ -69,15 +79,23 @@ class Store:
             pack = file.read()
         if pack[:8] != b"CHUNKERP":
             sys.exit(f"{path} is no pack")
-        for digest, codec, length, place in records(pack):
-            self.places[digest] = (path, codec, length, place)
+        for digest, kind, *rest in records(pack):
+            depth = pack[rest[2][0] + 1] if kind == 4 else 0
+            self.places.setdefault(digest, []).append((depth, kind, path, *rest))
 
-    def record(self, digest):
-        path, codec, length, (start, stored) = self.places[digest]
+    def record(self, digest, below=256):
+        """Returns the content of a record, for a base of one of a depth below that of the delta."""
+        depth, kind, path, codec, length, (start, stored) = min(self.places[digest])
+        if depth >= below:
+            sys.exit(f"{digest.hex()} is there as a delta that is too deep only")
         with open(path, "rb") as file:
             file.seek(start)
             content = file.read(stored)
-        if codec:
+        if kind == 4:
+            end = 4 + 32 * content[0]
+            bases = [self.record(content[at:at + 32], depth) for at in range(4, end, 32)]
+            content = apply_delta(content[end:], b"".join(bases))
+        elif codec:
             command = [CODECS[codec], "-dc"]
             content = subprocess.run(command, input=content, stdout=subprocess.PIPE, check=True).stdout
         if len(content) != length:

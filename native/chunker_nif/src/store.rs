@@ -13,7 +13,7 @@ use chunker::engine::progress::Progress;
 use chunker::engine::workers::Workers;
 use chunker::hash::{Algorithm, Digest};
 use chunker::store::{
-    Chunks, Collected, Copied, FormatOptions, If, Manifest, ObjectReader, PutKind, PutPieces, Report,
+    Chunks, Collected, Copied, FormatOptions, If, Manifest, ObjectReader, PutAs, PutKind, PutPieces, Report,
     Session, Stats, Store, StoreOptions, Stored,
 };
 use chunker::{Cancel, Error};
@@ -70,7 +70,7 @@ impl Resource for Held<ObjectReader> {}
 #[rustler::resource_impl]
 impl Resource for Held<Chunks> {}
 
-/// `{Create, Hash | nil, Sizes | nil, Codec | none | nil, Level | nil, Durable | nil}`
+/// `{Create, Hash | nil, Sizes | nil, Codec | none | nil, Level | nil, Durable | nil, Deltas | nil}`
 #[derive(NifTuple)]
 #[rustler(decode)]
 struct OpenOptions<'a> {
@@ -80,6 +80,7 @@ struct OpenOptions<'a> {
     codec: Term<'a>,
     level: Term<'a>,
     durable: Option<bool>,
+    deltas: Option<bool>,
 }
 
 impl<'a> OpenOptions<'a> {
@@ -100,7 +101,8 @@ impl<'a> OpenOptions<'a> {
         };
         let chunking: Option<Options> = self.sizes.as_ref().map(Sizes::options).transpose()?;
         let hash: Option<Algorithm> = self.hash.map(Hash::algorithm).transpose()?;
-        let format = FormatOptions { hash, chunking, codec, level, durable: self.durable };
+        let (durable, deltas) = (self.durable, self.deltas);
+        let format = FormatOptions { hash, chunking, codec, level, durable, deltas };
         Ok(StoreOptions { create: self.create, format })
     }
 }
@@ -163,14 +165,30 @@ impl Form {
     }
 }
 
+/// `{Name | nil, Base | nil}`: the tag of an object, and the id of one that it resembles.
+#[derive(NifTuple)]
+#[rustler(decode)]
+struct Target<'a> {
+    name: Option<&'a str>,
+    base: Option<Id>,
+}
+
+impl<'a> Target<'a> {
+    fn put_as(&self) -> PutAs<'a> {
+        PutAs { name: self.name, base: self.base.as_ref().map(|base| base.0) }
+    }
+}
+
 fn put_in(
     session: &mut Session,
     path: &Path,
     form: Form,
+    PutAs { name, base }: PutAs<'_>,
     workers: Workers,
     progress: Progress<'_>,
     is_cancelled: Cancel<'_>,
 ) -> Result<Stored, Error> {
+    session.set_base(name, base)?;
     match form {
         Form::Tree(references) => session.put_tree(path, references, workers, progress, is_cancelled),
         form => {
@@ -204,7 +222,7 @@ fn stored<'a>(env: Env<'a>, stored: &Stored) -> Term<'a> {
 }
 
 nif! {
-    /// `{ok, {Store, {Uuid, Hash, {Min, Avg, Max, Normalization, Seed}, Codec | none, Level | nil, Durable}}}`
+    /// `{ok, {Store, {Uuid, Hash, {Min, Avg, Max, Normalization, Seed}, Codec | none, Level | nil, Durable, Deltas}}}`
     job store_open_job => fn(call, path: Binary<'a>, options: OpenOptions<'a>) {
         let env = call.env;
         let store = Store::open(&to_path(&path), &options.checked()?)?;
@@ -214,7 +232,7 @@ nif! {
         let codec = atom(env, format.codec.map_or("none", Codec::name));
         let uuid = text(env, &format.uuid.to_be_bytes());
         let level = format.level.map_or_else(|| atoms::nil().encode(env), |level| level.encode(env));
-        let format = (uuid, atom(env, format.hash.name()), sizes, codec, level, format.durable);
+        let format = (uuid, atom(env, format.hash.name()), sizes, codec, level, format.durable, format.deltas);
         ok(env, (ResourceArc::new(SharedStore(RwLock::new(Some(store)))), format))
     }
 }
@@ -226,15 +244,16 @@ nif! {
         store: ResourceArc<SharedStore>,
         path: Binary<'a>,
         form: Form,
-        name: Option<&'a str>,
+        target: Target<'a>,
         work: ReportedWork<'a>,
     ) {
+        let target = target.put_as();
         let (store, path, is_cancelled) = (store.get()?, to_path(&path), call.is_cancelled());
         let put = work.run(call, |workers, progress| match form {
-            Form::Tree(references) => store.put_tree(&path, references, name, workers, progress, &is_cancelled),
+            Form::Tree(references) => store.put_tree(&path, references, target, workers, progress, &is_cancelled),
             form => {
                 let kind = form.kind().unwrap_or_default();
-                store.put_file_as(&path, kind, name, workers, progress, &is_cancelled)
+                store.put_file_as(&path, kind, target, workers, progress, &is_cancelled)
             }
         })?;
         ok(call.env, stored(call.env, &put))
@@ -255,12 +274,13 @@ nif! {
         session: ResourceArc<Held<Session>>,
         path: Binary<'a>,
         form: Form,
+        target: Target<'a>,
         work: ReportedWork<'a>,
     ) {
         let mut open = session.0.take()?;
         let (path, is_cancelled) = (to_path(&path), session.0.is_cancelled(call));
         let put = work.run(call, |workers, progress| {
-            put_in(&mut open, &path, form, workers, progress, &is_cancelled)
+            put_in(&mut open, &path, form, target.put_as(), workers, progress, &is_cancelled)
         });
         session.0.put(open);
         ok(call.env, stored(call.env, &put?))
@@ -273,11 +293,13 @@ nif! {
         call,
         session: ResourceArc<Held<Session>>,
         form: PiecesForm,
+        target: Target<'a>,
         threads: Threads<'a>,
     ) {
         let workers = threads.workers()?;
-        let open = session.0.take()?;
-        let pieces = open.pieces_as(form.0, workers);
+        let mut open = session.0.take()?;
+        let PutAs { name, base } = target.put_as();
+        let pieces = open.set_base(name, base).and_then(|()| open.pieces_as(form.0, workers));
         session.0.put(open);
         ok(call.env, Held::new(pieces?))
     }
@@ -624,17 +646,17 @@ nif! {
     /// {Objects, Unreadable, Bytes}}}`
     job store_stats_job => fn(call, store: ResourceArc<SharedStore>) {
         let Stats {
-            packs, pack_bytes, meta_packs, meta_bytes, records, index_segments, index_bytes, tags, sessions, objects,
-            unreadable_objects, object_bytes,
+            packs, pack_bytes, delta_packs, delta_bytes, chunks, chunk_bytes, deltas, delta_chunk_bytes, meta_packs,
+            meta_bytes, records, index_segments, index_bytes, tags, sessions, objects, unreadable_objects, object_bytes,
         } = store.get()?.stats(&call.is_cancelled())?;
         let stats = (
             (packs, pack_bytes),
+            (delta_packs, delta_bytes, deltas, delta_chunk_bytes),
+            (chunks, chunk_bytes),
             (meta_packs, meta_bytes),
             records,
             (index_segments, index_bytes),
-            tags,
-            sessions,
-            (objects, unreadable_objects, object_bytes),
+            (tags, sessions, objects, unreadable_objects, object_bytes),
         );
         ok(call.env, stats)
     }

@@ -26,7 +26,8 @@ defmodule Mix.Chunker.Store.Transfer do
              hash: :string,
              codec: :string,
              level: :integer,
-             durability: :string
+             durability: :string,
+             delta: :boolean
            ] ++ common([:json]),
          help: """
          Creates a store in a folder that is empty or does not exist. A store that is there already is an error only if it
@@ -46,6 +47,8 @@ defmodule Mix.Chunker.Store.Transfer do
            * `--codec NAME` - `zstd` (the default), `lz4`, `xz`, `bzip2`, `gzip`, `brotli` or `none`
            * `--level N` - of the codec
            * `--durability NAME` - `full` (the default), or `relaxed` to leave it to the system when files are written to the disk
+           * `--delta` - keep a chunk of a new version as what differs from chunks of the version before, if that is much
+             shorter. A put and a restore take longer
 
          With `--json` it prints `{"store", "created"}`.
          """,
@@ -58,6 +61,7 @@ defmodule Mix.Chunker.Store.Transfer do
          switches:
            [
              name: :string,
+             base: :string,
              nar: :boolean,
              tar: :boolean,
              tree: :boolean,
@@ -78,6 +82,8 @@ defmodule Mix.Chunker.Store.Transfer do
 
            * `--name NAME` - tags the object, and takes the tag from the one that had it. Only with one path. An object without
              a tag is kept until `rm`
+           * `--base NAME` - in a store that was created with `--delta`: an object that these resemble. Default: the one that has
+             the tag so far
            * `--tar`, `--nar` - the files are tars or Nix archives, which are chunked along their members
            * `--tree` - put what is at each path as a tree: its NAR, which has names, contents, symbolic links and whether a
              file may be executed, and no times, owners or other modes. A folder is put so without this switch
@@ -167,7 +173,8 @@ defmodule Mix.Chunker.Store.Transfer do
       Switches.sizes(switches) ++
         Switches.one_of(switches, :preset, ~w(default large_packages small_packages)a) ++
         Switches.one_of(switches, :durability, ~w(full relaxed)a) ++
-        Switches.hash(switches) ++ Keyword.take(switches, [:normalization, :seed]) ++ compression(switches)
+        Switches.hash(switches) ++
+        Keyword.take(switches, [:normalization, :seed, :delta]) ++ compression(switches)
 
     existed = match?({:ok, _}, Store.open(path, create: false))
 
@@ -199,7 +206,7 @@ defmodule Mix.Chunker.Store.Transfer do
   defp put_path(store, path, switches) do
     {seconds, result} =
       timed(switches, Text.name(path), :bytes, fn options ->
-        put_source(store, path, switches, Keyword.take(switches, [:name, :references]) ++ options)
+        put_source(store, path, switches, Keyword.take(switches, [:name, :base, :references]) ++ options)
       end)
 
     case result do

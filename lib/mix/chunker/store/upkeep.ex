@@ -77,7 +77,7 @@ defmodule Mix.Chunker.Store.Upkeep do
              $ mix chunker.store stats store
 
          With `--json` it prints `{"store", "objects", "object_bytes", "unreadable_objects", "tags", "packs", "pack_bytes",
-         "meta_packs", "meta_bytes", "records", "index_segments", "index_bytes", "sessions"}`; see `Chunker.Store.stats/1`.
+         "delta_packs", "delta_bytes", "chunks", "chunk_bytes", "deltas", "delta_chunk_bytes", "meta_packs", "meta_bytes", "records", "index_segments", "index_bytes", "sessions"}`; see `Chunker.Store.stats/1`.
          """,
          run: &stats/2
        }}
@@ -176,6 +176,12 @@ defmodule Mix.Chunker.Store.Upkeep do
     tags: "tags",
     packs: "packs with chunks",
     pack_bytes: "bytes of these packs",
+    delta_packs: "packs with chunks that are kept as deltas",
+    delta_bytes: "bytes of these packs",
+    chunks: "chunks in both",
+    chunk_bytes: "bytes of these chunks before compression",
+    deltas: "deltas",
+    delta_chunk_bytes: "bytes of these chunks before compression",
     meta_packs: "packs with lists of chunks",
     meta_bytes: "bytes of these packs",
     records: "records in all packs",

@@ -82,6 +82,12 @@ mod xz;
 #[cfg(feature = "zstd")]
 mod zstd;
 
+#[cfg(all(feature = "store", not(feature = "zstd")))]
+#[path = "no_prefix.rs"]
+mod prefix;
+#[cfg(all(feature = "store", feature = "zstd"))]
+mod prefix;
+
 pub use cancellable::{compress_cancellable, decompress_cancellable};
 pub use detect::detect_format;
 pub use dictionary::{Dictionary, train_dictionary, train_dictionary_cancellable};
@@ -103,6 +109,8 @@ pub use named::{
 pub use named::{compress_zstd, compress_zstd_into, decompress_zstd, decompress_zstd_into};
 pub use options::{CompressOptions, DecompressOptions, Trailing};
 pub use output::{DEFAULT_LIMIT, DEFAULT_MAX_MEMORY};
+#[cfg(feature = "store")]
+pub(crate) use prefix::{compress_with_prefix, decompress_with_prefix};
 pub use scratch::{CompressionScratch, ScratchPool};
 pub use strategy::Strategy;
 pub use stream::{Decoder, Encoder, Progress};

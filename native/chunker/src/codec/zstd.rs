@@ -31,20 +31,20 @@ const MAX_BLOCK: u64 = 128 << 10;
 const MIN_BLOCK: u64 = 4;
 
 /// The largest window that the library reads, as a power of two: ZSTD_WINDOWLOG_MAX.
-const MAX_WINDOW_LOG: u32 = if usize::BITS == 64 { 31 } else { 30 };
+pub(super) const MAX_WINDOW_LOG: u32 = if usize::BITS == 64 { 31 } else { 30 };
 
 /// The longest frame header, in bytes.
 const MAX_HEADER: usize = 18;
 
-fn compression_failed(why: CodecFailure) -> CompressionError {
+pub(super) fn compression_failed(why: CodecFailure) -> CompressionError {
     CompressionError::CompressionFailed { codec: Codec::Zstd, why }
 }
 
-fn decompression_failed(why: CodecFailure) -> CompressionError {
+pub(super) fn decompression_failed(why: CodecFailure) -> CompressionError {
     CompressionError::DecompressionFailed { codec: Codec::Zstd, why }
 }
 
-fn failure(code: ErrorCode) -> CodecFailure {
+pub(super) fn failure(code: ErrorCode) -> CodecFailure {
     const REASONS: [(ZSTD_ErrorCode, CodecFailure); 15] = [
         (ZSTD_error_memory_allocation, CodecFailure::OutOfMemory),
         (ZSTD_error_checksum_wrong, CodecFailure::ChecksumMismatch),

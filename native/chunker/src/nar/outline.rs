@@ -26,14 +26,30 @@ impl Outliner {
     /// # Errors
     ///
     /// Returns [`NarError`] if the input breaks a rule.
-    pub fn feed(&mut self, mut piece: &[u8], outline: &mut Vec<u8>) -> Result<(), NarError> {
+    pub fn feed(&mut self, piece: &[u8], outline: &mut Vec<u8>) -> Result<(), NarError> {
+        self.feed_with(piece, outline, |_| {})
+    }
+
+    /// Does the same, and calls `found` with each entry.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`feed`](Self::feed).
+    pub fn feed_with(
+        &mut self,
+        mut piece: &[u8],
+        outline: &mut Vec<u8>,
+        mut found: impl FnMut(&Node<'_>),
+    ) -> Result<(), NarError> {
         while !piece.is_empty() {
             let skipped = self.parser.skippable().min(piece.len() as u64);
             self.parser.skip(skipped);
             let before = &piece[skipped as usize..];
             piece = before;
             // Returns before contents, which are skipped above.
-            self.parser.next(&mut piece)?;
+            if let Some(Event::Node(node)) = self.parser.next(&mut piece)? {
+                found(&node);
+            }
             outline.extend_from_slice(&before[..before.len() - piece.len()]);
         }
         Ok(())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::error::StoreError;
 use super::manifest::ObjectKind;
 use super::progress::reporting;
-use super::put::{PutKind, PutPieces, Stored};
+use super::put::{PutAs, PutKind, PutPieces, Stored};
 use super::read::ObjectReader;
 use super::{MOST_ATTEMPTS, Session, Store, range_of};
 use crate::Cancel;
@@ -27,15 +27,17 @@ impl Store {
     /// # Errors
     ///
     /// Returns the errors of [`Session::put_as`] and [`Session::commit`].
-    pub fn put_as(
+    pub fn put_as<'a>(
         &self,
         source: impl Source + Send + 'static,
         kind: PutKind,
-        name: Option<&str>,
+        target: impl Into<PutAs<'a>>,
         workers: Workers,
         is_cancelled: Cancel<'_>,
     ) -> Result<Stored, Error> {
+        let PutAs { name, base } = target.into();
         let mut session = self.session()?;
+        session.set_base(name, base)?;
         let stored = session.put_as(source, kind, workers, is_cancelled)?;
         if let Some(name) = name {
             session.tag(name, stored.id, is_cancelled)?;
@@ -49,18 +51,19 @@ impl Store {
     /// # Errors
     ///
     /// Returns the errors of [`put_as`](Self::put_as), and those of opening and reading the file.
-    pub fn put_file_as(
+    pub fn put_file_as<'a>(
         &self,
         path: &Path,
         kind: PutKind,
-        name: Option<&str>,
+        target: impl Into<PutAs<'a>>,
         workers: Workers,
         progress: Progress<'_>,
         is_cancelled: Cancel<'_>,
     ) -> Result<Stored, Error> {
+        let target = target.into();
         until_not_fenced(|| {
             reporting(Input::open(path)?, progress, is_cancelled, |source, is_cancelled| {
-                self.put_as(source, kind, name, workers, is_cancelled)
+                self.put_as(source, kind, target, workers, is_cancelled)
             })
         })
     }
@@ -72,19 +75,19 @@ impl Store {
     /// # Errors
     ///
     /// Returns the errors of [`put_as`](Self::put_as) and of [`Dump`].
-    pub fn put_tree(
+    pub fn put_tree<'a>(
         &self,
         path: &Path,
         references: bool,
-        name: Option<&str>,
+        target: impl Into<PutAs<'a>>,
         workers: Workers,
         progress: Progress<'_>,
         is_cancelled: Cancel<'_>,
     ) -> Result<Stored, Error> {
-        let kind = PutKind::Nar { references };
+        let (kind, target) = (PutKind::Nar { references }, target.into());
         until_not_fenced(|| {
             reporting(Dump::new(path), progress, is_cancelled, |source, is_cancelled| {
-                self.put_as(source, kind, name, workers, is_cancelled)
+                self.put_as(source, kind, target, workers, is_cancelled)
             })
         })
     }
@@ -293,7 +296,8 @@ impl Session {
         workers: Workers,
         is_cancelled: Cancel<'_>,
     ) -> Result<Stored, Error> {
-        let stored = self.options(workers).source(Arc::clone(&self.writer), source, kind, is_cancelled)?;
+        let (options, writer) = (self.options(workers), Arc::clone(&self.writer));
+        let stored = options.source(writer, source, kind, self.base_finder(is_cancelled)?, is_cancelled)?;
         self.add(&stored);
         Ok(stored)
     }
@@ -340,7 +344,8 @@ impl Session {
     /// Returns the errors of [`pieces`](Self::pieces), and [`Error::Disabled`] for a NAR in a build without
     /// SHA-256.
     pub fn pieces_as(&self, kind: PutKind, workers: Workers) -> Result<PutPieces, Error> {
-        self.options(workers).pieces(Arc::clone(&self.writer), kind)
+        let bases = self.base_finder(crate::NEVER)?;
+        self.options(workers).pieces(Arc::clone(&self.writer), kind, bases)
     }
 }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Inner;
+use super::delta::NO_BASE;
 use super::error::{StoreError, if_writable};
 use super::gc;
 use super::manifest::{Item, Manifest, read_node};
 use super::pack::{self, Lengths, Listed, PACK_HEADER, PackId, Section};
-use super::record::{ContentError, HEADER, Header, Scratch};
+use super::record::{ContentError, HEADER, Header, Kind, Scratch};
 use super::refs;
 use super::session::{Session, State};
 use super::writer::Writer;
@@ -245,12 +246,15 @@ impl Inner {
             }
             let result = match found.parts(&bytes) {
                 Some((header, payload)) if found.is_in_place => {
-                    scratch.content(&header, payload, self.format.hash, &mut content)
+                    self.content(&header, payload, scratch, &mut content)
                 }
                 _ => Err(ContentError::Wrong("record_header")),
             };
             match result {
                 Ok(()) => records += 1,
+                // If an object needs the delta, the object is incomplete. Otherwise both are garbage, of which a
+                // collection has taken the base.
+                Err(ContentError::Wrong(NO_BASE)) => {}
                 Err(ContentError::Wrong(why)) => {
                     damage(found.offset.into(), why);
                     damaged.push(found.offset);
@@ -371,7 +375,9 @@ impl Inner {
                     return Err(Error::Cancelled);
                 }
                 let Some((header, payload)) = found.parts(&bytes) else { continue };
-                match scratch.content(&header, payload, self.format.hash, &mut content) {
+                match self.content(&header, payload, &mut scratch, &mut content) {
+                    // Its bases may be in packs that are damaged, or be in memory only.
+                    Ok(()) if header.kind == Kind::Delta => writer.write_whole(header.digest, &content)?,
                     Ok(()) => drop(writer.append(header, payload)?),
                     Err(ContentError::Wrong(_)) => {}
                     Err(ContentError::Other(error)) => return Err(error),

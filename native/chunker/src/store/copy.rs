@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::delta::depth;
 use super::error::StoreError;
 use super::manifest::Item;
 use super::pack::Lengths;
@@ -225,8 +226,10 @@ impl Copier<'_> {
         let claimed = std::mem::take(&mut self.claimed);
         let inner = Arc::clone(self.inner);
         let checked = |_: usize, location: &Location, record: &[u8], scratch: &mut Scratch| {
-            let header = inner.decode(location, record, scratch, &mut Vec::new())?;
-            Ok((header, record[HEADER..].to_vec()))
+            let mut content = Vec::new();
+            let header = inner.decode(location, record, scratch, &mut content)?;
+            content.truncate(if header.kind == Kind::Delta { content.len() } else { 0 });
+            Ok((header, record[HEADER..].to_vec(), content))
         };
         let records =
             inner.records_as(&claimed, &mut self.lengths, self.workers, &checked, self.is_cancelled)?;
@@ -235,17 +238,25 @@ impl Copier<'_> {
         if !digests.is_empty() {
             return Err(StoreError::ChunkMissing { digests }.into());
         }
-        for (header, payload) in records.into_iter().flatten() {
-            self.append(header, &payload)?;
+        let mut records: Vec<_> = records.into_iter().flatten().collect();
+        // Bases before their deltas.
+        records.sort_by_key(|(header, payload, _)| depth(header, payload));
+        for (header, payload, content) in records {
+            self.append(header, &payload, &content)?;
         }
         self.done += std::mem::take(&mut self.claimed_done);
         self.claimed_bytes = 0;
         Ok(())
     }
 
-    fn append(&mut self, header: Header, payload: &[u8]) -> Result<(), Error> {
-        self.copied.stored_bytes += self.writer.append(header, payload)?;
-        if header.kind == Kind::Chunk {
+    /// Appends a record. A delta goes over as it is if the other store has its bases, and otherwise as a whole chunk.
+    fn append(&mut self, header: Header, payload: &[u8], content: &[u8]) -> Result<(), Error> {
+        self.copied.stored_bytes += if header.kind == Kind::Delta {
+            self.writer.append_delta(header, payload, content)?
+        } else {
+            self.writer.append(header, payload)?
+        };
+        if matches!(header.kind, Kind::Chunk | Kind::Delta) {
             self.copied.new_chunks += 1;
             self.copied.new_bytes += u64::from(header.length);
         }

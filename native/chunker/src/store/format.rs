@@ -29,23 +29,14 @@ pub struct Format {
     /// objects, which is of use for caches and tests. The same for all who write to a store, since each
     /// relies on chunks that others have put.
     pub durable: bool,
+    /// Whether chunks may be kept as deltas of others.
+    pub deltas: bool,
 }
 
-impl Format {
-    /// Returns a new format.
-    pub(super) fn new(
-        hash: Algorithm,
-        chunking: Options,
-        codec: Option<Codec>,
-        level: Option<i32>,
-        durable: bool,
-    ) -> Result<Self, Error> {
-        let mut uuid = [0; 16];
-        getrandom::fill(&mut uuid)
-            .map_err(|error| IoError { path: None, source: std::io::Error::other(error) })?;
-        Ok(Self { uuid: u128::from_be_bytes(uuid), hash, chunking, codec, level, durable })
-    }
+/// The feature of a store with deltas, which a reader must know.
+const DELTAS: &str = "deltas";
 
+impl Format {
     /// Returns how a new chunk is compressed.
     pub(super) fn compression(&self) -> Option<CompressOptions> {
         self.codec.map(|codec| CompressOptions::new(codec).level(self.level))
@@ -53,7 +44,7 @@ impl Format {
 
     fn to_bytes(self) -> Vec<u8> {
         let Options { min_size, avg_size, max_size, normalization, seed } = self.chunking;
-        text::write([
+        let mut lines = vec![
             ("chunker-store", VERSION.to_string()),
             ("uuid", format!("{:032x}", self.uuid)),
             ("hash", self.hash.name().to_owned()),
@@ -65,7 +56,11 @@ impl Format {
             ("codec", self.codec.map_or("none", Codec::name).to_owned()),
             ("level", self.level.map_or("default".into(), |level| level.to_string())),
             ("durability", if self.durable { "full" } else { "relaxed" }.to_owned()),
-        ])
+        ];
+        if self.deltas {
+            lines.push(("feature", DELTAS.to_owned()));
+        }
+        text::write(lines)
     }
 
     fn read(bytes: &[u8]) -> Result<Self, Error> {
@@ -74,7 +69,7 @@ impl Format {
         if version != VERSION {
             return Err(StoreError::UnsupportedFormat { feature: format!("version {version}") }.into());
         }
-        if let Some(feature) = lines.all("feature").next() {
+        if let Some(feature) = lines.all("feature").find(|&feature| feature != DELTAS) {
             return Err(StoreError::UnsupportedFormat { feature: feature.into() }.into());
         }
         let number = |key| lines.one(key, |number| number.parse::<u64>().ok());
@@ -107,6 +102,7 @@ impl Format {
             codec,
             level,
             durable,
+            deltas: lines.all("feature").any(|feature| feature == DELTAS),
         })
     }
 
@@ -140,6 +136,8 @@ pub struct FormatOptions {
     pub level: Option<i32>,
     /// See [`Format::durable`]; true by default.
     pub durable: Option<bool>,
+    /// See [`Format::deltas`]; false by default. Needs zstd.
+    pub deltas: Option<bool>,
 }
 
 impl FormatOptions {
@@ -152,7 +150,18 @@ impl FormatOptions {
                 .ok_or(StoreError::UnsupportedFormat { feature: "a hash function".into() })?,
         };
         let codec = self.codec.unwrap_or(Codec::Zstd.is_enabled().then_some(Codec::Zstd));
-        Format::new(hash, self.chunking.unwrap_or_default(), codec, self.level, self.durable.unwrap_or(true))
+        let mut uuid = [0; 16];
+        getrandom::fill(&mut uuid)
+            .map_err(|error| IoError { path: None, source: std::io::Error::other(error) })?;
+        Ok(Format {
+            uuid: u128::from_be_bytes(uuid),
+            hash,
+            chunking: self.chunking.unwrap_or_default(),
+            codec,
+            level: self.level,
+            durable: self.durable.unwrap_or(true),
+            deltas: self.deltas.unwrap_or(false),
+        })
     }
 
     /// Checks that an existing store has what is asked for, and returns its format, with another codec if one
@@ -186,6 +195,10 @@ impl FormatOptions {
             let name = |durable| if durable { "full" } else { "relaxed" };
             let allowed = format!("{}, which the store has", name(format.durable));
             return Err(refused("durability", name(durable).into(), allowed).into());
+        }
+        if let Some(deltas) = self.deltas.filter(|&deltas| deltas != format.deltas) {
+            let allowed = format!("{}, which the store has", format.deltas);
+            return Err(refused("delta", deltas.to_string(), allowed).into());
         }
         if let Some(codec) = self.codec {
             format.codec = codec;

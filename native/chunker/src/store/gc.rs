@@ -19,11 +19,12 @@ use std::sync::Arc;
 
 use super::Inner;
 use super::check::{fails, ignores};
+use super::delta::{ANY_DEPTH, DeltaHead, NO_BASE, depth};
 use super::error::{StoreError, if_writable, is_full};
 use super::manifest::{Item, Manifest};
 use super::objects::{Lock, Objects};
 use super::pack::{self, FULL, PACK_HEADER, PackId, Section};
-use super::record::{HEADER, Scratch};
+use super::record::{ContentError, HEADER, Scratch};
 use super::refs;
 use super::segment::Location;
 use super::session::{Commit, NewTag, Session, State};
@@ -219,15 +220,33 @@ impl Marker<'_> {
     }
 
     fn mark(&mut self, digest: &Digest) -> Result<bool, Error> {
+        self.mark_below(digest, ANY_DEPTH)
+    }
+
+    /// Marks a record where its depth is below `below`, and the bases of a delta.
+    fn mark_below(&mut self, digest: &Digest, below: u8) -> Result<bool, Error> {
         let mut found = false;
+        let mut deltas = Vec::new();
         let (packs, slot, live) = (self.packs, self.slot, &mut self.live);
-        self.inner.index.find(digest, |Location { pack, entry }| {
-            if let Ok(place) = packs.binary_search(pack) {
-                live[place].mark(entry.offset, entry.stored, slot);
-                found = true;
+        let inner = self.inner;
+        inner.index.find(digest, |location @ Location { pack, entry }| {
+            let Ok(place) = packs.binary_search(pack) else { return Ok(false) };
+            if pack.section == Section::Deltas {
+                match inner.delta_head(location)? {
+                    Some(head) if head.depth >= below => return Ok(false),
+                    // One that cannot be read needs nothing.
+                    head => deltas.extend(head),
+                }
             }
+            live[place].mark(entry.offset, entry.stored, slot);
+            found = true;
             Ok(false)
         })?;
+        for DeltaHead { depth, bases } in deltas {
+            for base in bases {
+                self.mark_below(&base, depth)?;
+            }
+        }
         Ok(found)
     }
 
@@ -242,7 +261,7 @@ impl Marker<'_> {
     fn wasteful(&self) -> Result<HashSet<PackId>, Error> {
         let objects = &*self.inner.objects;
         let mut wasteful = HashSet::new();
-        let mut small: [Vec<PackId>; 2] = Default::default();
+        let mut small: [Vec<PackId>; Section::COUNT] = Default::default();
         for (pack, live) in self.packs.iter().zip(&self.live).filter(|(_, live)| live.bytes > 0) {
             let name = pack.name();
             let length = objects.length(&name)?.unwrap_or(0);
@@ -489,7 +508,8 @@ impl Inner {
         let slot = marker.slot;
         let mut written = 0;
         let mut sorted: Vec<PackId> = packs.iter().copied().collect();
-        sorted.sort_unstable();
+        // Whole chunks before deltas: a delta does not take the place of a whole chunk that others are deltas of.
+        sorted.sort_unstable_by_key(|pack| (pack.section, pack.digest));
         for pack in sorted {
             if is_cancelled() {
                 return Err(Error::Cancelled);
@@ -503,6 +523,7 @@ impl Inner {
                     (offset, header, &bytes[offset as usize + HEADER..][..header.stored as usize])
                 })
                 .collect();
+            let is_named = *blake3::hash(&bytes).as_bytes() == pack.digest;
             let listed = pack::footer(&*self.objects, &name, bytes.len() as u64)?;
             let is_whole = listed.is_some_and(|listed| {
                 let mut live = listed.iter().filter(|(entry, _)| is_live(entry.offset));
@@ -514,8 +535,13 @@ impl Inner {
                 &records,
                 |(_, header, _)| header.length as usize,
                 <(Scratch, Vec<u8>)>::default,
-                |(scratch, content), (_, header, payload), _| {
-                    scratch.content(header, payload, self.format.hash, content).is_ok()
+                |(scratch, content), (_, header, payload), _| match self
+                    .content(header, payload, scratch, content)
+                {
+                    Ok(()) => true,
+                    // It may be garbage in the slot of one that is needed.
+                    Err(ContentError::Wrong(NO_BASE)) => is_named,
+                    Err(_) => false,
                 },
                 is_cancelled,
             )?;
@@ -525,7 +551,8 @@ impl Inner {
                 continue;
             }
             for (_, header, payload) in records {
-                if !writer.is_present_or_written(&header.digest)? {
+                // As deep as before at most, since others may be deltas of it.
+                if !writer.is_present_or_written_below(&header.digest, depth(&header, payload) + 1)? {
                     written += writer.append(header, payload)?;
                 }
             }

@@ -20,8 +20,10 @@
 //! docs/store-format.md describes the files.
 
 mod archive;
+mod bases;
 mod check;
 mod copy;
+mod delta;
 mod disk;
 mod error;
 mod format;
@@ -60,12 +62,14 @@ pub use format::{Format, FormatOptions};
 pub use gc::Collected;
 pub use manifest::{Manifest, ObjectKind, StoredChunk};
 pub use objects::{LocalObjects, Objects};
-pub use put::{PutKind, PutPieces, Stored};
+pub use put::{PutAs, PutKind, PutPieces, Stored};
 pub use read::{Chunks, ObjectReader};
 pub use refs::If;
 pub use stats::Stats;
 
+use self::bases::BaseFinder;
 use self::check::Lists;
+use self::delta::Bases;
 use self::index::Index;
 use self::manifest::Item;
 use self::marks::Marks;
@@ -77,6 +81,7 @@ use self::walk::Order;
 use self::writer::Writer;
 use crate::Cancel;
 use crate::cdc::CdcParams;
+use crate::codec::{Codec, CompressionError};
 use crate::engine::batch::BatchOptions;
 use crate::engine::progress::Progress;
 use crate::engine::workers::Workers;
@@ -113,6 +118,8 @@ struct Inner {
     marks: Marks,
     /// The sessions of this handle that were committed, and whose tags could not be set.
     unfinished: Mutex<Vec<[u8; 16]>>,
+    /// The chunks that deltas were read with.
+    bases: Bases,
     /// Buffers for reading, from call to call.
     buffers: Mutex<Vec<(record::Scratch, Vec<u8>)>>,
 }
@@ -175,6 +182,7 @@ impl Store {
             index,
             marks: Marks::default(),
             unfinished: Mutex::default(),
+            bases: delta::bases(),
             buffers: Mutex::default(),
         });
         inner.finish_sessions_if_writable()?;
@@ -203,6 +211,7 @@ impl Store {
             commit: Commit::default(),
             objects: HashSet::new(),
             tags: HashMap::new(),
+            base: None,
         })
     }
 
@@ -211,14 +220,14 @@ impl Store {
     /// # Errors
     ///
     /// Returns the errors of [`Session::put`] and [`Session::commit`].
-    pub fn put(
+    pub fn put<'a>(
         &self,
         reader: impl Read + Send + 'static,
-        name: Option<&str>,
+        target: impl Into<PutAs<'a>>,
         workers: Workers,
         is_cancelled: Cancel<'_>,
     ) -> Result<Stored, Error> {
-        self.put_source(FromRead(reader), name, workers, is_cancelled)
+        self.put_source(FromRead(reader), target, workers, is_cancelled)
     }
 
     /// Puts an object that a source has. See [`put`](Self::put).
@@ -226,14 +235,14 @@ impl Store {
     /// # Errors
     ///
     /// Returns the errors of [`put`](Self::put).
-    pub fn put_source(
+    pub fn put_source<'a>(
         &self,
         source: impl Source + Send + 'static,
-        name: Option<&str>,
+        target: impl Into<PutAs<'a>>,
         workers: Workers,
         is_cancelled: Cancel<'_>,
     ) -> Result<Stored, Error> {
-        self.put_as(source, PutKind::Bytes, name, workers, is_cancelled)
+        self.put_as(source, PutKind::Bytes, target, workers, is_cancelled)
     }
 
     /// Puts a file. If a garbage collection deletes a chunk in the meantime that was found in the store, the
@@ -243,15 +252,15 @@ impl Store {
     /// # Errors
     ///
     /// Returns the errors of [`put`](Self::put), and those of opening and reading the file.
-    pub fn put_file(
+    pub fn put_file<'a>(
         &self,
         path: &Path,
-        name: Option<&str>,
+        target: impl Into<PutAs<'a>>,
         workers: Workers,
         progress: Progress<'_>,
         is_cancelled: Cancel<'_>,
     ) -> Result<Stored, Error> {
-        self.put_file_as(path, PutKind::Bytes, name, workers, progress, is_cancelled)
+        self.put_file_as(path, PutKind::Bytes, target, workers, progress, is_cancelled)
     }
 
     /// Writes an object to a file, which is there as a whole or not at all, and replaces what was there. It is
@@ -493,6 +502,9 @@ const MOST_ATTEMPTS: u32 = 20;
 /// Checks that the sizes and the codec of a format are in range.
 fn check(format: &Format) -> Result<(), Error> {
     CdcParams::new(&format.chunking)?;
+    if format.deltas && !Codec::Zstd.is_enabled() {
+        return Err(CompressionError::CodecDisabled { codec: Codec::Zstd }.into());
+    }
     if let Some(options) = format.compression() {
         options.validate()?;
         if !record::is_storable(&options) {
@@ -513,6 +525,8 @@ pub struct Session {
     /// The objects of the commit, and the places of its tags.
     objects: HashSet<Digest>,
     tags: HashMap<String, usize>,
+    /// Of which the chunks of the next objects may be deltas.
+    base: Option<Digest>,
 }
 
 impl Drop for Session {
@@ -526,6 +540,44 @@ impl Session {
     fn options(&self, workers: Workers) -> PutOptions {
         let format = &self.inner.format;
         PutOptions { algorithm: format.hash, chunking: format.chunking, workers }
+    }
+
+    /// Lets the chunks of the objects that are put from now on be kept as deltas of those of another object, if the
+    /// store has deltas: of `base`, or else of the object that the tag `name` names.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError::NotFound`] if the store does not have `base`, and [`Error::Options`] if the store has no
+    /// deltas.
+    pub fn set_base(&mut self, name: Option<&str>, base: Option<Digest>) -> Result<(), Error> {
+        self.base = match base {
+            Some(base) => {
+                self.inner.manifest(&base)?;
+                if !self.inner.format.deltas {
+                    let (value, allowed) =
+                        (refs::hex(&base).into(), "absent, since the store has no deltas".into());
+                    return Err(OptionsError { option: "base", value, allowed }.into());
+                }
+                Some(base)
+            }
+            None if self.inner.format.deltas => match name {
+                // A name that no tag can have is an error when it is set.
+                Some(name) => refs::tag(&*self.inner.objects, name).unwrap_or_default(),
+                None => None,
+            },
+            None => None,
+        };
+        Ok(())
+    }
+
+    /// Finds the chunks of the base.
+    fn base_finder(&self, is_cancelled: Cancel<'_>) -> Result<Option<Arc<BaseFinder>>, Error> {
+        let Some(base) = self.base else { return Ok(None) };
+        match BaseFinder::open(&self.inner, &base, is_cancelled) {
+            // It was removed since, or is damaged.
+            Err(Error::Store(_)) => Ok(None),
+            finder => finder.map(|finder| Some(Arc::new(finder))),
+        }
     }
 
     /// Puts an object.

@@ -46,17 +46,21 @@ pub(super) struct PackId {
 pub(super) enum Section {
     /// Chunks.
     Packs,
-    /// Everything else. A garbage collection reads only this.
+    /// Everything else. A garbage collection reads all of this.
     Meta,
+    /// Chunks that are kept as deltas. A garbage collection reads which chunks these need.
+    Deltas,
 }
 
 impl Section {
-    pub(super) const ALL: [Self; 2] = [Self::Packs, Self::Meta];
+    pub(super) const ALL: [Self; Self::COUNT] = [Self::Packs, Self::Meta, Self::Deltas];
+    pub(super) const COUNT: usize = 3;
 
     pub(super) const fn folder(self) -> &'static str {
         match self {
             Self::Packs => "packs",
             Self::Meta => "meta",
+            Self::Deltas => "deltas",
         }
     }
 
@@ -65,6 +69,7 @@ impl Section {
         match kind {
             Kind::Chunk => Self::Packs,
             Kind::Manifest | Kind::Node | Kind::Commit => Self::Meta,
+            Kind::Delta => Self::Deltas,
         }
     }
 }
@@ -221,15 +226,6 @@ pub(super) fn entries(objects: &dyn Objects, id: PackId) -> Result<Option<Vec<En
             Ok(Some(scan(&bytes).map(|(offset, header)| Entry::new(offset, header)).collect()))
         }
     }
-}
-
-/// Returns the number of records that a pack says it has, or 0 if its end is damaged.
-pub(super) fn record_count(objects: &dyn Objects, name: &str, length: u64) -> Result<u64, Error> {
-    let Some(end) = length.checked_sub(TRAILER as u64) else { return Ok(0) };
-    let mut trailer = [0; TRAILER];
-    let is_whole = objects.get_range(name, end, &mut trailer)? && trailer[8..] == *FOOTER_MAGIC;
-    let count = u32::from_le_bytes(*trailer.first_chunk().expect("four bytes"));
-    Ok(if is_whole { count.into() } else { 0 })
 }
 
 /// A record as a footer lists it. The header is missing if this library does not know its kind or codec.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::bases::BaseFinder;
 use super::manifest::{Description, Item, Manifest, ManifestBuilder, ObjectKind};
 use super::record::Kind;
 use super::tap::{Digests, Tap, TappedSource};
@@ -55,6 +56,24 @@ impl PutKind {
     }
 }
 
+/// Under which name an object is put, and of which other one its chunks may be kept as deltas.
+///
+/// `None` and a name alone convert to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PutAs<'a> {
+    /// The tag that is to name the object.
+    pub name: Option<&'a str>,
+    /// The id of an object that resembles it, for a store with deltas. By default the one that `name` names
+    /// before.
+    pub base: Option<Digest>,
+}
+
+impl<'a> From<Option<&'a str>> for PutAs<'a> {
+    fn from(name: Option<&'a str>) -> Self {
+        Self { name, base: None }
+    }
+}
+
 /// What a put has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
@@ -94,10 +113,14 @@ type Written = Result<WrittenChunk, Error>;
 fn work(
     writer: Arc<Writer>,
     algorithm: Algorithm,
+    bases: Option<Arc<BaseFinder>>,
 ) -> impl Fn(&ChunkBytes<'_, ChunkAnnotation>) -> Written + Clone + Send + Sync + 'static {
     move |chunk| {
         let digest = chunk.hash(algorithm);
-        let stored = writer.write(Kind::Chunk, digest, chunk.slices)?;
+        let stored = match &bases {
+            None => writer.write(Kind::Chunk, digest, chunk.slices)?,
+            Some(bases) => writer.write_chunk(digest, chunk.slices, chunk.offset, bases)?,
+        };
         Ok(WrittenChunk { digest, length: chunk.length as u32, stored, annotation: chunk.annotation.clone() })
     }
 }
@@ -147,7 +170,7 @@ impl Attachment {
             Some(pieces) => pieces,
             none => {
                 let options = PutOptions { workers: Workers::of_this_thread(), ..*options };
-                none.insert(options.engine(writer, PutKind::Bytes)?.pieces())
+                none.insert(options.engine(writer, PutKind::Bytes, None)?.pieces())
             }
         };
         let chunks = pieces.push(bytes, is_cancelled)?;
@@ -291,6 +314,7 @@ impl PutOptions {
         &self,
         writer: &Arc<Writer>,
         kind: PutKind,
+        bases: Option<Arc<BaseFinder>>,
     ) -> Result<
         Chunking<
             impl Fn(&ChunkBytes<'_, ChunkAnnotation>) -> Written + Clone + Send + Sync + 'static,
@@ -298,7 +322,7 @@ impl PutOptions {
         >,
         Error,
     > {
-        let work = work(Arc::clone(writer), self.algorithm);
+        let work = work(Arc::clone(writer), self.algorithm, bases);
         let config =
             Config { options: self.chunking, min_entry_size: None, boundary_preference_distance: None };
         Ok(match kind {
@@ -319,8 +343,8 @@ impl PutOptions {
         Ok(digest)
     }
 
-    fn tap(&self, kind: PutKind) -> Result<Tap, Error> {
-        Tap::new(self.algorithm, kind.object_kind() == ObjectKind::Nar)
+    fn tap(&self, kind: PutKind, bases: Option<Arc<BaseFinder>>) -> Result<Tap, Error> {
+        Tap::new(self.algorithm, kind.object_kind() == ObjectKind::Nar, bases)
     }
 
     /// Puts a source that is read by the threads that work on it.
@@ -329,11 +353,12 @@ impl PutOptions {
         writer: Arc<Writer>,
         source: impl Source + Send + 'static,
         kind: PutKind,
+        bases: Option<Arc<BaseFinder>>,
         is_cancelled: Cancel<'_>,
     ) -> Result<Stored, Error> {
         let unfinished = Unfinished::begin(&writer);
-        let (source, seen) = TappedSource::new(source, self.tap(kind)?);
-        let mut reader = self.engine(&writer, kind)?.source(source);
+        let (source, seen) = TappedSource::new(source, self.tap(kind, bases.clone())?);
+        let mut reader = self.engine(&writer, kind, bases)?.source(source);
         let mut collector = Collector::new(*self, kind.object_kind(), writer);
         while let Some(chunks) = reader.next_results(is_cancelled)? {
             collector.add(chunks, &seen.take_outline(), is_cancelled)?;
@@ -345,11 +370,16 @@ impl PutOptions {
     }
 
     /// Begins to put an object that arrives in pieces.
-    pub(super) fn pieces(&self, writer: Arc<Writer>, kind: PutKind) -> Result<PutPieces, Error> {
+    pub(super) fn pieces(
+        &self,
+        writer: Arc<Writer>,
+        kind: PutKind,
+        bases: Option<Arc<BaseFinder>>,
+    ) -> Result<PutPieces, Error> {
         Ok(PutPieces {
             unfinished: Unfinished::begin(&writer),
-            pieces: self.engine(&writer, kind)?.pieces(),
-            tap: self.tap(kind)?,
+            pieces: self.engine(&writer, kind, bases.clone())?.pieces(),
+            tap: self.tap(kind, bases)?,
             collector: Collector::new(*self, kind.object_kind(), writer),
         })
     }

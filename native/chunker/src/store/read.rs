@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Inner;
+use super::delta::{ANY_DEPTH, NO_BASE};
 use super::error::StoreError;
 use super::manifest::{Item, Manifest, StoredChunk, read_node};
 use super::pack::{Lengths, PackId};
@@ -90,6 +91,7 @@ impl Inner {
         }
         match (taken, damaged) {
             (Some(taken), _) => Ok(Some(taken)),
+            (None, Some((_, error @ StoreError::Corrupt { why: NO_BASE, .. }))) => Err(error.into()),
             (None, Some((location, error))) => {
                 // A mark is of use to later puts, and not needed for the error.
                 let _ = self.marks.add(&*self.objects, location.pack, &[location.entry.offset]);
@@ -107,9 +109,7 @@ impl Inner {
         scratch: &mut Scratch,
         out: &mut dyn OutputBuffer,
     ) -> Result<Header, Error> {
-        self.decode_by(location, record, |header, payload| {
-            scratch.content(header, payload, self.format.hash, out)
-        })
+        self.decode_by(location, record, |header, payload| self.content(header, payload, scratch, out))
     }
 
     /// Does the same with a part of the content.
@@ -122,7 +122,7 @@ impl Inner {
         out: &mut dyn OutputBuffer,
     ) -> Result<Header, Error> {
         self.decode_by(location, record, |header, payload| {
-            scratch.content_range(header, payload, self.format.hash, range, out)
+            self.content_range(header, payload, range, scratch, out)
         })
     }
 
@@ -156,15 +156,20 @@ impl Inner {
 
     /// Returns where a chunk is, in a pack that is there.
     fn locate(&self, digest: &Digest, lengths: &mut Lengths) -> Result<Option<Location>, Error> {
-        self.index.find(digest, |location| lengths.hold(&*self.objects, location))
+        let mut is_there = |location: &Location| lengths.hold(&*self.objects, location);
+        self.index.find(digest, |location| self.is_there_with_bases(location, ANY_DEPTH, &mut is_there))
     }
 
-    /// Returns whether a record is in a pack that is there, and is not known to be damaged.
+    /// Returns whether a record is in a pack that is there, and is not known to be damaged, and so are its bases if
+    /// it is a delta.
     pub(super) fn is_whole(&self, digest: &Digest, lengths: &mut Lengths) -> Result<bool, Error> {
-        let whole = |location: &Location| {
+        let mut is_whole = |location: &Location| {
             Ok(!self.marks.contains(location) && lengths.hold(&*self.objects, location)?)
         };
-        Ok(self.index.find(digest, whole)?.is_some())
+        let found = self
+            .index
+            .find(digest, |location| self.is_there_with_bases(location, ANY_DEPTH, &mut is_whole))?;
+        Ok(found.is_some())
     }
 }
 
@@ -505,14 +510,14 @@ impl Free {
 }
 
 /// What a thread needs to read records, which it takes from those of the store and gives back.
-struct Buffers<'a> {
+pub(super) struct Buffers<'a> {
     inner: &'a Inner,
-    scratch: Scratch,
+    pub(super) scratch: Scratch,
     bytes: Vec<u8>,
 }
 
 impl<'a> Buffers<'a> {
-    fn take(inner: &'a Inner) -> Self {
+    pub(super) fn take(inner: &'a Inner) -> Self {
         let kept = inner.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let (scratch, bytes) = kept.unwrap_or_default();
         Self { inner, scratch, bytes }

@@ -4,15 +4,17 @@
 //! any other object, and a check of its own, so that a scan finds the next record after damage.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use crate::codec::compress_into;
 use crate::codec::{
-    Codec, CompressOptions, CompressionError, CompressionScratch, DecompressOptions, decompress_into,
+    Codec, CompressOptions, CompressionError, CompressionScratch, DecompressOptions, compress_into,
+    compress_with_prefix, decompress_into, decompress_with_prefix,
 };
 use crate::error::Error;
 use crate::hash::{Algorithm, Digest};
 use crate::io::output_buffer::OutputBuffer;
 
+use super::delta::{Base, DeltaHead};
 use super::error::StoreError;
 
 /// The first bytes of a record.
@@ -35,10 +37,12 @@ pub(super) enum Kind {
     Node,
     /// The objects that a session has committed.
     Commit,
+    /// The bytes of a chunk, as what differs from other chunks.
+    Delta,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Chunk, Self::Manifest, Self::Node, Self::Commit];
+    const ALL: [Self; 5] = [Self::Chunk, Self::Manifest, Self::Node, Self::Commit, Self::Delta];
 
     pub(super) const fn to_number(self) -> u8 {
         self as u8
@@ -136,14 +140,118 @@ type Compressor = fn(
     &mut dyn OutputBuffer,
 ) -> Result<(), CompressionError>;
 
+/// Writes a content that is compressed after a prefix.
+type PrefixCompressor =
+    fn(&[u8], &[u8], Option<&CompressOptions>, &mut dyn OutputBuffer) -> Result<(), CompressionError>;
+
 /// What a thread keeps from record to record.
 #[derive(Default)]
 pub(super) struct Scratch {
     /// The content of a chunk that lies in several places.
     joined: Vec<u8>,
+    whole: WholeScratch,
+    delta: DeltaScratch,
+}
+
+/// What it needs for a content that is compressed alone.
+#[derive(Default)]
+struct WholeScratch {
     codec: CompressionScratch,
     payload: Vec<u8>,
     checked: Vec<u8>,
+}
+
+/// What it needs for a delta.
+#[derive(Default)]
+struct DeltaScratch {
+    prefix: Vec<u8>,
+    frame: Vec<u8>,
+    payload: Vec<u8>,
+    checked: Vec<u8>,
+}
+
+/// A delta that takes at most one in so many bytes of its content is taken without compressing the content for
+/// comparison. Measured on versions of packages, this costs 1% of size and saves a third of the time.
+const SURELY_SMALL: usize = 8;
+
+/// Otherwise a delta is taken if it is shorter by at least one in so many bytes: reading it takes longer, and it
+/// keeps its bases alive.
+const LEAST_SAVING: usize = 8;
+
+impl WholeScratch {
+    /// Compresses a content. What the compressor has made is decompressed and compared, since a fault of it would
+    /// otherwise be noticed when the content is needed.
+    fn compress<'a>(
+        &'a mut self,
+        content: &'a [u8],
+        options: Option<&CompressOptions>,
+        compressor: Compressor,
+    ) -> Result<(Option<Codec>, &'a [u8]), Error> {
+        let Some(options) = options else { return Ok((None, content)) };
+        compressor(content, options, &mut self.codec, &mut self.payload)?;
+        if self.payload.len() >= content.len() {
+            return Ok((None, content));
+        }
+        let codec = options.codec();
+        let result = decompress(&self.payload, codec, content.len(), &mut self.codec, &mut self.checked);
+        if result.is_err() || self.checked != content {
+            return Err(compressor_fault());
+        }
+        Ok((Some(codec), &self.payload))
+    }
+}
+
+impl DeltaScratch {
+    /// Compresses a content after those of bases, checks that as well, and returns the payload.
+    fn compress(
+        &mut self,
+        content: &[u8],
+        options: Option<&CompressOptions>,
+        bases: &[Arc<Base>],
+        head: &DeltaHead,
+        compressor: PrefixCompressor,
+    ) -> Result<&[u8], Error> {
+        let Self { prefix: buffer, frame, payload, checked } = self;
+        let prefix = prefix(bases, buffer);
+        compressor(content, prefix, options, frame)?;
+        let result = decompress_with_prefix(frame, prefix, content.len(), checked);
+        if result.is_err() || checked != content {
+            return Err(compressor_fault());
+        }
+        payload.clear();
+        payload.extend(head.to_bytes());
+        payload.extend_from_slice(frame);
+        Ok(payload)
+    }
+}
+
+fn compressor_fault() -> Error {
+    StoreError::corrupt("a new record", None, "compressor_fault").into()
+}
+
+/// Returns the prefix of a delta of these bases.
+fn prefix<'a>(bases: &'a [Arc<Base>], buffer: &'a mut Vec<u8>) -> &'a [u8] {
+    let contents: Vec<&[u8]> = bases.iter().map(|base| &*base.content).collect();
+    match contents[..] {
+        [content] => content,
+        _ => {
+            buffer.clear();
+            contents.iter().for_each(|content| buffer.extend_from_slice(content));
+            buffer
+        }
+    }
+}
+
+/// Returns a content that lies in one place or several as one slice.
+fn contiguous<'a>(slices: &'a [&'a [u8]], joined: &'a mut Vec<u8>) -> &'a [u8] {
+    match slices {
+        [content] => content,
+        slices => {
+            joined.clear();
+            slices.iter().for_each(|slice| joined.extend_from_slice(slice));
+            joined
+        }
+    }
 }
 
 impl Scratch {
@@ -157,33 +265,56 @@ impl Scratch {
         self.compress_by(slices, options, compress_into)
     }
 
-    /// Does so with a compressor. What it has made is decompressed and compared, since a fault of it would
-    /// otherwise be noticed when the content is needed.
+    /// Does so with a compressor.
     fn compress_by<'a>(
         &'a mut self,
         slices: &'a [&'a [u8]],
         options: Option<&CompressOptions>,
         compressor: Compressor,
     ) -> Result<(Option<Codec>, &'a [u8]), Error> {
-        let content: &[u8] = match slices {
-            [content] => content,
-            slices => {
-                self.joined.clear();
-                slices.iter().for_each(|slice| self.joined.extend_from_slice(slice));
-                &self.joined
-            }
+        let Self { joined, whole, .. } = self;
+        whole.compress(contiguous(slices, joined), options, compressor)
+    }
+
+    /// Compresses a chunk: as a delta of bases if that is shorter by enough. Returns the header and the payload.
+    pub(super) fn compress_chunk<'a>(
+        &'a mut self,
+        digest: Digest,
+        slices: &'a [&'a [u8]],
+        options: Option<&CompressOptions>,
+        bases: &[Arc<Base>],
+        head: &DeltaHead,
+    ) -> Result<(Header, &'a [u8]), Error> {
+        let Self { joined, whole, delta } = self;
+        let content = contiguous(slices, joined);
+        let length = content.len() as u32;
+        let header = |kind, codec, payload: &[u8]| {
+            let stored = payload.len() as u32;
+            Header { kind, codec, stored, length, digest }
         };
-        let Some(options) = options else { return Ok((None, content)) };
-        compressor(content, options, &mut self.codec, &mut self.payload)?;
-        if self.payload.len() >= content.len() {
-            return Ok((None, content));
+        let delta = delta.compress(content, options, bases, head, compress_with_prefix)?;
+        if delta.len() > content.len() / SURELY_SMALL {
+            let (codec, payload) = whole.compress(content, options, compress_into)?;
+            if delta.len() + payload.len() / LEAST_SAVING > payload.len() {
+                return Ok((header(Kind::Chunk, codec, payload), payload));
+            }
         }
-        let codec = options.codec();
-        let result = decompress(&self.payload, codec, content.len(), &mut self.codec, &mut self.checked);
-        if result.is_err() || self.checked != content {
-            return Err(StoreError::corrupt("a new record", None, "compressor_fault").into());
-        }
-        Ok((Some(codec), &self.payload))
+        Ok((header(Kind::Delta, Some(Codec::Zstd), delta), delta))
+    }
+
+    /// Returns the content of a delta whose frame and bases these are, as [`content`](Self::content) does.
+    pub(super) fn delta_content(
+        &mut self,
+        header: &Header,
+        frame: &[u8],
+        bases: &[Arc<Base>],
+        algorithm: Algorithm,
+        out: &mut dyn OutputBuffer,
+    ) -> Result<(), ContentError> {
+        let prefix = prefix(bases, &mut self.delta.prefix);
+        decompress_with_prefix(frame, prefix, header.length as usize, out)
+            .map_err(|error| of_payload(error.into()))?;
+        check(header, out.as_mut_slice(), algorithm)
     }
 
     /// Returns the content of a record, once it is found to have its length and its digest. The error is what
@@ -201,7 +332,7 @@ impl Scratch {
                 copy(payload, out)
             }
             Some(codec) => {
-                decompress_payload(header, codec, payload, &mut self.codec, out)?;
+                decompress_payload(header, codec, payload, &mut self.whole.codec, out)?;
                 check(header, out.as_mut_slice(), algorithm)
             }
         }
@@ -219,14 +350,24 @@ impl Scratch {
         let whole = match header.codec {
             None => payload,
             Some(codec) => {
-                decompress_payload(header, codec, payload, &mut self.codec, &mut self.checked)?;
-                &self.checked
+                let WholeScratch { codec: scratch, checked, .. } = &mut self.whole;
+                decompress_payload(header, codec, payload, scratch, checked)?;
+                checked
             }
         };
         check(header, whole, algorithm)?;
-        let end = range.end.min(whole.len());
-        copy(&whole[range.start.min(end)..end], out)
+        copy_range(whole, range, out)
     }
+}
+
+/// Copies a part of a content, which is cut off at its end.
+pub(super) fn copy_range(
+    content: &[u8],
+    range: Range<usize>,
+    out: &mut dyn OutputBuffer,
+) -> Result<(), ContentError> {
+    let end = range.end.min(content.len());
+    copy(&content[range.start.min(end)..end], out)
 }
 
 /// Checks that a content is that of a header.
@@ -254,12 +395,16 @@ fn decompress_payload(
     out: &mut dyn OutputBuffer,
 ) -> Result<(), ContentError> {
     let result = decompress(payload, codec, header.length as usize, scratch, out);
-    result.map_err(|error| match error {
+    result.map_err(of_payload)
+}
+
+fn of_payload(error: Error) -> ContentError {
+    match error {
         Error::Compression(error @ CompressionError::CodecDisabled { .. }) => {
             ContentError::Other(error.into())
         }
         _ => ContentError::Wrong("record_payload"),
-    })
+    }
 }
 
 /// The reason for which the content of a record cannot be had.

@@ -16,6 +16,18 @@ pub struct Stats {
     pub packs: u64,
     /// See `packs`.
     pub pack_bytes: u64,
+    /// The number of packs with chunks that are kept as deltas, and of their bytes.
+    pub delta_packs: u64,
+    /// See `delta_packs`.
+    pub delta_bytes: u64,
+    /// The number of chunks in both, and of their bytes before compression. One that is in two packs counts twice.
+    pub chunks: u64,
+    /// See `chunks`.
+    pub chunk_bytes: u64,
+    /// How many of them are deltas, and of their bytes before compression.
+    pub deltas: u64,
+    /// See `deltas`.
+    pub delta_chunk_bytes: u64,
     /// The number of packs with lists of chunks, and of their bytes.
     pub meta_packs: u64,
     /// See `meta_packs`.
@@ -50,13 +62,26 @@ impl Inner {
                 }
                 // A garbage collection may have deleted it.
                 let Some(length) = objects.length(&name)? else { continue };
+                // One that is damaged is for a check to report.
+                let records = pack::footer(objects, &name, length)?.unwrap_or_default();
+                let count = records.len() as u64;
+                stats.records += count;
+                if section != Section::Meta {
+                    let content: u64 = records.iter().map(|(entry, _)| u64::from(entry.length)).sum();
+                    stats.chunks += count;
+                    stats.chunk_bytes += content;
+                    if section == Section::Deltas {
+                        stats.deltas += count;
+                        stats.delta_chunk_bytes += content;
+                    }
+                }
                 let (packs, bytes) = match section {
                     Section::Packs => (&mut stats.packs, &mut stats.pack_bytes),
+                    Section::Deltas => (&mut stats.delta_packs, &mut stats.delta_bytes),
                     Section::Meta => (&mut stats.meta_packs, &mut stats.meta_bytes),
                 };
                 *packs += 1;
                 *bytes += length;
-                stats.records += pack::record_count(objects, &name, length)?;
             }
         }
         for name in objects.list_at_once(index::FOLDER)? {

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::bases::BaseFinder;
 use crate::error::Error;
 use crate::hash::{Algorithm, Digest, Hasher};
 use crate::io::source::Source;
@@ -21,6 +22,8 @@ struct NarTap {
     outline: Vec<u8>,
     /// `None` if the store's hash function is that of Nix.
     hasher: Option<Hasher>,
+    /// Gets the files.
+    bases: Option<Arc<BaseFinder>>,
 }
 
 /// The digests of an object.
@@ -32,11 +35,15 @@ pub(super) struct Digests {
 }
 
 impl Tap {
-    pub(super) fn new(algorithm: Algorithm, is_nar: bool) -> Result<Self, Error> {
+    pub(super) fn new(
+        algorithm: Algorithm,
+        is_nar: bool,
+        bases: Option<Arc<BaseFinder>>,
+    ) -> Result<Self, Error> {
         let nar = if is_nar {
             let sha256 = Algorithm::from_name("sha256")?.ok_or(Error::Disabled { name: "sha256" })?;
             let hasher = (sha256 != algorithm).then(|| Hasher::new(sha256));
-            Some(NarTap { outliner: Outliner::new(), outline: Vec::new(), hasher })
+            Some(NarTap { outliner: Outliner::new(), outline: Vec::new(), hasher, bases })
         } else {
             None
         };
@@ -50,7 +57,9 @@ impl Tap {
     /// Returns [`Error::Nar`] for bytes that are no NAR.
     pub(super) fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {
         if let Some(nar) = &mut self.nar {
-            nar.outliner.feed(piece, &mut nar.outline)?;
+            nar.outliner.feed_with(piece, &mut nar.outline, |node| {
+                nar.bases.iter().for_each(|bases| bases.add_file(node));
+            })?;
             if let Some(hasher) = &mut nar.hasher {
                 hasher.update(piece);
             }

@@ -1,15 +1,18 @@
 //! Writes the records of a session: each chunk once, into packs that a thread of its own uploads.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use super::Inner;
+use super::bases::BaseFinder;
+use super::delta::{ANY_DEPTH, Base, DeltaHead, MOST_BASES, MOST_DEPTH, UNKNOWN_DEPTH, depth};
 use super::error::StoreError;
 use super::gc::condemned;
-use super::pack::{Entry, Lengths, Pack, PackBuilder, PackId, Section};
+use super::pack::{self, Lengths, Pack, PackBuilder, PackId, Section};
 use super::record::{HEADER, Header, Kind, MOST, Scratch};
 use super::segment::Location;
 use super::session::{Session, State};
@@ -33,14 +36,14 @@ pub(super) struct Writer {
     /// The packs that a garbage collection is about to delete, and which therefore count as absent.
     condemned: HashSet<PackId>,
     lengths: Mutex<Lengths>,
-    /// The digests of the records that were written and are not yet in the index.
-    written: Mutex<HashSet<Digest>>,
+    /// The digests of the records that were or are being written and are not yet in the index, with their depths.
+    written: Mutex<HashMap<Digest, u8>>,
     /// The number of puts that have not ended, or not well, and of other failures. A digest in `written` may then
     /// have no record.
     unfinished: AtomicUsize,
     /// Whether the session was removed.
     has_ended: AtomicBool,
-    filling: [Mutex<Option<PackBuilder>>; 2],
+    filling: [Mutex<Option<PackBuilder>>; Section::COUNT],
     scratch: Mutex<Vec<Scratch>>,
     compression: Option<CompressOptions>,
     uploader: Mutex<Uploader>,
@@ -58,7 +61,7 @@ struct Uploader {
 /// What it has done.
 #[derive(Default)]
 struct Uploaded {
-    packs: Vec<(PackId, Vec<Entry>)>,
+    packs: Vec<(PackId, Vec<pack::Entry>)>,
     records: usize,
     /// The number of all packs.
     count: u64,
@@ -108,7 +111,7 @@ impl Writer {
             written: Mutex::default(),
             unfinished: AtomicUsize::new(0),
             has_ended: AtomicBool::new(false),
-            filling: [Mutex::new(None), Mutex::new(None)],
+            filling: Default::default(),
             scratch: Mutex::default(),
             compression,
             uploader: Mutex::new(Uploader { sender: Some(sender), thread: Some(thread) }),
@@ -116,25 +119,49 @@ impl Writer {
         })
     }
 
-    /// Returns whether a record is in a pack that exists, is long enough, and is not condemned.
+    /// Returns whether a record is in a pack that exists, is long enough, and is not condemned, and for a delta,
+    /// whether its bases are, too.
     pub(super) fn is_present(&self, digest: &Digest) -> Result<bool, Error> {
-        Ok(self.inner.index.find(digest, |location| self.is_usable(location))?.is_some())
+        Ok(self.find(digest, ANY_DEPTH)?.is_some())
+    }
+
+    /// Returns where a record is present with a depth below `below`.
+    fn find(&self, digest: &Digest, below: u8) -> Result<Option<Location>, Error> {
+        let mut is_usable = |location: &Location| self.is_usable(location);
+        let inner = &self.inner;
+        inner.index.find(digest, |location| inner.is_there_with_bases(location, below, &mut is_usable))
     }
 
     /// Returns whether a record is present, or was not, and is from now on taken to be written by this session.
     pub(super) fn is_present_or_written(&self, digest: &Digest) -> Result<bool, Error> {
-        if !lock(&self.written).insert(*digest) {
-            return Ok(true);
-        }
-        let is_present = self.is_present(digest)?;
-        if is_present {
+        self.is_present_or_written_below(digest, ANY_DEPTH)
+    }
+
+    /// Does so with a record whose depth has to be below `below`.
+    pub(super) fn is_present_or_written_below(&self, digest: &Digest, below: u8) -> Result<bool, Error> {
+        let is_new = match lock(&self.written).entry(*digest) {
+            Entry::Occupied(written) if *written.get() < below => return Ok(true),
+            Entry::Occupied(_) => false,
+            Entry::Vacant(vacant) => {
+                vacant.insert(UNKNOWN_DEPTH);
+                true
+            }
+        };
+        let is_present = self.find(digest, below)?.is_some();
+        if is_present && is_new {
             lock(&self.written).remove(digest);
         }
         Ok(is_present)
     }
 
+    /// Returns whether a record with a depth below `below` is present, or was written by this session.
+    pub(super) fn has(&self, digest: &Digest, below: u8) -> Result<bool, Error> {
+        let written = lock(&self.written).get(digest).copied();
+        Ok(written.is_some_and(|depth| depth < below) || self.find(digest, below)?.is_some())
+    }
+
     /// Returns whether the store has a record, and makes sure that it stays: one in a pack that a garbage
-    /// collection is about to delete is written anew, as it is.
+    /// collection is about to delete is written anew, and a delta that needs one as a whole chunk.
     pub(super) fn keep(&self, digest: &Digest) -> Result<bool, Error> {
         self.kept(digest).inspect_err(|_| self.fail())
     }
@@ -153,7 +180,11 @@ impl Writer {
         match found {
             // Perhaps in a pack that the index had not, and that stays.
             Ok(Some((header, payload))) if !self.is_present(digest)? => {
-                self.append(header, &payload)?;
+                if header.kind == Kind::Delta {
+                    self.write_new(Kind::Chunk, *digest, &[&content])?;
+                } else {
+                    self.append(header, &payload)?;
+                }
                 Ok(true)
             }
             found => {
@@ -202,9 +233,76 @@ impl Writer {
     /// Writes a record, unless the store or this session has it. Returns the number of bytes that it takes,
     /// and 0 if it was there.
     pub(super) fn write(&self, kind: Kind, digest: Digest, slices: &[&[u8]]) -> Result<u64, Error> {
+        if self.is_present_or_written(&digest)? { Ok(0) } else { self.write_new(kind, digest, slices) }
+    }
+
+    /// Does so with a chunk at some position of an object, as a delta if `bases` finds any of which it is a short
+    /// one.
+    pub(super) fn write_chunk(
+        &self,
+        digest: Digest,
+        slices: &[&[u8]],
+        offset: u64,
+        bases: &BaseFinder,
+    ) -> Result<u64, Error> {
         if self.is_present_or_written(&digest)? {
+            bases.add_present(&digest, offset);
             return Ok(0);
         }
+        let length: usize = slices.iter().map(|slice| slice.len()).sum();
+        let (found, head) = self.usable(&bases.find(offset, length as u64)?)?;
+        if found.is_empty() {
+            return self.write_new(Kind::Chunk, digest, slices);
+        }
+        let mut scratch = lock(&self.scratch).pop().unwrap_or_default();
+        let (header, payload) =
+            scratch.compress_chunk(digest, slices, self.compression.as_ref(), &found, &head)?;
+        bases.add_result(header.kind == Kind::Delta);
+        let taken = self.append(header, payload)?;
+        lock(&self.scratch).push(scratch);
+        Ok(taken)
+    }
+
+    /// Returns those of some chunks that this session may write deltas of, and the head of such a delta. In place of
+    /// a delta that is too deep, returns its bases.
+    fn usable(&self, digests: &[Digest]) -> Result<(Vec<Arc<Base>>, DeltaHead), Error> {
+        let mut left: Vec<Digest> = digests.iter().rev().copied().collect();
+        let (mut bases, mut head) = (Vec::new(), DeltaHead { depth: 0, bases: Vec::new() });
+        while bases.len() < MOST_BASES
+            && let Some(digest) = left.pop()
+        {
+            let Some(location) = self.find(&digest, ANY_DEPTH)? else { continue };
+            let mut depth = 1;
+            if location.pack.section == Section::Deltas {
+                let Some(delta) = self.inner.delta_head(&location)? else { continue };
+                if delta.depth >= MOST_DEPTH {
+                    left.extend(delta.bases.into_iter().rev());
+                    continue;
+                }
+                depth += delta.depth;
+            }
+            if head.bases.contains(&digest) {
+                continue;
+            }
+            // One that is damaged is found by a read or a check.
+            if let Ok(Some(base)) = self.inner.base(&digest, depth) {
+                bases.push(base);
+                head.bases.push(digest);
+                head.depth = head.depth.max(depth);
+            }
+        }
+        Ok((bases, head))
+    }
+
+    /// Writes a chunk that the store may have only as a delta.
+    pub(super) fn write_whole(&self, digest: Digest, content: &[u8]) -> Result<(), Error> {
+        if !self.is_present_or_written_below(&digest, 1)? {
+            self.write_new(Kind::Chunk, digest, &[content])?;
+        }
+        Ok(())
+    }
+
+    fn write_new(&self, kind: Kind, digest: Digest, slices: &[&[u8]]) -> Result<u64, Error> {
         let length: usize = slices.iter().map(|slice| slice.len()).sum();
         if length > MOST {
             return Err(Error::BufferLimit { attempted: length as u64, limit: MOST as u64 });
@@ -217,8 +315,23 @@ impl Writer {
         Ok(taken)
     }
 
+    /// Appends a delta that another store has, or the whole chunk if this store has no deltas or lacks a base.
+    pub(super) fn append_delta(&self, header: Header, payload: &[u8], content: &[u8]) -> Result<u64, Error> {
+        let head = DeltaHead::split(payload).filter(|_| self.inner.format.deltas);
+        let Some((head, _)) = head else {
+            return self.write_new(Kind::Chunk, header.digest, &[content]);
+        };
+        for base in &head.bases {
+            if !self.has(base, head.depth)? {
+                return self.write_new(Kind::Chunk, header.digest, &[content]);
+            }
+        }
+        self.append(header, payload)
+    }
+
     /// Appends a record to the pack that is being filled.
     pub(super) fn append(&self, header: Header, payload: &[u8]) -> Result<u64, Error> {
+        lock(&self.written).insert(header.digest, depth(&header, payload));
         let section = Section::of(header.kind);
         let mut filling = lock(&self.filling[section as usize]);
         let builder = match &mut *filling {

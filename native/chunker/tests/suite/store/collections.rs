@@ -129,7 +129,8 @@ fn writers_readers_and_collections_at_once() {
                         .unwrap()
                         .join(format!("chunker-store-test-{thread}-{}", std::process::id()));
                     std::fs::write(&path, &contents[which]).unwrap();
-                    let stored = store.put_file(&path, Some(&name), Workers::of_this_thread(), None, NEVER);
+                    let stored =
+                        store.put_file(&path, Some(name.as_str()), Workers::of_this_thread(), None, NEVER);
                     std::fs::remove_file(&path).unwrap();
                     let stored = stored.unwrap();
                     assert_eq!(store.tag(&name).unwrap(), Some(stored.id));

@@ -114,7 +114,10 @@ impl Workload<'_> {
 }
 
 fn open(disk: &SimulatedDisk) -> Result<Store, Error> {
-    Store::on_disk(disk.clone(), PathBuf::from("simulated"), &small_chunks())
+    let mut options = small_chunks();
+    // Only a workload with versions of a content has any.
+    options.format.deltas = Some(true);
+    Store::on_disk(disk.clone(), PathBuf::from("simulated"), &options)
 }
 
 /// Checks that the store has what is expected.
@@ -173,7 +176,8 @@ fn cut_everywhere(seed: u64, workload: impl Fn(&mut Workload<'_>, &mut Random) -
             for (name, values) in &mut expected.clone().tags {
                 if let Some(content) = values.pop().flatten() {
                     let source = Cursor::new(content.clone());
-                    let stored = store.put(source, Some(name), Workers::of_this_thread(), NEVER).expect(&why);
+                    let stored =
+                        store.put(source, Some(name.as_str()), Workers::of_this_thread(), NEVER).expect(&why);
                     assert!(
                         store.read(&stored.id, .., Workers::of_this_thread(), NEVER).expect(&why) == content,
                         "{why}"
@@ -185,7 +189,7 @@ fn cut_everywhere(seed: u64, workload: impl Fn(&mut Workload<'_>, &mut Random) -
             }
             // Nothing is left over.
             store.collect_garbage(Workers::of_this_thread(), None, NEVER).expect(&why);
-            for folder in ["packs", "meta", "sessions", "refs", "kept", "tmp", "damaged"] {
+            for folder in ["packs", "deltas", "meta", "sessions", "refs", "kept", "tmp", "damaged"] {
                 assert_eq!(disk.files(folder), 0, "{why}: {folder}");
             }
         }
@@ -310,5 +314,33 @@ fn nars_survive_a_power_cut() {
         workload.remove("a")?;
         workload.collect()?;
         workload.put_nar("c", &a)
+    });
+}
+
+/// Returns a content with a byte changed in nearly every chunk.
+fn version(content: &[u8], random: &mut Random) -> Vec<u8> {
+    let mut new = content.to_vec();
+    for place in (0..new.len()).step_by(300) {
+        new[place] = random.below(256) as u8;
+    }
+    new
+}
+
+#[test]
+fn deltas_survive_a_power_cut() {
+    cut_everywhere(9, |workload, random| {
+        let first = random.bytes(4000);
+        let second = version(&first, random);
+        let third = version(&second, random);
+        workload.put("a", &first)?;
+        workload.put("a", &second)?;
+        workload.put("a", &third)?;
+        // The whole chunks are those of the first version only.
+        workload.collect()?;
+        workload.put("b", &second)?;
+        workload.remove("a")?;
+        workload.collect()?;
+        workload.put_beside_a_collection("b", &version(&second, random))?;
+        workload.repair()
     });
 }

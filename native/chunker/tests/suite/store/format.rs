@@ -74,6 +74,27 @@ fn archives_are_read_from_packs_alone_in_another_language() {
     }
 }
 
+#[cfg(feature = "zstd")]
+#[test]
+fn deltas_are_read_from_packs_alone_in_another_language() {
+    let folder = tempfile::tempdir().unwrap();
+    let chunking = Options::with_average(8192);
+    let format = FormatOptions { chunking: Some(chunking), deltas: Some(true), ..FormatOptions::default() };
+    let store = Store::open(folder.path(), &StoreOptions { format, ..StoreOptions::default() }).unwrap();
+    let mut random = Random::new(4);
+    let mut content = random.bytes(60_000);
+    for version in 0..6 {
+        let target = Some("a");
+        store.put(Cursor::new(content.clone()), target, Workers::of_this_thread(), NEVER).unwrap();
+        assert!(read_from_python(folder.path(), "a").unwrap() == content, "{version}");
+        for place in (0..content.len()).step_by(3000) {
+            content[place] ^= 1;
+        }
+    }
+    let stats = store.stats(NEVER).unwrap();
+    assert!(stats.deltas > 2 * stats.chunks / 3, "{stats:?}");
+}
+
 #[test]
 fn packs_are_named_by_their_blake3() {
     let folder = tempfile::tempdir().unwrap();

@@ -6,6 +6,8 @@ mod collections;
 mod copy;
 mod crash;
 mod damage;
+#[cfg(feature = "zstd")]
+mod deltas;
 mod field_faults;
 mod format;
 mod full_disk;
