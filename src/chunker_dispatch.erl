@@ -64,8 +64,9 @@
 -opaque object_reader() :: reference().
 -opaque object_chunks() :: reference().
 %% As what an object is put.
--type put_target() :: {Name :: nil | binary(), Base :: nil | binary()}.
 -type put_form() :: bytes | {nar, References :: boolean()} | tar | {tree, References :: boolean()}.
+%% The tag of an object, and the id of one that it resembles.
+-type put_target() :: {Name :: nil | binary(), Base :: nil | binary()}.
 %% What an object is, and the hash of a NAR.
 -type object_kind() :: {bytes | nar | tar, NarHash :: nil | binary()}.
 -type stored() ::
@@ -687,7 +688,8 @@ session_put_file(Session, Path, Form, Target, Work) ->
 
 %% Begins an object that is pushed, which is no tree.
 -spec session_pieces(session(), put_form(), put_target(), chunker_options:threads_and_pool()) -> {ok, pieces()} | failure().
-session_pieces(Session, Form, Target, Threads) -> ?NIF:session_pieces(Session, Form, Target, Threads).
+session_pieces(Session, Form, Target, Threads) ->
+    job(long, fun(Ticket) -> ?NIF:session_pieces_job(Ticket, Session, Form, Target, Threads) end).
 
 -spec pieces_push(pieces(), binary()) -> ok | failure().
 pieces_push(Pieces, Piece) -> job(short, fun(Ticket) -> ?NIF:pieces_push_job(Ticket, Pieces, Piece) end).

@@ -31,7 +31,7 @@
 -export([narinfo_parse/1, narinfo_parse_dirty/1, narinfo_to_text/1, narinfo_fingerprint/1, narinfo_sign/2]).
 -export([narinfo_verify/2, narinfo_generate_key/1, narinfo_public_key/1]).
 -export([store_open_job/3, store_put_file_job/6, store_session_job/2, session_put_file_job/6]).
--export([session_pieces/4, pieces_push_job/3, pieces_finish_job/3, pieces_close/1, session_tag_job/4]).
+-export([session_pieces_job/5, pieces_push_job/3, pieces_finish_job/3, pieces_close/1, session_tag_job/4]).
 -export([session_commit_job/2, session_close/1]).
 -export([store_reader_job/6, store_read_job/6, reader_next_job/2, reader_close/1, store_restore_file_job/6]).
 -export([store_restore_tree_job/5, store_entries_job/6, store_manifest_job/3, store_chunks_job/3]).
@@ -167,7 +167,7 @@ store_open_job(_Ticket, _Path, _Options) -> not_loaded().
 store_put_file_job(_Ticket, _Store, _Path, _Form, _Target, _Work) -> not_loaded().
 store_session_job(_Ticket, _Store) -> not_loaded().
 session_put_file_job(_Ticket, _Session, _Path, _Form, _Target, _Work) -> not_loaded().
-session_pieces(_Session, _Form, _Target, _Threads) -> not_loaded().
+session_pieces_job(_Ticket, _Session, _Form, _Target, _Threads) -> not_loaded().
 pieces_push_job(_Ticket, _Pieces, _Piece) -> not_loaded().
 pieces_finish_job(_Ticket, _Session, _Pieces) -> not_loaded().
 pieces_close(_Pieces) -> not_loaded().

@@ -94,7 +94,7 @@ open(Folder) -> open(Folder, []).
 %% <li>`durability': `full' (the default), or `relaxed' to leave it to the system when files are written to the
 %%     disk: after a power cut objects may be damaged. A new store keeps it, and an existing one must have it.</li>
 %% <li>`delta': `true' to keep a chunk as what differs from similar chunks, if that is much shorter: see `base' of {@link
-%%     put/3}. `false' by default. Kept, like `durability'. The error is `feature_disabled' in a build without zstd.</li>
+%%     put/3}. `false' by default. Kept, like `durability'. The error of such a store is `feature_disabled' in a build without zstd.</li>
 %% </ul>
 -spec open(file:name_all(), chunker:options()) -> {ok, store()} | {error, error()}.
 open(Folder, Options) ->
@@ -156,9 +156,17 @@ put(Store, Source, Options) ->
     end.
 
 %% Returns the id of the object that another one resembles.
-base(_, nil) -> {ok, nil};
-base({session, _, Store}, Name) -> found(Store, Name);
-base(Store, Name) -> found(Store, Name).
+base(_, nil) ->
+    {ok, nil};
+base({session, _, Store}, Name) ->
+    base(Store, Name);
+base(Store, Name) ->
+    with_id(Store, Name, fun(Id) ->
+        case chunker_dispatch:store_manifest(Store, Id) of
+            {ok, _} -> {ok, Id};
+            Failure -> Failure
+        end
+    end).
 
 %% Returns as what a source is put, and the source of its bytes.
 form({nar, Source}, References) -> {ok, {{nar, References}, Source}};
@@ -663,7 +671,7 @@ copied(Failure) ->
 %% their bytes; `records' in all of them; `chunks', and how many of them are `deltas', with their bytes before
 %% compression; `index_segments'; `tags', `sessions', and `objects' that tags name or that are kept without one. `object_bytes' is the length of all of
 %% them together. Of `unreadable_objects' the list of chunks is damaged: they do not count, and a check says more. Takes
-%% two reads for each pack and for each object.
+%% two reads for each pack and for each object, and reads 48 bytes for each chunk.
 -spec stats(store()) -> {ok, stats()} | {error, error()}.
 stats(Store) ->
     known(Store, [Store]),

@@ -153,8 +153,13 @@ defmodule Chunker.SchedulersTest do
           {[:nar_chunk_file, :nar_chunk_file_job], fn -> Chunker.Nar.chunk({:file, nar}) end},
           {[:nar_file_job], fn -> Chunker.Nar.restore({:file, empty}, Path.join(folder, "restored")) end},
           {[:store_put_file_job], fn -> Store.put!(store, {:tree, path}, name: "a") end},
-          {[:store_session_job, :session_pieces, :pieces_push_job, :pieces_finish_job, :session_commit_job],
-           fn -> Store.put!(store, {:nar, archive}) end},
+          {[
+             :store_session_job,
+             :session_pieces_job,
+             :pieces_push_job,
+             :pieces_finish_job,
+             :session_commit_job
+           ], fn -> Store.put!(store, {:nar, archive}) end},
           {[:store_session_job, :session_put_file_job, :session_commit_job],
            fn -> {:ok, _} = Store.session(store, &Store.put!(&1, {:tar, {:file, nar}})) end},
           {[:store_tag, :store_entries_job], fn -> Store.ls!(store, "a") end},

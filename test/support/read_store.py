@@ -80,20 +80,18 @@ class Store:
         if pack[:8] != b"CHUNKERP":
             sys.exit(f"{path} is no pack")
         for digest, kind, *rest in records(pack):
-            depth = pack[rest[2][0] + 1] if kind == 4 else 0
-            self.places.setdefault(digest, []).append((depth, kind, path, *rest))
+            self.places.setdefault(digest, []).append((kind, path, *rest))
 
-    def record(self, digest, below=256):
-        """Returns the content of a record, for a base of one of a depth below that of the delta."""
-        depth, kind, path, codec, length, (start, stored) = min(self.places[digest])
-        if depth >= below:
-            sys.exit(f"{digest.hex()} is there as a delta that is too deep only")
+    def record(self, digest, is_base=False):
+        kind, path, codec, length, (start, stored) = min(self.places[digest])
+        if kind == 4 and is_base:
+            sys.exit(f"{digest.hex()} is a base, and is there as a delta only")
         with open(path, "rb") as file:
             file.seek(start)
             content = file.read(stored)
         if kind == 4:
             end = 4 + 32 * content[0]
-            bases = [self.record(content[at:at + 32], depth) for at in range(4, end, 32)]
+            bases = [self.record(content[at:at + 32], True) for at in range(4, end, 32)]
             content = apply_delta(content[end:], b"".join(bases))
         elif codec:
             command = [CODECS[codec], "-dc"]

@@ -289,7 +289,7 @@ nif! {
 
 nif! {
     /// `{ok, Pieces}`
-    io session_pieces => fn(
+    job session_pieces_job => fn(
         call,
         session: ResourceArc<Held<Session>>,
         form: PiecesForm,
@@ -299,7 +299,8 @@ nif! {
         let workers = threads.workers()?;
         let mut open = session.0.take()?;
         let PutAs { name, base } = target.put_as();
-        let pieces = open.set_base(name, base).and_then(|()| open.pieces_as(form.0, workers));
+        let is_cancelled = session.0.is_cancelled(call);
+        let pieces = open.set_base(name, base).and_then(|()| open.pieces_as(form.0, workers, &is_cancelled));
         session.0.put(open);
         ok(call.env, Held::new(pieces?))
     }

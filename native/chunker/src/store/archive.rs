@@ -297,7 +297,8 @@ impl Session {
         is_cancelled: Cancel<'_>,
     ) -> Result<Stored, Error> {
         let (options, writer) = (self.options(workers), Arc::clone(&self.writer));
-        let stored = options.source(writer, source, kind, self.base_finder(is_cancelled)?, is_cancelled)?;
+        let bases = self.base_finder(is_cancelled)?;
+        let stored = options.source(writer, source, kind, bases, is_cancelled)?;
         self.add(&stored);
         Ok(stored)
     }
@@ -341,10 +342,15 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`pieces`](Self::pieces), and [`Error::Disabled`] for a NAR in a build without
-    /// SHA-256.
-    pub fn pieces_as(&self, kind: PutKind, workers: Workers) -> Result<PutPieces, Error> {
-        let bases = self.base_finder(crate::NEVER)?;
+    /// Returns the errors of [`pieces`](Self::pieces), [`Error::Disabled`] for a NAR in a build without SHA-256, and
+    /// [`Error::Cancelled`] if `is_cancelled` returns true while the base is read.
+    pub fn pieces_as(
+        &mut self,
+        kind: PutKind,
+        workers: Workers,
+        is_cancelled: Cancel<'_>,
+    ) -> Result<PutPieces, Error> {
+        let bases = self.base_finder(is_cancelled)?;
         self.options(workers).pieces(Arc::clone(&self.writer), kind, bases)
     }
 }

@@ -12,6 +12,7 @@ use super::manifest::{Item, Manifest, read_node};
 use super::pack::{self, Lengths, Listed, PACK_HEADER, PackId, Section};
 use super::record::{ContentError, HEADER, Header, Kind, Scratch};
 use super::refs;
+use super::segment::Location;
 use super::session::{Session, State};
 use super::writer::Writer;
 use crate::Cancel;
@@ -245,6 +246,9 @@ impl Inner {
                 return Err(Error::Cancelled);
             }
             let result = match found.parts(&bytes) {
+                Some((header, _)) if Section::of(header.kind) != id.section => {
+                    Err(ContentError::Wrong("record_section"))
+                }
                 Some((header, payload)) if found.is_in_place => {
                     self.content(&header, payload, scratch, &mut content)
                 }
@@ -253,8 +257,8 @@ impl Inner {
             match result {
                 Ok(()) => records += 1,
                 // If an object needs the delta, the object is incomplete. Otherwise both are garbage, of which a
-                // collection has taken the base.
-                Err(ContentError::Wrong(NO_BASE)) => {}
+                // collection has taken the base, unless the name of the base is damaged.
+                Err(ContentError::Wrong(NO_BASE)) if is_named => {}
                 Err(ContentError::Wrong(why)) => {
                     damage(found.offset.into(), why);
                     damaged.push(found.offset);
@@ -375,10 +379,17 @@ impl Inner {
                     return Err(Error::Cancelled);
                 }
                 let Some((header, payload)) = found.parts(&bytes) else { continue };
+                if Section::of(header.kind) != pack.section {
+                    continue;
+                }
+                let location = Location { pack: *pack, entry: pack::Entry::new(found.offset, header) };
                 match self.content(&header, payload, &mut scratch, &mut content) {
-                    // Its bases may be in packs that are damaged, or be in memory only.
-                    Ok(()) if header.kind == Kind::Delta => writer.write_whole(header.digest, &content)?,
-                    Ok(()) => drop(writer.append(header, payload)?),
+                    // Its bases are in memory only.
+                    Ok(()) if header.kind == Kind::Delta && !self.is_intact(&location)? => {
+                        writer.write_whole(header.digest, &content)?;
+                    }
+                    // A delta whose bases are gone can be read again once they are put again.
+                    Ok(()) | Err(ContentError::Wrong(NO_BASE)) => drop(writer.append(header, payload)?),
                     Err(ContentError::Wrong(_)) => {}
                     Err(ContentError::Other(error)) => return Err(error),
                 }

@@ -6,7 +6,6 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::delta::depth;
 use super::error::StoreError;
 use super::manifest::Item;
 use super::pack::Lengths;
@@ -228,7 +227,7 @@ impl Copier<'_> {
         let checked = |_: usize, location: &Location, record: &[u8], scratch: &mut Scratch| {
             let mut content = Vec::new();
             let header = inner.decode(location, record, scratch, &mut content)?;
-            content.truncate(if header.kind == Kind::Delta { content.len() } else { 0 });
+            let content = if header.kind == Kind::Delta { content } else { Vec::new() };
             Ok((header, record[HEADER..].to_vec(), content))
         };
         let records =
@@ -240,7 +239,7 @@ impl Copier<'_> {
         }
         let mut records: Vec<_> = records.into_iter().flatten().collect();
         // Bases before their deltas.
-        records.sort_by_key(|(header, payload, _)| depth(header, payload));
+        records.sort_by_key(|(header, ..)| header.kind == Kind::Delta);
         for (header, payload, content) in records {
             self.append(header, &payload, &content)?;
         }

@@ -3,13 +3,12 @@
 //! The payload of a delta is a head and a zstd frame, whose prefix are the contents of the bases, end to end:
 //!
 //! ```text
-//! head        number of bases (1), depth (1), zeros (2), the digest of each base (32)
+//! head        number of bases (1), zeros (3), the digest of each base (32)
 //! frame       to the end of the payload
 //! ```
 //!
-//! A chunk that is no delta has depth 0, and a delta a greater depth than each of its bases. A base is looked
-//! for among the records of its digest with a lesser depth than the delta, so that two chunks of which each is
-//! kept as a delta of the other, in different packs, never depend on each other alone.
+//! A base is a whole chunk. A chunk may be in one pack whole and in another as a delta; only the whole one
+//! counts as a base, so that no delta depends on another one, whatever records there are.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 use super::Inner;
 use super::error::StoreError;
-use super::pack::Section;
+use super::pack::{PackId, Section};
 use super::read::Buffers;
 use super::record::{ContentError, HEADER, Header, Kind, Scratch, copy_range};
 use super::segment::Location;
@@ -27,98 +26,101 @@ use crate::error::Error;
 use crate::hash::Digest;
 use crate::io::output_buffer::OutputBuffer;
 
-/// The number of bases that a delta has at most: a chunk that lies across the border of two.
+/// The maximum number of bases of a delta. A chunk of a new version often overlaps two of the version before.
 pub(super) const MOST_BASES: usize = 2;
-
-/// The greatest depth, which bounds how many chunks are decompressed for one.
-pub(super) const MOST_DEPTH: u8 = 3;
-
-/// Is above the depth of all deltas.
-pub(super) const ANY_DEPTH: u8 = u8::MAX;
-
-/// Is taken as the depth of a record that is to be written, until it is.
-pub(super) const UNKNOWN_DEPTH: u8 = ANY_DEPTH - 1;
 
 /// What is wrong with a delta of which a base is missing or damaged. The delta itself is not damaged.
 pub(super) const NO_BASE: &str = "base_missing";
 
-/// The number of bytes of bases that are kept in memory. The chunks of an object mostly have the bases of
-/// their neighbours.
-const KEPT: u64 = 32 << 20;
+/// The size of the cache of bases, in bytes. Chunks that follow each other mostly have bases that follow each
+/// other.
+const CACHED_BASE_BYTES: u64 = 32 << 20;
 
-/// The length of a head without digests, and the greatest length, both in bytes.
-const FIXED: usize = 4;
-const LONGEST_HEAD: usize = FIXED + 32 * MOST_BASES;
+/// The number of heads in the cache, of some 100 bytes each.
+const CACHED_HEADS: usize = 16_384;
 
-/// The part of a delta that says of which chunks it is one.
+/// The lengths of a head without digests, and of the longest head, both in bytes.
+const HEAD_START: usize = 4;
+const LONGEST_HEAD: usize = HEAD_START + 32 * MOST_BASES;
+
+/// Which records of a digest count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Whole ones, and deltas whose bases are there.
+    Any,
+    /// Whole ones.
+    Whole,
+}
+
+/// The part of a delta that names its bases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DeltaHead {
-    pub(super) depth: u8,
     pub(super) bases: Vec<Digest>,
 }
 
 impl DeltaHead {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![self.bases.len() as u8, self.depth, 0, 0];
+        let mut bytes = vec![self.bases.len() as u8, 0, 0, 0];
         bytes.extend(self.bases.iter().flat_map(|base| base.0));
         bytes
     }
 
-    /// Returns the head of a payload and what comes after it, or `None` if there is none.
+    /// Splits a payload into its head and its frame. Returns `None` if it has no head.
     pub(super) fn split(payload: &[u8]) -> Option<(Self, &[u8])> {
-        let (&[count, depth, 0, 0], rest) = payload.split_first_chunk::<FIXED>()? else { return None };
+        let (&[count, 0, 0, 0], rest) = payload.split_first_chunk::<HEAD_START>()? else { return None };
         let count = usize::from(count);
-        if !(1..=MOST_BASES).contains(&count) || depth == 0 {
+        if !(1..=MOST_BASES).contains(&count) {
             return None;
         }
         let (digests, frame) = rest.split_at_checked(32 * count)?;
         let bases = digests.chunks_exact(32).map(|digest| Digest(digest.try_into().expect("32 bytes")));
-        Some((Self { depth, bases: bases.collect() }, frame))
+        Some((Self { bases: bases.collect() }, frame))
     }
 }
 
-/// Returns the depth of a record.
-pub(super) fn depth(header: &Header, payload: &[u8]) -> u8 {
-    match header.kind {
-        Kind::Delta => DeltaHead::split(payload).map_or(0, |(head, _)| head.depth),
-        _ => 0,
-    }
-}
+/// The content of a chunk that others are deltas of.
+type Base = Arc<Vec<u8>>;
 
-/// A chunk that others are deltas of.
-#[derive(Debug)]
-pub(super) struct Base {
-    pub(super) content: Vec<u8>,
-    depth: u8,
-}
-
-/// The length of a base.
+/// Weighs a base by its length.
 #[derive(Debug, Clone)]
-pub(super) struct BaseLength;
+struct BaseLength;
 
-impl Weighter<Digest, Arc<Base>> for BaseLength {
-    fn weight(&self, _: &Digest, base: &Arc<Base>) -> u64 {
-        base.content.len() as u64
+impl Weighter<Digest, Base> for BaseLength {
+    fn weight(&self, _: &Digest, base: &Base) -> u64 {
+        base.len() as u64
     }
 }
 
-/// The bases that were needed last. Each was checked when it was read.
-pub(super) type Bases = Cache<Digest, Arc<Base>, BaseLength>;
+/// Caches what deltas are read with.
+pub(super) struct DeltaCache {
+    /// Each was checked when it was read.
+    bases: Cache<Digest, Base, BaseLength>,
+    /// By pack and offset. Packs never change.
+    heads: Cache<(PackId, u32), Arc<DeltaHead>>,
+}
 
-pub(super) fn bases() -> Bases {
-    // In one shard, since a base must fit into its share.
-    let options = OptionsBuilder::new()
-        .shards(1)
-        .estimated_items_capacity(64)
-        .weight_capacity(KEPT)
-        .build()
-        .expect("all is given");
-    Cache::with_options(options, BaseLength, DefaultHashBuilder::default(), DefaultLifecycle::default())
+impl DeltaCache {
+    pub(super) fn new() -> Self {
+        // In one shard, since a base must fit into its share.
+        let options = OptionsBuilder::new()
+            .shards(1)
+            .estimated_items_capacity(64)
+            .weight_capacity(CACHED_BASE_BYTES)
+            .build()
+            .expect("all required options are set");
+        let (hasher, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
+        let bases = Cache::with_options(options, BaseLength, hasher, lifecycle);
+        Self { bases, heads: Cache::new(CACHED_HEADS) }
+    }
 }
 
 impl Inner {
     /// Returns the head of the delta at a place, or `None` if it cannot be read.
-    pub(super) fn delta_head(&self, location: &Location) -> Result<Option<DeltaHead>, Error> {
+    pub(super) fn delta_head(&self, location: &Location) -> Result<Option<Arc<DeltaHead>>, Error> {
+        let key = (location.pack, location.entry.offset);
+        if let Some(head) = self.deltas.heads.get(&key) {
+            return Ok(Some(head));
+        }
         let length = LONGEST_HEAD.min(location.entry.stored as usize);
         let mut record = vec![0; HEADER + length];
         if !self.objects.get_range(&location.pack.name(), location.entry.offset.into(), &mut record)? {
@@ -128,29 +130,32 @@ impl Inner {
             return Ok(None);
         };
         let is_right = header.kind == Kind::Delta && header.digest == location.entry.digest;
-        Ok(DeltaHead::split(&record[HEADER..]).filter(|_| is_right).map(|(head, _)| head))
+        let head = DeltaHead::split(&record[HEADER..]).filter(|_| is_right).map(|(head, _)| Arc::new(head));
+        if let Some(head) = &head {
+            self.deltas.heads.insert(key, Arc::clone(head));
+        }
+        Ok(head)
     }
 
-    /// Returns whether there is a record at a place, and for a delta, whether its depth is below `below` and all
-    /// that it needs is in places that are there, too.
-    pub(super) fn is_there_with_bases(
+    /// Returns whether the record at a place counts: whether it is there, and if it is a delta, whether its
+    /// bases are.
+    pub(super) fn counts(
         &self,
         location: &Location,
-        below: u8,
+        wanted: Wanted,
         is_there: &mut dyn FnMut(&Location) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
-        if !is_there(location)? {
+        let is_delta = location.pack.section == Section::Deltas;
+        if is_delta && wanted == Wanted::Whole || !is_there(location)? {
             return Ok(false);
         }
-        if location.pack.section != Section::Deltas {
+        if !is_delta {
             return Ok(true);
         }
-        let Some(head) = self.delta_head(location)?.filter(|head| head.depth < below) else {
-            return Ok(false);
-        };
+        let Some(head) = self.delta_head(location)? else { return Ok(false) };
         for base in &head.bases {
-            let usable = |place: &Location| self.is_there_with_bases(place, head.depth, &mut *is_there);
-            if self.index.find(base, usable)?.is_none() {
+            let is_base = |place: &Location| self.counts(place, Wanted::Whole, is_there);
+            if self.index.find(base, is_base)?.is_none() {
                 return Ok(false);
             }
         }
@@ -175,7 +180,7 @@ impl Inner {
         }
     }
 
-    /// Does so with a part of the content, which is cut off at its end.
+    /// Checks a record and writes a range of its content to `out`. The range is cut off at the end of the content.
     pub(super) fn content_range(
         &self,
         header: &Header,
@@ -193,11 +198,11 @@ impl Inner {
     }
 
     /// Returns the bases of a delta.
-    fn bases_of(&self, head: &DeltaHead) -> Result<Vec<Arc<Base>>, ContentError> {
+    fn bases_of(&self, head: &DeltaHead) -> Result<Vec<Base>, ContentError> {
         let no_base = || ContentError::Wrong(NO_BASE);
         head.bases
             .iter()
-            .map(|base| match self.base(base, head.depth) {
+            .map(|base| match self.base(base) {
                 Ok(base) => base.ok_or_else(no_base),
                 Err(Error::Store(_)) => Err(no_base()),
                 Err(error) => Err(ContentError::Other(error)),
@@ -205,27 +210,23 @@ impl Inner {
             .collect()
     }
 
-    /// Returns a chunk that is kept with a depth below `below`, or `None` if the store does not have it so.
-    pub(super) fn base(&self, digest: &Digest, below: u8) -> Result<Option<Arc<Base>>, Error> {
-        if let Some(base) = self.bases.get(digest).filter(|base| base.depth < below) {
+    /// Returns a chunk that the store has whole, or `None` if it does not.
+    pub(super) fn base(&self, digest: &Digest) -> Result<Option<Base>, Error> {
+        if let Some(base) = self.deltas.bases.get(digest) {
             return Ok(Some(base));
         }
         let mut buffers = Buffers::take(self);
         let base = self.record_as(digest, &mut |location, record| {
-            let depth = match DeltaHead::split(record.get(HEADER..).unwrap_or_default()) {
-                Some((head, _)) if location.pack.section == Section::Deltas => head.depth,
-                _ => 0,
-            };
-            if depth >= below {
+            if location.pack.section == Section::Deltas {
                 let offset = u64::from(location.entry.offset);
                 return Err(StoreError::corrupt(&location.pack.name(), offset, NO_BASE).into());
             }
             let mut content = Vec::new();
             self.decode(location, record, &mut buffers.scratch, &mut content)?;
-            Ok(Arc::new(Base { content, depth }))
+            Ok(Arc::new(content))
         })?;
         if let Some(base) = &base {
-            self.bases.insert(*digest, Arc::clone(base));
+            self.deltas.bases.insert(*digest, Arc::clone(base));
         }
         Ok(base)
     }

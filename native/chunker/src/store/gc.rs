@@ -19,12 +19,12 @@ use std::sync::Arc;
 
 use super::Inner;
 use super::check::{fails, ignores};
-use super::delta::{ANY_DEPTH, DeltaHead, NO_BASE, depth};
+use super::delta::{NO_BASE, Wanted};
 use super::error::{StoreError, if_writable, is_full};
 use super::manifest::{Item, Manifest};
 use super::objects::{Lock, Objects};
 use super::pack::{self, FULL, PACK_HEADER, PackId, Section};
-use super::record::{ContentError, HEADER, Scratch};
+use super::record::{ContentError, HEADER, Kind, Scratch};
 use super::refs;
 use super::segment::Location;
 use super::session::{Commit, NewTag, Session, State};
@@ -220,34 +220,38 @@ impl Marker<'_> {
     }
 
     fn mark(&mut self, digest: &Digest) -> Result<bool, Error> {
-        self.mark_below(digest, ANY_DEPTH)
-    }
-
-    /// Marks a record where its depth is below `below`, and the bases of a delta.
-    fn mark_below(&mut self, digest: &Digest, below: u8) -> Result<bool, Error> {
-        let mut found = false;
-        let mut deltas = Vec::new();
-        let (packs, slot, live) = (self.packs, self.slot, &mut self.live);
-        let inner = self.inner;
-        inner.index.find(digest, |location @ Location { pack, entry }| {
-            let Ok(place) = packs.binary_search(pack) else { return Ok(false) };
-            if pack.section == Section::Deltas {
-                match inner.delta_head(location)? {
-                    Some(head) if head.depth >= below => return Ok(false),
-                    // One that cannot be read needs nothing.
-                    head => deltas.extend(head),
-                }
-            }
-            live[place].mark(entry.offset, entry.stored, slot);
-            found = true;
-            Ok(false)
-        })?;
-        for DeltaHead { depth, bases } in deltas {
-            for base in bases {
-                self.mark_below(&base, depth)?;
+        let (found, bases) = self.mark_places(digest, Wanted::Any)?;
+        for base in bases {
+            let (is_found, _) = self.mark_places(&base, Wanted::Whole)?;
+            if !is_found && !self.is_complete {
+                self.inner.index.complete(crate::NEVER)?;
+                self.is_complete = true;
+                self.mark_places(&base, Wanted::Whole)?;
             }
         }
         Ok(found)
+    }
+
+    /// Marks the records of a digest in all packs, and returns whether there are any, and the bases of deltas. Those of
+    /// a delta in a pack that was written since count, too: the pack stays, and needs them.
+    fn mark_places(&mut self, digest: &Digest, wanted: Wanted) -> Result<(bool, Vec<Digest>), Error> {
+        let (mut found, mut bases) = (false, Vec::new());
+        let (inner, packs, slot, live) = (self.inner, self.packs, self.slot, &mut self.live);
+        inner.index.find(digest, |location @ Location { pack, entry }| {
+            if pack.section == Section::Deltas {
+                if wanted == Wanted::Whole {
+                    return Ok(false);
+                }
+                // One that cannot be read needs nothing.
+                bases.extend(inner.delta_head(location)?.iter().flat_map(|head| &head.bases));
+            }
+            if let Ok(place) = packs.binary_search(pack) {
+                live[place].mark(entry.offset, entry.stored, slot);
+                found = true;
+            }
+            Ok(false)
+        })?;
+        Ok((found, bases))
     }
 
     /// Returns what is needed of a pack, or `None` if nothing is.
@@ -507,8 +511,9 @@ impl Inner {
         let options = BatchOptions { workers: Some(workers), ..BatchOptions::default() };
         let slot = marker.slot;
         let mut written = 0;
+        let mut without_bases = Vec::new();
         let mut sorted: Vec<PackId> = packs.iter().copied().collect();
-        // Whole chunks before deltas: a delta does not take the place of a whole chunk that others are deltas of.
+        // Whole chunks before deltas, so that a chunk that is in both does not become a delta.
         sorted.sort_unstable_by_key(|pack| (pack.section, pack.digest));
         for pack in sorted {
             if is_cancelled() {
@@ -518,7 +523,7 @@ impl Inner {
             let is_live = |offset| live.is_some_and(|live| live.has(offset, slot));
             let Some(bytes) = pack::read(&*self.objects, &name)? else { continue };
             let records: Vec<_> = pack::scan(&bytes)
-                .filter(|(offset, _)| is_live(*offset))
+                .filter(|(offset, header)| is_live(*offset) && Section::of(header.kind) == pack.section)
                 .map(|(offset, header)| {
                     (offset, header, &bytes[offset as usize + HEADER..][..header.stored as usize])
                 })
@@ -550,11 +555,25 @@ impl Inner {
                 packs.remove(&pack);
                 continue;
             }
-            for (_, header, payload) in records {
-                // As deep as before at most, since others may be deltas of it.
-                if !writer.is_present_or_written_below(&header.digest, depth(&header, payload) + 1)? {
+            for (offset, header, payload) in records {
+                let is_delta = header.kind == Kind::Delta;
+                let location = Location { pack, entry: pack::Entry::new(offset, header) };
+                if is_delta && !self.is_intact(&location)? {
+                    without_bases.push((header, payload.to_vec()));
+                    continue;
+                }
+                // A whole chunk stays whole, since others may be deltas of it.
+                let wanted = if is_delta { Wanted::Any } else { Wanted::Whole };
+                if !writer.is_present_or_written_as(&header.digest, wanted)? {
                     written += writer.append(header, payload)?;
                 }
+            }
+        }
+        // They can be read again once their bases are put again, unless another record can be read already.
+        for (header, payload) in without_bases {
+            let is_readable = self.index.find(&header.digest, |location| self.is_intact(location))?.is_some();
+            if !is_readable && !writer.is_present_or_written(&header.digest)? {
+                written += writer.append(header, &payload)?;
             }
         }
         Ok(written)

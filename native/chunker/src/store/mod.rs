@@ -67,9 +67,9 @@ pub use read::{Chunks, ObjectReader};
 pub use refs::If;
 pub use stats::Stats;
 
-use self::bases::BaseFinder;
+use self::bases::{BaseFinder, BaseObject};
 use self::check::Lists;
-use self::delta::Bases;
+use self::delta::DeltaCache;
 use self::index::Index;
 use self::manifest::Item;
 use self::marks::Marks;
@@ -118,8 +118,7 @@ struct Inner {
     marks: Marks,
     /// The sessions of this handle that were committed, and whose tags could not be set.
     unfinished: Mutex<Vec<[u8; 16]>>,
-    /// The chunks that deltas were read with.
-    bases: Bases,
+    deltas: DeltaCache,
     /// Buffers for reading, from call to call.
     buffers: Mutex<Vec<(record::Scratch, Vec<u8>)>>,
 }
@@ -182,7 +181,7 @@ impl Store {
             index,
             marks: Marks::default(),
             unfinished: Mutex::default(),
-            bases: delta::bases(),
+            deltas: DeltaCache::new(),
             buffers: Mutex::default(),
         });
         inner.finish_sessions_if_writable()?;
@@ -212,6 +211,7 @@ impl Store {
             objects: HashSet::new(),
             tags: HashMap::new(),
             base: None,
+            base_object: None,
         })
     }
 
@@ -420,7 +420,8 @@ impl Store {
         refs::tags(&*self.inner.objects, prefix, &mut check::fails)
     }
 
-    /// Counts packs, records, objects and so on. Takes two reads for each pack and for each object. What cannot
+    /// Counts packs, records, objects and so on. Takes two reads for each pack and for each object, and reads 48 bytes for
+    /// each chunk. What cannot
     /// be read is left out, or counted as such.
     ///
     /// # Errors
@@ -525,8 +526,9 @@ pub struct Session {
     /// The objects of the commit, and the places of its tags.
     objects: HashSet<Digest>,
     tags: HashMap<String, usize>,
-    /// Of which the chunks of the next objects may be deltas.
+    /// The object whose chunks those of the next ones may be deltas of, and what is known of it.
     base: Option<Digest>,
+    base_object: Option<Arc<BaseObject>>,
 }
 
 impl Drop for Session {
@@ -542,42 +544,33 @@ impl Session {
         PutOptions { algorithm: format.hash, chunking: format.chunking, workers }
     }
 
-    /// Lets the chunks of the objects that are put from now on be kept as deltas of those of another object, if the
-    /// store has deltas: of `base`, or else of the object that the tag `name` names.
+    /// Selects the object whose chunks those of the objects that are put from now on may be deltas of: `base`, or else
+    /// the one that the tag `name` names, if there is one. Neither needs to exist: without it, chunks are whole.
     ///
     /// # Errors
     ///
-    /// Returns [`StoreError::NotFound`] if the store does not have `base`, and [`Error::Options`] if the store has no
-    /// deltas.
+    /// Returns [`Error::Options`] for a `base` if the store has no deltas.
     pub fn set_base(&mut self, name: Option<&str>, base: Option<Digest>) -> Result<(), Error> {
-        self.base = match base {
-            Some(base) => {
-                self.inner.manifest(&base)?;
-                if !self.inner.format.deltas {
-                    let (value, allowed) =
-                        (refs::hex(&base).into(), "absent, since the store has no deltas".into());
-                    return Err(OptionsError { option: "base", value, allowed }.into());
-                }
-                Some(base)
-            }
-            None if self.inner.format.deltas => match name {
-                // A name that no tag can have is an error when it is set.
-                Some(name) => refs::tag(&*self.inner.objects, name).unwrap_or_default(),
-                None => None,
-            },
-            None => None,
-        };
+        let has_deltas = self.inner.format.deltas;
+        if let Some(base) = base.filter(|_| !has_deltas) {
+            let (value, allowed) = (refs::hex(&base).into(), "absent, since the store has no deltas".into());
+            return Err(OptionsError { option: "base", value, allowed }.into());
+        }
+        let named = || refs::tag(&*self.inner.objects, name?).ok().flatten();
+        let base = base.or_else(|| if has_deltas { named() } else { None });
+        if base != self.base {
+            (self.base, self.base_object) = (base, None);
+        }
         Ok(())
     }
 
-    /// Finds the chunks of the base.
-    fn base_finder(&self, is_cancelled: Cancel<'_>) -> Result<Option<Arc<BaseFinder>>, Error> {
+    /// Returns what selects the bases of the next object. What is known of the base serves the later ones too.
+    fn base_finder(&mut self, is_cancelled: Cancel<'_>) -> Result<Option<Arc<BaseFinder>>, Error> {
         let Some(base) = self.base else { return Ok(None) };
-        match BaseFinder::open(&self.inner, &base, is_cancelled) {
-            // It was removed since, or is damaged.
-            Err(Error::Store(_)) => Ok(None),
-            finder => finder.map(|finder| Some(Arc::new(finder))),
+        if self.base_object.is_none() {
+            self.base_object = BaseObject::open(&self.inner, &base, is_cancelled)?.map(Arc::new);
         }
+        Ok(self.base_object.as_ref().map(|object| Arc::new(BaseFinder::new(Arc::clone(object)))))
     }
 
     /// Puts an object.
@@ -604,8 +597,8 @@ impl Session {
     /// # Errors
     ///
     /// Returns [`Error::Options`] if the sizes of the store are out of range.
-    pub fn pieces(&self, workers: Workers) -> Result<PutPieces, Error> {
-        self.pieces_as(PutKind::Bytes, workers)
+    pub fn pieces(&mut self, workers: Workers) -> Result<PutPieces, Error> {
+        self.pieces_as(PutKind::Bytes, workers, crate::NEVER)
     }
 
     /// Adds an object that arrived in pieces.

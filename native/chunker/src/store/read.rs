@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Inner;
-use super::delta::{ANY_DEPTH, NO_BASE};
+use super::delta::{NO_BASE, Wanted};
 use super::error::StoreError;
 use super::manifest::{Item, Manifest, StoredChunk, read_node};
-use super::pack::{Lengths, PackId};
+use super::pack::{Lengths, PackId, Section};
 use super::record::{ContentError, HEADER, Header, Scratch};
 use super::references::References;
 use super::segment::Location;
@@ -57,7 +57,7 @@ impl Inner {
     /// it is said to be until `take` does not find damage, and looks for packs that are not in the index if
     /// there is none.
     pub(super) fn record_as<T>(&self, digest: &Digest, take: &mut Take<'_, T>) -> Result<Option<T>, Error> {
-        let (mut taken, mut damaged) = (None, None);
+        let (mut taken, mut damaged): (_, Vec<(Location, StoreError)>) = (None, Vec::new());
         let mut try_all = || {
             self.index.find(digest, |location| {
                 let mut bytes = vec![0; HEADER + location.entry.stored as usize];
@@ -71,7 +71,9 @@ impl Inner {
                         Ok(true)
                     }
                     Err(Error::Store(error @ StoreError::Corrupt { .. })) => {
-                        damaged = Some((*location, error));
+                        if damaged.iter().all(|(known, _)| known != location) {
+                            damaged.push((*location, error));
+                        }
                         Ok(false)
                     }
                     Err(error) => Err(error),
@@ -89,16 +91,20 @@ impl Inner {
             self.index.complete_if_due()?;
             try_all()?;
         }
-        match (taken, damaged) {
-            (Some(taken), _) => Ok(Some(taken)),
-            (None, Some((_, error @ StoreError::Corrupt { why: NO_BASE, .. }))) => Err(error.into()),
-            (None, Some((location, error))) => {
-                // A mark is of use to later puts, and not needed for the error.
-                let _ = self.marks.add(&*self.objects, location.pack, &[location.entry.offset]);
-                Err(error.into())
-            }
-            (None, None) => Ok(None),
+        if taken.is_some() {
+            return Ok(taken);
         }
+        let (mut first, mut no_base) = (None, None);
+        for (location, error) in damaged {
+            if matches!(error, StoreError::Corrupt { why: NO_BASE, .. }) {
+                no_base = Some(error);
+                continue;
+            }
+            // A mark is of use to later puts, and not needed for the error.
+            let _ = self.marks.add(&*self.objects, location.pack, &[location.entry.offset]);
+            first = first.or(Some(error));
+        }
+        first.or(no_base).map_or(Ok(None), |error| Err(error.into()))
     }
 
     /// Checks a record, writes its content to `out`, and returns its header.
@@ -137,7 +143,10 @@ impl Inner {
         };
         let header = record.first_chunk::<HEADER>().ok_or_else(|| corrupt("too_short"))?;
         let header = Header::from_bytes(header).map_err(corrupt)?;
-        if header.digest != location.entry.digest || header.stored as usize + HEADER != record.len() {
+        if header.digest != location.entry.digest
+            || header.stored as usize + HEADER != record.len()
+            || Section::of(header.kind) != location.pack.section
+        {
             return Err(corrupt("another_record"));
         }
         match content(&header, &record[HEADER..]) {
@@ -157,19 +166,27 @@ impl Inner {
     /// Returns where a chunk is, in a pack that is there.
     fn locate(&self, digest: &Digest, lengths: &mut Lengths) -> Result<Option<Location>, Error> {
         let mut is_there = |location: &Location| lengths.hold(&*self.objects, location);
-        self.index.find(digest, |location| self.is_there_with_bases(location, ANY_DEPTH, &mut is_there))
+        self.index.find(digest, |location| self.counts(location, Wanted::Any, &mut is_there))
     }
 
     /// Returns whether a record is in a pack that is there, and is not known to be damaged, and so are its bases if
     /// it is a delta.
     pub(super) fn is_whole(&self, digest: &Digest, lengths: &mut Lengths) -> Result<bool, Error> {
-        let mut is_whole = |location: &Location| {
-            Ok(!self.marks.contains(location) && lengths.hold(&*self.objects, location)?)
-        };
-        let found = self
-            .index
-            .find(digest, |location| self.is_there_with_bases(location, ANY_DEPTH, &mut is_whole))?;
+        let mut is_whole = |location: &Location| self.is_unmarked(location, lengths);
+        let found = self.index.find(digest, |location| self.counts(location, Wanted::Any, &mut is_whole))?;
         Ok(found.is_some())
+    }
+
+    /// Returns whether a record can be read, as far as is known: it is in a pack that is there, is not known to be
+    /// damaged, and so are its bases.
+    pub(super) fn is_intact(&self, location: &Location) -> Result<bool, Error> {
+        let mut lengths = Lengths::default();
+        self.counts(location, Wanted::Any, &mut |place| self.is_unmarked(place, &mut lengths))
+    }
+
+    /// Returns whether there is a record at a place that is not known to be damaged.
+    pub(super) fn is_unmarked(&self, location: &Location, lengths: &mut Lengths) -> Result<bool, Error> {
+        Ok(!self.marks.contains(location) && lengths.hold(&*self.objects, location)?)
     }
 }
 

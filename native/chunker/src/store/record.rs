@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::hash::{Algorithm, Digest};
 use crate::io::output_buffer::OutputBuffer;
 
-use super::delta::{Base, DeltaHead};
+use super::delta::DeltaHead;
 use super::error::StoreError;
 
 /// The first bytes of a record.
@@ -207,7 +207,7 @@ impl DeltaScratch {
         &mut self,
         content: &[u8],
         options: Option<&CompressOptions>,
-        bases: &[Arc<Base>],
+        bases: &[Arc<Vec<u8>>],
         head: &DeltaHead,
         compressor: PrefixCompressor,
     ) -> Result<&[u8], Error> {
@@ -230,13 +230,12 @@ fn compressor_fault() -> Error {
 }
 
 /// Returns the prefix of a delta of these bases.
-fn prefix<'a>(bases: &'a [Arc<Base>], buffer: &'a mut Vec<u8>) -> &'a [u8] {
-    let contents: Vec<&[u8]> = bases.iter().map(|base| &*base.content).collect();
-    match contents[..] {
+fn prefix<'a>(bases: &'a [Arc<Vec<u8>>], buffer: &'a mut Vec<u8>) -> &'a [u8] {
+    match bases {
         [content] => content,
-        _ => {
+        bases => {
             buffer.clear();
-            contents.iter().for_each(|content| buffer.extend_from_slice(content));
+            bases.iter().for_each(|content| buffer.extend_from_slice(content));
             buffer
         }
     }
@@ -282,7 +281,7 @@ impl Scratch {
         digest: Digest,
         slices: &'a [&'a [u8]],
         options: Option<&CompressOptions>,
-        bases: &[Arc<Base>],
+        bases: &[Arc<Vec<u8>>],
         head: &DeltaHead,
     ) -> Result<(Header, &'a [u8]), Error> {
         let Self { joined, whole, delta } = self;
@@ -307,7 +306,7 @@ impl Scratch {
         &mut self,
         header: &Header,
         frame: &[u8],
-        bases: &[Arc<Base>],
+        bases: &[Arc<Vec<u8>>],
         algorithm: Algorithm,
         out: &mut dyn OutputBuffer,
     ) -> Result<(), ContentError> {

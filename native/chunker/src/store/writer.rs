@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use super::Inner;
 use super::bases::BaseFinder;
-use super::delta::{ANY_DEPTH, Base, DeltaHead, MOST_BASES, MOST_DEPTH, UNKNOWN_DEPTH, depth};
+use super::delta::{DeltaHead, MOST_BASES, Wanted};
 use super::error::StoreError;
 use super::gc::condemned;
 use super::pack::{self, Lengths, Pack, PackBuilder, PackId, Section};
@@ -36,8 +36,8 @@ pub(super) struct Writer {
     /// The packs that a garbage collection is about to delete, and which therefore count as absent.
     condemned: HashSet<PackId>,
     lengths: Mutex<Lengths>,
-    /// The digests of the records that were or are being written and are not yet in the index, with their depths.
-    written: Mutex<HashMap<Digest, u8>>,
+    /// The digests of the records that this session writes and that are not yet in the index.
+    written: Mutex<HashMap<Digest, Written>>,
     /// The number of puts that have not ended, or not well, and of other failures. A digest in `written` may then
     /// have no record.
     unfinished: AtomicUsize,
@@ -48,6 +48,15 @@ pub(super) struct Writer {
     compression: Option<CompressOptions>,
     uploader: Mutex<Uploader>,
     uploaded: Arc<Mutex<Uploaded>>,
+}
+
+/// How far a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// A thread is about to write it.
+    Claimed,
+    Whole,
+    Delta,
 }
 
 /// The thread that uploads.
@@ -119,45 +128,46 @@ impl Writer {
         })
     }
 
-    /// Returns whether a record is in a pack that exists, is long enough, and is not condemned, and for a delta,
-    /// whether its bases are, too.
+    /// Returns whether a record is in a pack that exists, is long enough, and is not condemned. A delta needs its
+    /// bases in such packs.
     pub(super) fn is_present(&self, digest: &Digest) -> Result<bool, Error> {
-        Ok(self.find(digest, ANY_DEPTH)?.is_some())
+        self.is_present_as(digest, Wanted::Any)
     }
 
-    /// Returns where a record is present with a depth below `below`.
-    fn find(&self, digest: &Digest, below: u8) -> Result<Option<Location>, Error> {
+    fn is_present_as(&self, digest: &Digest, wanted: Wanted) -> Result<bool, Error> {
         let mut is_usable = |location: &Location| self.is_usable(location);
         let inner = &self.inner;
-        inner.index.find(digest, |location| inner.is_there_with_bases(location, below, &mut is_usable))
+        Ok(inner.index.find(digest, |location| inner.counts(location, wanted, &mut is_usable))?.is_some())
     }
 
     /// Returns whether a record is present, or was not, and is from now on taken to be written by this session.
     pub(super) fn is_present_or_written(&self, digest: &Digest) -> Result<bool, Error> {
-        self.is_present_or_written_below(digest, ANY_DEPTH)
+        self.is_present_or_written_as(digest, Wanted::Any)
     }
 
-    /// Does so with a record whose depth has to be below `below`.
-    pub(super) fn is_present_or_written_below(&self, digest: &Digest, below: u8) -> Result<bool, Error> {
+    /// Does the same for a record that must perhaps be whole.
+    pub(super) fn is_present_or_written_as(&self, digest: &Digest, wanted: Wanted) -> Result<bool, Error> {
         let is_new = match lock(&self.written).entry(*digest) {
-            Entry::Occupied(written) if *written.get() < below => return Ok(true),
+            Entry::Occupied(written) if wanted == Wanted::Any || *written.get() == Written::Whole => {
+                return Ok(true);
+            }
             Entry::Occupied(_) => false,
             Entry::Vacant(vacant) => {
-                vacant.insert(UNKNOWN_DEPTH);
+                vacant.insert(Written::Claimed);
                 true
             }
         };
-        let is_present = self.find(digest, below)?.is_some();
+        let is_present = self.is_present_as(digest, wanted)?;
         if is_present && is_new {
             lock(&self.written).remove(digest);
         }
         Ok(is_present)
     }
 
-    /// Returns whether a record with a depth below `below` is present, or was written by this session.
-    pub(super) fn has(&self, digest: &Digest, below: u8) -> Result<bool, Error> {
-        let written = lock(&self.written).get(digest).copied();
-        Ok(written.is_some_and(|depth| depth < below) || self.find(digest, below)?.is_some())
+    /// Returns whether a chunk is present whole, or was written whole by this session.
+    fn has_whole(&self, digest: &Digest) -> Result<bool, Error> {
+        let is_written = lock(&self.written).get(digest) == Some(&Written::Whole);
+        Ok(is_written || self.is_present_as(digest, Wanted::Whole)?)
     }
 
     /// Returns whether the store has a record, and makes sure that it stays: one in a pack that a garbage
@@ -236,8 +246,8 @@ impl Writer {
         if self.is_present_or_written(&digest)? { Ok(0) } else { self.write_new(kind, digest, slices) }
     }
 
-    /// Does so with a chunk at some position of an object, as a delta if `bases` finds any of which it is a short
-    /// one.
+    /// Writes the chunk at a position of an object, unless the store or this session has it: as a delta if `bases`
+    /// finds any that make it short. Returns the same as [`write`](Self::write).
     pub(super) fn write_chunk(
         &self,
         digest: Digest,
@@ -250,53 +260,53 @@ impl Writer {
             return Ok(0);
         }
         let length: usize = slices.iter().map(|slice| slice.len()).sum();
-        let (found, head) = self.usable(&bases.find(offset, length as u64)?)?;
-        if found.is_empty() {
+        let (contents, head) = self.usable(bases.find(offset, length as u64)?)?;
+        if contents.is_empty() {
             return self.write_new(Kind::Chunk, digest, slices);
         }
         let mut scratch = lock(&self.scratch).pop().unwrap_or_default();
-        let (header, payload) =
-            scratch.compress_chunk(digest, slices, self.compression.as_ref(), &found, &head)?;
+        let compressed = scratch.compress_chunk(digest, slices, self.compression.as_ref(), &contents, &head);
+        let (header, payload) = compressed?;
         bases.add_result(header.kind == Kind::Delta);
         let taken = self.append(header, payload)?;
         lock(&self.scratch).push(scratch);
         Ok(taken)
     }
 
-    /// Returns those of some chunks that this session may write deltas of, and the head of such a delta. In place of
-    /// a delta that is too deep, returns its bases.
-    fn usable(&self, digests: &[Digest]) -> Result<(Vec<Arc<Base>>, DeltaHead), Error> {
-        let mut left: Vec<Digest> = digests.iter().rev().copied().collect();
-        let (mut bases, mut head) = (Vec::new(), DeltaHead { depth: 0, bases: Vec::new() });
-        while bases.len() < MOST_BASES
-            && let Some(digest) = left.pop()
-        {
-            let Some(location) = self.find(&digest, ANY_DEPTH)? else { continue };
-            let mut depth = 1;
-            if location.pack.section == Section::Deltas {
-                let Some(delta) = self.inner.delta_head(&location)? else { continue };
-                if delta.depth >= MOST_DEPTH {
-                    left.extend(delta.bases.into_iter().rev());
-                    continue;
-                }
-                depth += delta.depth;
+    /// Returns the contents of the chunks that this session may write a delta of, and the head of that delta. A chunk
+    /// that is a delta itself stands for its bases.
+    fn usable(&self, digests: Vec<Digest>) -> Result<(Vec<Arc<Vec<u8>>>, DeltaHead), Error> {
+        let mut bases = Vec::new();
+        for digest in digests {
+            if self.is_present_as(&digest, Wanted::Whole)? {
+                bases.push(digest);
+                continue;
             }
-            if head.bases.contains(&digest) {
+            let mut is_usable = |location: &Location| self.is_usable(location);
+            let inner = &self.inner;
+            let delta =
+                inner.index.find(&digest, |place| inner.counts(place, Wanted::Any, &mut is_usable))?;
+            if let Some(head) = delta.map(|place| inner.delta_head(&place)).transpose()?.flatten() {
+                bases.extend(&head.bases);
+            }
+        }
+        let (mut contents, mut head) = (Vec::new(), DeltaHead { bases: Vec::new() });
+        for base in bases {
+            if contents.len() == MOST_BASES || head.bases.contains(&base) {
                 continue;
             }
             // One that is damaged is found by a read or a check.
-            if let Ok(Some(base)) = self.inner.base(&digest, depth) {
-                bases.push(base);
-                head.bases.push(digest);
-                head.depth = head.depth.max(depth);
+            if let Ok(Some(content)) = self.inner.base(&base) {
+                contents.push(content);
+                head.bases.push(base);
             }
         }
-        Ok((bases, head))
+        Ok((contents, head))
     }
 
     /// Writes a chunk that the store may have only as a delta.
     pub(super) fn write_whole(&self, digest: Digest, content: &[u8]) -> Result<(), Error> {
-        if !self.is_present_or_written_below(&digest, 1)? {
+        if !self.is_present_or_written_as(&digest, Wanted::Whole)? {
             self.write_new(Kind::Chunk, digest, &[content])?;
         }
         Ok(())
@@ -318,20 +328,22 @@ impl Writer {
     /// Appends a delta that another store has, or the whole chunk if this store has no deltas or lacks a base.
     pub(super) fn append_delta(&self, header: Header, payload: &[u8], content: &[u8]) -> Result<u64, Error> {
         let head = DeltaHead::split(payload).filter(|_| self.inner.format.deltas);
-        let Some((head, _)) = head else {
-            return self.write_new(Kind::Chunk, header.digest, &[content]);
-        };
-        for base in &head.bases {
-            if !self.has(base, head.depth)? {
+        for base in head.iter().flat_map(|(head, _)| &head.bases) {
+            if !self.has_whole(base)? {
                 return self.write_new(Kind::Chunk, header.digest, &[content]);
             }
         }
-        self.append(header, payload)
+        if head.is_some() {
+            self.append(header, payload)
+        } else {
+            self.write_new(Kind::Chunk, header.digest, &[content])
+        }
     }
 
     /// Appends a record to the pack that is being filled.
     pub(super) fn append(&self, header: Header, payload: &[u8]) -> Result<u64, Error> {
-        lock(&self.written).insert(header.digest, depth(&header, payload));
+        let written = if header.kind == Kind::Delta { Written::Delta } else { Written::Whole };
+        lock(&self.written).insert(header.digest, written);
         let section = Section::of(header.kind);
         let mut filling = lock(&self.filling[section as usize]);
         let builder = match &mut *filling {

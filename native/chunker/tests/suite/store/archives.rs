@@ -78,7 +78,7 @@ fn put(store: &Store, bytes: &[u8], kind: PutKind, name: &str) -> Stored {
     let source = FromRead(Cursor::new(bytes.to_vec()));
     let stored = store.put_as(source, kind, Some(name), workers(), NEVER).unwrap();
     let mut session = store.session().unwrap();
-    let mut pieces = session.pieces_as(kind, workers()).unwrap();
+    let mut pieces = session.pieces_as(kind, workers(), NEVER).unwrap();
     for piece in bytes.chunks(777) {
         pieces.push(piece, NEVER).unwrap();
     }
@@ -365,8 +365,8 @@ fn what_is_no_nar_is_refused_and_leaves_nothing() {
             let source = FromRead(Cursor::new(bytes.to_vec()));
             let error = store.put_as(source, kind, Some("nar"), workers(), NEVER).unwrap_err();
             assert!(matches!(error, Error::Nar(_)) && error.to_string() == expected, "{error}");
-            let session = store.session().unwrap();
-            let mut pieces = session.pieces_as(kind, workers()).unwrap();
+            let mut session = store.session().unwrap();
+            let mut pieces = session.pieces_as(kind, workers(), NEVER).unwrap();
             let pushed = bytes.chunks(100).try_for_each(|piece| pieces.push(piece, NEVER));
             let error = pushed.and_then(|()| pieces.finish(NEVER).map(drop)).unwrap_err();
             assert!(matches!(error, Error::Nar(_)) && error.to_string() == expected, "{error}");

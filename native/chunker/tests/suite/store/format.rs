@@ -88,11 +88,11 @@ fn deltas_are_read_from_packs_alone_in_another_language() {
         store.put(Cursor::new(content.clone()), target, Workers::of_this_thread(), NEVER).unwrap();
         assert!(read_from_python(folder.path(), "a").unwrap() == content, "{version}");
         for place in (0..content.len()).step_by(3000) {
-            content[place] ^= 1;
+            content[place] ^= 1 << version;
         }
     }
     let stats = store.stats(NEVER).unwrap();
-    assert!(stats.deltas > 2 * stats.chunks / 3, "{stats:?}");
+    assert!(stats.deltas > stats.chunks / 2, "{stats:?}");
 }
 
 #[test]

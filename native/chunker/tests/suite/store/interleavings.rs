@@ -57,7 +57,9 @@ fn interleave<T>(
 ) {
     for moment in 0.. {
         let folder = tempfile::tempdir().unwrap();
-        set_up(&open(folder.path()));
+        let mut options = small_chunks();
+        options.format.deltas = Some(cfg!(feature = "zstd"));
+        set_up(&Store::open(folder.path(), &options).unwrap());
         let disk = WatchedDisk::new(folder.path());
         let store = disk.store();
         let (path, others) = (folder.path().to_owned(), others.clone());
@@ -493,4 +495,65 @@ fn a_damaged_tag_is_set_also_if_it_is_repaired_in_the_meantime() {
     });
     let id = put(&store, "a", b"content").unwrap();
     assert_eq!(store.tag("a").unwrap(), Some(id));
+}
+
+/// Puts a version of a content whose chunks are deltas of an object that nothing names.
+#[cfg(feature = "zstd")]
+fn put_version(store: &Store, base: Digest) -> Result<Digest, chunker::Error> {
+    let mut content = contents().1;
+    content.iter_mut().step_by(200).for_each(|byte| *byte ^= 1);
+    let target = chunker::store::PutAs { name: Some("version"), base: Some(base) };
+    Ok(store.put(io::Cursor::new(content), target, Workers::of_this_thread(), NEVER)?.id)
+}
+
+/// Returns a store with garbage, and the id of an object of it.
+#[cfg(feature = "zstd")]
+fn garbage_base(store: &Store) -> Digest {
+    let id = put(store, "base", &contents().1).unwrap();
+    untag(store, "base");
+    id
+}
+
+#[cfg(feature = "zstd")]
+#[test]
+fn deltas_that_are_committed_during_a_collection_keep_their_bases() {
+    let base = garbage_base(&open(tempfile::tempdir().unwrap().path()));
+    let deltas = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&deltas);
+    interleave(
+        |store| {
+            garbage_base(store);
+        },
+        collect,
+        move |store| {
+            put_version(store, base).unwrap();
+            *counted.lock().unwrap() += store.stats(NEVER).unwrap().deltas;
+        },
+        |store, (), why| {
+            let id = store.tag("version").unwrap().expect(why);
+            store.read(&id, .., Workers::of_this_thread(), NEVER).unwrap_or_else(|e| panic!("{why}: {e}"));
+        },
+    );
+    assert!(*deltas.lock().unwrap() > 100);
+}
+
+#[cfg(feature = "zstd")]
+#[test]
+fn a_writer_of_deltas_sleeps_anywhere_while_their_bases_are_collected() {
+    let base = garbage_base(&open(tempfile::tempdir().unwrap().path()));
+    interleave(
+        |store| {
+            garbage_base(store);
+        },
+        |store| put_version(store, base),
+        collect,
+        |store, result, why| match result {
+            Ok(id) => {
+                store
+                    .read(&id, .., Workers::of_this_thread(), NEVER)
+                    .unwrap_or_else(|e| panic!("{why}: {e}"));
+            }
+            Err(error) => assert_eq!(error.code(), "session_fenced", "{why}"),
+        },
+    );
 }
