@@ -79,7 +79,7 @@ impl DeltaHead {
 }
 
 /// The content of a chunk that others are deltas of.
-type Base = Arc<Vec<u8>>;
+pub(super) type Base = Arc<Vec<u8>>;
 
 /// Weighs a base by its length.
 #[derive(Debug, Clone)]

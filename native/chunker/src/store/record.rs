@@ -4,7 +4,6 @@
 //! any other object, and a check of its own, so that a scan finds the next record after damage.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use crate::codec::{
     Codec, CompressOptions, CompressionError, CompressionScratch, DecompressOptions, compress_into,
@@ -14,7 +13,7 @@ use crate::error::Error;
 use crate::hash::{Algorithm, Digest};
 use crate::io::output_buffer::OutputBuffer;
 
-use super::delta::DeltaHead;
+use super::delta::{Base, DeltaHead};
 use super::error::StoreError;
 
 /// The first bytes of a record.
@@ -207,7 +206,7 @@ impl DeltaScratch {
         &mut self,
         content: &[u8],
         options: Option<&CompressOptions>,
-        bases: &[Arc<Vec<u8>>],
+        bases: &[Base],
         head: &DeltaHead,
         compressor: PrefixCompressor,
     ) -> Result<&[u8], Error> {
@@ -230,7 +229,7 @@ fn compressor_fault() -> Error {
 }
 
 /// Returns the prefix of a delta of these bases.
-fn prefix<'a>(bases: &'a [Arc<Vec<u8>>], buffer: &'a mut Vec<u8>) -> &'a [u8] {
+fn prefix<'a>(bases: &'a [Base], buffer: &'a mut Vec<u8>) -> &'a [u8] {
     match bases {
         [content] => content,
         bases => {
@@ -281,7 +280,7 @@ impl Scratch {
         digest: Digest,
         slices: &'a [&'a [u8]],
         options: Option<&CompressOptions>,
-        bases: &[Arc<Vec<u8>>],
+        bases: &[Base],
         head: &DeltaHead,
     ) -> Result<(Header, &'a [u8]), Error> {
         let Self { joined, whole, delta } = self;
@@ -306,7 +305,7 @@ impl Scratch {
         &mut self,
         header: &Header,
         frame: &[u8],
-        bases: &[Arc<Vec<u8>>],
+        bases: &[Base],
         algorithm: Algorithm,
         out: &mut dyn OutputBuffer,
     ) -> Result<(), ContentError> {

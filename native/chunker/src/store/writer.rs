@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use super::Inner;
 use super::bases::BaseFinder;
-use super::delta::{DeltaHead, MOST_BASES, Wanted};
+use super::delta::{Base, DeltaHead, MOST_BASES, Wanted};
 use super::error::StoreError;
 use super::gc::condemned;
 use super::pack::{self, Lengths, Pack, PackBuilder, PackId, Section};
@@ -275,7 +275,7 @@ impl Writer {
 
     /// Returns the contents of the chunks that this session may write a delta of, and the head of that delta. A chunk
     /// that is a delta itself stands for its bases.
-    fn usable(&self, digests: Vec<Digest>) -> Result<(Vec<Arc<Vec<u8>>>, DeltaHead), Error> {
+    fn usable(&self, digests: Vec<Digest>) -> Result<(Vec<Base>, DeltaHead), Error> {
         let mut bases = Vec::new();
         for digest in digests {
             if self.is_present_as(&digest, Wanted::Whole)? {
