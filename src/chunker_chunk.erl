@@ -64,20 +64,32 @@ chunk(map, Offset, Length, Hash, Data, Compressed, Entries, References) ->
         maps:from_list([Field || {_, Value} = Field <- Optional, Value =/= nil])
     ).
 
-parts(_, nil, Joined) -> {nil, Joined};
-parts(Form, Entries, Joined) -> lists:mapfoldl(fun(Entry, Known) -> part(Form, Entry, Known) end, Joined, Entries).
+%% The NIF gives the paths of a chunk as binaries, or as lists of names if they are longer than the chunk.
+parts(_, nil, Joined) ->
+    {nil, Joined};
+parts(Form, [{Path, _, _, _} | _] = Entries, Joined) when is_binary(Path) ->
+    {whole(Form, Entries), Joined};
+parts(Form, Entries, Joined) ->
+    {Whole, Next} = lists:mapfoldl(fun join/2, Joined, Entries),
+    {whole(Form, Whole), Next}.
 
-part(Form, {Names, Offset, Length, Position}, Joined) ->
+join({Names, Offset, Length, Position}, Joined) ->
     {Path, Next} = chunker_paths:join(Names, Joined),
-    {part(Form, Path, Offset, Length, Position), Next}.
+    {{Path, Offset, Length, Position}, Next}.
 
-part(map, Path, Offset, Length, Position) ->
-    #{path => Path, offset => Offset, length => Length, position => Position};
-part(struct, Path, Offset, Length, Position) ->
-    #{
-        '__struct__' => 'Elixir.Chunker.Nar.Part',
-        path => Path,
-        offset => Offset,
-        length => Length,
-        position => Position
-    }.
+whole(map, Entries) ->
+    [
+        #{path => Path, offset => Offset, length => Length, position => Position}
+     || {Path, Offset, Length, Position} <- Entries
+    ];
+whole(struct, Entries) ->
+    [
+        #{
+            '__struct__' => 'Elixir.Chunker.Nar.Part',
+            path => Path,
+            offset => Offset,
+            length => Length,
+            position => Position
+        }
+     || {Path, Offset, Length, Position} <- Entries
+    ].

@@ -38,8 +38,9 @@
         Compressed :: nil | binary()}.
 %% A chunk by itself, or with the annotations that were requested.
 -type noted(Chunk) :: Chunk | {Chunk, nil | entries(), nil | references()}.
+%% The paths of a chunk are all binaries, or if they are longer than the chunk all lists of names.
 -type entries() :: [
-    {Names :: chunker_paths:names(), Offset :: non_neg_integer(), Length :: non_neg_integer(),
+    {Path :: binary() | chunker_paths:names(), Offset :: non_neg_integer(), Length :: non_neg_integer(),
         Position :: non_neg_integer()}
 ].
 -type references() :: [{Position :: non_neg_integer(), Characters :: binary()}].

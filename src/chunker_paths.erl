@@ -1,5 +1,5 @@
 %% @private
-%% The paths of the entries that chunks touch.
+%% The paths of the entries that chunks touch, where they are longer in sum than their chunk.
 %%
 %% The engine gives each as a list of names, the last one first, so that the list of a directory is there
 %% once, as the tail of those of its entries. Whole paths, which can be a hundred times as long in sum as the

@@ -119,6 +119,83 @@ defmodule Chunker.NarNotesTest do
     end
   end
 
+  # A tree with entries of each kind, names of many lengths, and paths of more than 64 bytes, which the VM keeps
+  # outside the heap of a process.
+  defp wide_tree(folder, files) do
+    tree = Path.join(folder, "wide")
+    name = fn i -> String.pad_leading("#{i}", 1 + rem(i, 120), "n") <> "-#{i}" end
+
+    for i <- 1..files do
+      directory = Path.join([tree, "d#{rem(i, 50)}", String.duplicate("e", 1 + 3 * rem(i, 40))])
+      File.mkdir_p!(directory)
+      file = Path.join(directory, name.(i))
+
+      case rem(i, 10) do
+        0 -> File.mkdir_p!(file)
+        1 -> File.ln_s!("../#{name.(i + 1)}", file)
+        2 -> File.write!(file, "")
+        _ -> File.write!(file, :binary.copy("#{i} ", rem(i, 100)))
+      end
+
+      if rem(i, 10) == 3, do: File.chmod!(file, 0o755)
+    end
+
+    tree
+  end
+
+  @tag :nix
+  test "the entries are those that Nix lists, in both languages", %{tmp_dir: folder} do
+    tree = wide_tree(folder, 6000)
+    path = Path.join(folder, "wide.nar")
+    {_, 0} = System.shell(~s(nix-store --dump "#{tree}" > "#{path}"))
+    nix = ~w(--extra-experimental-features nix-command nar ls --long --recursive #{path} /)
+    {listing, 0} = System.cmd("nix", nix, stderr_to_stdout: false)
+
+    listed =
+      for line <- String.split(listing, "\n", trim: true) do
+        [_mode, size, "." <> path | _target] = String.split(line)
+        {String.trim_leading(path, "/"), String.to_integer(size)}
+      end
+
+    assert length(listed) > 6000
+
+    # Paths are longer than some of the smallest chunks, and shorter than most others.
+    for sizes <- [[min_size: 64, avg_size: 256, max_size: 1024], @small, []], threads <- [1, 2] do
+      options = [nar: true, entries: true, threads: threads] ++ sizes
+      chunks = Chunker.chunk_file!(path, options)
+
+      assert {chunks, chunks} ==
+               {Chunker.stream(path, options) |> bare(),
+                Nar.chunk!({:file, path}, options -- [nar: true]).chunks}
+
+      parts = Enum.flat_map(chunks, & &1.entries)
+      merged = Enum.chunk_by(parts, & &1.path)
+      # The root is a directory, which Nix does not list.
+      assert [[%Part{path: "", offset: 0, length: 0}] | merged] = merged
+
+      assert Enum.map(merged, &{hd(&1).path, &1 |> Enum.map(fn part -> part.length end) |> Enum.sum()}) ==
+               listed
+
+      {:ok, maps} = :chunker.chunk_file(path, options)
+      {:ok, iterator} = :chunker.stream({:file, path}, options)
+      assert maps == iterator |> iterate() |> Enum.map(&Map.delete(&1, :data))
+      plain = fn struct -> struct |> Map.from_struct() |> Map.reject(fn {_, value} -> value == nil end) end
+
+      assert maps ==
+               for(
+                 chunk <- chunks,
+                 do: %{plain.(chunk) | entries: Enum.map(chunk.entries, &Map.from_struct/1)}
+               )
+    end
+  end
+
+  defp iterate(iterator) do
+    case :chunker.next(iterator) do
+      {:ok, chunk, next} -> [chunk | iterate(next)]
+      :done -> []
+    end
+  end
+
   test "a changed mode, target or empty file is in the entries of a changed chunk", %{tmp_dir: folder} do
     tree = tree(folder)
 

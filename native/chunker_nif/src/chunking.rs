@@ -18,7 +18,7 @@ use crate::binary::text;
 use crate::call::{Call, Place, guard, nif, ok};
 use crate::error::NifError;
 use crate::list::List;
-use crate::nar::{nar_hash, sha256};
+use crate::nar::{encode_path, nar_hash, sha256};
 use crate::options::{ChunkingOptions, Hash};
 
 /// The bytes of a chunk with its annotation, which only chunks of NARs have.
@@ -46,51 +46,77 @@ fn encode<'a>(
     AnnotatedChunk { chunk, annotation }: &AnnotatedChunk,
     paths: &mut Paths<'a>,
 ) -> Term<'a> {
-    let chunk = (chunk.offset, chunk.length, text(env, &chunk.hash.0)).encode(env);
-    with_annotation(env, chunk, annotation.as_deref(), paths)
+    let term = (chunk.offset, chunk.length, text(env, &chunk.hash.0)).encode(env);
+    with_annotation(env, term, chunk.length, annotation.as_deref(), paths)
 }
 
-/// Returns the chunk by itself, or `{Chunk, nil | [{Names, Offset, Length, Position}], nil | [{Position,
-/// Characters}]}`.
+/// Returns the chunk, of `length` bytes, by itself, or `{Chunk, nil | [{Path, Offset, Length, Position}], nil |
+/// [{Position, Characters}]}`. Each `Path` of a chunk is a binary, or each is a list of names.
 pub(crate) fn with_annotation<'a>(
     env: Env<'a>,
     chunk: Term<'a>,
+    length: usize,
     annotation: Option<&Annotation>,
     paths: &mut Paths<'a>,
 ) -> Term<'a> {
     let Some(Annotation { entries, references }) = annotation else { return chunk };
-    let part = |part: &EntryPart| (paths.names(env, &part.path), part.offset, part.length, part.position);
-    let entries = entries.as_ref().map(|entries| entries.iter().map(part).collect::<Vec<_>>());
+    let entries = entries.as_ref().map(|entries| {
+        // Whole paths can be a hundred times as long in sum as the NAR. If those of a chunk are longer than the
+        // chunk, Erlang joins them, where a stream takes one chunk at a time.
+        let whole = entries.iter().map(|part| part.path.length()).sum::<usize>() <= length;
+        let part = |part: &EntryPart| {
+            let path = if whole { paths.whole(env, &part.path) } else { paths.names(env, &part.path) };
+            // Encoded one by one: the VM allocates memory for many tuples at once, in which binaries between
+            // them find room. A list of binaries would be one allocation for each.
+            (path, part.offset, part.length, part.position).encode(env)
+        };
+        entries.iter().map(part).collect::<Vec<_>>()
+    });
     let replaced = |replaced: &Replaced| (replaced.position, text(env, &replaced.characters));
     let references =
         references.as_ref().map(|references| references.iter().map(replaced).collect::<Vec<_>>());
     (chunk, entries, references).encode(env)
 }
 
-/// Encodes paths of entries, in the order of their NAR, as lists of names, the last one first. The list of a
-/// directory is the shared tail of the lists of its entries.
+/// Encodes paths of entries, in the order of their NAR.
 #[derive(Default)]
 pub(crate) struct Paths<'a> {
-    /// The last path that was encoded, preceded by those of its directories.
-    made: Vec<(EntryPath, Term<'a>)>,
+    /// The last path that was encoded as names, preceded by those of its directories.
+    names: Vec<(EntryPath, Term<'a>)>,
+    /// The last path that was encoded as a binary.
+    last: Option<(EntryPath, Term<'a>)>,
 }
 
 impl<'a> Paths<'a> {
+    /// Returns the path as a binary. An entry that is in several chunks has the same binary in each.
+    fn whole(&mut self, env: Env<'a>, path: &EntryPath) -> Term<'a> {
+        if let Some((last, term)) = &self.last
+            && last.is(path)
+        {
+            return *term;
+        }
+        let term = encode_path(env, path);
+        self.last = Some((path.clone(), term));
+        term
+    }
+
+    /// Returns the path as a list of names, the last one first. The list of a directory is the shared tail of
+    /// the lists of its entries.
     fn names(&mut self, env: Env<'a>, path: &EntryPath) -> Term<'a> {
         let mut missing = Vec::new();
         let mut known = path;
         while let Some((name, directory)) = known.split_last() {
-            if self.made.get(known.depth() - 1).is_some_and(|(made, _)| made.is(known)) {
+            if self.names.get(known.depth() - 1).is_some_and(|(made, _)| made.is(known)) {
                 break;
             }
             missing.push((known, name));
             known = directory;
         }
-        self.made.truncate(known.depth());
-        let mut names = self.made.last().map_or_else(|| Term::list_new_empty(env), |(_, names)| *names);
+        self.names.truncate(known.depth());
+        let mut names = self.names.last().map_or_else(|| Term::list_new_empty(env), |(_, names)| *names);
         for (path, name) in missing.into_iter().rev() {
             names = names.list_prepend(text(env, name));
-            self.made.push((path.clone(), names));
+            self.names.push((path.clone(), names));
         }
         names
     }

@@ -12,13 +12,13 @@ use chunker::engine::workers::Workers;
 use chunker::hash::{Algorithm, Digest, nix_base32};
 use chunker::io::file::OnChange;
 use chunker::nar::{
-    self, Entry, Hash, Kind, List, Listing, ListingFormat, ListingNotation, ListingOptions, NarConsumer,
-    ReadFile,
+    self, Entry, EntryPath, Hash, Kind, List, Listing, ListingFormat, ListingNotation, ListingOptions,
+    NarConsumer, ReadFile,
 };
 use rustler::types::atom::Atom;
 use rustler::{
-    Binary, Decoder, Encoder, Env, NifResult, NifTaggedEnum, NifTuple, NifUnitEnum, OwnedBinary, Resource,
-    ResourceArc, Term,
+    Binary, Decoder, Encoder, Env, NewBinary, NifResult, NifTaggedEnum, NifTuple, NifUnitEnum, OwnedBinary,
+    Resource, ResourceArc, Term,
 };
 
 use crate::atoms;
@@ -204,10 +204,17 @@ pub(crate) fn nar_hash<'a>(env: Env<'a>, digest: &Digest) -> Term<'a> {
     text(env, format!("sha256:{}", nix_base32::encode(&digest.0)).as_bytes())
 }
 
+/// Returns a path as a binary.
+pub(crate) fn encode_path<'a>(env: Env<'a>, path: &EntryPath) -> Term<'a> {
+    let mut binary = NewBinary::new(env, path.length());
+    path.copy_to(binary.as_mut_slice());
+    binary.into()
+}
+
 /// `{Path, Type, Size | nil, Offset | nil, Executable, Target | nil}`
 fn encode_entry<'a>(env: Env<'a>, Entry { path, kind }: &Entry) -> Term<'a> {
     let nil = atoms::nil().encode(env);
-    let path = text(env, &path.to_vec());
+    let path = encode_path(env, path);
     match kind {
         Kind::Directory => (path, atoms::directory(), nil, nil, false, nil),
         Kind::Regular { executable, offset, size } => {

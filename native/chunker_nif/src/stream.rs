@@ -95,14 +95,14 @@ fn encode<'a>(
     paths: &mut Paths<'a>,
 ) -> Term<'a> {
     let (Chunk { offset, length, .. }, hash) = (chunk, text(env, &chunk.hash.0));
-    let chunk = match data {
+    let term = match data {
         None => (offset, length, hash).encode(env),
         Some(data) => {
             let compressed = compressed.map(|bytes| bytes.release(env));
             (offset, length, hash, data.into_term(env), compressed).encode(env)
         }
     };
-    with_annotation(env, chunk, annotation.as_deref(), paths)
+    with_annotation(env, term, length, annotation.as_deref(), paths)
 }
 
 fn list<'a>(env: Env<'a>, chunks: Vec<Load>) -> Result<Term<'a>, NifError<'a>> {

@@ -94,7 +94,8 @@ impl Entries {
 
     /// Takes the parts in the next chunk, which is at `start..end`.
     pub(super) fn take(&mut self, start: u64, end: u64) -> Vec<EntryPart> {
-        let mut parts = Vec::new();
+        let count = self.entries.iter().take_while(|entry| entry.start <= end).count();
+        let mut parts = Vec::with_capacity(count);
         while let Some(entry) = self.entries.front()
             // The last byte of the head is in the chunk, or before it.
             && entry.start <= end

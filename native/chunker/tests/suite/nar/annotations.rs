@@ -6,7 +6,7 @@ use chunker::hash::Algorithm;
 use chunker::nar::annotations::{AnnotationOptions, ChunkAnnotation, EntryPart};
 use chunker::nar::references::{PLACEHOLDER, Replaced, replace, restore};
 use chunker::nar::scanner::Config;
-use chunker::nar::{EntryLimits, NarMethod};
+use chunker::nar::{EntryLimits, EntryPath, NarMethod};
 use chunker::{Error, NEVER};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -188,6 +188,51 @@ fn annotations_are_complete_on_any_number_of_threads() {
     for config in [Config::DEFAULT, Config::with_average(4096)] {
         for (threads, pieces) in [(1, [100_000, 1]), (2, [1 << 20, 1 << 20]), (4, [3_000_001, 777])] {
             assert_entries(&tree, &config, threads, &pieces);
+        }
+    }
+}
+
+/// Names of lengths around the one up to which a path needs no allocation, in directories of such names.
+#[test]
+fn entries_with_names_of_any_length() {
+    let lengths = [1usize, 2, 21, 22, 23, 24, 255];
+    let mut tree = Tree::File { executable: true, contents: vec![1; 700] };
+    for length in lengths.into_iter().chain(lengths) {
+        let nodes = lengths.map(|sibling| {
+            let contents = vec![sibling as u8; 3 * sibling];
+            (vec![b'x'; sibling], Tree::File { executable: false, contents })
+        });
+        let others = [(b"y".to_vec(), Tree::Link(b"z".to_vec())), (b"z".to_vec(), Tree::Folder([].into()))];
+        let directory = (vec![b'd'; length], tree);
+        tree = Tree::Folder(nodes.into_iter().chain(others).chain([directory]).collect());
+    }
+    for average in [256, 4096, 65_536] {
+        assert_entries(&tree, &Config::with_average(average), 2, &[777, 1]);
+    }
+
+    let nar = encode(&tree);
+    let mut parts = Vec::new();
+    for (_, annotation) in &every_way(&nar, &Config::with_average(256), ENTRIES, 1, &[1 << 20])[0] {
+        parts.extend(annotation.as_ref().unwrap().entries.clone().unwrap());
+    }
+    let paths: Vec<_> = parts.iter().map(|part| part.path.to_vec()).collect();
+    // Some entries are in several chunks.
+    assert!(paths.windows(2).any(|pair| pair[0] == pair[1]));
+    for (part, bytes) in parts.iter().zip(&paths) {
+        let names: Vec<_> = bytes.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).collect();
+        assert_eq!((part.path.length(), part.path.depth()), (bytes.len(), names.len()));
+        let mut path = &part.path;
+        for expected in names.iter().rev() {
+            let (name, directory) = path.split_last().unwrap();
+            assert_eq!(&name, expected);
+            path = directory;
+        }
+        assert!(path.is_root() && path.split_last().is_none() && path.is(&EntryPath::ROOT));
+        for (other, other_bytes) in parts.iter().zip(&paths) {
+            assert_eq!(
+                (part.path.is(&other.path), part.path == other.path),
+                (bytes == other_bytes, bytes == other_bytes)
+            );
         }
     }
 }
