@@ -82,17 +82,19 @@ class Store:
         for digest, kind, *rest in records(pack):
             self.places.setdefault(digest, []).append((kind, path, *rest))
 
-    def record(self, digest, is_base=False):
+    def record(self, digest, depth=0):
         kind, path, codec, length, (start, stored) = min(self.places[digest])
-        if kind == 4 and is_base:
-            sys.exit(f"{digest.hex()} is a base, and is there as a delta only")
+        if kind == 4 and depth > 1:
+            sys.exit(f"{digest.hex()} is there as a delta only, of which the third in a row")
         with open(path, "rb") as file:
             file.seek(start)
             content = file.read(stored)
         if kind == 4:
             end = 4 + 32 * content[0]
-            bases = [self.record(content[at:at + 32], True) for at in range(4, end, 32)]
-            content = apply_delta(content[end:], b"".join(bases))
+            if crc32c(content[:end]) != struct.unpack_from("<I", content, end)[0]:
+                sys.exit(f"{digest.hex()} has a damaged head")
+            bases = [self.record(content[at:at + 32], depth + 1) for at in range(4, end, 32)]
+            content = apply_delta(content[end + 4:], b"".join(bases))
         elif codec:
             command = [CODECS[codec], "-dc"]
             content = subprocess.run(command, input=content, stdout=subprocess.PIPE, check=True).stdout

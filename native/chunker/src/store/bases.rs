@@ -60,15 +60,15 @@ struct Window {
 }
 
 impl BaseObject {
-    /// Opens an object. Returns `None` if the store does not have it, or if its list of chunks is damaged.
+    /// Opens an object. Returns `None` if it cannot be read: then chunks are whole.
     pub(super) fn open(
         inner: &Arc<Inner>,
         id: &Digest,
         is_cancelled: Cancel<'_>,
     ) -> Result<Option<Self>, Error> {
         match Self::open_whole(inner, id, is_cancelled) {
-            Err(Error::Store(_)) => Ok(None),
-            opened => opened.map(Some),
+            Err(Error::Cancelled) => Err(Error::Cancelled),
+            opened => Ok(opened.ok()),
         }
     }
 
@@ -132,21 +132,21 @@ impl BaseFinder {
     }
 
     /// Returns the chunks that a chunk of the new object may be a delta of, in the order of the older object.
-    pub(super) fn find(&self, offset: u64, length: u64) -> Result<Vec<Digest>, Error> {
+    pub(super) fn find(&self, offset: u64, length: u64) -> Vec<Digest> {
         if self.failures.load(Ordering::Relaxed) >= FAILURES_BEFORE_SAMPLING
             && !self.skipped.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLED)
         {
-            return Ok(Vec::new());
+            return Vec::new();
         }
         // A chunk of several files may match in two places.
-        let shifts = [offset, offset + length - 1].map(|at| {
+        let shifts = [offset, offset + length.saturating_sub(1)].map(|at| {
             let shifts = lock(&self.shifts);
             shifts.range(..=at).next_back().map_or(0, |(_, shift)| *shift)
         });
         let mut window = lock(&self.object.chunks);
         let mut found: Vec<(u64, StoredChunk)> = Vec::new();
         for shift in shifts {
-            for (common, chunk) in window.overlapping(offset.saturating_add_signed(shift), length)? {
+            for (common, chunk) in window.overlapping(offset.saturating_add_signed(shift), length) {
                 match found.iter_mut().find(|(_, other)| other.digest == chunk.digest) {
                     Some((most, _)) => *most = common.max(*most),
                     None => found.push((common, chunk)),
@@ -156,7 +156,7 @@ impl BaseFinder {
         found.sort_by_key(|(common, chunk)| (Reverse(*common), chunk.offset));
         found.truncate(MOST_BASES);
         found.sort_by_key(|(_, chunk)| chunk.offset);
-        Ok(found.into_iter().map(|(_, chunk)| chunk.digest).collect())
+        found.into_iter().map(|(_, chunk)| chunk.digest).collect()
     }
 
     /// Takes whether a chunk for which [`find`](Self::find) has returned bases became a delta.
@@ -172,22 +172,19 @@ impl BaseFinder {
 impl Window {
     /// Returns the chunks that have bytes in a range, and how many. A range behind the end of the object stands for its
     /// end. Returns none if the window has moved lately and does not have them.
-    fn overlapping(&mut self, start: u64, length: u64) -> Result<Vec<(u64, StoredChunk)>, Error> {
+    fn overlapping(&mut self, start: u64, length: u64) -> Vec<(u64, StoredChunk)> {
         let start = start.min(self.size.saturating_sub(length));
         let end = start + length;
         self.lookups += 1;
         if !self.has(start) && self.lookups >= LOOKUPS_BEFORE_MOVE {
-            match self.move_to(start) {
-                // A list that is damaged, or that a garbage collection has deleted since, has nothing.
-                Err(Error::Store(_)) | Ok(()) => {}
-                Err(error) => return Err(error),
-            }
+            // A list that is damaged, or that a garbage collection has deleted since, has nothing.
+            let _ = self.move_to(start);
         }
         let first = self.chunks.partition_point(|chunk| chunk.offset + u64::from(chunk.length) <= start);
         let chunks = self.chunks[first..].iter().take_while(|chunk| chunk.offset < end);
         let common =
             |chunk: &StoredChunk| (chunk.offset + u64::from(chunk.length)).min(end) - chunk.offset.max(start);
-        Ok(chunks.map(|chunk| (common(chunk), *chunk)).collect())
+        chunks.map(|chunk| (common(chunk), *chunk)).collect()
     }
 
     fn has(&self, position: u64) -> bool {

@@ -257,8 +257,8 @@ impl Inner {
             match result {
                 Ok(()) => records += 1,
                 // If an object needs the delta, the object is incomplete. Otherwise both are garbage, of which a
-                // collection has taken the base, unless the name of the base is damaged.
-                Err(ContentError::Wrong(NO_BASE)) if is_named => {}
+                // collection has taken the base.
+                Err(ContentError::Wrong(NO_BASE)) => {}
                 Err(ContentError::Wrong(why)) => {
                     damage(found.offset.into(), why);
                     damaged.push(found.offset);
@@ -390,6 +390,12 @@ impl Inner {
                     }
                     // A delta whose bases are gone can be read again once they are put again.
                     Ok(()) | Err(ContentError::Wrong(NO_BASE)) => drop(writer.append(header, payload)?),
+                    // Others may be deltas of it, and need it whole.
+                    Err(ContentError::Wrong(_)) if header.kind == Kind::Chunk && self.format.deltas => {
+                        if let Ok(Some(content)) = self.record(&header.digest) {
+                            writer.write_whole(header.digest, &content)?;
+                        }
+                    }
                     Err(ContentError::Wrong(_)) => {}
                     Err(ContentError::Other(error)) => return Err(error),
                 }

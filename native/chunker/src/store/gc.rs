@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use super::Inner;
 use super::check::{fails, ignores};
-use super::delta::{NO_BASE, Wanted};
+use super::delta::{ANY, Depth, NO_BASE, WHOLE};
 use super::error::{StoreError, if_writable, is_full};
 use super::manifest::{Item, Manifest};
 use super::objects::{Lock, Objects};
@@ -86,10 +86,26 @@ pub struct Collected {
     pub packs: u64,
 }
 
-/// Returns the length of a slot, in bytes, for chunks of an average length. The records of a pack that begin in
-/// the same slot live as long as any of them, so that one bit is enough for each slot.
-fn slot(average: u64) -> u32 {
-    (average / 16).clamp(1 << 10, 1 << 16) as u32
+/// The lengths of slots, in bytes. The records of a pack that begin in the same slot live as long as any of them, so that
+/// one bit is enough for each slot.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    /// For chunks of an average length.
+    whole: u32,
+}
+
+/// The length of a slot of packs with deltas, most of which take some hundred bytes.
+const DELTA_SLOT: u32 = 256;
+
+impl Slot {
+    fn new(average: u64) -> Self {
+        Self { whole: (average / 16).clamp(1 << 10, 1 << 16) as u32 }
+    }
+
+    /// Returns the length for a pack.
+    fn of(self, pack: &PackId) -> u32 {
+        if pack.section == Section::Deltas { DELTA_SLOT } else { self.whole }
+    }
 }
 
 /// What is needed of a pack.
@@ -145,8 +161,7 @@ struct Marker<'a> {
     packs: &'a [PackId],
     /// What is needed of each.
     live: Vec<Live>,
-    /// See [`slot`].
-    slot: u32,
+    slot: Slot,
     /// The manifests and nodes that were seen.
     seen: HashSet<Digest>,
     objects: u64,
@@ -210,48 +225,54 @@ impl Marker<'_> {
 
     /// Marks a record in all packs that have it, since one may be damaged.
     fn record(&mut self, digest: &Digest) -> Result<(), Error> {
-        if !self.mark(digest)? && !self.is_complete {
+        if !self.mark(digest, ANY)? && !self.is_complete {
             // It may be in a pack that the index does not have. Once all packs are in it, it is in none.
             self.inner.index.complete(crate::NEVER)?;
             self.is_complete = true;
-            self.mark(digest)?;
+            self.mark(digest, ANY)?;
         }
         Ok(())
     }
 
-    fn mark(&mut self, digest: &Digest) -> Result<bool, Error> {
-        let (found, bases) = self.mark_places(digest, Wanted::Any)?;
-        for base in bases {
-            let (is_found, _) = self.mark_places(&base, Wanted::Whole)?;
-            if !is_found && !self.is_complete {
-                self.inner.index.complete(crate::NEVER)?;
-                self.is_complete = true;
-                self.mark_places(&base, Wanted::Whole)?;
-            }
-        }
-        Ok(found)
-    }
-
-    /// Marks the records of a digest in all packs, and returns whether there are any, and the bases of deltas. Those of
-    /// a delta in a pack that was written since count, too: the pack stays, and needs them.
-    fn mark_places(&mut self, digest: &Digest, wanted: Wanted) -> Result<(bool, Vec<Digest>), Error> {
-        let (mut found, mut bases) = (false, Vec::new());
+    /// Marks the records of a digest and their bases in all packs, and returns whether all are there. Those of a delta in
+    /// a pack that was written since the collection began count, too: the pack stays, and needs them.
+    fn mark(&mut self, digest: &Digest, depth: Depth) -> Result<bool, Error> {
+        let (mut found, mut bases, mut damaged) = (false, Vec::new(), None);
         let (inner, packs, slot, live) = (self.inner, self.packs, self.slot, &mut self.live);
         inner.index.find(digest, |location @ Location { pack, entry }| {
+            let place = packs.binary_search(pack);
             if pack.section == Section::Deltas {
-                if wanted == Wanted::Whole {
+                if depth == WHOLE {
                     return Ok(false);
                 }
-                // One that cannot be read needs nothing.
-                bases.extend(inner.delta_head(location)?.iter().flat_map(|head| &head.bases));
+                match inner.delta_head(location) {
+                    Ok(Some(head)) => bases.extend(head.bases),
+                    Ok(None) => return Ok(false),
+                    Err(Error::Store(error)) => {
+                        damaged = Some(error);
+                        // It stays, for a repair to say what is lost.
+                        if let Ok(place) = place {
+                            live[place].mark(entry.offset, entry.stored, slot.of(pack));
+                        }
+                        return Ok(false);
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-            if let Ok(place) = packs.binary_search(pack) {
-                live[place].mark(entry.offset, entry.stored, slot);
+            if let Ok(place) = place {
+                live[place].mark(entry.offset, entry.stored, slot.of(pack));
                 found = true;
             }
             Ok(false)
         })?;
-        Ok((found, bases))
+        // Nothing is known of what it needs, so that nothing can be deleted.
+        if let Some(error) = damaged.filter(|_| !found) {
+            return Err(error.into());
+        }
+        for base in bases {
+            found &= self.mark(&base, depth - 1)?;
+        }
+        Ok(found)
     }
 
     /// Returns what is needed of a pack, or `None` if nothing is.
@@ -276,7 +297,7 @@ impl Marker<'_> {
             if 2 * live.bytes < length
                 && let Some(records) = pack::footer(objects, &name, length)?
             {
-                let needed = records.iter().filter(|(entry, _)| live.has(entry.offset, self.slot));
+                let needed = records.iter().filter(|(entry, _)| live.has(entry.offset, self.slot.of(pack)));
                 if 2 * needed.map(|(entry, _)| taken(entry.stored)).sum::<u64>() < length {
                     wasteful.insert(*pack);
                 }
@@ -407,7 +428,7 @@ impl Inner {
             inner: self,
             packs: &packs,
             live: packs.iter().map(|_| Live::default()).collect(),
-            slot: slot(self.format.chunking.avg_size),
+            slot: Slot::new(self.format.chunking.avg_size),
             seen: HashSet::new(),
             objects: 0,
             removed: Vec::new(),
@@ -509,7 +530,6 @@ impl Inner {
         is_cancelled: Cancel<'_>,
     ) -> Result<u64, Error> {
         let options = BatchOptions { workers: Some(workers), ..BatchOptions::default() };
-        let slot = marker.slot;
         let mut written = 0;
         let mut without_bases = Vec::new();
         let mut sorted: Vec<PackId> = packs.iter().copied().collect();
@@ -520,7 +540,7 @@ impl Inner {
                 return Err(Error::Cancelled);
             }
             let (name, live) = (pack.name(), marker.live(&pack));
-            let is_live = |offset| live.is_some_and(|live| live.has(offset, slot));
+            let is_live = |offset| live.is_some_and(|live| live.has(offset, marker.slot.of(&pack)));
             let Some(bytes) = pack::read(&*self.objects, &name)? else { continue };
             let records: Vec<_> = pack::scan(&bytes)
                 .filter(|(offset, header)| is_live(*offset) && Section::of(header.kind) == pack.section)
@@ -563,8 +583,8 @@ impl Inner {
                     continue;
                 }
                 // A whole chunk stays whole, since others may be deltas of it.
-                let wanted = if is_delta { Wanted::Any } else { Wanted::Whole };
-                if !writer.is_present_or_written_as(&header.digest, wanted)? {
+                let depth = if is_delta { ANY } else { WHOLE };
+                if !writer.is_present_or_written_as(&header.digest, depth)? {
                     written += writer.append(header, payload)?;
                 }
             }

@@ -69,7 +69,7 @@ pub use stats::Stats;
 
 use self::bases::{BaseFinder, BaseObject};
 use self::check::Lists;
-use self::delta::DeltaCache;
+use self::delta::Bases;
 use self::index::Index;
 use self::manifest::Item;
 use self::marks::Marks;
@@ -118,7 +118,7 @@ struct Inner {
     marks: Marks,
     /// The sessions of this handle that were committed, and whose tags could not be set.
     unfinished: Mutex<Vec<[u8; 16]>>,
-    deltas: DeltaCache,
+    bases: Bases,
     /// Buffers for reading, from call to call.
     buffers: Mutex<Vec<(record::Scratch, Vec<u8>)>>,
 }
@@ -181,7 +181,7 @@ impl Store {
             index,
             marks: Marks::default(),
             unfinished: Mutex::default(),
-            deltas: DeltaCache::new(),
+            bases: delta::bases(),
             buffers: Mutex::default(),
         });
         inner.finish_sessions_if_writable()?;
@@ -526,9 +526,9 @@ pub struct Session {
     /// The objects of the commit, and the places of its tags.
     objects: HashSet<Digest>,
     tags: HashMap<String, usize>,
-    /// The object whose chunks those of the next ones may be deltas of, and what is known of it.
+    /// The object whose chunks those of the next ones may be deltas of, and once it is opened, what is known of it.
     base: Option<Digest>,
-    base_object: Option<Arc<BaseObject>>,
+    base_object: Option<Option<Arc<BaseObject>>>,
 }
 
 impl Drop for Session {
@@ -567,10 +567,14 @@ impl Session {
     /// Returns what selects the bases of the next object. What is known of the base serves the later ones too.
     fn base_finder(&mut self, is_cancelled: Cancel<'_>) -> Result<Option<Arc<BaseFinder>>, Error> {
         let Some(base) = self.base else { return Ok(None) };
-        if self.base_object.is_none() {
-            self.base_object = BaseObject::open(&self.inner, &base, is_cancelled)?.map(Arc::new);
-        }
-        Ok(self.base_object.as_ref().map(|object| Arc::new(BaseFinder::new(Arc::clone(object)))))
+        let object = match &self.base_object {
+            Some(object) => object,
+            None => {
+                let opened = BaseObject::open(&self.inner, &base, is_cancelled)?;
+                self.base_object.insert(opened.map(Arc::new))
+            }
+        };
+        Ok(object.as_ref().map(|object| Arc::new(BaseFinder::new(Arc::clone(object)))))
     }
 
     /// Puts an object.

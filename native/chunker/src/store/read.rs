@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Inner;
-use super::delta::{NO_BASE, Wanted};
+use super::delta::{ANY, NO_BASE};
 use super::error::StoreError;
 use super::manifest::{Item, Manifest, StoredChunk, read_node};
 use super::pack::{Lengths, PackId, Section};
@@ -96,13 +96,12 @@ impl Inner {
         }
         let (mut first, mut no_base) = (None, None);
         for (location, error) in damaged {
+            self.mark_damaged(&location, &error);
             if matches!(error, StoreError::Corrupt { why: NO_BASE, .. }) {
                 no_base = Some(error);
-                continue;
+            } else {
+                first = first.or(Some(error));
             }
-            // A mark is of use to later puts, and not needed for the error.
-            let _ = self.marks.add(&*self.objects, location.pack, &[location.entry.offset]);
-            first = first.or(Some(error));
         }
         first.or(no_base).map_or(Ok(None), |error| Err(error.into()))
     }
@@ -132,7 +131,7 @@ impl Inner {
         })
     }
 
-    fn decode_by(
+    pub(super) fn decode_by(
         &self,
         location: &Location,
         record: &[u8],
@@ -166,14 +165,14 @@ impl Inner {
     /// Returns where a chunk is, in a pack that is there.
     fn locate(&self, digest: &Digest, lengths: &mut Lengths) -> Result<Option<Location>, Error> {
         let mut is_there = |location: &Location| lengths.hold(&*self.objects, location);
-        self.index.find(digest, |location| self.counts(location, Wanted::Any, &mut is_there))
+        self.index.find(digest, |location| self.counts(location, ANY, &mut is_there))
     }
 
     /// Returns whether a record is in a pack that is there, and is not known to be damaged, and so are its bases if
     /// it is a delta.
     pub(super) fn is_whole(&self, digest: &Digest, lengths: &mut Lengths) -> Result<bool, Error> {
         let mut is_whole = |location: &Location| self.is_unmarked(location, lengths);
-        let found = self.index.find(digest, |location| self.counts(location, Wanted::Any, &mut is_whole))?;
+        let found = self.index.find(digest, |location| self.counts(location, ANY, &mut is_whole))?;
         Ok(found.is_some())
     }
 
@@ -181,7 +180,7 @@ impl Inner {
     /// damaged, and so are its bases.
     pub(super) fn is_intact(&self, location: &Location) -> Result<bool, Error> {
         let mut lengths = Lengths::default();
-        self.counts(location, Wanted::Any, &mut |place| self.is_unmarked(place, &mut lengths))
+        self.counts(location, ANY, &mut |place| self.is_unmarked(place, &mut lengths))
     }
 
     /// Returns whether there is a record at a place that is not known to be damaged.

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use super::Inner;
 use super::bases::BaseFinder;
-use super::delta::{Base, DeltaHead, MOST_BASES, Wanted};
+use super::delta::{ANY, Base, DeltaHead, Depth, MOST_BASES, WHOLE};
 use super::error::StoreError;
 use super::gc::condemned;
 use super::pack::{self, Lengths, Pack, PackBuilder, PackId, Section};
@@ -131,24 +131,24 @@ impl Writer {
     /// Returns whether a record is in a pack that exists, is long enough, and is not condemned. A delta needs its
     /// bases in such packs.
     pub(super) fn is_present(&self, digest: &Digest) -> Result<bool, Error> {
-        self.is_present_as(digest, Wanted::Any)
+        self.is_present_as(digest, ANY)
     }
 
-    fn is_present_as(&self, digest: &Digest, wanted: Wanted) -> Result<bool, Error> {
+    fn is_present_as(&self, digest: &Digest, depth: Depth) -> Result<bool, Error> {
         let mut is_usable = |location: &Location| self.is_usable(location);
         let inner = &self.inner;
-        Ok(inner.index.find(digest, |location| inner.counts(location, wanted, &mut is_usable))?.is_some())
+        Ok(inner.index.find(digest, |location| inner.counts(location, depth, &mut is_usable))?.is_some())
     }
 
     /// Returns whether a record is present, or was not, and is from now on taken to be written by this session.
     pub(super) fn is_present_or_written(&self, digest: &Digest) -> Result<bool, Error> {
-        self.is_present_or_written_as(digest, Wanted::Any)
+        self.is_present_or_written_as(digest, ANY)
     }
 
     /// Does the same for a record that must perhaps be whole.
-    pub(super) fn is_present_or_written_as(&self, digest: &Digest, wanted: Wanted) -> Result<bool, Error> {
+    pub(super) fn is_present_or_written_as(&self, digest: &Digest, depth: Depth) -> Result<bool, Error> {
         let is_new = match lock(&self.written).entry(*digest) {
-            Entry::Occupied(written) if wanted == Wanted::Any || *written.get() == Written::Whole => {
+            Entry::Occupied(written) if depth > WHOLE || *written.get() == Written::Whole => {
                 return Ok(true);
             }
             Entry::Occupied(_) => false,
@@ -157,7 +157,7 @@ impl Writer {
                 true
             }
         };
-        let is_present = self.is_present_as(digest, wanted)?;
+        let is_present = self.is_present_as(digest, depth)?;
         if is_present && is_new {
             lock(&self.written).remove(digest);
         }
@@ -167,11 +167,11 @@ impl Writer {
     /// Returns whether a chunk is present whole, or was written whole by this session.
     fn has_whole(&self, digest: &Digest) -> Result<bool, Error> {
         let is_written = lock(&self.written).get(digest) == Some(&Written::Whole);
-        Ok(is_written || self.is_present_as(digest, Wanted::Whole)?)
+        Ok(is_written || self.is_present_as(digest, WHOLE)?)
     }
 
     /// Returns whether the store has a record, and makes sure that it stays: one in a pack that a garbage
-    /// collection is about to delete is written anew, and a delta that needs one as a whole chunk.
+    /// collection is about to delete is written anew, and so is a delta of one, as a whole chunk.
     pub(super) fn keep(&self, digest: &Digest) -> Result<bool, Error> {
         self.kept(digest).inspect_err(|_| self.fail())
     }
@@ -191,7 +191,7 @@ impl Writer {
             // Perhaps in a pack that the index had not, and that stays.
             Ok(Some((header, payload))) if !self.is_present(digest)? => {
                 if header.kind == Kind::Delta {
-                    self.write_new(Kind::Chunk, *digest, &[&content])?;
+                    self.append_delta(header, &payload, &content)?;
                 } else {
                     self.append(header, &payload)?;
                 }
@@ -255,12 +255,18 @@ impl Writer {
         offset: u64,
         bases: &BaseFinder,
     ) -> Result<u64, Error> {
-        if self.is_present_or_written(&digest)? {
+        let is_present = self.is_present_or_written(&digest)?;
+        if self.was_whole(&digest)? {
+            // Others may be deltas of it, and this heals them.
+            let is_written = self.is_present_or_written_as(&digest, WHOLE)?;
+            return if is_written { Ok(0) } else { self.write_new(Kind::Chunk, digest, slices) };
+        }
+        if is_present {
             bases.add_present(&digest, offset);
             return Ok(0);
         }
         let length: usize = slices.iter().map(|slice| slice.len()).sum();
-        let (contents, head) = self.usable(bases.find(offset, length as u64)?)?;
+        let (contents, head) = self.usable(bases.find(offset, length as u64))?;
         if contents.is_empty() {
             return self.write_new(Kind::Chunk, digest, slices);
         }
@@ -273,20 +279,31 @@ impl Writer {
         Ok(taken)
     }
 
+    /// Returns whether the index knows a whole chunk which is damaged, or is gone or about to.
+    fn was_whole(&self, digest: &Digest) -> Result<bool, Error> {
+        let mut is_whole = false;
+        self.inner
+            .index
+            .find(digest, |location| {
+                is_whole |= location.pack.section != Section::Deltas;
+                Ok(is_whole && self.is_usable(location)?)
+            })
+            .map(|usable| is_whole && usable.is_none())
+    }
+
     /// Returns the contents of the chunks that this session may write a delta of, and the head of that delta. A chunk
     /// that is a delta itself stands for its bases.
     fn usable(&self, digests: Vec<Digest>) -> Result<(Vec<Base>, DeltaHead), Error> {
         let mut bases = Vec::new();
         for digest in digests {
-            if self.is_present_as(&digest, Wanted::Whole)? {
+            if self.is_present_as(&digest, WHOLE)? {
                 bases.push(digest);
                 continue;
             }
             let mut is_usable = |location: &Location| self.is_usable(location);
             let inner = &self.inner;
-            let delta =
-                inner.index.find(&digest, |place| inner.counts(place, Wanted::Any, &mut is_usable))?;
-            if let Some(head) = delta.map(|place| inner.delta_head(&place)).transpose()?.flatten() {
+            let delta = inner.index.find(&digest, |place| inner.counts(place, ANY, &mut is_usable))?;
+            if let Some(Ok(Some(head))) = delta.map(|place| inner.delta_head(&place)) {
                 bases.extend(&head.bases);
             }
         }
@@ -296,7 +313,7 @@ impl Writer {
                 continue;
             }
             // One that is damaged is found by a read or a check.
-            if let Ok(Some(content)) = self.inner.base(&base) {
+            if let Ok(Some(content)) = self.inner.base(&base, WHOLE) {
                 contents.push(content);
                 head.bases.push(base);
             }
@@ -306,7 +323,7 @@ impl Writer {
 
     /// Writes a chunk that the store may have only as a delta.
     pub(super) fn write_whole(&self, digest: Digest, content: &[u8]) -> Result<(), Error> {
-        if !self.is_present_or_written_as(&digest, Wanted::Whole)? {
+        if !self.is_present_or_written_as(&digest, WHOLE)? {
             self.write_new(Kind::Chunk, digest, &[content])?;
         }
         Ok(())

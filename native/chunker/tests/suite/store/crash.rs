@@ -116,7 +116,7 @@ impl Workload<'_> {
 fn open(disk: &SimulatedDisk) -> Result<Store, Error> {
     let mut options = small_chunks();
     // Only a workload with versions of a content has any.
-    options.format.deltas = Some(true);
+    options.format.deltas = Some(cfg!(feature = "zstd"));
     Store::on_disk(disk.clone(), PathBuf::from("simulated"), &options)
 }
 
@@ -318,6 +318,7 @@ fn nars_survive_a_power_cut() {
 }
 
 /// Returns a content with a byte changed in nearly every chunk.
+#[cfg(feature = "zstd")]
 fn version(content: &[u8], random: &mut Random) -> Vec<u8> {
     let mut new = content.to_vec();
     for place in (0..new.len()).step_by(300) {
@@ -326,6 +327,7 @@ fn version(content: &[u8], random: &mut Random) -> Vec<u8> {
     new
 }
 
+#[cfg(feature = "zstd")]
 #[test]
 fn deltas_survive_a_power_cut() {
     cut_everywhere(9, |workload, random| {

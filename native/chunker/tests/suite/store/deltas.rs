@@ -437,6 +437,7 @@ fn made_up_deltas_are_damage() {
             for digest in digests {
                 let mut payload = vec![count, 0, 0, 0];
                 (0..count).for_each(|base| payload.extend(digests[usize::from(base) % 3]));
+                payload.extend(crc32c::crc32c(&payload).to_le_bytes());
                 payload.extend(b"no frame");
                 write_pack(&path, section, 4, digest, &payload, 3000);
             }
@@ -465,6 +466,7 @@ fn damage_is_marked_beside_a_delta_without_its_base() {
     damage(pack, 100);
     let mut payload = vec![1, 0, 0, 0];
     payload.extend([9; 32]);
+    payload.extend(crc32c::crc32c(&payload).to_le_bytes());
     write_pack(&path, "deltas", 4, *blake3::hash(&content).as_bytes(), &payload, 900);
     let store = open(folder.path(), "store", true);
     // Completes the index.
@@ -474,6 +476,72 @@ fn damage_is_marked_beside_a_delta_without_its_base() {
     assert_eq!(why, "record_digest");
     put(&store, Some("a"), &content);
     assert!(read(&open(folder.path(), "store", true), &id) == content);
+}
+
+/// A base that is lost is written whole when it is put again, also if it is in the store as a delta, or could be one.
+#[test]
+fn a_base_that_is_put_again_heals_in_any_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut random = Random::new(63);
+    let first = random.bytes(50_000);
+    let (second, other) = (version(&first, &mut random), version(&first, &mut random));
+    for is_repaired in [false, true] {
+        let _ = std::fs::remove_dir_all(&path);
+        let id = {
+            let store = open(folder.path(), "store", true);
+            let base = put(&store, Some("first"), &first).id;
+            put(&store, PutAs { name: Some("second"), base: Some(base) }, &second).id
+        };
+        let [pack] = &packs(&path, "packs")[..] else { panic!("one pack") };
+        for byte in (100..50_000).step_by(700) {
+            damage(pack, byte);
+        }
+        let store = open(folder.path(), "store", true);
+        store.check(&BatchOptions::default(), NEVER).unwrap();
+        if is_repaired {
+            store.repair(&BatchOptions::default(), NEVER).unwrap();
+        }
+        let base = put(&store, Some("other"), &other).id;
+        put(&store, PutAs { name: Some("first"), base: Some(base) }, &first);
+        for _ in 0..2 {
+            let store = open(folder.path(), "store", true);
+            assert!(read(&store, &id) == second, "{is_repaired}");
+            collect(&store);
+        }
+        store.repair(&BatchOptions::default(), NEVER).unwrap();
+        assert!(is_good(&open(folder.path(), "store", true)), "{is_repaired}");
+    }
+}
+
+/// A collection deletes nothing while it cannot know what a delta needs.
+#[test]
+fn a_collection_does_not_believe_a_delta_whose_head_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut random = Random::new(64);
+    let first = random.bytes(50_000);
+    let second = version(&first, &mut random);
+    let id = {
+        let store = open(folder.path(), "store", true);
+        let base = put(&store, Some("first"), &first).id;
+        let id = put(&store, PutAs { name: Some("second"), base: Some(base) }, &second).id;
+        store.remove_tag("first", If::Any).unwrap();
+        id
+    };
+    let [pack] = &packs(&path, "deltas")[..] else { panic!("one pack") };
+    for place in [33, 90, 110] {
+        damage(pack, place);
+        let store = open(folder.path(), "store", true);
+        let error = store.collect_garbage(workers(), None, NEVER).unwrap_err();
+        assert_eq!(error.code(), "store_corrupt", "{place}");
+        // The pack is restored from a backup, and opened again.
+        damage(pack, place);
+        let store = open(folder.path(), "store", true);
+        assert!(read(&store, &id) == second, "{place}");
+        collect(&store);
+        assert!(is_good(&store) && read(&open(folder.path(), "store", true), &id) == second, "{place}");
+    }
 }
 
 /// Equal chunks, as disk images have many of, do not tell how far others have moved.
