@@ -73,7 +73,7 @@ defmodule Chunker.MixProject do
         # Cargo refuses a manifest whose benchmarks and examples are missing.
         "native/*/{benches,examples}",
         "docs/{building,cache,changing-files,chunking,features,nar-chunking,rust,store,store-format,tar-chunking}.md",
-        "docs/measurements/{benchmarks,build-variants,caching,chunking-nars,chunking-tars,memory,vm}.md",
+        "docs/measurements/{benchmarks,build-variants,caching,chunking-nars,chunking-tars,deltas,memory,vm}.md",
         "README.md",
         "CHANGELOG.md",
         "LICENSE"
@@ -103,6 +103,7 @@ defmodule Chunker.MixProject do
         "docs/measurements/caching.md",
         "docs/measurements/chunking-nars.md",
         "docs/measurements/chunking-tars.md",
+        "docs/measurements/deltas.md",
         {"docs/measurements/build-variants.md", filename: "measurements-build-variants"},
         "CHANGELOG.md",
         "LICENSE"

@@ -110,7 +110,14 @@ impl Disk for Folder {
     }
 
     fn length(&self, path: &str) -> io::Result<u64> {
-        Ok(fs::metadata(self.path(path))?.len())
+        let found = fs::metadata(self.path(path))?;
+        // It may have been replaced since it was opened, by another program or from a backup.
+        if let Some(file) = self.open.peek(path)
+            && !is_same(&file.metadata()?, &found)
+        {
+            self.open.remove(path);
+        }
+        Ok(found.len())
     }
 
     fn write_new(&self, path: &str, parts: &[&[u8]]) -> io::Result<()> {
@@ -224,8 +231,13 @@ fn open_lock(path: &Path) -> io::Result<File> {
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let opened = file.metadata()?;
     match fs::metadata(path) {
-        Ok(found) => Ok((found.dev(), found.ino()) == (opened.dev(), opened.ino())),
+        Ok(found) => Ok(is_same(&found, &opened)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Returns whether two are of the same file.
+fn is_same(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }

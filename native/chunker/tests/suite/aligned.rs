@@ -19,6 +19,16 @@ pub(crate) struct Members {
 
 /// Returns the lengths of the chunks, and the number of those that are short because of a forced cut.
 pub(crate) fn reference(archive: &[u8], members: &Members, config: &Config) -> (Vec<usize>, usize) {
+    reference_before(archive, members, config, false)
+}
+
+/// Does so for the start of an archive, at whose end a cut is perhaps forced.
+pub(crate) fn reference_before(
+    archive: &[u8],
+    members: &Members,
+    config: &Config,
+    is_forced: bool,
+) -> (Vec<usize>, usize) {
     let options = config.options;
     let least = config.min_entry_size.unwrap_or(2 * options.avg_size) as usize;
     let distance = config.boundary_preference_distance.unwrap_or(options.min_size.min(options.avg_size / 4));
@@ -37,8 +47,12 @@ pub(crate) fn reference(archive: &[u8], members: &Members, config: &Config) -> (
             let mut chunks =
                 FastCDC::with_level_and_seed(&archive[start..end], min, avg, max, level, options.seed);
             let mut cut = start + chunks.next().unwrap().length;
+            // The last bytes end a chunk anyway. FastCDC decides on a cut by the byte behind it, unless the chunk is as
+            // long as may be.
+            let is_longest = end == archive.len() && !is_forced && cut - start == max;
+            let is_unforced = cut < end || is_longest;
             // A cut that is not forced moves back to the nearest boundary within the distance.
-            if cut < end && !is_large {
+            if is_unforced && !is_large {
                 let boundary = members.ends.iter().copied().filter(|&boundary| boundary <= cut).max();
                 if let Some(boundary) = boundary
                     && boundary >= start + min
@@ -47,7 +61,8 @@ pub(crate) fn reference(archive: &[u8], members: &Members, config: &Config) -> (
                     cut = boundary;
                 }
             }
-            short += usize::from(cut == end && end < archive.len() && cut - start < min);
+            let is_forced_here = cut == end && (end < archive.len() || is_large);
+            short += usize::from(is_forced_here && cut - start < min);
             lengths.push(cut - start);
             start = cut;
         }

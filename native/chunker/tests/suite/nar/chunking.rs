@@ -17,7 +17,8 @@ use crate::inputs;
 /// Returns the structure of the NAR of a tree.
 fn members(tree: &Tree) -> Members {
     let mut members = Members::default();
-    add_node(&mut members, tree, string(b"nix-archive-1"));
+    let end = add_node(&mut members, tree, string(b"nix-archive-1"));
+    members.ends.push(end);
     members
 }
 

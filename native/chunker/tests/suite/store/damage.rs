@@ -155,6 +155,24 @@ fn damage_of_packs_is_found_and_repaired_and_healed() {
     }
 }
 
+/// Also if another program has put another file in the place of a pack that the store has open.
+#[test]
+fn a_pack_that_is_replaced_while_the_store_is_open_is_found() {
+    let sample = Sample::new();
+    let store = sample.store();
+    assert!(check(&store).is_good());
+    for file in [sample.files("packs"), sample.files("meta")].concat() {
+        let content = std::fs::read(&file).unwrap();
+        let mut damaged = content.clone();
+        damaged[content.len() / 2] ^= 1;
+        for (bytes, is_good) in [(&damaged, false), (&content, true)] {
+            std::fs::remove_file(&file).unwrap();
+            std::fs::write(&file, bytes).unwrap();
+            assert_eq!(check(&store).is_good(), is_good, "{}", file.display());
+        }
+    }
+}
+
 #[test]
 fn a_put_after_a_check_heals_without_a_repair() {
     damage_all("packs", |sample, _, why| {

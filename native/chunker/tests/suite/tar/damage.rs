@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::chunking::{plain, scan};
 use super::parsing::{events, members};
 use super::writer::{self, Dialect, File, append_special, base_256, header, octal, record, sum, tar, write};
-use crate::aligned::{config, reference};
+use crate::aligned::{config, reference, reference_before};
 use crate::inputs;
 
 /// A configuration under which contents of a KB get chunks of their own.
@@ -100,7 +100,7 @@ proptest! {
         let mut known = members.clone();
         known.contents.retain(|range| range.end <= start);
         known.ends.retain(|&end| end <= start);
-        let mut expected = reference(&tar[..start], &known, &config).0;
+        let mut expected = reference_before(&tar[..start], &known, &config, start < at).0;
         expected.extend(plain(&tar[start..at], &config));
         prop_assert_eq!(scan(&tar[..at], &config, &[usize::MAX]).0, expected);
     }
