@@ -223,8 +223,9 @@ fn damage_of_a_base_is_reported_for_all_that_need_it_and_heals() {
     }
     let report = store.repair(&BatchOptions::default(), NEVER).unwrap();
     assert_eq!(report.incomplete.len(), 3);
-    // What is put again heals what depends on it.
+    // What is put again heals what depends on it, which was never damaged itself.
     put(&store, Some("first"), &first);
+    assert_eq!(put(&store, Some("second"), &second).new_chunks, 0);
     for store in [&store, &open(folder.path(), "store", true)] {
         assert!(is_good(store));
         assert!([first.clone(), second.clone(), third.clone()] == ids.map(|id| read(store, &id)));
@@ -378,7 +379,7 @@ fn a_repair_keeps_deltas_whose_base_may_be_put_again() {
         let base = store.tag("first").unwrap();
         put(&store, PutAs { name: Some("second"), base }, &second).id
     };
-    for (section, place) in [("packs", 1000), ("deltas", 100)] {
+    for (section, place) in [("packs", 30_000), ("deltas", 100)] {
         let [pack] = &packs(&path, section)[..] else { panic!("one pack") };
         damage(pack, place);
     }
@@ -512,6 +513,66 @@ fn a_base_that_is_put_again_heals_in_any_form() {
         store.repair(&BatchOptions::default(), NEVER).unwrap();
         assert!(is_good(&open(folder.path(), "store", true)), "{is_repaired}");
     }
+}
+
+/// A chunk that was whole is written whole again, so that losses do not make chains of deltas.
+#[test]
+fn bases_that_are_lost_one_after_the_other_are_healed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut random = Random::new(65);
+    let first = random.bytes(30_000);
+    let [second, third, fourth] = [0; 3].map(|_| version(&first, &mut random));
+    let lose = |pack: &Path| {
+        let length = std::fs::metadata(pack).unwrap().len() as usize;
+        (100..length).step_by(700).for_each(|byte| damage(pack, byte));
+        let store = open(folder.path(), "store", true);
+        store.check(&BatchOptions::default(), NEVER).unwrap();
+        store
+    };
+    let id = {
+        let store = open(folder.path(), "store", true);
+        let base = put(&store, Some("first"), &first).id;
+        put(&store, PutAs { name: Some("second"), base: Some(base) }, &second).id
+    };
+    let store = lose(&packs(&path, "packs")[0]);
+    let before = packs(&path, "packs");
+    let base = put(&store, Some("third"), &third).id;
+    let pack = packs(&path, "packs").into_iter().find(|pack| !before.contains(pack)).unwrap();
+    put(&store, PutAs { name: Some("first"), base: Some(base) }, &first);
+    assert!(read(&open(folder.path(), "store", true), &id) == second);
+    let store = lose(&pack);
+    let base = put(&store, Some("fourth"), &fourth).id;
+    put(&store, PutAs { name: Some("third"), base: Some(base) }, &third);
+    assert!(read(&open(folder.path(), "store", true), &id) == second);
+    store.repair(&BatchOptions::default(), NEVER).unwrap();
+    let store = open(folder.path(), "store", true);
+    assert!(is_good(&store) && read(&store, &id) == second);
+}
+
+/// A delta that cannot be read for its base is not damaged, and is used again once the base is.
+#[test]
+fn a_delta_without_its_base_is_not_marked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut random = Random::new(66);
+    let first = random.bytes(30_000);
+    let second = version(&first, &mut random);
+    let id = {
+        let store = open(folder.path(), "store", true);
+        let base = put(&store, Some("first"), &first).id;
+        put(&store, PutAs { name: Some("second"), base: Some(base) }, &second).id
+    };
+    let [pack] = &packs(&path, "packs")[..] else { panic!("one pack") };
+    (100..30_000).step_by(700).for_each(|byte| damage(pack, byte));
+    let store = open(folder.path(), "store", true);
+    for from in (0..30_000).step_by(1000) {
+        // All chunks of it need the base, the chunks of which are damaged.
+        assert!(store.read(&id, from..from + 1, workers(), NEVER).is_err(), "{from}");
+    }
+    put(&store, Some("first"), &first);
+    assert_eq!(put(&store, Some("second"), &second).new_chunks, 0);
+    assert!(read(&store, &id) == second);
 }
 
 /// A collection deletes nothing while it cannot know what a delta needs.
