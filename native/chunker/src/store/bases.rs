@@ -131,8 +131,9 @@ impl BaseFinder {
         shifts.insert(offset, position.wrapping_sub(offset).cast_signed());
     }
 
-    /// Returns the chunks that a chunk of the new object may be a delta of, in the order of the older object.
-    pub(super) fn find(&self, offset: u64, length: u64) -> Vec<Digest> {
+    /// Returns the chunks that a chunk of the new object may be a delta of, in the order of the older object, each with
+    /// the number of bytes where they match by position.
+    pub(super) fn find(&self, offset: u64, length: u64) -> Vec<(Digest, u64)> {
         if self.failures.load(Ordering::Relaxed) >= FAILURES_BEFORE_SAMPLING
             && !self.skipped.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLED)
         {
@@ -156,7 +157,7 @@ impl BaseFinder {
         found.sort_by_key(|(common, chunk)| (Reverse(*common), chunk.offset));
         found.truncate(MOST_BASES);
         found.sort_by_key(|(_, chunk)| chunk.offset);
-        found.into_iter().map(|(_, chunk)| chunk.digest).collect()
+        found.into_iter().map(|(common, chunk)| (chunk.digest, common)).collect()
     }
 
     /// Takes whether a chunk for which [`find`](Self::find) has returned bases became a delta.

@@ -293,25 +293,28 @@ impl Writer {
 
     /// Returns the contents of the chunks that this session may write a delta of, and the head of that delta. A chunk
     /// that is a delta itself stands for its bases.
-    fn usable(&self, digests: Vec<Digest>) -> Result<(Vec<Base>, DeltaHead), Error> {
-        let mut bases = Vec::new();
-        for digest in digests {
-            if self.is_present_as(&digest, WHOLE)? {
-                bases.push(digest);
-                continue;
-            }
-            let mut is_usable = |location: &Location| self.is_usable(location);
-            let inner = &self.inner;
-            let delta = inner.index.find(&digest, |place| inner.counts(place, ANY, &mut is_usable))?;
-            if let Some(Ok(Some(head))) = delta.map(|place| inner.delta_head(&place)) {
-                bases.extend(&head.bases);
+    fn usable(&self, found: Vec<(Digest, u64)>) -> Result<(Vec<Base>, DeltaHead), Error> {
+        let mut bases: Vec<(Digest, u64)> = Vec::new();
+        for (digest, common) in found {
+            let whole = match self.is_present_as(&digest, WHOLE)? {
+                true => vec![digest],
+                false => self.bases_of(&digest)?,
+            };
+            for base in whole {
+                match bases.iter_mut().find(|(known, _)| *known == base) {
+                    Some((_, sum)) => *sum += common,
+                    None => bases.push((base, common)),
+                }
             }
         }
+        // Those that most of the chunk may match, in the order in which they were found.
+        while bases.len() > MOST_BASES {
+            let least = bases.iter().map(|(_, common)| *common).min();
+            let place = bases.iter().rposition(|(_, common)| Some(*common) == least);
+            bases.remove(place.expect("there is a least one"));
+        }
         let (mut contents, mut head) = (Vec::new(), DeltaHead { bases: Vec::new() });
-        for base in bases {
-            if contents.len() == MOST_BASES || head.bases.contains(&base) {
-                continue;
-            }
+        for (base, _) in bases {
             // One that is damaged is found by a read or a check.
             if let Ok(Some(content)) = self.inner.base(&base, WHOLE) {
                 contents.push(content);
@@ -319,6 +322,17 @@ impl Writer {
             }
         }
         Ok((contents, head))
+    }
+
+    /// Returns the bases of a chunk that is present as a delta only.
+    fn bases_of(&self, digest: &Digest) -> Result<Vec<Digest>, Error> {
+        let mut is_usable = |location: &Location| self.is_usable(location);
+        let inner = &self.inner;
+        let delta = inner.index.find(digest, |place| inner.counts(place, ANY, &mut is_usable))?;
+        Ok(match delta.map(|place| inner.delta_head(&place)) {
+            Some(Ok(Some(head))) => head.bases,
+            _ => Vec::new(),
+        })
     }
 
     /// Writes a chunk that the store may have only as a delta.
